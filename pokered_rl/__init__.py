@@ -1,1 +1,67 @@
-"""Reinforcement learning on Pokémon Red, TorchRL-native."""
+"""Recurrent value-based reinforcement learning (R2D2) on Pokémon Red, TorchRL-native.
+
+The names that most experiments need are here; they load on first use, so that ``import pokered_rl`` alone is quick.
+
+Example:
+    >>> from pokered_rl import PokemonRedEnv
+    >>> env = PokemonRedEnv(num_emulators=2)  # without a ROM of your own it plays Sprout
+    >>> env.rollout(3).batch_size
+    torch.Size([2, 3])
+    >>> env.close()
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .data import SequenceBuilder, make_replay
+    from .emulator import ActionSet, ActionTiming, Cartridge, Emulator, EmulatorPool, SaveState
+    from .envs import PokemonRedEnv, make_env
+    from .errors import PokeredError
+    from .game import GameState, ScreenKind, screen_kind, usable_buttons
+    from .modules import R2D2Actor, R2D2Network
+    from .objectives import R2D2Loss
+
+__all__ = [
+    "ActionSet",
+    "ActionTiming",
+    "Cartridge",
+    "Emulator",
+    "EmulatorPool",
+    "GameState",
+    "PokemonRedEnv",
+    "PokeredError",
+    "R2D2Actor",
+    "R2D2Loss",
+    "R2D2Network",
+    "SaveState",
+    "ScreenKind",
+    "SequenceBuilder",
+    "make_env",
+    "make_replay",
+    "screen_kind",
+    "usable_buttons",
+]
+
+_HOME = {
+    "data": ("SequenceBuilder", "make_replay"),
+    "emulator": ("ActionSet", "ActionTiming", "Cartridge", "Emulator", "EmulatorPool", "SaveState"),
+    "envs": ("PokemonRedEnv", "make_env"),
+    "errors": ("PokeredError",),
+    "game": ("GameState", "ScreenKind", "screen_kind", "usable_buttons"),
+    "modules": ("R2D2Actor", "R2D2Network"),
+    "objectives": ("R2D2Loss",),
+}
+_ROOM_OF = {name: room for room, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'pokered_rl' has no attribute {name!r}")
+    value = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
