@@ -14,7 +14,7 @@ def lookup(reference: str) -> str:
     dotted, _, form = rest.partition(":")
     path = RESULTS / file
     if not path.is_file():
-        raise LookupError(f"no measurement docs/benchmarks/results/{file}: run the command that makes it, or drop the figure")
+        raise LookupError(f"no measurement docs/benchmarks/results/{file}: make it, or drop the figure")
     value: Any = json.loads(path.read_text())
     for part in dotted.split("."):
         try:
