@@ -1,1 +1,25 @@
-"""See the design notes in the documentation."""
+"""Loss mathematics as pure functions, and the R2D2 loss module that routes keys to them."""
+
+from pokered_rl.objectives.functional import (
+    double_q_action,
+    importance_weights,
+    n_step_targets,
+    quantile_huber_loss,
+    quantile_td_error,
+    rescaled_n_step_targets,
+    sequence_priority,
+    value_rescale,
+    value_rescale_inverse,
+)
+
+__all__ = [
+    "double_q_action",
+    "importance_weights",
+    "n_step_targets",
+    "quantile_huber_loss",
+    "quantile_td_error",
+    "rescaled_n_step_targets",
+    "sequence_priority",
+    "value_rescale",
+    "value_rescale_inverse",
+]

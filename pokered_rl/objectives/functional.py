@@ -1,0 +1,244 @@
+"""The mathematics of R2D2 with a quantile head, as pure functions of tensors.
+
+Letters: B batch, T time, A actions, N predicted and M target quantiles. Every function computes in float32 (float64
+when it is given float64), also under autocast and for half-precision inputs: the rescaling squares differences of
+numbers near one, and a bfloat16 target would move in steps of 0.8 %.
+
+Sources: Kapturowski et al. 2019 (R2D2), Pohlen et al. 2018 (value rescaling), Dabney et al. 2018 (QR-DQN),
+van Hasselt et al. 2016 (double Q-learning), Schaul et al. 2016 (prioritized replay).
+"""
+
+import torch
+from torch import Tensor
+
+from pokered_rl.errors import ConfigError
+
+__all__ = [
+    "double_q_action",
+    "importance_weights",
+    "n_step_targets",
+    "quantile_huber_loss",
+    "quantile_td_error",
+    "rescaled_n_step_targets",
+    "sequence_priority",
+    "value_rescale",
+    "value_rescale_inverse",
+]
+
+
+def value_rescale(x: Tensor, eps: float = 1e-3) -> Tensor:
+    """Squash values so that returns of very different size share one network output.
+
+    ``h(x) = sign(x) (sqrt(|x| + 1) - 1) + eps x`` (Pohlen et al. 2018, R2D2 section 2.3), evaluated as
+    ``x / (sqrt(|x| + 1) + 1) + eps x``: the same function without the difference of two numbers near one, and with
+    the right derivative at zero.
+
+    Args:
+        x: values, any shape.
+        eps: slope that keeps ``h`` invertible with a Lipschitz inverse, >= 0.
+
+    Returns:
+        Tensor: ``h(x)``, shape of ``x``, float32 (float64 for float64).
+    """
+    x = _full_precision(x)
+    return x / ((x.abs() + 1.0).sqrt() + 1.0) + eps * x
+
+
+def value_rescale_inverse(x: Tensor, eps: float = 1e-3) -> Tensor:
+    """Invert :func:`value_rescale`.
+
+    ``h^-1(x) = sign(x) (z^2 - 1)`` with ``z = 2a / (1 + sqrt(1 + 4 eps a))`` and ``a = |x| + 1 + eps``, the positive
+    root of ``eps z^2 + z = a`` in the form without cancellation. It is evaluated through ``w = z - 1``, the root of
+    ``eps w^2 + (1 + 2 eps) w = |x|`` in the same form, because ``z^2 - 1 = w (w + 2)`` cancels nowhere either. The
+    relative error stays below 1e-6 in float32 between 1e-6 and 1e6.
+
+    Args:
+        x: rescaled values, any shape.
+        eps: the ``eps`` of :func:`value_rescale`.
+
+    Returns:
+        Tensor: the values before rescaling, shape of ``x``, float32 (float64 for float64).
+    """
+    x = _full_precision(x)
+    slope = 1.0 + 2.0 * eps
+    w = 2.0 * x / (slope + (slope * slope + 4.0 * eps * x.abs()).sqrt())  # keeps the sign of x
+    return w * (w.abs() + 2.0)
+
+
+def n_step_targets(
+    reward: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    bootstrap_value: Tensor,
+    *,
+    gamma: float,
+    n_step: int,
+) -> Tensor:
+    """Compute n-step returns that bootstrap through truncation and not through termination.
+
+    ``target_t = sum_{k<m} gamma^k r_{t+k} + gamma^m bootstrap_value_{t+m-1}`` with ``m = min(n_step, T - t)``, cut
+    after the first done step: a terminated step has no bootstrap, a truncated one bootstraps from its own successor,
+    and a step that is both counts as terminated. Rows after a done step cannot leak into rows before it, so padding
+    needs no mask.
+
+    Args:
+        reward: [B, T] reward of step t.
+        terminated: [B, T] bool, the episode ended at step t and nothing follows.
+        truncated: [B, T] bool, the episode was cut after step t.
+        bootstrap_value: [B, T, N] value (quantiles) of the state **after** step t.
+        gamma: discount of one step.
+        n_step: number of rewards summed before the bootstrap, >= 1.
+
+    Returns:
+        Tensor: [B, T, N] targets, float32 (float64 for float64).
+
+    Raises:
+        ConfigError: for ``n_step`` below 1.
+    """
+    if n_step < 1:
+        raise ConfigError(f"n_step must be >= 1, got {n_step}")
+    bootstrap = _full_precision(bootstrap_value)
+    reward = reward.to(bootstrap.dtype).unsqueeze(-1)  # [B, T, 1]
+    terminated = terminated.bool().unsqueeze(-1)
+    done = terminated | truncated.bool().unsqueeze(-1)  # [B, T, 1]
+    # A zero that is filled in, not made by a product: the value behind a termination may be anything, also NaN.
+    bootstrap = bootstrap.masked_fill(terminated, 0.0)  # [B, T, N]
+    # Bellman backups from the n-th step to the first: `after` is the k-step return of the state after step t.
+    after = bootstrap
+    for _ in range(n_step - 1):
+        target = reward + gamma * after
+        shifted = torch.cat([target[:, 1:], bootstrap[:, -1:]], dim=1)
+        after = torch.where(done, bootstrap, shifted)
+    return reward + gamma * after
+
+
+def rescaled_n_step_targets(
+    reward: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    bootstrap_value: Tensor,
+    *,
+    gamma: float,
+    n_step: int,
+    eps: float | None = 1e-3,
+) -> Tensor:
+    """Compute ``h(n_step(h^-1(bootstrap)))``, the targets of a network that predicts rescaled values.
+
+    Args:
+        reward: [B, T], in the units of the environment.
+        terminated: [B, T] bool.
+        truncated: [B, T] bool.
+        bootstrap_value: [B, T, N] **rescaled** value of the state after step t.
+        gamma: discount of one step.
+        n_step: number of rewards summed before the bootstrap, >= 1.
+        eps: the ``eps`` of :func:`value_rescale`; None predicts plain values and skips both rescalings.
+
+    Returns:
+        Tensor: [B, T, N] targets in rescaled space.
+    """
+    if eps is None:
+        return n_step_targets(reward, terminated, truncated, bootstrap_value, gamma=gamma, n_step=n_step)
+    plain = value_rescale_inverse(bootstrap_value, eps)
+    return value_rescale(n_step_targets(reward, terminated, truncated, plain, gamma=gamma, n_step=n_step), eps)
+
+
+def quantile_huber_loss(prediction: Tensor, target: Tensor, *, kappa: float = 1.0) -> Tensor:
+    """Compute the quantile regression loss with a Huber core.
+
+    ``sum_i mean_j |tau_i - 1{u_ij < 0}| H_kappa(u_ij)`` with ``u_ij = target_j - prediction_i``, mid-point fractions
+    ``tau_i = (i + 1/2) / N`` on the prediction axis and ``H_kappa(u) = u^2 / 2`` for ``|u| <= kappa``,
+    ``kappa (|u| - kappa / 2)`` beyond (Dabney et al. 2018, equations 9 and 10; not divided by kappa).
+
+    Args:
+        prediction: [..., N] predicted quantiles, gradients flow into them.
+        target: [..., M] samples or quantiles of the target distribution; detach it before.
+        kappa: where the parabola turns into a line, > 0.
+
+    Returns:
+        Tensor: [...] loss, float32 (float64 for float64).
+
+    Raises:
+        ConfigError: for ``kappa`` not above 0.
+    """
+    if not kappa > 0:
+        raise ConfigError(f"kappa must be > 0, got {kappa}")
+    prediction, target = _full_precision(prediction), _full_precision(target)
+    num_quantiles = prediction.shape[-1]
+    tau = (torch.arange(num_quantiles, device=prediction.device, dtype=prediction.dtype) + 0.5) / num_quantiles
+    error = target.unsqueeze(-2) - prediction.unsqueeze(-1)  # [..., N, M]
+    size = error.abs()
+    huber = torch.where(size <= kappa, 0.5 * error * error, kappa * (size - 0.5 * kappa))
+    weight = (tau.unsqueeze(-1) - (error < 0).to(error.dtype)).abs()  # [..., N, M]
+    return (weight * huber).mean(-1).sum(-1)
+
+
+def double_q_action(quantiles: Tensor, action_mask: Tensor | None = None) -> Tensor:
+    """Select the allowed action with the largest mean.
+
+    Actor and learner share it, and both take the mean of the quantiles as predicted, that is in rescaled space.
+
+    Args:
+        quantiles: [..., A, N]; an action value [..., A] is the case N = 1 after ``unsqueeze(-1)``.
+        action_mask: [..., A] bool, True is allowed; a row without any True counts as all allowed. None allows all.
+
+    Returns:
+        Tensor: [...] int64 action.
+    """
+    value = _full_precision(quantiles).mean(-1)  # [..., A]
+    if action_mask is not None:
+        action_mask = action_mask.bool()
+        allowed = action_mask | ~action_mask.any(-1, keepdim=True)
+        value = value.masked_fill(~allowed, -torch.inf)
+    return value.argmax(-1)
+
+
+def quantile_td_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Compute the TD error of a step: mean target quantile minus mean predicted quantile of the taken action.
+
+    Args:
+        prediction: [..., N] in rescaled space.
+        target: [..., M] in rescaled space.
+
+    Returns:
+        Tensor: [...], float32 (float64 for float64).
+    """
+    return _full_precision(target).mean(-1) - _full_precision(prediction).mean(-1)
+
+
+def sequence_priority(td_error: Tensor, mask: Tensor, *, eta: float = 0.9) -> Tensor:
+    """Reduce the TD errors of a sequence to its priority.
+
+    ``eta max_t |td_t| + (1 - eta) mean_t |td_t|`` over the valid steps (R2D2, section 2.3).
+
+    Args:
+        td_error: [B, T].
+        mask: [B, T] bool, True where the step is valid.
+        eta: weight of the maximum, in [0, 1].
+
+    Returns:
+        Tensor: [B] priority >= 0; 0 for a row without a valid step.
+    """
+    mask = mask.bool()
+    size = _full_precision(td_error).abs().masked_fill(~mask, 0.0)
+    mean = size.sum(-1) / mask.sum(-1).clamp(min=1)
+    return eta * size.amax(-1) + (1.0 - eta) * mean
+
+
+def importance_weights(probability: Tensor, size: int | Tensor, *, beta: float) -> Tensor:
+    """Compute importance weights ``(size * probability)^-beta``, divided by the maximum of the batch.
+
+    Args:
+        probability: [B] chance with which each item was drawn, > 0.
+        size: number of items in the buffer. It cancels in the division and is kept because the formula has it.
+        beta: 0 corrects nothing, 1 corrects the draw in full.
+
+    Returns:
+        Tensor: [B] weights in (0, 1], the largest exactly 1.
+    """
+    weight = (_full_precision(probability) * size).pow(-beta)
+    return weight / weight.max()
+
+
+def _full_precision(x: Tensor) -> Tensor:
+    """Return ``x`` in float32, or unchanged when it is float64."""
+    return x if x.dtype == torch.float64 else x.float()
