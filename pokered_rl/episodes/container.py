@@ -1,0 +1,160 @@
+"""The container of an episode log: a fixed header, then sections that each carry their own checksum.
+
+It knows nothing of episodes. Its byte layout is documented in ``docs/reference/episode_format.md``; all integers
+are little-endian. Reading never trusts a length or a value before its checksum has been compared, and never
+unpacks more than the file announced, so a damaged file ends in one `EpisodeLogError` and nothing else.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+
+from pokered_rl.errors import EpisodeLogError
+
+__all__ = ["FORMAT_VERSION", "MAGIC", "MAX_SECTION_BYTES", "pack_container", "unpack_container"]
+
+#: First bytes of every log. The high bit, CR LF and Ctrl-Z catch text-mode copies, as in PNG.
+MAGIC = b"\x89PRL\r\n\x1a\n"
+#: Raised whenever an older reader would misread a newer file.
+FORMAT_VERSION = 1
+#: No section unpacks to more than this: a damaged length must not fill the memory.
+MAX_SECTION_BYTES = 64 * 2**20
+
+_HEADER = struct.Struct("<8sHHII")  # magic, version, number of sections, file length, CRC-32 of the 16 bytes before
+_SECTION = struct.Struct("<4sBxxxIII")  # tag, compression, stored bytes, raw bytes, CRC-32 of the fields and payload
+_CRC_BYTES = 4
+_RAW, _ZLIB = 0, 1
+
+_DAMAGED = "the file is damaged: copy it again from where it was written, or delete it"
+
+
+def pack_container(sections: Mapping[str, bytes]) -> bytes:
+    """Returns the bytes of a file that holds ``sections``.
+
+    Args:
+        sections: four-letter ASCII tag to content. A tag that begins with a lower-case letter may be skipped by
+            readers that do not know it.
+
+    Raises:
+        ValueError: a tag is not four ASCII letters, or a section is larger than `MAX_SECTION_BYTES`.
+    """
+    body = b"".join(_pack_section(tag, raw) for tag, raw in sections.items())
+    fields = struct.pack("<8sHHI", MAGIC, FORMAT_VERSION, len(sections), _HEADER.size + len(body))
+    return fields + struct.pack("<I", zlib.crc32(fields)) + body
+
+
+def _pack_section(tag: str, raw: bytes) -> bytes:
+    if len(tag) != 4 or not (tag.isascii() and tag.isalpha()):
+        raise ValueError(f"a section tag must be four ASCII letters, got {tag!r}")
+    if len(raw) > MAX_SECTION_BYTES:
+        raise ValueError(f"section {tag} must hold at most {MAX_SECTION_BYTES} bytes, got {len(raw)}")
+    squeezed = zlib.compress(raw, 9)
+    method, stored = (_ZLIB, squeezed) if len(squeezed) < len(raw) else (_RAW, raw)
+    fields = struct.pack("<4sBxxxII", tag.encode(), method, len(stored), len(raw))
+    return fields + struct.pack("<I", zlib.crc32(stored, zlib.crc32(fields))) + stored
+
+
+def unpack_container(data: bytes, *, name: str) -> dict[str, bytes]:
+    """Returns tag to content of every section of a file.
+
+    Args:
+        data: the whole file.
+        name: what to call the file in error messages.
+
+    Raises:
+        EpisodeLogError: not such a file, of a newer format, cut off, or damaged; the message names the file, the
+            section and its offset, and what to do.
+    """
+    section_count = _check_header(data, name)
+    sections: dict[str, bytes] = {}
+    offset = _HEADER.size
+    for number in range(section_count):
+        tag, raw, offset = _unpack_section(data, offset, number, name)
+        if tag in sections:
+            raise EpisodeLogError(f"{name}: section {tag} appears twice; {_DAMAGED}")
+        sections[tag] = raw
+    if offset != len(data):
+        raise EpisodeLogError(
+            f"{name}: {len(data) - offset} bytes follow the last section, which ends at byte {offset}; {_DAMAGED}"
+        )
+    return sections
+
+
+def _check_header(data: bytes, name: str) -> int:
+    """Returns the number of sections."""
+    if not data:
+        raise EpisodeLogError(f"{name}: the file is empty; delete it or copy it again from where it was written")
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        raise EpisodeLogError(
+            f"{name}: not an episode log: it begins with {data[: len(MAGIC)].hex(' ')}, expected {MAGIC.hex(' ')}; "
+            "give a *.episode file or a run folder"
+        )
+    if len(data) < _HEADER.size:
+        raise EpisodeLogError(
+            f"{name}: cut off inside the header: {len(data)} bytes of {_HEADER.size}; copy it again or delete it"
+        )
+    _, version, section_count, length, checksum = _HEADER.unpack_from(data)
+    found = zlib.crc32(data[: _HEADER.size - _CRC_BYTES])
+    if found != checksum:
+        raise EpisodeLogError(
+            f"{name}: the header (bytes 0 to {_HEADER.size}) has CRC-32 {found:08x}, expected {checksum:08x}; "
+            f"{_DAMAGED}"
+        )
+    if version != FORMAT_VERSION:
+        raise EpisodeLogError(
+            f"{name}: episode log format {version}; this pokered_rl reads format {FORMAT_VERSION}. "
+            "Read it with the version that wrote it, or update this one"
+        )
+    if length != len(data):
+        what = "cut off" if len(data) < length else "longer than it was written"
+        raise EpisodeLogError(
+            f"{name}: {what}: {len(data)} bytes, the header says {length}; copy it again from where it was written, "
+            "or delete it"
+        )
+    return int(section_count)
+
+
+def _unpack_section(data: bytes, offset: int, number: int, name: str) -> tuple[str, bytes, int]:
+    """Returns tag, content and the offset behind the section."""
+    place = f"{name}: section {number} at byte {offset}"
+    payload = offset + _SECTION.size
+    if payload > len(data):
+        raise EpisodeLogError(f"{place}: its header reaches beyond the end of the file; {_DAMAGED}")
+    tag_bytes, method, stored_bytes, raw_bytes, checksum = _SECTION.unpack_from(data, offset)
+    end = payload + stored_bytes
+    if end > len(data):
+        raise EpisodeLogError(
+            f"{place}: announces {stored_bytes} bytes, the file has {len(data) - payload} left; {_DAMAGED}"
+        )
+    stored = data[payload:end]
+    found = zlib.crc32(stored, zlib.crc32(data[offset : payload - _CRC_BYTES]))
+    if found != checksum:
+        raise EpisodeLogError(f"{place}: CRC-32 is {found:08x}, expected {checksum:08x}; {_DAMAGED}")
+    if not (tag_bytes.isascii() and tag_bytes.isalpha()):
+        raise EpisodeLogError(f"{place}: tag {tag_bytes.hex(' ')} is not four letters; {_DAMAGED}")
+    tag = tag_bytes.decode("ascii")
+    return tag, _unpack_payload(stored, method, raw_bytes, f"{place} ({tag})"), end
+
+
+def _unpack_payload(stored: bytes, method: int, raw_bytes: int, place: str) -> bytes:
+    if raw_bytes > MAX_SECTION_BYTES:
+        raise EpisodeLogError(
+            f"{place}: announces {raw_bytes} bytes, at most {MAX_SECTION_BYTES} are allowed; {_DAMAGED}"
+        )
+    if method == _RAW:
+        raw = stored
+    elif method == _ZLIB:
+        inflater = zlib.decompressobj()
+        try:
+            raw = inflater.decompress(stored, raw_bytes + 1)
+        except zlib.error as error:
+            raise EpisodeLogError(f"{place}: cannot be decompressed ({error}); {_DAMAGED}") from error
+        if inflater.unused_data or not (inflater.eof or len(raw) > raw_bytes):
+            raise EpisodeLogError(f"{place}: its compressed data does not end where it should; {_DAMAGED}")
+    else:
+        raise EpisodeLogError(f"{place}: compression method {method}, expected 0 (none) or 1 (zlib); {_DAMAGED}")
+    if len(raw) != raw_bytes:
+        raise EpisodeLogError(f"{place}: unpacks to {len(raw)} bytes or more, expected {raw_bytes}; {_DAMAGED}")
+    return raw

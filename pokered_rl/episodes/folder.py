@@ -1,0 +1,118 @@
+"""The ``episode_logs/`` folder of a run: the logs, and each start state once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pokered_rl.emulator import SaveState
+from pokered_rl.episodes.atomic import write_atomically
+from pokered_rl.episodes.log import LOG_SUFFIX, EpisodeLog
+from pokered_rl.errors import EpisodeLogError, SaveStateError
+
+__all__ = ["EPISODE_FOLDER", "EpisodeFolder", "find_logs", "load_start_state"]
+
+#: Name of the folder inside a run folder.
+EPISODE_FOLDER = "episode_logs"
+_STATES = "start_states"
+
+
+class EpisodeFolder:
+    """Writes and finds what belongs to one run's episodes.
+
+    Several workers may use the same folder at once: every file is complete when it appears, and its name says what
+    is in it.
+
+    Args:
+        path: the folder; made when something is written to it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._known: set[str] = set()
+
+    def add_start_state(self, state: SaveState) -> str:
+        """Stores a start state unless it is there already; returns its SHA-256 (hex) for the header."""
+        digest = state.sha256
+        if digest not in self._known:
+            file = self.start_state_path(digest)
+            if not file.exists():
+                write_atomically(file, state.to_bytes())
+            self._known.add(digest)
+        return digest
+
+    def start_state_path(self, sha256: str) -> Path:
+        """Where the start state with this SHA-256 lies."""
+        return self.path / _STATES / f"{sha256}.state"
+
+    def logs(self) -> list[Path]:
+        """Paths of all logs, ordered by global step, worker and emulator."""
+        return sorted(self.path.glob(f"*{LOG_SUFFIX}"))
+
+    def __iter__(self) -> Iterator[EpisodeLog]:
+        """Reads the logs in order.
+
+        Raises:
+            EpisodeLogError: one of them is damaged.
+        """
+        return (EpisodeLog.load(path) for path in self.logs())
+
+
+def load_start_state(log: EpisodeLog) -> SaveState:
+    """Returns the start state of a log: the embedded one, or the one in ``start_states/`` beside the log.
+
+    Raises:
+        EpisodeLogError: it is not there, or it is not the one the log names.
+    """
+    if log.start_state is not None:
+        return log.start_state
+    digest = log.header.start_state_sha256
+    if log.path is None:
+        raise EpisodeLogError(f"the log has neither an embedded start state nor a path; start state {digest} unknown")
+    file = EpisodeFolder(log.path.parent).start_state_path(digest)
+    if not file.is_file():
+        raise EpisodeLogError(
+            f"{log.path}: its start state is missing: expected {file}; copy the folder {_STATES}/ along with the logs"
+        )
+    try:
+        state = SaveState.load(file)
+    except SaveStateError as error:
+        raise EpisodeLogError(f"{log.path}: its start state cannot be used: {error}") from error
+    if state.sha256 != digest:
+        raise EpisodeLogError(
+            f"{log.path}: its start state {file} has SHA-256 {state.sha256}; the file is damaged: copy it again"
+        )
+    return state
+
+
+def find_logs(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Returns the log files that are meant by run folders, ``episode_logs`` folders, files and glob patterns.
+
+    The order is that of the arguments, by global step within each; a file named twice appears once.
+
+    Raises:
+        EpisodeLogError: a source does not exist or holds no log.
+    """
+    found: dict[Path, None] = {}
+    for source in sources:
+        path = Path(source)
+        if path.is_dir():
+            folder = path / EPISODE_FOLDER if (path / EPISODE_FOLDER).is_dir() else path
+            logs = EpisodeFolder(folder).logs()
+            if not logs:
+                raise EpisodeLogError(
+                    f"{folder}: no episode logs (*{LOG_SUFFIX}); give a run folder whose run has finished at least one "
+                    "episode"
+                )
+        elif path.is_file():
+            logs = [path]
+        else:
+            base = Path(path.anchor) if path.is_absolute() else Path()
+            pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else str(path)
+            logs = sorted(base.glob(pattern)) if any(sign in pattern for sign in "*?[") else []
+            logs = [log for log in logs if log.is_file()]
+            if not logs:
+                raise EpisodeLogError(f"{path}: no such run folder or episode log")
+        found.update(dict.fromkeys(logs))
+    return list(found)

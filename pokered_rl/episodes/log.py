@@ -1,0 +1,339 @@
+"""Episode logs: what was played, small and complete enough to be played again and to prove that it is the same.
+
+A log holds a reference to its start state, one action byte and the number of waiting frames of every step, rewards,
+RAM hashes and where it came from. The start state itself (`SaveState` bytes) is stored once per run in
+``start_states/`` and referred to by its SHA-256 (see `pokered_rl.episodes.folder`), or embedded.
+
+`EpisodeLogWriter` is fed step by step; `EpisodeLog` is a finished episode in memory. The file is written in one go
+when the episode ends, to a temporary file that is then renamed: a crash loses at most the episode in progress.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pokered_rl.emulator import SaveState
+from pokered_rl.episodes.atomic import write_atomically
+from pokered_rl.episodes.columns import from_planes, pack_rewards, to_planes, unpack_rewards
+from pokered_rl.episodes.container import pack_container, unpack_container
+from pokered_rl.episodes.header import EpisodeHeader, Milestone, Outcome, pack_meta, unpack_meta
+from pokered_rl.errors import EpisodeLogError, SaveStateError
+
+__all__ = ["LOG_SUFFIX", "EpisodeLog", "EpisodeLogWriter"]
+
+#: Ending of an episode log's name.
+LOG_SUFFIX = ".episode"
+
+_REQUIRED = ("META", "ACTN", "WAIT", "REWD", "HASH")
+_HASH_DTYPE = np.dtype([("step", "<u4"), ("sha256", "u1", 32)])
+_REMEDY = "the file is damaged or was written by a faulty writer: delete it"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class EpisodeLog:
+    """One episode, or one segment of an endless one. T is the number of agent steps.
+
+    Attributes:
+        header: where the episode came from and everything else that was known when it began.
+        actions: uint8 [T], indices into ``header.actions``.
+        wait_frames: uint16 [T], frames that passed after the action's own because the game ignored input.
+        rewards: float32 [T], as the agent received them.
+        term_rewards: float32 [T, K], what each of ``header.reward_terms`` gave.
+        ram_hashes: number of steps played -> SHA-256 (hex) of the full RAM image then
+            (`EmulatorPool.ram_hash`). Holds 0 (the start state) when known, and T.
+        milestones: what was reached, with the number of steps played then; in order.
+        outcome: why the log ends here.
+        end_unix_seconds: wall clock when the episode ended.
+        start_state: the start state if it is embedded in the log, else None.
+        path: the file it was read from, else None.
+    """
+
+    header: EpisodeHeader
+    actions: npt.NDArray[np.uint8]
+    wait_frames: npt.NDArray[np.uint16]
+    rewards: npt.NDArray[np.float32]
+    term_rewards: npt.NDArray[np.float32]
+    ram_hashes: Mapping[int, str]
+    milestones: tuple[Milestone, ...] = ()
+    outcome: Outcome
+    end_unix_seconds: float = 0.0
+    start_state: SaveState | None = None
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        steps, terms, where = self.steps, len(self.header.reward_terms), self._where
+        for name, found, expected in (
+            ("wait_frames", self.wait_frames.shape, (steps,)),
+            ("rewards", self.rewards.shape, (steps,)),
+            ("term_rewards", self.term_rewards.shape, (steps, terms)),
+        ):
+            if found != expected:
+                raise EpisodeLogError(f"{where}: {name} has shape {list(found)}, expected {list(expected)}; {_REMEDY}")
+        if steps and int(self.actions.max()) >= len(self.header.actions):
+            step = int(np.argmax(self.actions >= len(self.header.actions)))
+            raise EpisodeLogError(
+                f"{where}: action {int(self.actions[step])} at step {step}, the action set has "
+                f"{len(self.header.actions)} ({', '.join(self.header.actions)}); {_REMEDY}"
+            )
+        for what, step in (*(("RAM hash", s) for s in self.ram_hashes), *((m.name, m.step) for m in self.milestones)):
+            if not 0 <= step <= steps:
+                raise EpisodeLogError(f"{where}: {what} at step {step}, the episode has {steps} steps; {_REMEDY}")
+        if steps not in self.ram_hashes:
+            raise EpisodeLogError(f"{where}: no RAM hash at the last step ({steps}); {_REMEDY}")
+        if self.start_state is not None and self.start_state.sha256 != self.header.start_state_sha256:
+            raise EpisodeLogError(
+                f"{where}: the embedded start state has SHA-256 {self.start_state.sha256}, expected "
+                f"{self.header.start_state_sha256}; {_REMEDY}"
+            )
+
+    @property
+    def _where(self) -> str:
+        return str(self.path) if self.path is not None else "episode log"
+
+    @property
+    def steps(self) -> int:
+        """Number of agent steps, T."""
+        return int(self.actions.shape[0])
+
+    @property
+    def step_frames(self) -> npt.NDArray[np.int64]:
+        """Emulator frames of every step, int64 [T]: the action's own and the waiting after it."""
+        return self.header.frames_per_action + self.wait_frames.astype(np.int64)
+
+    @property
+    def frames(self) -> int:
+        """Emulator frames of the whole episode."""
+        return int(self.step_frames.sum())
+
+    @property
+    def episode_return(self) -> float:
+        """Sum of the rewards, not discounted."""
+        with np.errstate(invalid="ignore"):  # inf - inf: the sum is NaN
+            return float(self.rewards.sum(dtype=np.float64))
+
+    @property
+    def term_returns(self) -> dict[str, float]:
+        """What each reward term gave over the episode."""
+        with np.errstate(invalid="ignore"):  # inf - inf: the sum is NaN
+            sums = self.term_rewards.sum(axis=0, dtype=np.float64)
+        return {name: float(value) for name, value in zip(self.header.reward_terms, sums, strict=True)}
+
+    @property
+    def final_ram_hash(self) -> str:
+        """SHA-256 (hex) of the RAM after the last step."""
+        return self.ram_hashes[self.steps]
+
+    def to_bytes(self) -> bytes:
+        """Returns the file (format documented in ``docs/reference/episode_format.md``)."""
+        hashes = np.zeros(len(self.ram_hashes), _HASH_DTYPE)
+        for row, step in zip(hashes, sorted(self.ram_hashes), strict=True):
+            row["step"], row["sha256"] = step, np.frombuffer(bytes.fromhex(self.ram_hashes[step]), np.uint8)
+        meta = pack_meta(
+            self.header,
+            steps=self.steps,
+            outcome=self.outcome,
+            episode_return=self.episode_return,
+            term_returns=self.term_returns,
+            milestones=self.milestones,
+            end_unix_seconds=self.end_unix_seconds,
+            frames=self.frames,
+        )
+        sections = {
+            "META": meta,
+            "ACTN": self.actions.tobytes(),
+            "WAIT": to_planes(self.wait_frames, "<u2"),
+            "REWD": pack_rewards(self.rewards, self.term_rewards),
+            "HASH": hashes.tobytes(),
+        }
+        if self.start_state is not None:
+            sections["STRT"] = self.start_state.to_bytes()
+        return pack_container(sections)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, name: str = "episode log") -> EpisodeLog:
+        """Reads what `to_bytes` wrote.
+
+        Args:
+            data: the whole file.
+            name: what to call it in error messages.
+
+        Raises:
+            EpisodeLogError: the data is not an undamaged log; the message names section and remedy.
+        """
+        sections = unpack_container(data, name=name)
+        for tag in sections:
+            if tag not in (*_REQUIRED, "STRT") and tag[0].isupper():
+                raise EpisodeLogError(
+                    f"{name}: unknown section {tag} that a reader must know; update pokered_rl, or delete the file"
+                )
+        for tag in _REQUIRED:
+            if tag not in sections:
+                raise EpisodeLogError(f"{name}: section {tag} is missing; {_REMEDY}")
+        header, meta = unpack_meta(sections["META"], name=name)
+        rewards, term_rewards = unpack_rewards(
+            sections["REWD"], meta.steps, len(header.reward_terms), f"{name}: section REWD"
+        )
+        return cls(
+            header=header,
+            actions=from_planes(sections["ACTN"], "u1", (meta.steps,), f"{name}: section ACTN"),
+            wait_frames=from_planes(sections["WAIT"], "<u2", (meta.steps,), f"{name}: section WAIT"),
+            rewards=rewards,
+            term_rewards=term_rewards,
+            ram_hashes=_read_hashes(sections["HASH"], name),
+            milestones=meta.milestones,
+            outcome=meta.outcome,
+            end_unix_seconds=meta.end_unix_seconds,
+            start_state=_read_state(sections.get("STRT"), name),
+            path=Path(name) if name != "episode log" else None,
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> EpisodeLog:
+        """Reads a log file.
+
+        Raises:
+            EpisodeLogError: the file cannot be read or is not an undamaged log.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise EpisodeLogError(f"{path}: cannot be read: {error.strerror or error}") from error
+        return cls.from_bytes(data, name=str(path))
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes the log into ``folder`` under its own name, atomically, and returns the path.
+
+        The name is ``<global step>-w<worker>-e<emulator>-<digest>.episode``: names sort by the global step at which
+        the episode began, and the digest of the content keeps the logs of an earlier job that counted the same
+        steps apart.
+        """
+        data = self.to_bytes()
+        h = self.header
+        digest = hashlib.sha256(data).hexdigest()[:10]
+        name = f"{h.global_step:012d}-w{h.worker:03d}-e{h.emulator:03d}-{digest}{LOG_SUFFIX}"
+        return write_atomically(Path(folder) / name, data)
+
+    def with_start_state(self, state: SaveState | None) -> EpisodeLog:
+        """Returns the log with ``state`` embedded (None: without one), to be passed on as a single file."""
+        return replace(self, start_state=state)
+
+
+@dataclass(kw_only=True, eq=False)
+class EpisodeLogWriter:
+    """Collects one episode of one emulator and writes it when it is finished.
+
+    Nothing touches the disk before `finish`. Feeding a step costs a few list appends, so a recorder can hold one
+    writer per emulator.
+
+    Attributes:
+        folder: where the log goes (``<run>/episode_logs``); made if missing.
+        header: what is known at the start. ``header.start_state_sha256`` must be in ``start_states/`` of the folder
+            (`EpisodeFolder.add_start_state`) by the time somebody replays the log.
+        start_ram_hash: SHA-256 (hex) of the RAM in the start state, if known: lets a replay tell a wrong start
+            from a wrong step.
+
+    Example:
+        >>> writer = EpisodeLogWriter(folder=logs, header=header)  # doctest: +SKIP
+        >>> writer.step(action, wait_frames=0, reward=0.5, terms=(0.5, 0.0))  # doctest: +SKIP
+        >>> if writer.ram_hash_due:  # doctest: +SKIP
+        ...     writer.add_ram_hash(pool.ram_hash(row))
+        >>> path = writer.finish(Outcome.TRUNCATED, ram_hash=pool.ram_hash(row))  # doctest: +SKIP
+    """
+
+    folder: Path
+    header: EpisodeHeader
+    start_ram_hash: str | None = None
+    _actions: list[int] = field(default_factory=list, init=False, repr=False)
+    _wait_frames: list[int] = field(default_factory=list, init=False, repr=False)
+    _rewards: list[float] = field(default_factory=list, init=False, repr=False)
+    _terms: list[Sequence[float]] = field(default_factory=list, init=False, repr=False)
+    _ram_hashes: dict[int, str] = field(default_factory=dict, init=False, repr=False)
+    _milestones: list[Milestone] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.start_ram_hash is not None:
+            self._ram_hashes[0] = self.start_ram_hash
+
+    @property
+    def steps(self) -> int:
+        """Steps fed so far."""
+        return len(self._actions)
+
+    @property
+    def ram_hash_due(self) -> bool:
+        """True when the step just fed is one whose RAM hash belongs into the log."""
+        return self.steps > 0 and self.steps % self.header.ram_hash_every_steps == 0
+
+    def step(self, action: int, *, wait_frames: int, reward: float, terms: Sequence[float] = ()) -> None:
+        """Adds one agent step.
+
+        Args:
+            action: index into ``header.actions``.
+            wait_frames: frames that passed after the action's own.
+            reward: as the agent received it.
+            terms: one value for each of ``header.reward_terms``.
+        """
+        self._actions.append(action)
+        self._wait_frames.append(wait_frames)
+        self._rewards.append(reward)
+        self._terms.append(terms)
+
+    def add_ram_hash(self, sha256: str) -> None:
+        """Adds the hash (hex, of the full RAM image) after the step just fed."""
+        self._ram_hashes[self.steps] = sha256
+
+    def add_milestone(self, name: str) -> None:
+        """Notes that ``name`` was reached in the step just fed."""
+        self._milestones.append(Milestone(step=self.steps, name=name))
+
+    def finish(self, outcome: Outcome, *, ram_hash: str, end_unix_seconds: float = 0.0) -> Path | None:
+        """Writes the log and returns its path; an episode without a step is not written (None).
+
+        Args:
+            outcome: why the episode ends.
+            ram_hash: hash (hex) of the RAM after the last step.
+            end_unix_seconds: wall clock now.
+
+        Raises:
+            EpisodeLogError: what was fed does not fit together.
+        """
+        if not self._actions:
+            return None
+        self.add_ram_hash(ram_hash)
+        terms = np.asarray(self._terms, np.float32).reshape(self.steps, -1) if self.header.reward_terms else None
+        log = EpisodeLog(
+            header=self.header,
+            actions=np.asarray(self._actions, np.uint8),
+            wait_frames=np.asarray(self._wait_frames, np.uint16),
+            rewards=np.asarray(self._rewards, np.float32),
+            term_rewards=np.zeros((self.steps, 0), np.float32) if terms is None else terms,
+            ram_hashes=self._ram_hashes,
+            milestones=tuple(self._milestones),
+            outcome=outcome,
+            end_unix_seconds=end_unix_seconds,
+        )
+        return log.save(self.folder)
+
+
+def _read_hashes(data: bytes, name: str) -> dict[int, str]:
+    if len(data) % _HASH_DTYPE.itemsize:
+        raise EpisodeLogError(
+            f"{name}: section HASH holds {len(data)} bytes, not a multiple of {_HASH_DTYPE.itemsize}; {_REMEDY}"
+        )
+    return {int(row["step"]): row["sha256"].tobytes().hex() for row in np.frombuffer(data, _HASH_DTYPE)}
+
+
+def _read_state(data: bytes | None, name: str) -> SaveState | None:
+    if data is None:
+        return None
+    try:
+        return SaveState.from_bytes(data)
+    except SaveStateError as error:
+        raise EpisodeLogError(f"{name}: section STRT: {error}") from error
