@@ -1,0 +1,226 @@
+"""Checkpoints that are either whole or not there: atomic, checksummed, the newest intact one wins.
+
+A checkpoint is a folder ``checkpoints/<steps>-<updates>/`` with ``state.pt`` (tensors, numbers, strings: it loads with
+``weights_only=True``), whatever a part wrote beside it (the replay's priorities and cursor), and ``manifest.json`` with
+size and SHA-256 of each file. It is written under another name, flushed to the disk and renamed last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pokered_rl.errors import CheckpointError
+
+__all__ = ["Checkpoint", "CheckpointStore", "load_tensors", "save_tensors", "write_atomically"]
+
+_MANIFEST = "manifest.json"
+_STATE = "state.pt"
+_STAGING = ".writing-"
+_DOOMED = ".removing-"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``: a reader finds the old bytes or the new ones, never a part."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    with staging.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    staging.replace(path)
+
+
+def save_tensors(path: Path, tree: Mapping[str, Any]) -> None:
+    """``torch.save`` under another name, then rename."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    torch.save(dict(tree), staging)
+    _flush(staging)
+    staging.replace(path)
+
+
+def load_tensors(path: str | Path) -> dict[str, Any]:
+    """Load a file of tensors, numbers and strings; it cannot run code.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or holds something else.
+    """
+    try:
+        tree = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no file {path}") from error
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read ({str(error).splitlines()[0]}); is it cut short?") from error
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"{path} must hold a dict, got {type(tree).__name__}")
+    return tree
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One intact checkpoint on disk."""
+
+    #: Its folder.
+    path: Path
+    #: Steps and updates at which it was made.
+    steps: int
+    updates: int
+
+    def state(self) -> dict[str, Any]:
+        """The tree that was saved.
+
+        Raises:
+            CheckpointError: The file cannot be read.
+        """
+        return load_tensors(self.path / _STATE)
+
+
+class CheckpointStore:
+    """Writes, finds and prunes the checkpoints of one run.
+
+    Args:
+        folder: Folder that holds them.
+        keep: How many stay; older ones are removed after a new one is in place.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 3) -> None:
+        if keep < 1:
+            raise CheckpointError(f"keep must be >= 1, got {keep}")
+        self._folder = folder
+        self._keep = keep
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._pending: Future[Checkpoint] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def save(
+        self,
+        *,
+        steps: int,
+        updates: int,
+        state: Mapping[str, Any],
+        write_parts: Callable[[Path], None] | None = None,
+        wait: bool = True,
+    ) -> None:
+        """Write a checkpoint.
+
+        ``write_parts`` runs in the caller's thread, before this method returns, so that it can read live objects;
+        ``state`` must be a snapshot that nothing changes afterwards, since a thread writes it.
+
+        Args:
+            steps: Environment steps so far.
+            updates: Learner updates so far.
+            state: Tensors, numbers, strings, lists and dicts of them.
+            write_parts: Writes further files into the folder that it is given.
+            wait: Return only when the checkpoint is on the disk.
+
+        Raises:
+            CheckpointError: This or the previous checkpoint could not be written (disk full, for one).
+        """
+        self.wait()
+        staging = self._folder / f"{_STAGING}{steps:012d}-{updates:09d}"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            if write_parts is not None:
+                write_parts(staging)
+        except OSError as error:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise CheckpointError(f"the checkpoint at step {steps} could not be written: {error}") from error
+        self._pending = self._writer.submit(self._commit, staging, steps, updates, state)
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when no checkpoint is being written.
+
+        Raises:
+            CheckpointError: It could not be written.
+        """
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            try:
+                pending.result()
+            except (OSError, RuntimeError) as error:
+                raise CheckpointError(f"a checkpoint could not be written to {self._folder}: {error}") from error
+
+    def close(self) -> None:
+        """Finish what is being written."""
+        try:
+            self.wait()
+        finally:
+            self._writer.shutdown()
+
+    def newest(self) -> Checkpoint | None:
+        """The newest intact checkpoint, or None where there is none; damaged ones are named in a warning."""
+        for path in self._complete_folders():
+            problem = _damage(path)
+            if problem is None:
+                steps, _, updates = path.name.partition("-")
+                return Checkpoint(path, int(steps), int(updates))
+            warnings.warn(f"checkpoint {path} is damaged ({problem}) and is passed over", stacklevel=2)
+        return None
+
+    def _commit(self, staging: Path, steps: int, updates: int, state: Mapping[str, Any]) -> Checkpoint:
+        torch.save(dict(state), staging / _STATE)
+        files = [path for path in sorted(staging.rglob("*")) if path.is_file()]
+        manifest = {
+            str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files
+        }
+        (staging / _MANIFEST).write_text(json.dumps({"format": 1, "files": manifest}, indent=1))
+        for path in [*files, staging / _MANIFEST]:
+            _flush(path)
+        final = self._folder / staging.name.removeprefix(_STAGING)
+        if final.exists():
+            self._remove(final)
+        staging.rename(final)
+        _flush(self._folder)
+        for stale in self._complete_folders()[self._keep :]:
+            self._remove(stale)
+        return Checkpoint(final, steps, updates)
+
+    def _remove(self, path: Path) -> None:
+        doomed = path.with_name(_DOOMED + path.name)
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+    def _complete_folders(self) -> list[Path]:
+        folders = [path for path in self._folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sorted(folders, key=lambda path: path.name, reverse=True)
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint folder, or None."""
+    try:
+        files = json.loads((path / _MANIFEST).read_text())["files"]
+        for name, entry in files.items():
+            part = path / name
+            if part.stat().st_size != entry["bytes"]:
+                return f"{name} has {part.stat().st_size} bytes instead of {entry['bytes']}"
+            if _sha256(part) != entry["sha256"]:
+                return f"{name} is not the file that was written"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return str(error) or type(error).__name__
+    return None

@@ -1,0 +1,250 @@
+"""From command-line overrides to a checked :class:`~pokered_rl.training.config.Config`.
+
+Hydra composes; this module turns its errors into messages with the nearest names, and translates the key names of the
+first version's JSON configs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.training.config import Config
+from pokered_rl.training.validation import validate
+
+__all__ = [
+    "LEGACY_KEYS",
+    "config_folder",
+    "config_from",
+    "known_keys",
+    "legacy_overrides",
+    "load_config",
+    "register_schema",
+]
+
+#: Key names of the first version's JSON configs, and where the option lives now.
+LEGACY_KEYS: dict[str, str] = {
+    "target_total_steps": "run.target_total_steps",
+    "max_runtime_seconds": "run.max_runtime_seconds",
+    "total_episodes": "run.total_episodes",
+    "run_name": "run.name",
+    "seed": "run.seed",
+    "num_actors": "collector.num_workers",
+    "epsilon_base": "collector.epsilon_base",
+    "epsilon_alpha": "collector.epsilon_alpha",
+    "rom_path": "env.cartridge",
+    "frame_skip": "env.frames_per_action",
+    "max_episode_steps": "env.max_episode_steps",
+    "occupancy_crop_radius": "env.map_memory_radius",
+    "replay_capacity_transitions": "replay.capacity_transitions",
+    "burn_in": "replay.burn_in_steps",
+    "unroll_length": "replay.unroll_steps",
+    "n_step": "loss.n_step",
+    "gamma": "loss.gamma",
+    "batch_size": "learner.batch_size",
+    "learning_rate": "learner.learning_rate",
+    "target_sync_interval": "learner.target_update_interval",
+    "lstm_hidden_size": "network.hidden_size",
+    "num_quantiles": "network.num_quantiles",
+}
+
+
+def register_schema() -> None:
+    """Make the dataclasses known to Hydra as ``pokered_rl_schema``, the base of every YAML file."""
+    ConfigStore.instance().store(name="pokered_rl_schema", node=Config)
+
+
+def config_folder() -> Path:
+    """The folder of the YAML files: in the wheel, or ``configs/`` of the checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "_bundled" / "configs", package.parent / "configs"):
+        if (folder / "r2d2.yaml").is_file():
+            return folder
+    raise ConfigError(f"no configs beside the package at {package}; reinstall it, or give --config-dir")
+
+
+def known_keys() -> list[str]:
+    """Every key of the tree, ``section.option``."""
+    keys: list[str] = []
+    for section in dataclasses.fields(Config):
+        value = getattr(Config(), section.name)
+        keys += [f"{section.name}.{option.name}" for option in dataclasses.fields(value)]
+    return keys
+
+
+def _nearest(key: str) -> list[str]:
+    keys = known_keys()
+    by_leaf = {known.rpartition(".")[2]: known for known in reversed(keys)}
+    whole = difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
+    leaf = difflib.get_close_matches(key.rpartition(".")[2], by_leaf, n=3, cutoff=0.6)
+    return list(dict.fromkeys([*(by_leaf[name] for name in leaf), *whole]))[:3]
+
+
+def _unknown_key(key: str, where: str) -> ConfigError:
+    near = _nearest(key)
+    hint = f"did you mean {', or '.join(near)}?" if near else f"the sections are {', '.join(_sections())}"
+    return ConfigError(f"there is no config key {key!r} ({where}); {hint}")
+
+
+def _sections() -> list[str]:
+    return [section.name for section in dataclasses.fields(Config)]
+
+
+def legacy_overrides(path: str | Path) -> list[str]:
+    """Translate a JSON config of the first version into overrides.
+
+    Args:
+        path: The JSON file, a flat object.
+
+    Returns:
+        Overrides such as ``loss.gamma=0.997``, in the file's order.
+
+    Raises:
+        ConfigError: The file is missing, is no JSON object, or has a key that has no counterpart here.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise ConfigError(f"legacy_config: there is no file {path}; give the path of a JSON config") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"legacy_config: {path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"legacy_config: {path} must hold a JSON object, got {type(content).__name__}")
+    overrides = []
+    for key, value in content.items():
+        if key not in LEGACY_KEYS:
+            near = difflib.get_close_matches(key, LEGACY_KEYS, n=3)
+            hint = f"did you mean {', or '.join(near)}?" if near else f"known are {', '.join(LEGACY_KEYS)}"
+            raise ConfigError(f"legacy_config: {path} has the unknown key {key!r}; {hint}")
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ConfigError(f"legacy_config: {key} in {path} must be a number or a string, got {value!r}")
+        overrides.append(f"{LEGACY_KEYS[key]}={json.dumps(value)}")
+        if key == "unroll_length":
+            # The first version had no period of its own: sequences followed each other without overlap.
+            overrides.append(f"replay.sequence_period_steps={value}")
+    return overrides
+
+
+def expand_legacy(overrides: Sequence[str]) -> list[str]:
+    """Replace ``+legacy_config=path`` by what the file says; the other overrides come after it and win."""
+    legacy: list[str] = []
+    others: list[str] = []
+    for override in overrides:
+        name, _, value = override.partition("=")
+        if name.lstrip("+") == "legacy_config":
+            legacy += legacy_overrides(value.strip("'\""))
+        else:
+            others.append(override)
+    return legacy + others
+
+
+_OVERRIDE = re.compile(r"^(?P<prefix>\+\+|\+|~)?(?P<key>[\w./@:]+)(=|$)")
+
+
+def _check_keys(overrides: Sequence[str], groups: Sequence[str]) -> None:
+    known = set(known_keys())
+    for override in overrides:
+        match = _OVERRIDE.match(override)
+        if match is None:
+            raise ConfigError(f"{override!r} is no override; write section.option=value, such as run.name=a")
+        key = match["key"]
+        open_mapping = key.startswith("reward.weights.")
+        if key in known or key in groups or open_mapping or key.startswith(("hydra.", "hydra/")):
+            continue
+        raise _unknown_key(key, "given on the command line")
+
+
+def load_config(
+    config_name: str = "r2d2", overrides: Sequence[str] = (), *, folder: str | Path | None = None
+) -> Config:
+    """Compose, convert and check a config.
+
+    Args:
+        config_name: Name of a YAML file in ``folder``, without its suffix.
+        overrides: Hydra overrides; ``+legacy_config=path`` is understood.
+        folder: Where the YAML files lie; default :func:`config_folder`.
+
+    Returns:
+        The checked tree.
+
+    Raises:
+        ConfigError: A key does not exist, a value has the wrong type or range, or the YAML file is missing.
+    """
+    where = Path(folder) if folder is not None else config_folder()
+    overrides = expand_legacy(overrides)
+    groups = [entry.name for entry in where.iterdir() if entry.is_dir()] if where.is_dir() else []
+    _check_keys(overrides, groups)
+    register_schema()
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(where.resolve()), version_base="1.3"):
+            tree = compose(config_name, list(overrides))
+    except MissingConfigException as error:
+        raise _missing_config(config_name, where, error) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _rewritten(error) from error
+    return config_from(tree)
+
+
+def config_from(tree: DictConfig) -> Config:
+    """The checked dataclasses of a composed tree.
+
+    Raises:
+        ConfigError: A value has the wrong type or range.
+    """
+    unknown = [str(key) for key in tree if key not in _sections() and key != "hydra"]
+    if unknown:
+        raise _unknown_key(unknown[0], "not part of the tree")
+    try:
+        config = OmegaConf.to_object(
+            OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.masked_copy(tree, _sections()))
+        )
+    except OmegaConfBaseException as error:
+        raise _rewritten(error) from error
+    assert isinstance(config, Config)
+    return validate(config)
+
+
+def _missing_config(name: str, folder: Path, error: MissingConfigException) -> ConfigError:
+    missing = (error.missing_cfg_file or name).removesuffix(".yaml")
+    names = sorted(str(path.relative_to(folder).with_suffix("")) for path in folder.rglob("*.yaml"))
+    near = difflib.get_close_matches(missing, names, n=3)
+    hint = f"did you mean {', or '.join(near)}?" if near else f"there are {', '.join(names) or 'none'}"
+    return ConfigError(f"there is no config {missing!r} in {folder}; {hint}")
+
+
+def _rewritten(error: Exception) -> ConfigError:
+    """Hydra's and OmegaConf's messages, as one line with the key's full name."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__
+    text = "\n".join(str(entry) for entry in causes)
+    full_key = re.search(r"full_key: (\S+)", text)
+    key = full_key[1] if full_key else None
+    if key and re.search(r"Key '[^']+' (is )?not in", text):
+        in_file = re.search(r"In '([^']+)'", text)
+        return _unknown_key(key, f"in {in_file[1]}.yaml" if in_file else "given on the command line")
+    last = str(causes[-1]).splitlines()[0]
+    return ConfigError(f"{key}: {last}" if key else last)
+
+
+def as_plain(config: Config) -> dict[str, Any]:
+    """The tree as plain dicts, lists, numbers and strings, ready for YAML or JSON."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,137 @@
+"""One job at a time in a run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from pokered_rl.errors import PokeredError
+from pokered_rl.training.checkpoint import write_atomically
+
+__all__ = ["RunLock", "RunLockedError"]
+
+
+class RunLockedError(PokeredError):
+    """Another job works in this run folder."""
+
+
+def _process_start(pid: int) -> str | None:
+    """Start time of a process in clock ticks since boot, or None if there is no such process.
+
+    A process id alone is reused; together with its start time it names one process.
+    """
+    try:
+        # Field 22 of /proc/PID/stat (man 5 proc); the name in field 2 may hold blanks and brackets.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+class RunLock:
+    """The file ``run.lock``: who works here, and when it last gave a sign of life.
+
+    On one machine a lock is stale when its process is gone; a lock of another machine is stale when six heartbeats
+    in a row are missing. A stale lock is taken over with a warning.
+
+    Args:
+        folder: The run folder; it is made if it does not exist.
+        heartbeat_seconds: Seconds between two signs of life.
+
+    Raises:
+        RunLockedError: On entering, when a living job holds the lock.
+    """
+
+    def __init__(self, folder: Path, *, heartbeat_seconds: float = 10.0) -> None:
+        self._path = folder / "run.lock"
+        self._heartbeat_seconds = heartbeat_seconds
+        self._me: dict[str, Any] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_start": _process_start(os.getpid()),
+            "token": uuid.uuid4().hex,
+            "slurm_job": os.environ.get("SLURM_JOB_ID"),
+            "heartbeat_seconds": heartbeat_seconds,
+        }
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> RunLock:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        while not self._create():
+            self._take_over_if_stale()
+        self._thread = threading.Thread(target=self._beat, name="run-lock", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        if (self._read() or {}).get("token") == self._me["token"]:
+            self._path.unlink(missing_ok=True)
+
+    def _create(self) -> bool:
+        # A hard link appears whole or not at all, and fails if the name is taken: no reader sees half a lock.
+        staging = self._path.with_name(f".run.lock.{self._me['token']}")
+        staging.write_text(self._content())
+        try:
+            os.link(staging, self._path)
+        except FileExistsError:
+            return False
+        finally:
+            staging.unlink()
+        return True
+
+    def _content(self) -> str:
+        return json.dumps(self._me | {"heartbeat": time.time()}, indent=1)
+
+    def _read(self) -> dict[str, Any] | None:
+        try:
+            content = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return None
+        return content if isinstance(content, dict) else None
+
+    def _take_over_if_stale(self) -> None:
+        holder = self._read()
+        if holder is None:
+            # Gone meanwhile, or unreadable; what cannot be read is nobody's.
+            self._path.unlink(missing_ok=True)
+            return
+        age = time.time() - float(holder.get("heartbeat", 0.0))
+        who = f"process {holder.get('pid')} on {holder.get('host')}"
+        if holder.get("host") == self._me["host"]:
+            alive = _process_start(int(holder["pid"])) == holder.get("process_start")
+        else:
+            alive = age < 6 * float(holder.get("heartbeat_seconds", self._heartbeat_seconds))
+        if alive:
+            raise RunLockedError(
+                f"{self._path.parent} is in use by {who} (last sign of life {age:.0f} s ago); stop that job, or give"
+                " this one another run.name"
+            )
+        # Whoever renames the file first has it; a lock that changed meanwhile is put back.
+        doomed = self._path.with_name(f".run.lock.stale.{self._me['token']}")
+        try:
+            self._path.rename(doomed)
+        except FileNotFoundError:
+            return
+        if json.loads(doomed.read_text()).get("token") != holder.get("token"):
+            doomed.rename(self._path)
+            return
+        doomed.unlink()
+        warnings.warn(f"took over the lock of {who}, which is gone (last sign of life {age:.0f} s ago)", stacklevel=3)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._heartbeat_seconds):
+            if (self._read() or {}).get("token") == self._me["token"]:
+                write_atomically(self._path, self._content().encode())

@@ -1,0 +1,166 @@
+"""When a job ends, and with which status: signals, deadline, targets."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from enum import Enum, IntEnum
+from types import FrameType, TracebackType
+from typing import Any
+
+__all__ = ["Deadline", "ExitStatus", "SaveTimer", "StopReason", "StopSignals"]
+
+
+class ExitStatus(IntEnum):
+    """Exit statuses of a training job; anything else is an error as well."""
+
+    complete = 0
+    error = 1
+    #: EX_TEMPFAIL of sysexits.h: the job advanced but the run is not complete; run it again.
+    run_again = 75
+    #: 128 + SIGINT, as shells report it.
+    interrupted = 130
+
+
+class StopReason(Enum):
+    """Why the training loop ended."""
+
+    target = "target reached"
+    episodes = "number of episodes reached"
+    deadline = "time is up"
+    requested = "asked to stop by a signal"
+    interrupted = "interrupted"
+
+    def exit_status(self, *, advanced: bool) -> ExitStatus:
+        """The status to exit with; ``advanced`` says whether this job made any step.
+
+        A job that ran out of time without a step would do so again: it counts as an error.
+        """
+        if self in (StopReason.target, StopReason.episodes):
+            return ExitStatus.complete
+        if self is StopReason.interrupted:
+            return ExitStatus.interrupted
+        return ExitStatus.run_again if advanced else ExitStatus.error
+
+
+class StopSignals:
+    """Turns SIGINT, SIGTERM and SIGUSR1 into a wish to stop after the current step.
+
+    A second SIGINT ends the process at once: everything on disk is written atomically, so nothing is damaged.
+
+    Args:
+        end_now: Called on the second SIGINT before the process exits with status 130, to end its children.
+    """
+
+    def __init__(self, *, end_now: Callable[[], None] | None = None) -> None:
+        self._end_now = end_now
+        self._previous: dict[int, Any] = {}
+        self._reason: StopReason | None = None
+
+    @property
+    def reason(self) -> StopReason | None:
+        """The reason of the first signal that came, or None."""
+        return self._reason
+
+    def __enter__(self) -> StopSignals:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            if self._reason is StopReason.interrupted:
+                if self._end_now is not None:
+                    self._end_now()
+                os._exit(ExitStatus.interrupted)
+            self._reason = StopReason.interrupted
+        elif self._reason is None:
+            self._reason = StopReason.requested
+
+
+class SaveTimer:
+    """Remembers how long saving takes, so that a job starts to save early enough.
+
+    Args:
+        guess_seconds: Assumed duration before the first measurement.
+    """
+
+    def __init__(self, *, guess_seconds: float = 20.0) -> None:
+        self._longest: float | None = None
+        self._guess = guess_seconds
+        self._started = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Twice the longest saving seen so far: disks of clusters are slow at times."""
+        return 2.0 * self._longest if self._longest is not None else self._guess
+
+    def __enter__(self) -> SaveTimer:
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._longest = max(self._longest or 0.0, time.monotonic() - self._started)
+
+
+class Deadline:
+    """The time at which a job must begin to save.
+
+    The job ends ``max_runtime_seconds`` after its start or at ``SLURM_JOB_END_TIME``, whichever comes first; saving
+    and a margin come off that.
+
+    Args:
+        max_runtime_seconds: Length of the job.
+        start: Unix time at which its process began. An interactive allocation holds many jobs, so the allocation's
+            own start does not count; its end does.
+        margin_seconds: Left free after saving.
+        save_timer: Knows how long saving takes.
+        environment: Environment variables.
+        clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_runtime_seconds: float,
+        start: float,
+        margin_seconds: float,
+        save_timer: SaveTimer,
+        environment: Mapping[str, str] = os.environ,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._end = start + max_runtime_seconds
+        allocation_end = _unix_time(environment, "SLURM_JOB_END_TIME")
+        # The margin guards against the scheduler's kill; a limit that we chose ourselves needs none.
+        self._hard_end = allocation_end - margin_seconds if allocation_end is not None else None
+        self._save_timer = save_timer
+        self._clock = clock
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until saving must begin; negative when it is late."""
+        end = self._end if self._hard_end is None else min(self._end, self._hard_end)
+        return end - self._save_timer.seconds - self._clock()
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is time to save."""
+        return self.seconds_left <= 0
+
+
+def _unix_time(environment: Mapping[str, str], name: str) -> float | None:
+    try:
+        return float(environment[name])
+    except (KeyError, ValueError):
+        return None

@@ -1,0 +1,139 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.training.config import Config, Resume, reference_markdown
+from pokered_rl.training.config_reference import field_comments
+from pokered_rl.training.load_config import LEGACY_KEYS, config_folder, known_keys, load_config
+
+
+def test_mission_defaults_are_the_defaults():
+    config = load_config("r2d2")
+    assert config.run.target_total_steps == 25_000_000
+    assert config.replay.capacity_transitions == 5_000_000
+    assert config.run.max_runtime_seconds == 13_500
+    assert (config.replay.burn_in_steps, config.replay.unroll_steps, config.loss.n_step) == (40, 80, 5)
+    assert config == Config(), "r2d2.yaml must not repeat or change a default"
+
+
+@pytest.mark.parametrize("path", sorted(config_folder().glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid(path):
+    assert isinstance(load_config(path.stem), Config)
+
+
+def test_overrides_win_over_the_file():
+    config = load_config("quickstart", ["run.name=a", "collector.num_workers=8", "run.resume=must"])
+    assert (config.run.name, config.collector.num_workers, config.run.resume) == ("a", 8, Resume.must)
+
+
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("collector.num_worker=8", "collector.num_workers"),
+        ("num_workers=8", "collector.num_workers"),
+        ("+loss.gama=0.9", "loss.gamma"),
+        ("replay.burn_in=3", "replay.burn_in_steps"),
+    ],
+)
+def test_unknown_key_is_answered_with_the_nearest_name(override, nearest):
+    with pytest.raises(ConfigError, match=nearest.replace(".", r"\.")):
+        load_config("quickstart", [override])
+
+
+def test_unknown_key_in_a_yaml_file_names_the_file_and_the_nearest_name(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("defaults: [pokered_rl_schema, _self_]\nlearner: {batch_sise: 3}\n")
+    with pytest.raises(ConfigError, match=r"learner\.batch_sise.*mine\.yaml.*learner\.batch_size"):
+        load_config("mine", folder=tmp_path)
+
+
+def test_missing_config_is_answered_with_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"no config 'quikstart'.*quickstart"):
+        load_config("quikstart")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("loss.gamma=1.5", ["loss.gamma", "1.5", "between 0 and 1"]),
+        ("loss.n_step=0", ["loss.n_step", ">= 1", "got 0"]),
+        ("env.hold_frames=30", ["env.frames_per_action", "env.hold_frames"]),
+        ("env.actions=[a,a]", ["env.actions", "repetitions"]),
+        ("collector.num_workers=none", ["collector.num_workers", "auto"]),
+        ("replay.sequence_period_steps=81", ["replay.sequence_period_steps", "<= replay.unroll_steps (80)"]),
+        # 1,000 sequences of 80 steps are 80,000 transitions.
+        ("replay.capacity_transitions=79999", ["replay.capacity_transitions", "80000"]),
+        ("replay.min_fill_sequences=63", ["replay.min_fill_sequences", "learner.batch_size (64)"]),
+        ("runtime.deterministic=true", ["collector.backend", "'inline'"]),
+        ("run.name=a/b", ["run.name", "run.folder"]),
+        ("run.resume=maybe", ["run.resume", "auto, must, never"]),
+        ("run.target_total_steps=many", ["run.target_total_steps", "many"]),
+    ],
+)
+def test_bad_value_is_refused_with_key_value_and_requirement(override, words):
+    with pytest.raises(ConfigError) as caught:
+        load_config("r2d2", [override])
+    for word in words:
+        assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_legacy_json_is_translated_and_explicit_overrides_win(tmp_path: Path):
+    path = tmp_path / "old.json"
+    path.write_text(
+        json.dumps(
+            {
+                "target_total_steps": 1_000_000,
+                "replay_capacity_transitions": 200_000,
+                "max_runtime_seconds": 600,
+                "total_episodes": 7,
+                "num_actors": 3,
+                "frame_skip": 12,
+                "unroll_length": 40,
+                "burn_in": 20,
+                "batch_size": 16,
+                "gamma": 0.99,
+                "n_step": 3,
+                "learning_rate": 3e-4,
+                "target_sync_interval": 100,
+                "lstm_hidden_size": 128,
+                "num_quantiles": 32,
+                "occupancy_crop_radius": 6,
+            }
+        )
+    )
+    config = load_config("r2d2", ["loss.gamma=0.9", f"+legacy_config={path}"])
+    assert config.run.target_total_steps == 1_000_000
+    assert config.run.total_episodes == 7
+    assert config.collector.num_workers == 3
+    assert config.env.frames_per_action == 12
+    assert config.env.map_memory_radius == 6
+    assert (config.replay.unroll_steps, config.replay.sequence_period_steps) == (40, 40)
+    assert config.learner.target_update_interval == 100
+    assert config.network.hidden_size == 128
+    assert config.loss.gamma == 0.9
+
+
+def test_legacy_json_with_an_unknown_key_names_the_nearest(tmp_path: Path):
+    path = tmp_path / "old.json"
+    path.write_text('{"num_actor": 3}')
+    with pytest.raises(ConfigError, match=r"'num_actor'.*num_actors"):
+        load_config("r2d2", [f"+legacy_config={path}"])
+    with pytest.raises(ConfigError, match="no file"):
+        load_config("r2d2", [f"+legacy_config={tmp_path / 'gone.json'}"])
+
+
+def test_legacy_keys_point_at_existing_keys():
+    assert set(LEGACY_KEYS.values()) <= set(known_keys())
+
+
+def test_every_option_has_a_comment_and_stands_in_the_reference():
+    text = reference_markdown()
+    for section in dataclasses.fields(Config):
+        value = section.default_factory()
+        comments = field_comments(type(value))
+        for option in dataclasses.fields(value):
+            assert comments.get(option.name), f"{section.name}.{option.name} has no #: comment"
+            assert f"`{section.name}.{option.name}`" in text

@@ -1,0 +1,88 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pokered_rl.training.runtime import Deadline, ExitStatus, SaveTimer, StopReason, StopSignals
+
+
+@pytest.mark.parametrize(
+    ("reason", "advanced", "status"),
+    [
+        (StopReason.target, True, 0),
+        (StopReason.target, False, 0),
+        (StopReason.episodes, True, 0),
+        (StopReason.deadline, True, 75),
+        (StopReason.deadline, False, 1),
+        (StopReason.requested, True, 75),
+        (StopReason.requested, False, 1),
+        (StopReason.interrupted, True, 130),
+    ],
+)
+def test_exit_status_of_each_reason(reason, advanced, status):
+    assert reason.exit_status(advanced=advanced) == status
+
+
+def _deadline(environment: dict[str, str], *, now: float = 0.0) -> Deadline:
+    return Deadline(
+        max_runtime_seconds=1000,
+        start=0.0,
+        margin_seconds=30,
+        save_timer=SaveTimer(guess_seconds=20),
+        environment=environment,
+        clock=lambda: now,
+    )
+
+
+def test_deadline_without_scheduler_leaves_time_to_save():
+    # 1000 s after the start, less 20 s for saving.
+    assert _deadline({}).seconds_left == 980
+
+
+def test_deadline_is_the_end_of_the_allocation_when_that_is_earlier():
+    # 600 s, less 30 s of margin, less 20 s for saving.
+    assert _deadline({"SLURM_JOB_END_TIME": "600"}).seconds_left == 550
+    assert _deadline({"SLURM_JOB_END_TIME": "5000"}).seconds_left == 980
+    assert not _deadline({"SLURM_JOB_END_TIME": "600"}, now=549).passed
+    assert _deadline({"SLURM_JOB_END_TIME": "600"}, now=550).passed
+
+
+def test_measured_saving_replaces_the_guess():
+    timer = SaveTimer(guess_seconds=20)
+    with timer:
+        pass
+    assert timer.seconds < 1
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (signal.SIGINT, StopReason.interrupted),
+        (signal.SIGTERM, StopReason.requested),
+        (signal.SIGUSR1, StopReason.requested),
+    ],
+)
+def test_signal_becomes_a_wish_to_stop(number, reason):
+    before = signal.getsignal(number)
+    with StopSignals() as signals:
+        assert signals.reason is None
+        os.kill(os.getpid(), number)
+        assert signals.reason is reason
+    assert signal.getsignal(number) is before
+
+
+def test_second_interrupt_ends_the_process_at_once_with_status_130():
+    code = (
+        "import os, signal, time\n"
+        "from pokered_rl.training.runtime import StopSignals\n"
+        "with StopSignals(end_now=lambda: print('children ended', flush=True)):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('never', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split("\n")[:-1] == ["still here", "children ended"]
+    assert done.returncode == ExitStatus.interrupted
