@@ -1,0 +1,216 @@
+"""What a worker sends: one collector batch without the parts that nobody reads.
+
+A TorchRL batch [E, T] holds every observation twice (root and `next`), the recurrent state at every step and all
+action values. A sequence needs each observation once, the observation after an episode's last step, the recurrent
+state only where a stored sequence can start, and two numbers of the action values. `compact_rollout` keeps exactly
+these; it runs in the worker, so that the rest is never copied between processes.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+
+from pokered_rl.data.packing import pack_two_bits
+from pokered_rl.errors import ConfigError
+
+__all__ = [
+    "OBSERVATION_KEYS",
+    "PACKED_SUFFIX",
+    "STATE_KEYS",
+    "SequenceLayout",
+    "compact_rollout",
+]
+
+#: Observation entries of the Pokémon environment that the network, the loss or the replay read.
+OBSERVATION_KEYS = ("pixels", "map_memory", "context", "last_action", "last_reward", "action_mask")
+#: Recurrent state entries of the network.
+STATE_KEYS = ("recurrent_state_h", "recurrent_state_c")
+#: An entry packed two bits a value is called by its own name with this suffix.
+PACKED_SUFFIX = "_packed"
+
+
+class SequenceLayout:
+    """How an episode is cut into overlapping sequences of equal length (all lengths in agent steps).
+
+    Sequence s takes its loss on steps [s * period, s * period + unroll). Before them lie `burn_in` rows that only
+    warm up the recurrent state, after them `n_step` rows that only serve as successors.
+
+    Args:
+        burn_in_steps: rows before the first loss step, >= 0.
+        unroll_steps: rows with loss, >= 1.
+        n_step: successor rows after the last loss step, >= 1.
+        period_steps: distance between the first loss steps of two sequences, 1..unroll_steps; with the default,
+            `unroll_steps`, every step of an episode gets a loss exactly once.
+
+    Raises:
+        ConfigError: a length is out of its range.
+    """
+
+    def __init__(self, *, burn_in_steps: int, unroll_steps: int, n_step: int, period_steps: int | None = None) -> None:
+        period_steps = unroll_steps if period_steps is None else period_steps
+        if burn_in_steps < 0:
+            raise ConfigError(f"burn_in_steps must be >= 0, got {burn_in_steps}")
+        if unroll_steps < 1:
+            raise ConfigError(f"unroll_steps must be >= 1, got {unroll_steps}")
+        if n_step < 1:
+            raise ConfigError(f"n_step must be >= 1, got {n_step}")
+        if not 1 <= period_steps <= unroll_steps:
+            raise ConfigError(
+                f"period_steps must be in 1..unroll_steps ({unroll_steps}), or steps would never get a loss; "
+                f"got {period_steps}"
+            )
+        self.burn_in_steps = burn_in_steps
+        self.unroll_steps = unroll_steps
+        self.n_step = n_step
+        self.period_steps = period_steps
+
+    @property
+    def length(self) -> int:
+        """Rows of one stored sequence, L."""
+        return self.burn_in_steps + self.unroll_steps + self.n_step
+
+    def first_real_step(self, sequence: Tensor) -> Tensor:
+        """Episode step of the first row that is not padding: where a sequence's recurrent state is stored.
+
+        Burn-in is all or nothing: where it would reach before the episode's first step, all of it is padding.
+
+        Args:
+            sequence: int64 [*], number of the sequence in its episode.
+
+        Returns:
+            int64 [*].
+        """
+        start = sequence * self.period_steps
+        return torch.where(start >= self.burn_in_steps, start - self.burn_in_steps, start)
+
+    def is_state_step(self, step: Tensor) -> Tensor:
+        """True at the episode steps (int64 [*]) at which some sequence stores its recurrent state."""
+        after_burn_in = (step + self.burn_in_steps) % self.period_steps == 0
+        padded_burn_in = (step < self.burn_in_steps) & (step % self.period_steps == 0)
+        return after_burn_in | padded_burn_in
+
+    def __repr__(self) -> str:
+        return (
+            f"SequenceLayout(burn_in_steps={self.burn_in_steps}, unroll_steps={self.unroll_steps}, "
+            f"n_step={self.n_step}, period_steps={self.period_steps})"
+        )
+
+
+def compact_rollout(
+    rollout: TensorDictBase,
+    *,
+    layout: SequenceLayout,
+    observation_keys: Iterable[str] = OBSERVATION_KEYS,
+    state_keys: Sequence[str] = STATE_KEYS,
+    two_bit_keys: Iterable[str] = (),
+) -> TensorDict:
+    """Reduces a collector batch to what sequences are built from.
+
+    Args:
+        rollout: batch [E, T] with the observations, `action` int64 [E,T], `is_init` bool [E,T(,1)],
+            `step_count` int64 [E,T(,1)] (0 at an episode's first step), the recurrent state [E,T,H], and under `next`
+            `reward`, `done`, `terminated`, `truncated` [E,T(,1)] and, at done steps, the observations.
+            `action_value` float [E,T,A] is optional: without it the sequences have no actor-side priority.
+        layout: tells where sequences can start, hence which recurrent states are kept.
+        observation_keys: entries that are kept; names missing from the rollout are left out.
+        state_keys: recurrent state entries; may be empty.
+        two_bit_keys: observation entries with values 0..3 that are packed four to a byte; they come out flattened
+            under their name with `PACKED_SUFFIX`.
+
+    Returns:
+        TensorDict of batch size [] with
+        `steps` [E, T]: observations, `action`, `reward` f32, `terminated`, `truncated`, `is_init` bool, and, when
+        there are action values, `taken_value` and `greedy_value` f32;
+        `first_step` int64 [E]: episode step of the first row;
+        `final` [F]: observations after each done step, `final_index` int64 [F] = e * T + t of that step;
+        `states` [S]: recurrent states, `state_index` int64 [S] = e * T + t.
+
+    Raises:
+        ConfigError: an entry that sequences cannot do without is missing, or a step is done without its final
+            observation.
+    """
+    if rollout.ndim != 2:
+        raise ConfigError(f"a rollout must have batch size [E, T], got {tuple(rollout.batch_size)}")
+    after = rollout.get("next")
+    keys, next_keys = set(rollout.keys()), set(after.keys())
+    missing = [key for key in ("action", "is_init", "step_count", *state_keys) if key not in keys]
+    if missing:
+        raise ConfigError(f"the rollout lacks {missing}; it has {sorted(keys)}")
+    observation_keys = [key for key in observation_keys if key in keys]
+    two_bit = set(two_bit_keys)
+    envs, time = rollout.batch_size
+
+    done = _flat(after.get("done"))
+    terminated = _flat(after.get("terminated")) if "terminated" in next_keys else torch.zeros_like(done)
+    steps = TensorDict(
+        {_name(key, two_bit): _packed(rollout.get(key), key, two_bit, 2) for key in observation_keys}
+        | {
+            "action": rollout.get("action"),
+            "reward": _flat(after.get("reward")).float(),
+            "terminated": terminated,
+            # Every end that is not a termination leaves a future behind: it bootstraps.
+            "truncated": done & ~terminated,
+            "is_init": _flat(rollout.get("is_init")),
+        },
+        batch_size=[envs, time],
+    )
+    if "action_value" in keys:
+        value = rollout.get("action_value").float()
+        mask = rollout.get("action_mask", None)
+        steps["taken_value"] = value.gather(-1, rollout.get("action").unsqueeze(-1)).squeeze(-1)
+        steps["greedy_value"] = _greedy_value(value, mask)
+
+    final_index = done.flatten().nonzero().squeeze(-1)
+    absent = [key for key in observation_keys if key not in next_keys]
+    if absent and final_index.numel():
+        raise ConfigError(f"the rollout ends an episode but next lacks the final observation: {absent}")
+    final = TensorDict(
+        {}
+        if absent
+        else {
+            _name(key, two_bit): _packed(after.get(key).flatten(0, 1)[final_index], key, two_bit, 1)
+            for key in observation_keys
+        },
+        batch_size=[final_index.numel()],
+    )
+
+    step = _flat(rollout.get("step_count"))
+    state_index = layout.is_state_step(step).flatten().nonzero().squeeze(-1) if state_keys else final_index[:0]
+    states = TensorDict(
+        {key: rollout.get(key).flatten(0, 1)[state_index] for key in state_keys},
+        batch_size=[state_index.numel()],
+    )
+    return TensorDict(
+        {
+            "steps": steps,
+            "first_step": step[:, 0].clone(),
+            "final": final,
+            "final_index": final_index,
+            "states": states,
+            "state_index": state_index,
+        },
+        batch_size=[],
+    )
+
+
+def _flat(value: Tensor) -> Tensor:
+    """[E, T, 1] or [E, T] -> [E, T]."""
+    return value.squeeze(-1) if value.ndim == 3 else value
+
+
+def _name(key: str, two_bit: set[str]) -> str:
+    return key + PACKED_SUFFIX if key in two_bit else key
+
+
+def _packed(value: Tensor, key: str, two_bit: set[str], batch_ndim: int) -> Tensor:
+    return pack_two_bits(value.flatten(batch_ndim)) if key in two_bit else value
+
+
+def _greedy_value(value: Tensor, mask: Tensor | None) -> Tensor:
+    """Value of the best allowed action [E, T]; a row that allows nothing allows everything."""
+    if mask is None:
+        return value.amax(-1)
+    allowed = mask | ~mask.any(-1, keepdim=True)
+    return value.masked_fill(~allowed, -torch.inf).amax(-1)
