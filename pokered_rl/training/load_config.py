@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -241,10 +240,3 @@ def _rewritten(error: Exception) -> ConfigError:
         return _unknown_key(key, f"in {in_file[1]}.yaml" if in_file else "given on the command line")
     last = str(causes[-1]).splitlines()[0]
     return ConfigError(f"{key}: {last}" if key else last)
-
-
-def as_plain(config: Config) -> dict[str, Any]:
-    """The tree as plain dicts, lists, numbers and strings, ready for YAML or JSON."""
-    plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}

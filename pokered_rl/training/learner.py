@@ -1,0 +1,182 @@
+"""One optimizer step, from the sampled batch to the written priorities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torchrl.objectives.utils import HardUpdate, SoftUpdate, TargetNetUpdater
+
+from pokered_rl.errors import PokeredError
+
+__all__ = ["Learner", "LearnerError", "make_target_updater", "snapshot"]
+
+
+class LearnerError(PokeredError):
+    """The optimization cannot go on: a gradient is not finite, or memory has run out."""
+
+
+class PrioritizedReplay(Protocol):
+    """What the learner needs of a replay."""
+
+    def sample(self, batch_size: int) -> TensorDictBase:
+        """Draw sequences [B] with `index` and `priority_weight`."""
+
+    def update_tensordict_priority(self, data: TensorDictBase) -> None:
+        """Write the priorities `td_error` [B] of the sequences `index` [B]."""
+
+
+def make_target_updater(loss: nn.Module, *, hard_interval: int | None = None, tau: float = 0.005) -> TargetNetUpdater:
+    """TorchRL's updater that follows the online network.
+
+    Args:
+        loss: A loss module with target parameters.
+        hard_interval: Updates between two copies; None mixes a little in after each update.
+        tau: Share of the online network in a soft update.
+    """
+    if hard_interval is None:
+        return SoftUpdate(loss, tau=tau)
+    # HardUpdate counts 0, 1, ..., interval and copies on reaching the last: its true period is one update longer
+    # than its argument (torchrl 0.14.1).
+    return HardUpdate(loss, value_network_update_interval=hard_interval - 1)
+
+
+def snapshot(tree: Any) -> Any:
+    """A copy of nested dicts and lists with every tensor on the CPU, detached and in memory of its own."""
+    if isinstance(tree, Tensor):
+        return tree.detach().to("cpu", copy=True)
+    if isinstance(tree, Mapping):
+        return {key: snapshot(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(snapshot(value) for value in tree)
+    return tree
+
+
+class Learner:
+    """Draws a batch, takes one step, follows with the target network, writes the new priorities.
+
+    The gradient is clipped after ``backward`` and looked at before the optimizer uses it, so that a gradient that is
+    not finite never reaches the weights: what is saved after :class:`LearnerError` is still good.
+
+    Args:
+        loss: Takes a batch [B], returns a TensorDict with `loss` and further scalars, and writes `td_error` [B].
+        optimizer: Over the loss's parameters.
+        target_updater: Called after each step.
+        replay: Where batches come from and priorities go to.
+        batch_size: Sequences in a batch.
+        max_grad_norm: Norm that the gradient is clipped to.
+        device: Where the loss's parameters are.
+        autocast: bfloat16 autocast; used on CUDA only.
+        scheduler: Learning-rate schedule, stepped after each update.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        target_updater: TargetNetUpdater,
+        replay: PrioritizedReplay,
+        batch_size: int,
+        max_grad_norm: float,
+        device: torch.device,
+        autocast: bool = True,
+        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    ) -> None:
+        self.loss = loss
+        self.optimizer = optimizer
+        self.target_updater = target_updater
+        self.scheduler = scheduler
+        self.batch_size = batch_size
+        self.updates = 0
+        self._replay = replay
+        self._max_grad_norm = max_grad_norm
+        self._device = device
+        self._autocast = autocast and device.type == "cuda"
+        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._sums: dict[str, Tensor] = {}
+        self._summed = 0
+
+    def step(self) -> None:
+        """One update.
+
+        Raises:
+            LearnerError: The gradient is not finite, or the device is out of memory; the weights are unchanged.
+        """
+        sampled = self._replay.sample(self.batch_size)
+        try:
+            batch = self._to_device(sampled)
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+                losses = self.loss(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            losses["loss"].backward()
+            grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        except torch.OutOfMemoryError as error:
+            raise LearnerError(
+                f"out of memory on {self._device} in update {self.updates + 1}; lower learner.batch_size"
+                f" ({self.batch_size}) or network.size ({str(error).splitlines()[0]})"
+            ) from error
+        # The one place where the CPU waits for the device: priorities have to come back anyway.
+        report = torch.cat([batch["td_error"].detach().float(), grad_norm.detach().float().reshape(1)]).cpu()  # [B+1]
+        if not bool(torch.isfinite(report).all()):
+            raise LearnerError(
+                f"loss or gradient is not finite in update {self.updates + 1} (gradient norm {float(report[-1])});"
+                " the weights of the update before are saved; lower learner.learning_rate or look at the rewards"
+            )
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.target_updater.step()
+        self.updates += 1
+        sampled.set("td_error", report[:-1])
+        self._replay.update_tensordict_priority(sampled)
+        self._add_to_means(losses, grad_norm)
+
+    def means(self) -> dict[str, float]:
+        """Means of the loss's scalars and of the gradient norm over the updates since the last call."""
+        if not self._summed:
+            return {}
+        values = (torch.stack(list(self._sums.values())) / self._summed).tolist()
+        result = dict(zip(self._sums, values, strict=True))
+        self._sums.clear()
+        self._summed = 0
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot of everything that the next update depends on, apart from the replay and the random state."""
+        state = {
+            "updates": self.updates,
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "target_updater": self.target_updater.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler is not None else {},
+        }
+        copied: dict[str, Any] = snapshot(state)
+        return copied
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a snapshot.
+
+        Raises:
+            RuntimeError: The network is another one.
+        """
+        self.updates = state["updates"]
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.target_updater.load_state_dict(state["target_updater"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+
+    def _to_device(self, sampled: TensorDictBase) -> TensorDictBase:
+        if self._device.type != "cuda":
+            return sampled.copy()  # the loss writes into its batch; the sample keeps its own entries
+        return sampled.pin_memory().to(self._device, non_blocking=True)
+
+    def _add_to_means(self, losses: TensorDictBase, grad_norm: Tensor) -> None:
+        for name, value in [*losses.items(), ("grad_norm", grad_norm)]:
+            value = value.detach().float().mean()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._summed += 1

@@ -1,0 +1,95 @@
+"""The command line of training: Hydra's overrides, our error messages, documented exit statuses.
+
+One run is composed and checked here; sweeps (``--multirun``) are handed to Hydra with its launchers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from pokered_rl.errors import ConfigError, PokeredError
+from pokered_rl.training.config import Config
+from pokered_rl.training.load_config import (
+    config_folder,
+    config_from,
+    expand_legacy,
+    load_config,
+    register_schema,
+)
+from pokered_rl.training.runtime import ExitStatus, StopSignals
+
+__all__ = ["main"]
+
+
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description="Train an R2D2 agent. Options are Hydra overrides, such as run.name=a collector.num_workers=8.",
+        epilog="exit status: 0 target reached, 75 run again, 130 interrupted, other: error",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="section.option=value", help="changes to the config")
+    parser.add_argument("--config-name", "-cn", default="r2d2", help="a YAML file without its suffix (%(default)s)")
+    parser.add_argument("--config-dir", "-cd", type=Path, help="folder of the YAML files (those of the package)")
+    parser.add_argument("--multirun", "-m", action="store_true", help="sweep over comma-separated values (Hydra)")
+    parser.add_argument("--print-config", action="store_true", help="show the whole config and end")
+    return parser
+
+
+def _sweep(arguments: argparse.Namespace, folder: Path) -> int:
+    import hydra
+
+    register_schema()
+
+    @hydra.main(config_path=str(folder.resolve()), config_name=arguments.config_name, version_base="1.3")
+    def job(tree: DictConfig) -> None:
+        status = _train(config_from(tree))
+        if status is not ExitStatus.complete:
+            raise SystemExit(status)
+
+    sys.argv = [sys.argv[0], "--multirun", "hydra.output_subdir=null", *expand_legacy(arguments.overrides)]
+    job()
+    return ExitStatus.complete
+
+
+def _train(config: Config) -> ExitStatus:
+    # The signals come first: the imports below take seconds, and Ctrl-C must be clean from the beginning.
+    with StopSignals() as signals:
+        from pokered_rl.training.run import train
+
+        return train(config, signals)
+
+
+def main(argv: Sequence[str] | None = None, *, program: str = "train_r2d2.py") -> int:
+    """Train as the command line says.
+
+    Args:
+        argv: Arguments without the program's name; those of this process by default.
+        program: Name shown in the help.
+
+    Returns:
+        The exit status: see :class:`~pokered_rl.training.runtime.ExitStatus`.
+    """
+    try:
+        arguments = _parser(program).parse_intermixed_args(argv)
+        folder = arguments.config_dir or config_folder()
+        if not folder.is_dir():
+            raise ConfigError(f"--config-dir: there is no folder {folder}")
+        if arguments.multirun:
+            return _sweep(arguments, folder)
+        config = load_config(arguments.config_name, arguments.overrides, folder=folder)
+        if arguments.print_config:
+            from omegaconf import OmegaConf
+
+            sys.stdout.write(OmegaConf.to_yaml(OmegaConf.structured(config)))
+            return ExitStatus.complete
+        return _train(config)
+    except PokeredError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return ExitStatus.error
+    except KeyboardInterrupt:
+        return ExitStatus.interrupted

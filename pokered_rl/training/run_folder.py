@@ -1,0 +1,219 @@
+"""The folder of a run: what lies where, the config it was started with, and its progress over all jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from pokered_rl.errors import CheckpointError, ConfigError
+from pokered_rl.training.checkpoint import write_atomically
+from pokered_rl.training.config import Config, Resume
+
+__all__ = ["FIXED_KEYS", "Progress", "RunFolder", "provenance"]
+
+#: Keys that must stay as they are over all jobs of a run, and what they would invalidate.
+FIXED_KEYS: dict[str, str] = {
+    "run.seed": "the random streams",
+    "env.screen": "the network's input",
+    "env.actions": "the network's output",
+    "env.frames_per_action": "the meaning of a stored step",
+    "env.hold_frames": "the meaning of a stored step",
+    "env.map_memory_radius": "the network's input",
+    "network.size": "the weights",
+    "network.hidden_size": "the weights",
+    "network.num_quantiles": "the weights",
+    "network.spatial_attention": "the weights",
+    "network.noise_std": "the weights",
+    "loss.n_step": "the length of the stored sequences",
+    "replay.burn_in_steps": "the length of the stored sequences",
+    "replay.unroll_steps": "the length of the stored sequences",
+    "replay.sequence_period_steps": "which steps the stored sequences hold",
+    "replay.capacity_transitions": "the size of the files",
+    "replay.half_precision_state": "the type of the stored states",
+    "runtime.deterministic": "what it means to repeat the run",
+}
+
+
+@dataclasses.dataclass
+class Progress:
+    """``progress.json``: where a run stands, for people and scripts. Written atomically every few seconds.
+
+    A job that resumes takes ``steps``, ``updates`` and ``episodes`` from its checkpoint, everything else from here.
+    """
+
+    #: Name of the run.
+    run: str
+    #: Version of this file's format.
+    format: int = 1
+    #: Whether the target was reached.
+    complete: bool = False
+    #: Jobs that have worked on it.
+    jobs: int = 0
+    #: Agent decisions over all jobs, and when the run is complete.
+    steps: int = 0
+    target_total_steps: int = 0
+    #: Learner updates over all jobs.
+    updates: int = 0
+    #: Finished episodes over all jobs.
+    episodes: int = 0
+    #: Seconds of work over all jobs.
+    wall_seconds: float = 0.0
+    #: Highest return of an episode, most places seen in one, furthest milestone.
+    best: dict[str, float | str] = dataclasses.field(default_factory=dict)
+    #: Steps of the newest checkpoint; a crash goes back to it.
+    checkpoint_steps: int = 0
+    #: Sequences in the replay.
+    replay_sequences: int = 0
+    #: Workers that were replaced, and the steps that went with them.
+    worker_restarts: int = 0
+    steps_lost: int = 0
+    #: Why the last job ended: a reason, or "running".
+    last_stop: str = "running"
+    #: Unix time of writing.
+    written_at: float = 0.0
+
+
+class RunFolder:
+    """Paths inside ``<run.folder>/<run.name>``.
+
+    Args:
+        path: The run's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.progress = path / "progress.json"
+        self.jobs = path / "jobs.jsonl"
+        self.online_params = path / "online_params.pt"
+        self.checkpoints = path / "checkpoints"
+        self.episode_logs = path / "episode_logs"
+        self.metrics = path / "metrics"
+        self.replay = path / "replay"
+
+    def read_progress(self) -> Progress | None:
+        """What ``progress.json`` says, or None where there is none.
+
+        Raises:
+            CheckpointError: The file is damaged.
+        """
+        try:
+            content = json.loads(self.progress.read_text())
+            known = {field.name for field in dataclasses.fields(Progress)}
+            return Progress(**{name: value for name, value in content.items() if name in known})
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{self.progress} is damaged ({error}); remove it, the counters are in checkpoints/"
+            ) from error
+
+    def write_progress(self, progress: Progress) -> None:
+        """Replace ``progress.json``."""
+        progress.written_at = time.time()
+        content = json.dumps(dataclasses.asdict(progress), indent=1)
+        write_atomically(self.progress, content.encode())
+
+    def check_resume(self, resume: Resume) -> None:
+        """Whether this job may work here.
+
+        Raises:
+            ConfigError: ``resume=must`` without a run, or ``resume=never`` with one.
+        """
+        exists = self.config.is_file()
+        if resume is Resume.must and not exists:
+            raise ConfigError(f"run.resume=must, but there is no run in {self.path}; check run.name and run.folder")
+        if resume is Resume.never and exists:
+            raise ConfigError(f"run.resume=never, but {self.path} holds a run; choose another run.name")
+
+    def check_config(self, config: Config) -> list[str]:
+        """Compare a config with the one that the run was started with.
+
+        Returns:
+            The changes, as ``key: old -> new``; none of them touches a fixed key.
+
+        Raises:
+            ConfigError: A key of :data:`FIXED_KEYS` differs.
+        """
+        if not self.config.is_file():
+            return []
+        before = _flat(OmegaConf.to_container(OmegaConf.load(self.config)))
+        after = _flat(_plain(config))
+        changes = {key: (before[key], value) for key, value in after.items() if key in before and before[key] != value}
+        for key, what in FIXED_KEYS.items():
+            if key in changes:
+                old, new = changes[key]
+                raise ConfigError(
+                    f"{key} was {old!r} when the run in {self.path} began and cannot become {new!r}: it fixes {what};"
+                    f" set it back, or start another run.name with run.init_from={self.path}"
+                )
+        return [f"{key}: {old} -> {new}" for key, (old, new) in changes.items()]
+
+    def write_config(self, config: Config) -> None:
+        """Save the resolved config of this job."""
+        write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(_plain(config))).encode())
+
+    def append_job(self, entry: Mapping[str, Any]) -> None:
+        """Add a line to ``jobs.jsonl``: one when a job begins, one when it ends."""
+        with self.jobs.open("a") as file:
+            file.write(json.dumps({"time": time.time(), **entry}) + "\n")
+
+
+def _plain(config: Config) -> dict[str, Any]:
+    plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True, enum_to_str=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict):
+        return {prefix: tree}
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _git_state() -> dict[str, str | bool]:
+    """Commit of the checkout that this package lies in, and whether it has changes; empty for an installed wheel."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return {}
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    return {"commit": commit, "changed": bool(changed)}
+
+
+def provenance() -> dict[str, Any]:
+    """Package versions, git state and machine of this job."""
+    packages = ("pokered_rl", "torch", "torchrl", "tensordict", "pyboy", "numpy", "hydra-core")
+    return {
+        "packages": {name: metadata.version(name) for name in packages},
+        "python": sys.version.split()[0],
+        "git": _git_state(),
+        "machine": {"host": socket.gethostname(), "platform": platform.platform(), "cpus": os.cpu_count()},
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+    }

@@ -1,0 +1,147 @@
+import pytest
+import torch
+from tensordict import TensorDict
+from tensordict.nn import TensorDictModule, TensorDictParams
+from torch import nn
+from torchrl.objectives import LossModule
+
+from pokered_rl.training.learner import Learner, LearnerError, make_target_updater, snapshot
+
+
+class _MeanLoss(LossModule):
+    """loss = scale * mean(w . x); the target network plays no part in it."""
+
+    value_network: TensorDictModule
+    value_network_params: TensorDictParams
+    target_value_network_params: TensorDictParams
+
+    def __init__(self, size: int = 4) -> None:
+        super().__init__()
+        net = TensorDictModule(nn.Linear(size, 1, bias=False), in_keys=["x"], out_keys=["y"])
+        self.convert_to_functional(net, "value_network", create_target_params=True)
+        self.scale = 1.0
+
+    def forward(self, batch):
+        with self.value_network_params.to_module(self.value_network):
+            y = self.value_network(batch.select("x"))["y"]
+        batch.set("td_error", y.detach().abs().squeeze(-1))
+        return TensorDict({"loss": self.scale * y.mean()}, batch_size=[])
+
+    @property
+    def weight(self):
+        return self.value_network_params["module", "weight"]
+
+    @property
+    def target_weight(self):
+        return self.target_value_network_params["module", "weight"]
+
+
+class _FixedReplay:
+    def __init__(self, size: int = 4) -> None:
+        self.batch = TensorDict({"x": torch.ones(2, size), "index": torch.tensor([5, 9])}, batch_size=[2])
+        self.written: list[tuple[list[int], torch.Tensor]] = []
+
+    def sample(self, batch_size: int):
+        assert batch_size == 2
+        return self.batch.clone()
+
+    def update_tensordict_priority(self, data):
+        self.written.append((data["index"].tolist(), data["td_error"].clone()))
+
+
+def _learner(*, hard_interval: int | None = 3, rate: float = 1.0, max_grad_norm: float = 1e9) -> Learner:
+    torch.manual_seed(0)
+    loss = _MeanLoss()
+    return Learner(
+        loss=loss,
+        optimizer=torch.optim.SGD(loss.parameters(), lr=rate),
+        target_updater=make_target_updater(loss, hard_interval=hard_interval, tau=0.25),
+        replay=_FixedReplay(),
+        batch_size=2,
+        max_grad_norm=max_grad_norm,
+        device=torch.device("cpu"),
+    )
+
+
+def test_gradient_is_clipped_after_it_was_computed():
+    # d loss / d w = x = (1, 1, 1, 1), norm 2; clipped to norm 0.5 each entry is 0.25, and SGD with rate 1 takes it.
+    learner = _learner(max_grad_norm=0.5)
+    before = learner.loss.weight.detach().clone()
+    learner.step()
+    torch.testing.assert_close(before - learner.loss.weight, torch.full((1, 4), 0.25))
+    assert learner.means()["grad_norm"] == pytest.approx(2.0)
+
+
+def test_priorities_of_the_sampled_sequences_are_written():
+    learner = _learner()
+    before = learner.loss.weight.detach().sum().abs()
+    learner.step()
+    ((index, priority),) = learner._replay.written
+    assert index == [5, 9]
+    torch.testing.assert_close(priority, before.expand(2))
+
+
+def test_hard_target_copies_exactly_every_interval_updates():
+    learner = _learner(hard_interval=3)
+    copied = []
+    for update in range(1, 8):
+        learner.step()
+        if torch.equal(learner.loss.weight.data, learner.loss.target_weight.data):
+            copied.append(update)
+    assert copied == [3, 6]
+
+
+def test_soft_target_takes_its_share_after_each_update():
+    learner = _learner(hard_interval=None)
+    before = learner.loss.target_weight.clone()
+    learner.step()
+    torch.testing.assert_close(learner.loss.target_weight, 0.75 * before + 0.25 * learner.loss.weight.detach())
+
+
+def test_gradient_that_is_not_finite_never_reaches_the_weights():
+    learner = _learner()
+    learner.step()
+    before = learner.loss.weight.detach().clone()
+    learner.loss.scale = float("nan")
+    with pytest.raises(LearnerError, match="not finite in update 2"):
+        learner.step()
+    assert torch.equal(learner.loss.weight, before)
+    assert learner.updates == 1
+    assert len(learner._replay.written) == 1
+
+
+def test_running_out_of_memory_names_the_options_to_lower():
+    learner = _learner()
+
+    def explode(batch):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    learner.loss.forward = explode
+    with pytest.raises(LearnerError, match=r"learner\.batch_size \(2\)"):
+        learner.step()
+
+
+def test_saved_and_restored_learner_continues_identically():
+    straight = _learner(hard_interval=3)
+    for _ in range(7):
+        straight.step()
+    first = _learner(hard_interval=3)
+    for _ in range(4):
+        first.step()
+    state = first.state_dict()
+    first.step()  # the snapshot must not move along
+    second = _learner(hard_interval=3)
+    second.load_state_dict(state)
+    for _ in range(3):
+        second.step()
+    assert second.updates == straight.updates == 7
+    assert torch.equal(second.loss.weight, straight.loss.weight)
+    assert torch.equal(second.loss.target_weight, straight.loss.target_weight)
+
+
+def test_snapshot_shares_no_memory():
+    tensor = torch.zeros(3)
+    copy = snapshot({"a": [tensor, 1], "b": (tensor,)})
+    tensor += 1
+    assert copy["a"][0].sum() == 0
+    assert copy["b"][0].sum() == 0
