@@ -1,0 +1,26 @@
+#!/bin/sh
+# Builds the cartridge: build.sh [OUTPUT.gb]. Needs sdcc 4.2 (apt-get install sdcc) and python3.
+# The same sources give the same bytes, whatever the folder and the time.
+set -eu
+target=${1:-"$(cd "$(dirname "$0")/.." && pwd)/sprout.gb"}
+case $target in /*) ;; *) target=$PWD/$target ;; esac
+cd "$(dirname "$0")"
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+export PYTHONDONTWRITEBYTECODE=1
+python3 generate.py "$build"
+sdasgb -g -l -I"$build" -o "$build/start.rel" start.s
+objects="$build/start.rel"
+compile() { # file segment
+    sdcc -msm83 --std-c11 --opt-code-size -I. -I"$build" --codeseg "$2" --constseg "$2" -c "$1.c" -o "$build/$1.rel"
+    objects="$objects $build/$1.rel"
+}
+compile text CODE
+compile menu CODE
+compile bag CODE
+compile overworld CODE
+compile scripts CODE_1
+compile main CODE_1
+# shellcheck disable=SC2086  # a list of files on purpose
+sdcc -msm83 --no-std-crt0 --code-loc 0x0660 --data-loc 0xC010 -Wl-m -Wl-b_CODE_1=0x4000 $objects -o "$build/game.ihx"
+python3 image.py "$build" "$target"

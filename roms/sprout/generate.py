@@ -1,0 +1,245 @@
+"""Turns the readable tables (world.py, art.py, font.py, ram.py) into headers and data banks for the build."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ram
+import world
+from art import CELLS, PEOPLE, ball
+from font import encode, one_bit_tiles
+
+NEXT_LINE, PARAGRAPH, CONTINUE, DONE, END, PLAYER, RIVAL = 0x4F, 0x51, 0x55, 0x57, 0x50, 0x52, 0x53
+LAST_MAP = 0xFF
+DIRECTIONS = {"north": 8, "south": 4, "west": 2, "east": 1}
+FACING = {"down": 0, "up": 4, "left": 8, "right": 12}
+KINDS = {"text": 0, "script": 1, "item": 2, "trainer": 3}
+TEXT_WIDTH = 18
+
+
+def wrap(text: str) -> bytes:
+    """Boxes of two lines: the third line of a paragraph scrolls up, ``|`` clears the box."""
+    out = bytearray()
+    for number, paragraph in enumerate(text.split("|")):
+        if number:
+            out.append(PARAGRAPH)
+        lines, line = [], ""
+        for word in paragraph.split():
+            shown = len((line + " " + word if line else word).replace("{P}", "PLAYER7").replace("{R}", "RIVAL77"))
+            if shown > TEXT_WIDTH:
+                lines.append(line)
+                line = word
+            else:
+                line = line + " " + word if line else word
+        lines.append(line)
+        for i, line in enumerate(lines):
+            if i:
+                out.append(NEXT_LINE if i == 1 else CONTINUE)
+            for part in line.replace("{P}", "\1").replace("{R}", "\2"):
+                out += bytes([PLAYER]) if part == "\1" else bytes([RIVAL]) if part == "\2" else encode(part)
+    out.append(DONE)
+    return bytes(out)
+
+
+class Bank:
+    """Bytes of one data bank, addressed from 0x4000 (or wherever the code in it ends)."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.blobs, self.names = number, bytearray(), {}
+
+    def add(self, name: str, data: bytes) -> int:
+        self.names[name] = len(self.blobs)
+        self.blobs += data
+        return self.names[name]
+
+    def base(self) -> int:
+        """Data is pushed to the end of the bank, so that code may grow from its beginning."""
+        return 0x8000 - len(self.blobs)
+
+
+class Tileset:
+    """Cells drawn once, tiles and blocks shared where they are alike."""
+
+    def __init__(self, name: str) -> None:
+        self.id, self.cells = world.TILESETS[name]
+        self.tiles: list[bytes] = []
+        self.keys: dict[tuple[bytes, bool], int] = {}
+        self.blocks: dict[bytes, int] = {}
+        self.quads: dict[str, tuple[int, ...]] = {}
+        self.walkable: set[int] = set()
+        for char, (drawing, attributes) in self.cells.items():
+            walk = "walk" in attributes.split()
+            quad = tuple(self.tile(tile, walk) for tile in CELLS[drawing]().tiles())
+            self.quads[char] = quad
+            if walk:
+                self.walkable.add(quad[2])
+        for char, (_, attributes) in self.cells.items():
+            if "walk" not in attributes.split():
+                assert self.quads[char][2] not in self.walkable, char
+        assert len(self.tiles) <= 0x60, f"{name}: {len(self.tiles)} tiles"
+
+    def tile(self, pixels: bytes, walk: bool) -> int:
+        # The engine asks the bottom-left tile of a step whether one may walk there: like tiles of walkable and solid
+        # cells must stay two tiles.
+        key = (pixels, walk)
+        if key not in self.keys:
+            self.keys[key] = len(self.tiles)
+            self.tiles.append(pixels)
+        return self.keys[key]
+
+    def with_attribute(self, attribute: str) -> list[int]:
+        return sorted({self.quads[c][2] for c, (_, a) in self.cells.items() if attribute in a.split()})
+
+    def block(self, cells: tuple[str, str, str, str]) -> int:
+        a, b, c, d = (self.quads[x] for x in cells)
+        data = bytes(a[:2] + b[:2] + a[2:] + b[2:] + c[:2] + d[:2] + c[2:] + d[2:])
+        return self.blocks.setdefault(data, len(self.blocks))
+
+
+def rows_of(entry: dict) -> list[str]:
+    rows = [row for row in entry["cells"].split("\n") if row]
+    assert len({len(r) for r in rows}) == 1, (entry["name"], {len(r) for r in rows})
+    assert len(rows) % 2 == 0 and len(rows[0]) % 2 == 0, entry["name"]
+    return rows
+
+
+def main() -> None:
+    build = Path(sys.argv[1])
+    ram.check()
+    (build / "ram.h").write_text(ram.header())
+    (build / "ram.inc").write_text(ram.include())
+
+    by_name = {entry["name"]: entry for entry in world.MAPS}
+    toggles: list[str] = []
+    texts: list[tuple[str, bytes]] = [(name, wrap(text)) for name, text in world.TEXTS.items()]
+
+    def text_id(text: str) -> int:
+        data = wrap(text)
+        for i, (_, known) in enumerate(texts):
+            if known == data:
+                return i
+        texts.append(("", data))
+        return len(texts) - 1
+
+    def action(entry: dict) -> tuple[int, int]:
+        if "text" in entry:
+            return KINDS["text"], text_id(entry["text"])
+        if "script" in entry:
+            return KINDS["script"], world.SCRIPTS.index(entry["script"])
+        raise SystemExit(f"generate.py: nothing to do for {entry}")
+
+    sets = {name: Tileset(name) for name in world.TILESETS}
+    sprites = [*PEOPLE, "BALL"]
+    data = Bank(2)
+    headers: list[tuple[int, bytearray, bytes]] = []
+    for entry in world.MAPS:
+        tileset, rows = sets[entry["tileset"]], rows_of(entry)
+        height, width = len(rows) // 2, len(rows[0]) // 2
+        blocks = bytes(
+            tileset.block(
+                (rows[2 * y][2 * x], rows[2 * y][2 * x + 1], rows[2 * y + 1][2 * x], rows[2 * y + 1][2 * x + 1])
+            )
+            for y in range(height)
+            for x in range(width)
+        )
+        border = tileset.block((entry["border"],) * 4)
+        out = bytearray([tileset.id, height, width, border, entry.get("dark", 0), 0, 0])
+        sides = [(bit, *entry[side]) for side, bit in DIRECTIONS.items() if side in entry]
+        out.append(len(sides))
+        for bit, other, offset in sides:
+            out += bytes([bit, by_name[other]["id"], offset & 0xFF])
+        out.append(len(entry.get("warps", [])))
+        for x, y, other, index in entry.get("warps", []):
+            out += bytes([y, x, index, LAST_MAP if other == "LAST_MAP" else by_name[other]["id"]])
+        for key in ("signs", "hidden"):
+            out.append(len(entry.get(key, [])))
+            for x, y, what in entry.get(key, []):
+                out += bytes([y, x, *action({"text": what} if isinstance(what, str) else what)])
+        objects = entry.get("objects", [])
+        out.append(len(objects))
+        for thing in objects:
+            toggle = 0xFF
+            if "toggle" in thing:
+                toggle = len(toggles)
+                toggles.append(thing["toggle"])
+            out += bytes([sprites.index(thing["sprite"]), thing["y"], thing["x"], 0xFE if thing["move"] == "walk" else 0xFF,
+                          FACING[thing.get("face", "down")], *action(thing), toggle])  # fmt: skip
+        headers.append((entry["id"], out, blocks))
+
+    graphics = Bank(3)
+    for name, tileset in sets.items():
+        data.add(f"BLOCKS_{name}", b"".join(tileset.blocks))
+        graphics.add(f"TILES_{name}", b"".join(tileset.tiles))
+        assert len(tileset.blocks) <= 256
+    letters = one_bit_tiles()
+    graphics.add("FONT", b"".join(letters.get(code, bytes(8)) for code in range(0x60, 0x100)))
+    for name, poses in PEOPLE.items():
+        graphics.add(f"SPRITE_{name}", b"".join(t for pose in poses for t in pose.tiles()))
+    graphics.add("SPRITE_BALL", b"".join(ball().tiles()) * 3)
+
+    # Addresses are known only when everything is in: lay the tables out once with zeros, then fill them in.
+    text_at = {}
+    for i, (_, body) in enumerate(texts):
+        text_at[i] = data.add(f"text {i}", body)
+    header_at = {}
+    for map_id, out, blocks in headers:
+        header_at[map_id] = (data.add(f"map {map_id}", bytes(2) + bytes(out)), data.add(f"blocks {map_id}", blocks))
+    data.add("TEXT_TABLE", bytes(2 * len(texts)))
+    data.add("MAP_TABLE", bytes(3 * len(headers) + 1))
+
+    def patch(where: int, value: int) -> None:
+        data.blobs[where : where + 2] = value.to_bytes(2, "little")
+
+    base = data.base()
+    for i, at in text_at.items():
+        patch(data.names["TEXT_TABLE"] + 2 * i, base + at)
+    for i, (map_id, _, _) in enumerate(headers):
+        at, blocks_at = header_at[map_id]
+        patch(at, base + blocks_at)
+        row = data.names["MAP_TABLE"] + 3 * i
+        data.blobs[row] = map_id
+        patch(row + 1, base + at)
+    data.blobs[data.names["MAP_TABLE"] + 3 * len(headers)] = LAST_MAP
+
+    (build / "bank2.bin").write_bytes(data.blobs)
+    (build / "bank3.bin").write_bytes(graphics.blobs)
+
+    lines = ["/* made by generate.py */", "#define DATA_BANK 2", "#define GRAPHICS_BANK 3"]
+    for bank in (data, graphics):
+        for name, at in bank.names.items():
+            if " " not in name:
+                lines.append(f"#define {name} 0x{bank.base() + at:04X}")
+    for i, (name, _) in enumerate(texts):
+        if name:
+            lines.append(f"#define TEXT_{name} {i}")
+    for i, name in enumerate(world.SCRIPTS):
+        lines.append(f"#define SCRIPT_{name} {i}")
+    for i, name in enumerate(world.EVENTS):
+        lines.append(f"#define EVENT_{name} {i}")
+    for name, (number, _, _) in world.ITEMS.items():
+        lines.append(f"#define ITEM_{name} {number}")
+    for i, name in enumerate(toggles):
+        lines.append(f"#define TOGGLE_{name} {i}")
+    for i, name in enumerate(sprites):
+        lines.append(f"#define SPRITE_ID_{name} {i}")
+    for entry in world.MAPS:
+        lines.append(f"#define MAP_{entry['name']} {entry['id']}")
+    # tilesets: tiles address, count, blocks, and the lists that the walking code asks
+    lines.append(f"#define TILESET_COUNT {len(sets)}")
+    table, tail = [], []
+    for name, tileset in sets.items():
+        table.append(f"    {{{tileset.id}, TILES_{name}, {len(tileset.tiles) * 16}, BLOCKS_{name}, walkable_{name}, doors_{name}, "
+                     f"{(tileset.with_attribute('grass') or [0xFF])[0]}, {(tileset.with_attribute('water') or [0xFF])[0]}, "
+                     f"{(tileset.with_attribute('ledge') or [0xFF])[0]}, {(tileset.with_attribute('over') or [0xFF])[0]}}},")  # fmt: skip
+        for label, tiles in (("walkable", sorted(tileset.walkable)), ("doors", tileset.with_attribute("door"))):
+            tail.append(f"static const uint8_t {label}_{name}[] = {{{', '.join(str(t) for t in [*tiles, 255])}}};")
+    (build / "tilesets.h").write_text("/* made by generate.py */\n" + "\n".join(tail) + "\nstatic const tileset_t tilesets[] = {\n" + "\n".join(table) + "\n};\n"
+        + f"static const uint16_t sprite_tiles[] = {{{', '.join('SPRITE_' + s for s in sprites)}}};\n")  # fmt: skip
+    (build / "data.h").write_text("\n".join(lines) + "\n")
+    print(f"texts {len(texts)}, data {len(data.blobs)}, graphics {len(graphics.blobs)}, "
+          + ", ".join(f"{n}: {len(s.tiles)} tiles {len(s.blocks)} blocks" for n, s in sets.items()))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""Plays Sprout with keys alone, and knows the way: routes are searched on the map that lies in RAM.
+
+Bare PyBoy on purpose: these tests judge the cartridge, not the library around it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from pyboy import PyBoy
+
+CARTRIDGE = Path(__file__).resolve().parents[2] / "roms" / "sprout.gb"
+
+CUR_MAP, Y, X, WALK_COUNTER, FACING = 0xD35E, 0xD361, 0xD362, 0xCFC5, 0xC109
+STEPS = {"down": (0, 1, 0), "up": (0, -1, 4), "left": (-1, 0, 8), "right": (1, 0, 12)}
+OVERWORLD = (0x0402, 0x0405)
+TALK, HIDDEN, BATTLE = 0x0499, 0x046E, 0x062F
+TEXT_WAITS, MENU_WAITS, PARTY_WAITS = 0x3886, 0x3AEC, 0x3AE8
+
+
+class Player:
+    """One game from power-on; every method returns when the game listens again or fails loudly."""
+
+    def __init__(self, rom: Path = CARTRIDGE) -> None:
+        self.pyboy = PyBoy(str(rom), window="null", sound_emulated=False, log_level="ERROR")
+        self.memory: Any = self.pyboy.memory
+        self.frames = 0
+        self.log: list[tuple[int, str, bool]] = []  #: (frame, key, down): what was pressed, to be replayed blindly
+
+    def __enter__(self) -> Player:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pyboy.stop(save=False)
+
+    # ---------------------------------------------------------------- reading
+    def __getitem__(self, address: int) -> int:
+        return int(self.memory[address])
+
+    def word(self, address: int) -> int:
+        return self[address] | self[address + 1] << 8
+
+    def big(self, address: int) -> int:
+        return self[address] << 8 | self[address + 1]
+
+    @property
+    def where(self) -> tuple[int, int, int]:
+        return self[CUR_MAP], self[X], self[Y]
+
+    @property
+    def outermost(self) -> int:
+        return self.word(0xDFFD)
+
+    def on_stack(self, *addresses: int) -> bool:
+        stack = bytes(self.memory[0xDF00:0xDFFF])
+        return any(a.to_bytes(2, "little") in stack for a in addresses)
+
+    def event(self, bit: int) -> bool:
+        return bool(self[0xD747 + bit // 8] >> bit % 8 & 1)
+
+    def screen_text(self) -> str:
+        """The letters of wTileMap, row by row."""
+        rows = []
+        for y in range(18):
+            row = ""
+            for tile in self.memory[0xC3A0 + 20 * y : 0xC3A0 + 20 * y + 20]:
+                if 0x80 <= tile <= 0x99:
+                    row += chr(tile - 0x80 + ord("A"))
+                elif 0xA0 <= tile <= 0xB9:
+                    row += chr(tile - 0xA0 + ord("a"))
+                elif tile >= 0xF6:
+                    row += str(tile - 0xF6)
+                else:
+                    row += {0xE8: ".", 0xE7: "!", 0xE6: "?", 0xF4: ",", 0xED: ">", 0xE0: "'"}.get(tile, " ")
+            rows.append(row)
+        return "\n".join(rows)
+
+    def ram_hash(self) -> str:
+        data = bytes(self.memory[0xC000:0xE000]) + bytes(self.memory[0xFF80:0xFFFF])
+        return hashlib.sha1(data).hexdigest()
+
+    @property
+    def listening(self) -> bool:
+        """The overworld takes a key (the rule of the retail game)."""
+        return (
+            self.outermost in OVERWORLD
+            and not self[WALK_COUNTER]
+            and not self[0xD057]
+            and not self[0xCD6B]
+            and not self[0xD730] & 0xA0
+            and not self[0xD736] & 0xC3
+        )
+
+    # ---------------------------------------------------------------- time and keys
+    def tick(self, frames: int = 1) -> None:
+        self.pyboy.tick(frames, False)
+        self.frames += frames
+
+    def wait(self, condition: Any, frames: int = 600) -> None:
+        for _ in range(frames):
+            if condition():
+                return
+            self.tick()
+        raise AssertionError(
+            f"waited {frames} frames at {self.where}, stack {self.outermost:04X}\n{self.screen_text()}"
+        )
+
+    def down(self, key: str) -> None:
+        self.log.append((self.frames, key, True))
+        self.pyboy.button_press(key)
+
+    def up(self, key: str) -> None:
+        self.log.append((self.frames, key, False))
+        self.pyboy.button_release(key)
+
+    def press(self, key: str, hold_frames: int = 8, rest_frames: int = 16) -> None:
+        self.down(key)
+        self.tick(hold_frames)
+        self.up(key)
+        self.tick(rest_frames)
+
+    def replay(self, log: list[tuple[int, str, bool]], frames: int) -> None:
+        """Fixed key presses from power-on, whatever happens on the screen."""
+        for frame, key, is_down in log:
+            self.tick(frame - self.frames)
+            (self.down if is_down else self.up)(key)
+        self.tick(frames - self.frames)
+
+    def settle(self) -> None:
+        """Until the overworld listens twice in a row (a script may take over in between)."""
+        for _ in range(1200):
+            if self.listening:
+                self.tick(4)
+                if self.listening or self.outermost in (TALK, BATTLE):
+                    return
+            if self.outermost in (TALK, HIDDEN, BATTLE, 0x041A):
+                return
+            self.tick()
+        raise AssertionError(f"the game does not settle at {self.where}, stack {self.outermost:04X}")
+
+    # ---------------------------------------------------------------- walking
+    def tile(self, x: int, y: int) -> int:
+        """Bottom-left tile of a step, through the block map and the blocks in the cartridge."""
+        stride = self[0xD369] + 6
+        block = self[0xC6E8 + (y + 6) // 2 * stride + (x + 6) // 2]
+        at = self.word(0xD52C) + 16 * block + 4 + (8 if y % 2 else 0) + (2 if x % 2 else 0)
+        return int(self.memory[self[0xD52B], at])
+
+    def walkable(self) -> set[int]:
+        at, tiles = self.word(0xD530), set()
+        while (tile := self[at]) != 0xFF:
+            tiles.add(tile)
+            at += 1
+        return tiles
+
+    def taken(self) -> set[tuple[int, int]]:
+        return {
+            (self[0xC205 + 16 * i] - 4, self[0xC204 + 16 * i] - 4)
+            for i in range(1, self[0xD4E1] + 1)
+            if self[0xC100 + 16 * i]
+        }
+
+    def warps(self) -> set[tuple[int, int]]:
+        return {(self[0xD3AF + 4 * i + 1], self[0xD3AF + 4 * i]) for i in range(self[0xD3AE])}
+
+    def route(self, goals: set[tuple[int, int]], ledge: int | None = None) -> list[str] | None:
+        walkable, closed = self.walkable(), (self.taken() | self.warps()) - goals
+        width, height = self[0xD525], self[0xD524]
+        start = (self[X], self[Y])
+        came: dict[tuple[int, int], tuple[tuple[int, int], str] | None] = {start: None}
+        todo = deque([start])
+        while todo:
+            here = todo.popleft()
+            if here in goals:
+                keys: list[str] = []
+                step = came[here]
+                while step:
+                    keys.append(step[1])
+                    step = came[step[0]]
+                return keys[::-1]
+            for key, (dx, dy, _) in STEPS.items():
+                there = (here[0] + dx, here[1] + dy)
+                if there in came or there in closed or not (0 <= there[0] < width and 0 <= there[1] < height):
+                    continue
+                tile = self.tile(*there)
+                if tile not in walkable:
+                    if key != "down" or tile != ledge:
+                        continue
+                    there = (there[0], there[1] + 1)
+                    if there in came or self.tile(*there) not in walkable:
+                        continue
+                came[there] = (here, key)
+                todo.append(there)
+        return None
+
+    def step(self, key: str) -> bool:
+        """Holds a direction until something happens; False where nothing did."""
+        before = self.where
+        self.down(key)
+        for _ in range(24):
+            self.tick()
+            if self[WALK_COUNTER] or self.where != before or self.outermost not in OVERWORLD or self[0xD736] & 0xC3:
+                break
+        self.up(key)
+        self.tick(2)
+        self.settle()
+        return self.where != before
+
+    def walk_to(self, *goals: tuple[int, int], ledge: int | None = None) -> None:
+        """To the nearest of the goals on this map; looks again after every step, for people move."""
+        begin, failures = self[CUR_MAP], 0
+        while self[CUR_MAP] == begin and (self[X], self[Y]) not in goals:
+            if self.outermost not in OVERWORLD:
+                return
+            keys = self.route(set(goals), ledge)
+            if not keys or not self.step(keys[0]):
+                failures += 1
+                if failures > 60:
+                    raise AssertionError(f"no way from {self.where} to {goals}")
+                self.tick(16)
+
+    def face(self, key: str) -> None:
+        """Turns without walking: only towards something solid."""
+        for _ in range(10):
+            if self[FACING] == STEPS[key][2]:
+                return
+            self.press(key, 2, 6)
+        raise AssertionError(f"cannot face {key}")
+
+    # ---------------------------------------------------------------- talking
+    def talk_to(self, slot: int) -> None:
+        """Goes to a person (they may walk meanwhile), faces them, presses A; returns when the text waits."""
+        for _ in range(40):
+            x, y = self[0xC205 + 16 * slot] - 4, self[0xC204 + 16 * slot] - 4
+            beside = {(x, y + 1): "up", (x, y - 1): "down", (x - 1, y): "right", (x + 1, y): "left"}
+            self.walk_to(*beside)
+            key = beside.get((self[X], self[Y]))
+            if key is None or (self[0xC205 + 16 * slot] - 4, self[0xC204 + 16 * slot] - 4) != (x, y):
+                continue
+            self.face(key)
+            self.press("a", 4, 8)
+            if self.outermost == TALK:
+                self.settle_text()
+                return
+        raise AssertionError(f"nobody to talk to in slot {slot} on map {self[CUR_MAP]}")
+
+    def text_waits(self) -> bool:
+        return self.on_stack(TEXT_WAITS) or self[0xC4F2] == 0xEE
+
+    def talk_through(self, limit: int = 60) -> str:
+        """Presses A until the talk is over; returns what was on the screen on the way."""
+        seen = ""
+        for _ in range(limit):
+            if self.listening:
+                return seen
+            seen += self.screen_text() + "\n"
+            self.press("a", 4, 12)
+            self.settle_text()
+        raise AssertionError(f"the talk does not end\n{self.screen_text()}")
+
+    def settle_text(self) -> None:
+        """Until a text or a menu waits, or the talk is over."""
+        calm = 0
+        for _ in range(900):
+            calm = calm + 1 if self.listening or self.on_stack(TEXT_WAITS, MENU_WAITS, PARTY_WAITS) else 0
+            if calm >= 4:
+                return
+            self.tick()
+        raise AssertionError(f"neither text nor menu waits\n{self.screen_text()}")
