@@ -11,11 +11,11 @@ from tensordict import TensorDictBase
 from torch import nn
 from torchrl.checkpoint import GlobalRNGState
 
+from pokered_rl.data import RateLimiter
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.checkpoint import Checkpoint, CheckpointStore, save_tensors
 from pokered_rl.training.learner import Learner, snapshot
 from pokered_rl.training.runtime import SaveTimer, StopReason
-from pokered_rl.training.samples_per_insert import SamplesPerInsert
 
 __all__ = ["Experience", "Replay", "Trainer"]
 
@@ -38,9 +38,6 @@ class Experience(Protocol):
     def collect(self) -> None:
         """Take in one batch of the actors, or return after a short wait without one."""
 
-    def hold(self, wait: bool) -> None:
-        """Let the actors wait, or go on."""
-
     def set_weights(self, network: nn.Module) -> None:
         """Hand the weights to the actors."""
 
@@ -60,10 +57,10 @@ class Replay(Protocol):
     def sample(self, batch_size: int) -> TensorDictBase:
         """Draw sequences."""
 
-    def dumps(self, path: Path) -> None:
+    def save(self, path: Path) -> None:
         """Write priorities and cursor into a folder."""
 
-    def loads(self, path: Path) -> None:
+    def load(self, path: Path) -> int:
         """Take them back."""
 
 
@@ -75,7 +72,7 @@ class Trainer:
         network: The online network, whose weights go to the actors and into ``online_params.pt``.
         experience: The actors.
         replay: The sequences.
-        ratio: Balance between drawing and inserting.
+        limiter: Keeps drawing in proportion to inserting.
         checkpoints: Where checkpoints go.
         online_params: The file of the online network's weights.
         stop_reason: Says whether to stop, and why; asked before every step of the loop.
@@ -94,7 +91,7 @@ class Trainer:
         network: nn.Module,
         experience: Experience,
         replay: Replay,
-        ratio: SamplesPerInsert,
+        limiter: RateLimiter,
         checkpoints: CheckpointStore,
         online_params: Path,
         stop_reason: Callable[[], StopReason | None],
@@ -108,7 +105,7 @@ class Trainer:
         self.network = network
         self.experience = experience
         self.replay = replay
-        self.ratio = ratio
+        self.limiter = limiter
         self.checkpoints = checkpoints
         self.checkpoint_steps = 0
         self._online_params = online_params
@@ -125,14 +122,12 @@ class Trainer:
         self._checkpoint_at = time.monotonic()
         self.experience.set_weights(self.network)
         while (reason := self._stop_reason()) is None:
-            inserted, stored = self.experience.sequences, len(self.replay)
-            if self.ratio.allows_update(inserted=inserted, stored=stored):
+            if self.limiter.can_sample(self.learner.batch_size):
                 self.learner.step()
-                self.ratio.count_update()
+                self.limiter.sampled(self.learner.batch_size)
                 self._after_update(self.learner.updates)
             else:
                 self.experience.collect()
-            self.experience.hold(self.ratio.holds_actors(inserted=inserted, stored=stored))
             if time.monotonic() - self._checkpoint_at > self._checkpoint_every_seconds:
                 self.save(wait=False)
             self._report()
@@ -169,14 +164,14 @@ class Trainer:
                 "steps": self.experience.steps,
                 "experience": snapshot(experience),
                 "learner": self.learner.state_dict(),
-                "drawn": self.ratio.drawn,
+                "limiter": self.limiter.state_dict(),
                 "random": GlobalRNGState().state_dict(),
             }
             self.checkpoints.save(
                 steps=self.experience.steps,
                 updates=self.learner.updates,
                 state=state,
-                write_parts=lambda folder: self.replay.dumps(folder / "replay"),
+                write_parts=lambda folder: self.replay.save(folder / "replay"),
                 wait=wait,
             )
         self.checkpoint_steps = self.experience.steps
@@ -196,9 +191,9 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError) as error:
             problem = str(error).splitlines()[0]
             raise CheckpointError(f"{checkpoint.path} does not fit this network: {problem}") from error
-        self.replay.loads(checkpoint.path / "replay")
+        self.replay.load(checkpoint.path / "replay")
         self.experience.load_state_dict(state["experience"])
-        self.ratio.drawn = state["drawn"]
+        self.limiter.load_state_dict(state["limiter"])
         # Last: restoring the parts may draw random numbers.
         GlobalRNGState().load_state_dict(state["random"])
         self.checkpoint_steps = checkpoint.steps

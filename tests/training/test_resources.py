@@ -1,11 +1,9 @@
-import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from pokered_rl.errors import ConfigError
-from pokered_rl.training.resources import available_cpus, reserve_file, worker_count
+from pokered_rl.training.resources import available_cpus, worker_count
 
 
 def test_allocation_limits_the_cores_not_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -22,21 +20,3 @@ def test_allocation_limits_the_cores_not_the_host(tmp_path: Path, monkeypatch: p
 def test_auto_leaves_a_core_to_the_learner():
     assert [worker_count("auto", cpus) for cpus in (1, 2, 8)] == [1, 1, 7]
     assert worker_count(3, 64) == 3
-
-
-def test_reserved_file_owns_its_blocks(tmp_path: Path):
-    path = tmp_path / "rows.memmap"
-    path.write_bytes(b"abc")
-    reserve_file(path, 1_000_000)
-    assert path.stat().st_size == 1_000_000
-    assert path.stat().st_blocks * 512 >= 1_000_000
-    assert path.read_bytes()[:3] == b"abc"
-
-
-def test_too_small_a_disk_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def full(*args: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(ConfigError, match=r"replay\.capacity_transitions needs 5\.0 GB.*replay\.scratch_folder"):
-        reserve_file(tmp_path / "rows.memmap", 5_000_000_000)
