@@ -1,5 +1,8 @@
 """Sequences and replay: what lies between the workers' batches and the loss."""
 
+from pokered_rl.data.codec import SequenceCodec
+from pokered_rl.data.rate_limiter import RateLimiter
+from pokered_rl.data.replay import SequenceReplay, bytes_per_sequence, bytes_per_transition, make_replay
 from pokered_rl.data.rollouts import (
     OBSERVATION_KEYS,
     PACKED_SUFFIX,
@@ -13,7 +16,13 @@ __all__ = [
     "OBSERVATION_KEYS",
     "PACKED_SUFFIX",
     "STATE_KEYS",
+    "RateLimiter",
     "SequenceBuilder",
+    "SequenceCodec",
     "SequenceLayout",
+    "SequenceReplay",
+    "bytes_per_sequence",
+    "bytes_per_transition",
     "compact_rollout",
+    "make_replay",
 ]

@@ -144,6 +144,29 @@ class SequenceBuilder:
         self._prune_states(lane)
         return sequences
 
+    def example(self, batch: TensorDictBase) -> TensorDict:
+        """One sequence [1] of zeros with the entries that this kind of batch leads to (any E and T >= 1)."""
+        scratch = SequenceBuilder(
+            layout=self.layout,
+            observation_keys=self.observation_keys,
+            state_keys=self.state_keys,
+            state_dtype=self.state_dtype,
+        )
+        if batch.ndim:
+            batch = compact_rollout(
+                batch, layout=self.layout, observation_keys=self.observation_keys, state_keys=self.state_keys
+            )
+        steps = batch.get("steps")
+        lane = OpenRows(1)
+        lane.reserve(1, {key: value.flatten(0, 1) for key, value in steps.items()})
+        lane.states = {
+            key: value.new_zeros(1, *value.shape[1:], dtype=self.state_dtype)
+            for key, value in batch.get("states").items()
+        }
+        lane.state_rows = np.zeros(1, np.int64)
+        zero = np.zeros(1, np.int64)
+        return scratch._gather(lane, zero, zero, zero, zero)
+
     def cut(self, worker: int, *, keep: bool = True) -> TensorDict | None:
         """Ends the open episodes of a worker that will not send their next rows.
 

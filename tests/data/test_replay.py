@@ -1,0 +1,255 @@
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from pokered_rl.data import (
+    SequenceBuilder,
+    SequenceCodec,
+    SequenceLayout,
+    SequenceReplay,
+    bytes_per_sequence,
+    bytes_per_transition,
+    make_replay,
+)
+from pokered_rl.errors import CheckpointError, ConfigError
+
+LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)  # L = 8
+SHAPES = {"map_memory": (2, 3, 3)}
+
+
+def make_sequences(size, *, priority=1.0, length=8, actions=5, context=3, seed=0):
+    g = torch.Generator().manual_seed(seed)
+
+    def flags():
+        return torch.rand(size, length, generator=g) > 0.5
+
+    return TensorDict(
+        {
+            "pixels": torch.randint(0, 256, (size, length, 4, 2), dtype=torch.uint8, generator=g),
+            "map_memory": torch.randint(0, 4, (size, length, 2, 3, 3), dtype=torch.uint8, generator=g),
+            "context": torch.randn(size, length, context, generator=g),
+            "last_action": torch.randint(0, actions + 1, (size, length), generator=g),
+            "last_reward": torch.randn(size, length, 1, generator=g),
+            "action_mask": torch.rand(size, length, actions, generator=g) > 0.5,
+            "action": torch.randint(0, actions, (size, length), generator=g),
+            "reward": torch.randn(size, length, generator=g),
+            "mask": flags(),
+            "is_init": flags(),
+            "terminated": flags(),
+            "truncated": flags(),
+            "recurrent_state_h": torch.randn(size, 6, generator=g),
+            "recurrent_state_c": torch.randn(size, 6, generator=g),
+            "td_error": torch.as_tensor(priority, dtype=torch.float32).expand(size).clone(),
+        },
+        batch_size=[size],
+    )
+
+
+def replay_in(folder, *, sequences=8, **options) -> SequenceReplay:
+    options = {"batch_size": 4, "two_bit_shapes": SHAPES, "num_actions": 5, "seed": 0} | options
+    return make_replay(scratch_dir=folder, capacity_transitions=sequences * 4, layout=LAYOUT, **options)
+
+
+def test_sampled_sequences_equal_the_inserted_ones(tmp_path):
+    replay = replay_in(tmp_path / "rows")
+    sequences = make_sequences(8)
+    replay.extend(sequences)
+    sample = replay.sample()
+    for key in list(sequences.keys()):
+        assert torch.equal(sample[key], sequences[key][sample["index"]]), key
+        assert sample[key].dtype == sequences[key].dtype
+
+
+def test_codec_accepts_entries_that_the_worker_packed_already():
+    codec = SequenceCodec(two_bit_shapes=SHAPES, num_actions=5)
+    sequences = make_sequences(3)
+    packed = codec.inv(sequences.clone())
+    assert (codec.inv(packed.clone()) == packed).all()
+    assert (codec(packed.clone()) == sequences).all()
+
+
+def test_half_precision_entries_come_back_as_float32_within_half_precision(tmp_path):
+    replay = replay_in(tmp_path / "rows", half_keys=("context",))
+    sequences = make_sequences(8)
+    replay.extend(sequences)
+    sample = replay.sample()
+    assert sample["context"].dtype == torch.float32
+    torch.testing.assert_close(sample["context"], sequences["context"][sample["index"]], rtol=2**-11, atol=1e-7)
+
+
+def test_draws_follow_priority_to_the_power_of_alpha(tmp_path):
+    # Priorities 1 and 3, alpha 2: 1 / 10 and 9 / 10 of the draws. 4,000 draws: sigma = 0.0047; 5 sigma = 0.024.
+    replay = replay_in(tmp_path / "rows", sequences=2, alpha=2.0)
+    replay.extend(make_sequences(2, priority=[1.0, 3.0]))
+    index = torch.cat([replay.sample(400)["index"] for _ in range(10)])
+    assert (index == 1).float().mean().item() == pytest.approx(0.9, abs=0.024)
+
+
+def test_importance_weights_are_divided_by_the_maximum_of_the_batch(tmp_path):
+    # p = 1, 4, 16 (alpha 1), beta 0.5: weights 1, 1/2, 1/4 relative to the rarest *in the batch*; a further item with
+    # priority 1e-6 that is not drawn must not press them down.
+    replay = replay_in(tmp_path / "rows", sequences=4, alpha=1.0, beta=0.5)
+    replay.extend(make_sequences(4, priority=[1.0, 4.0, 16.0, 1e-6]))
+    sample = replay.sample(64)
+    assert set(sample["index"].tolist()) == {0, 1, 2}
+    expected = torch.tensor([1.0, 0.5, 0.25])[sample["index"]]
+    torch.testing.assert_close(sample["priority_weight"], expected, rtol=1e-4, atol=0)
+
+
+def test_new_sequences_enter_with_the_actors_error(tmp_path):
+    replay = replay_in(tmp_path / "rows", sequences=2, alpha=1.0)
+    replay.extend(make_sequences(2, priority=[0.01, 0.03]))
+    index = torch.cat([replay.sample(400)["index"] for _ in range(10)])
+    assert (index == 1).float().mean().item() == pytest.approx(0.75, abs=0.035)  # 5 sigma = 0.034
+
+
+def test_new_sequences_can_enter_with_the_current_maximum(tmp_path):
+    # Without the option, the sampler's initial maximum of 1.0 would let the third take 98% of the draws.
+    replay = replay_in(tmp_path / "rows", sequences=3, alpha=1.0, new_priority="maximum")
+    replay.extend(make_sequences(2))
+    replay.update_priority(torch.tensor([0, 1]), torch.tensor([0.01, 0.01]))
+    replay.extend(make_sequences(1, priority=123.0))
+    index = torch.cat([replay.sample(400)["index"] for _ in range(10)])
+    assert (index == 2).float().mean().item() == pytest.approx(1 / 3, abs=0.038)
+
+
+def test_priority_of_an_overwritten_sequence_is_not_given_to_its_successor(tmp_path):
+    replay = replay_in(tmp_path / "rows", sequences=2, alpha=1.0)
+    replay.extend(make_sequences(2, priority=[1.0, 1.0]))
+    sample = replay.sample(8)
+    replay.extend(make_sequences(1, priority=1.0))  # overwrites slot 0
+    sample["td_error"] = torch.where(sample["index"] == 0, 1000.0, 1.0)
+    replay.update_tensordict_priority(sample)
+    index = torch.cat([replay.sample(400)["index"] for _ in range(5)])
+    assert (index == 0).float().mean().item() == pytest.approx(0.5, abs=0.06)
+    assert replay.stale_priorities == int((sample["index"] == 0).sum()) > 0
+
+
+class TestCheckpoint:
+    def test_restored_replay_draws_the_same_sequences(self, tmp_path):
+        replay = replay_in(tmp_path / "rows")
+        replay.extend(make_sequences(5, priority=[0.1, 0.2, 0.3, 0.4, 0.5]))
+        replay.save(tmp_path / "checkpoint")
+        expected = [replay.sample() for _ in range(3)]
+        replay.extend(make_sequences(1, seed=7))
+        restored = replay_in(tmp_path / "rows", seed=99)
+        assert restored.load(tmp_path / "checkpoint") == 0  # row 5 lies beyond the saved length
+        assert len(restored) == 5
+        for sample in expected:
+            assert (restored.sample() == sample).all()
+        assert restored.extend(make_sequences(1)).tolist() == [5]  # the cursor goes on where it stood
+
+    def test_rows_written_after_the_checkpoint_are_out_of_use_until_overwritten(self, tmp_path):
+        replay = replay_in(tmp_path / "rows", sequences=4, alpha=1.0)
+        replay.extend(make_sequences(4, priority=100.0))
+        replay.save(tmp_path / "checkpoint")
+        replay.extend(make_sequences(2, priority=1.0, seed=1))  # slots 0 and 1; then the process is killed
+        restored = replay_in(tmp_path / "rows", sequences=4, alpha=1.0)
+        assert restored.load(tmp_path / "checkpoint") == 2
+        index = torch.cat([restored.sample(100)["index"] for _ in range(10)])
+        assert set(index.tolist()) == {2, 3}
+        assert not restored[:2]["mask"].any()
+        assert restored.extend(make_sequences(2, priority=100.0, seed=2)).tolist() == [0, 1]
+        index = torch.cat([restored.sample(100)["index"] for _ in range(10)])
+        assert set(index.tolist()) == {0, 1, 2, 3}
+
+    def test_empty_replay_can_be_saved_and_loaded(self, tmp_path):
+        replay_in(tmp_path / "rows").save(tmp_path / "checkpoint")
+        restored = replay_in(tmp_path / "rows")
+        restored.load(tmp_path / "checkpoint")
+        assert restored.extend(make_sequences(2)).tolist() == [0, 1]
+
+    def test_no_pickle_is_written(self, tmp_path):
+        replay = replay_in(tmp_path / "rows", prefetch=2)
+        replay.extend(make_sequences(5))
+        replay.sample()
+        replay.save(tmp_path / "checkpoint")
+        suffixes = {file.suffix for file in tmp_path.rglob("*") if file.is_file()}
+        assert suffixes == {".json", ".memmap"}
+        replay.shutdown()
+
+    @pytest.mark.parametrize("damage", ["rows", "short", "metadata", "priorities", "capacity", "entries"])
+    def test_damage_is_told_and_not_loaded(self, tmp_path, damage):
+        replay = replay_in(tmp_path / "rows")
+        replay.extend(make_sequences(5))
+        replay.save(tmp_path / "checkpoint")
+        options = {}
+        if damage == "rows":
+            shutil.rmtree(tmp_path / "rows")
+        elif damage == "short":
+            os.truncate(tmp_path / "rows" / "pixels.memmap", 10)
+        elif damage == "metadata":
+            (tmp_path / "checkpoint" / "replay.json").write_text('{"format": 1,')
+        elif damage == "priorities":
+            shutil.rmtree(tmp_path / "checkpoint" / "sampler")
+        elif damage == "capacity":
+            options["sequences"] = 9
+        elif damage == "entries":
+            metadata = json.loads((tmp_path / "checkpoint" / "replay.json").read_text())
+            metadata["entries"]["reward"][1] = "torch.float16"
+            (tmp_path / "checkpoint" / "replay.json").write_text(json.dumps(metadata))
+        with pytest.raises(CheckpointError):
+            replay_in(tmp_path / "rows", **options).load(tmp_path / "checkpoint")
+
+
+class TestDisk:
+    def test_allocated_files_have_all_their_blocks(self, tmp_path):
+        replay = replay_in(tmp_path / "rows", sequences=4_000)
+        sequences = make_sequences(2)
+        reserved = replay.allocate(sequences)
+        files = list((tmp_path / "rows").glob("*.memmap"))
+        assert sum(file.stat().st_blocks * 512 for file in files) >= reserved
+        assert len(replay) == 0
+        assert replay.extend(sequences).tolist() == [0, 1]
+        assert replay.sample()["pixels"].shape == (4, 8, 4, 2)
+
+    def test_too_large_a_buffer_is_refused_with_sizes(self, tmp_path, monkeypatch):
+        replay = replay_in(tmp_path / "rows", sequences=4_000)  # 1.4 MB
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 0, 10**6))
+        with pytest.raises(ConfigError, match=r"needs .* GB at .* GB are free.*capacity_transitions"):
+            replay.allocate(make_sequences(1))
+
+    def test_bytes_per_transition_counts_every_entry_and_the_overlap(self):
+        # Per row (L = 8): pixels 8, map 18 cells -> 5, context 12, last action 1, last reward 4, mask 1, action 1,
+        # reward 4, flags 1 = 37; x 8 = 296. Per sequence: states 2 * 24, priority 4 = 52. Sum 348.
+        stored = SequenceCodec(two_bit_shapes=SHAPES, num_actions=5).inv(make_sequences(2))
+        assert bytes_per_sequence(stored) == 348
+        # 4 new transitions a sequence; 24 bytes of trees and write counter.
+        assert bytes_per_transition(stored, LAYOUT) == (348 + 24) / 4
+        # An episode of 5 steps needs 2 sequences.
+        assert bytes_per_transition(stored, LAYOUT, episode_steps=5) == (348 + 24) * 2 / 5
+
+    def test_capacity_counts_transitions(self, tmp_path):
+        replay = make_replay(scratch_dir=tmp_path, capacity_transitions=10, layout=LAYOUT)
+        assert replay.capacity_sequences == 3  # 4 transitions each, rounded up
+
+
+def test_example_of_the_builder_fits_what_it_sends(tmp_path, rollout_stream):
+    builder = SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask"))
+    stream = rollout_stream([[6, 99]])
+    example = builder.example(rollout_stream([[99]]).batch(1))
+    replay = make_replay(scratch_dir=tmp_path, capacity_transitions=40, layout=LAYOUT, batch_size=2, num_actions=3)
+    replay.allocate(example)
+    sequences = builder.extend(stream.batch(6))
+    assert {key: value.shape[1:] for key, value in example.items()} == {
+        key: value.shape[1:] for key, value in sequences.items()
+    }
+    replay.extend(sequences)
+    assert not builder._lanes or len(replay) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"capacity_transitions": 3}, "capacity_transitions"),
+        ({"alpha": -1.0}, "alpha"),
+        ({"new_priority": "best"}, "new_priority"),
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path, options, message):
+    with pytest.raises(ConfigError, match=message):
+        make_replay(**({"scratch_dir": tmp_path, "capacity_transitions": 40, "layout": LAYOUT} | options))
