@@ -1,0 +1,21 @@
+"""Reading of the package's own JSON tables."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+__all__ = ["has_json", "load_json"]
+
+
+@cache
+def load_json(name: str) -> Any:
+    """The parsed table ``pokered_rl/game/data/<name>``; callers must not change it."""
+    return json.loads((resources.files("pokered_rl.game") / "data" / name).read_text(encoding="utf-8"))
+
+
+def has_json(name: str) -> bool:
+    """Whether the package carries the table ``name``."""
+    return (resources.files("pokered_rl.game") / "data" / name).is_file()

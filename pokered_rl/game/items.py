@@ -1,0 +1,39 @@
+"""Items: names both ways, key items, prices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pokered_rl.game._data import load_json
+from pokered_rl.game.name_table import NameTable
+
+__all__ = ["ITEMS", "KEY_ITEMS", "Item"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item.
+
+    Attributes:
+        id: Number in the bag.
+        name: Name in the disassembly; machines carry the name of their move.
+        key_item: Whether it is a key item: it cannot be sold or tossed, and the story hangs on it.
+        price: What the shop asks; 0 where it is not for sale.
+        machine: ``HM01``, ``TM24``; empty for all others.
+    """
+
+    id: int
+    name: str
+    key_item: bool
+    price: int
+    machine: str = ""
+
+
+#: All items of the retail game.
+ITEMS = NameTable(
+    Item(int(id), row["name"], row["key_item"], row["price"], row.get("short", ""))
+    for id, row in load_json("items.json")["items"].items()
+)
+
+#: Ids of the key items, ascending.
+KEY_ITEMS: tuple[int, ...] = tuple(sorted(item.id for item in ITEMS if item.key_item))

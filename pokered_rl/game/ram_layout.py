@@ -1,0 +1,144 @@
+"""Which RAM bytes a tensor carries, and in which column each one stands.
+
+The full image is WRAM 0xC000-0xDFFF followed by HRAM 0xFF80-0xFFFE: 8,319 bytes. An environment may carry only the
+ranges that its transforms declare; every reader of this package takes the layout and works on either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import torch
+from torch import Tensor
+
+from pokered_rl.errors import ConfigError
+
+__all__ = ["FULL_LAYOUT", "HRAM_RANGE", "WRAM_RANGE", "RamLayout"]
+
+#: Work RAM, as (first address, one past the last).
+WRAM_RANGE = (0xC000, 0xE000)
+#: High RAM, as (first address, one past the last).
+HRAM_RANGE = (0xFF80, 0xFFFF)
+
+
+@dataclass(frozen=True)
+class RamLayout:
+    """Ordered, disjoint address ranges and the columns they occupy in a ``ram`` tensor.
+
+    Args:
+        ranges: ``(start, stop)`` addresses, ``stop`` exclusive, ascending and not overlapping, inside WRAM or HRAM.
+
+    Raises:
+        ConfigError: If the ranges are not ascending, overlap or leave WRAM and HRAM.
+        KeyError: From the look-ups, if an address is not carried.
+
+    Example:
+        >>> RamLayout(((0xD35E, 0xD363),)).column(0xD361)
+        3
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        previous = 0
+        for start, stop in self.ranges:
+            if not previous <= start < stop:
+                raise ConfigError(f"RAM ranges must ascend without overlap, got {self._text()}")
+            if not any(low <= start and stop <= high for low, high in (WRAM_RANGE, HRAM_RANGE)):
+                raise ConfigError(f"RAM ranges must lie in C000-DFFF or FF80-FFFE, got {self._text()}")
+            previous = stop
+
+    @classmethod
+    def full(cls) -> RamLayout:
+        """The whole image: 8,192 bytes of WRAM, 127 of HRAM."""
+        return cls((WRAM_RANGE, HRAM_RANGE))
+
+    @classmethod
+    def merged(cls, ranges: Iterable[tuple[int, int]]) -> RamLayout:
+        """The smallest layout that carries all of ``ranges``, which may overlap and stand in any order."""
+        merged: list[tuple[int, int]] = []
+        for start, stop in sorted(ranges):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+            else:
+                merged.append((start, stop))
+        return cls(tuple(merged))
+
+    @classmethod
+    def of(cls, *labels: str) -> RamLayout:
+        """The layout that carries the named entries of the RAM map.
+
+        Raises:
+            KeyError: If a label is not in the RAM map.
+        """
+        from pokered_rl.game.ram_map import RAM_MAP
+
+        return cls.merged(RAM_MAP[label].range for label in labels)
+
+    def union(self, *others: RamLayout) -> RamLayout:
+        """The layout that carries everything that this one or one of the others carries."""
+        return RamLayout.merged(item for layout in (self, *others) for item in layout.ranges)
+
+    @cached_property
+    def size(self) -> int:
+        """Number of columns R."""
+        return sum(stop - start for start, stop in self.ranges)
+
+    @cached_property
+    def _starts(self) -> tuple[tuple[int, int, int], ...]:
+        """``(start, stop, first column)`` of each range."""
+        out, column = [], 0
+        for start, stop in self.ranges:
+            out.append((start, stop, column))
+            column += stop - start
+        return tuple(out)
+
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and any(start <= address < stop for start, stop in self.ranges)
+
+    def covers(self, ranges: Iterable[tuple[int, int]]) -> bool:
+        """Whether every address of ``ranges`` is carried."""
+        return all(
+            any(low <= start and stop <= high for low, high in RamLayout.merged(self.ranges).ranges)
+            for start, stop in ranges
+        )
+
+    def column(self, address: int) -> int:
+        """The column of ``address``."""
+        for start, stop, first in self._starts:
+            if start <= address < stop:
+                return first + address - start
+        raise KeyError(f"address {address:04X} is not in the RAM layout {self._text()}")
+
+    def columns(self, addresses: Sequence[int]) -> tuple[int, ...]:
+        """The columns of ``addresses``, in their order."""
+        return tuple(self.column(address) for address in addresses)
+
+    def slice(self, address: int, length: int = 1) -> slice:
+        """The columns of ``length`` consecutive bytes from ``address``.
+
+        Raises:
+            KeyError: If one of the bytes is not carried.
+        """
+        first = self.column(address)
+        if length > 1 and self.column(address + length - 1) != first + length - 1:
+            raise KeyError(f"{length} bytes from {address:04X} are not contiguous in the RAM layout {self._text()}")
+        return slice(first, first + length)
+
+    def index(self, addresses: tuple[int, ...], device: torch.device | str | None = None) -> Tensor:
+        """The columns of ``addresses`` as an int64 tensor, cached by layout and device."""
+        return _index(self, addresses, torch.device(device or "cpu"))
+
+    def _text(self) -> str:
+        return " ".join(f"{start:04X}-{stop - 1:04X}" for start, stop in self.ranges)
+
+
+@lru_cache(maxsize=1024)
+def _index(layout: RamLayout, addresses: tuple[int, ...], device: torch.device) -> Tensor:
+    return torch.tensor(layout.columns(addresses), dtype=torch.int64, device=device)
+
+
+#: The layout of the full 8,319-byte image.
+FULL_LAYOUT = RamLayout.full()

@@ -1,0 +1,48 @@
+"""Species: names both ways by internal index, Pokédex numbers, types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pokered_rl.game._data import load_json
+from pokered_rl.game.name_table import NameTable
+
+__all__ = ["DEX_NUMBER", "SPECIES", "Species"]
+
+
+@dataclass(frozen=True)
+class Species:
+    """A species.
+
+    Attributes:
+        id: Internal index, as in the party and in battle.
+        name: Name in the disassembly.
+        dex: Pokédex number 1..151; 0 for ghosts and fossils.
+        types: One or two type names.
+    """
+
+    id: int
+    name: str
+    dex: int
+    types: tuple[str, ...]
+
+
+#: All species of the retail game by internal index.
+SPECIES = NameTable(
+    Species(int(id), row["name"], row.get("dex", 0), tuple(dict.fromkeys(row.get("types", ()))))
+    for id, row in load_json("species.json")["species"].items()
+)
+
+
+def _dex_number() -> Tensor:
+    table = torch.zeros(256, dtype=torch.int64)
+    for species in SPECIES:
+        table[species.id] = species.dex
+    return table
+
+
+#: int64 ``[256]``: Pokédex number of each internal index, 0 where there is none.
+DEX_NUMBER: Tensor = _dex_number()

@@ -1,0 +1,38 @@
+"""Trainer classes: names both ways, and which of them are leaders, Elite Four or champion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pokered_rl.game._data import load_json
+from pokered_rl.game.name_table import NameTable
+
+__all__ = ["ELITE_CLASSES", "LEADER_CLASSES", "OPPONENT_OFFSET", "TRAINERS", "TrainerClass"]
+
+
+@dataclass(frozen=True)
+class TrainerClass:
+    """A trainer class.
+
+    Attributes:
+        id: Number in wTrainerClass.
+        name: Name in the disassembly.
+    """
+
+    id: int
+    name: str
+
+
+#: All trainer classes of the retail game.
+TRAINERS = NameTable(TrainerClass(int(id), name) for id, name in load_json("trainers.json")["classes"].items())
+
+#: wCurOpponent is this plus the trainer class when a trainer is met, and a species index otherwise.
+OPPONENT_OFFSET: int = load_json("trainers.json")["opponent_offset"]
+
+#: Gym leaders. Giovanni is met twice before as a boss of Team Rocket, under the same class.
+LEADER_CLASSES: tuple[int, ...] = tuple(
+    TRAINERS.id(name) for name in ("BROCK", "MISTY", "LT_SURGE", "ERIKA", "KOGA", "SABRINA", "BLAINE", "GIOVANNI")
+)
+
+#: The Elite Four and the champion.
+ELITE_CLASSES: tuple[int, ...] = tuple(TRAINERS.id(name) for name in ("LORELEI", "BRUNO", "AGATHA", "LANCE", "RIVAL3"))
