@@ -1,0 +1,413 @@
+"""Playing a logged episode again, and proving that it is the same one.
+
+The replay needs neither the env nor its rules: the log says for every step which button was pressed and how many
+frames passed. After every step that has a RAM hash in the log, the emulator's RAM is compared with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tensordict import TensorDict
+
+from pokered_rl.emulator import PYBOY_VERSION, ActionSet, Cartridge, Emulator, SaveState, ScreenSize
+from pokered_rl.episodes.folder import load_start_state
+from pokered_rl.episodes.header import Outcome
+from pokered_rl.episodes.log import EpisodeLog
+from pokered_rl.errors import CartridgeError, ConfigError, EpisodeLogError, SaveStateError
+from pokered_rl.game import FULL_LAYOUT, RamLayout
+
+__all__ = [
+    "Divergence",
+    "EpisodePlayer",
+    "ReplayDivergedError",
+    "ReplayFrame",
+    "cartridge_for",
+    "trajectory",
+    "verify",
+]
+
+_PLACE = RamLayout.of("wCurMap", "wYCoord", "wXCoord")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """Where a replay stopped being the episode that was recorded.
+
+    Attributes:
+        step: steps played when the hashes were found to differ.
+        last_equal_step: the last step with equal hashes; None when there was none. The difference arose in between.
+        map_id: map the replay is on.
+        map_name: name of it.
+        x: column of the player in the replay, in map steps.
+        y: row of the player.
+        expected: hash in the log.
+        found: hash of the replay.
+        reason: what is likely to have caused it.
+    """
+
+    step: int
+    last_equal_step: int | None
+    map_id: int
+    map_name: str
+    x: int
+    y: int
+    expected: str
+    found: str
+    reason: str
+
+
+class ReplayDivergedError(EpisodeLogError):
+    """The replay of a log is not the episode that was recorded; `divergence` says where."""
+
+    def __init__(self, message: str, divergence: Divergence) -> None:
+        super().__init__(message)
+        self.divergence = divergence
+
+
+class ReplayFrame(NamedTuple):
+    """One picture of an episode."""
+
+    frame: int
+    """Emulator frames played since the start state; 0 is the start state itself."""
+    step: int
+    """The agent step that is under way, 0 for the first."""
+    pixels: npt.NDArray[np.uint8]
+    """uint8 [144, 40] (full) or [72, 20] (half), packed 2-bit shades as `Emulator.pixels` gives them."""
+
+
+def cartridge_for(log: EpisodeLog, rom: str | os.PathLike[str] | None = None) -> Cartridge:
+    """Returns the cartridge on which a log was played.
+
+    Args:
+        log: the log.
+        rom: path of the ROM; by default the bundled cartridge and those that `Cartridge.find` finds are tried.
+
+    Raises:
+        EpisodeLogError: none of them is the one.
+        CartridgeError: ``rom`` cannot be read.
+    """
+    if rom is not None:
+        candidates: list[Callable[[], Cartridge]] = [lambda: Cartridge.find(rom, allow_unknown=True)]
+    else:
+        candidates = [Cartridge.bundled, lambda: Cartridge.find(allow_unknown=True)]
+    seen = []
+    for find in candidates:
+        try:
+            cartridge = find()
+        except CartridgeError:
+            if rom is not None:
+                raise
+            continue
+        if cartridge.sha1 == log.header.cartridge_sha1:
+            return cartridge
+        seen.append(f"{cartridge.path} is {cartridge.title} (SHA-1 {cartridge.sha1})")
+    raise EpisodeLogError(
+        f"{_name(log)}: played on {log.header.cartridge_title} (SHA-1 {log.header.cartridge_sha1}); "
+        f"{'; '.join(dict.fromkeys(seen)) or 'no ROM found'}. Name the ROM that was played (--rom)"
+    )
+
+
+class EpisodePlayer:
+    """Plays one log, step by step or picture by picture, and checks every RAM hash on the way.
+
+    Args:
+        log: the episode.
+        cartridge: the cartridge it was played on; found by `cartridge_for` by default.
+        start_state: the start state; found by `load_start_state` by default.
+        screen: size of the pictures.
+        verify: False leaves the hashes unchecked.
+
+    Raises:
+        EpisodeLogError: the start state or the cartridge is missing or another one.
+
+    Example:
+        >>> with EpisodePlayer(log) as player:  # doctest: +SKIP
+        ...     for frame in player.frames(every=2):
+        ...         show(frame.pixels)
+        ...     print(player.hashes_checked, "hashes equal")
+    """
+
+    def __init__(
+        self,
+        log: EpisodeLog,
+        *,
+        cartridge: Cartridge | None = None,
+        start_state: SaveState | None = None,
+        screen: ScreenSize = "full",
+        verify: bool = True,
+    ) -> None:
+        self.log = log
+        self._state = start_state if start_state is not None else load_start_state(log)
+        cartridge = cartridge if cartridge is not None else cartridge_for(log)
+        if cartridge.sha1 != log.header.cartridge_sha1:
+            raise EpisodeLogError(
+                f"{_name(log)}: played on {log.header.cartridge_title} (SHA-1 {log.header.cartridge_sha1}), not on "
+                f"{cartridge.path}, which is {cartridge.title} (SHA-1 {cartridge.sha1}); name the ROM that was played"
+            )
+        if self._state.sha256 != log.header.start_state_sha256:
+            raise EpisodeLogError(
+                f"{_name(log)}: begins in the start state {log.header.start_state_sha256}, got {self._state.sha256}"
+            )
+        try:
+            self._buttons = ActionSet(log.header.actions).button_indices
+        except ConfigError as error:
+            raise EpisodeLogError(f"{_name(log)}: its action set is unknown: {error}; update pokered_rl") from error
+        self._verify = verify
+        self._step_frames = log.step_frames
+        self.emulator = Emulator(cartridge, screen=screen)
+        try:
+            self.rewind()
+        except BaseException:
+            self.emulator.close()
+            raise
+
+    def rewind(self) -> None:
+        """Goes back to the start state.
+
+        Raises:
+            EpisodeLogError: the installed PyBoy cannot load it.
+            ReplayDivergedError: its RAM is not the one the log begins with.
+        """
+        try:
+            self.emulator.load_state(self._state)
+        except SaveStateError as error:
+            raise EpisodeLogError(
+                f"{_name(self.log)}: its start state does not load: {error} Recorded with PyBoy "
+                f"{self.log.header.pyboy_version}, installed is {PYBOY_VERSION}"
+            ) from error
+        self.step = 0  # steps played
+        self.frame = 0  # frames played
+        self.hashes_checked = 0
+        self._last_equal_step: int | None = None
+        self._check()
+
+    def play_step(self, *, render: bool = False) -> None:
+        """Plays one agent step.
+
+        Args:
+            render: draw its last frame, so that ``emulator.pixels()`` shows it.
+
+        Raises:
+            ReplayDivergedError: the RAM after it is not the recorded one.
+        """
+        for _ in self._play_step(every=0, render=render):
+            pass
+
+    def play_to(self, step: int) -> None:
+        """Plays until ``step`` steps have been played, without pictures except that of the last frame."""
+        while self.step < step:
+            self.play_step(render=self.step == step - 1)
+
+    def frames(self, *, every: int = 1, first_step: int = 0, last_step: int | None = None) -> Iterator[ReplayFrame]:
+        """Plays from the start state and yields every ``every``-th picture.
+
+        The n-th picture shows the screen after n times ``every`` frames, the first one the start state (or the state
+        in which ``first_step`` begins): F frames give ceil(F / every) pictures. After the last picture the replay
+        goes on, without pictures, to the next RAM hash, so that all that was shown has been checked.
+
+        Args:
+            every: distance of the pictures in emulator frames.
+            first_step: the first agent step shown.
+            last_step: the agent step before which to stop; the end of the episode by default.
+
+        Raises:
+            ReplayDivergedError: the replay is not the recorded episode.
+        """
+        if every < 1:
+            raise ConfigError(f"every must be >= 1, got {every}")
+        last_step = self.log.steps if last_step is None else min(last_step, self.log.steps)
+        self.rewind()
+        self.play_to(first_step)
+        origin = self.frame
+        if self.step < last_step:
+            yield ReplayFrame(self.frame, self.step, self.emulator.pixels())
+        while self.step < last_step:
+            is_last = self.step == last_step - 1
+            for frame in self._play_step(every=every, origin=origin):
+                if not (is_last and frame.frame == self.frame_at_step_end):
+                    yield frame
+        while self.step not in self.log.ram_hashes:
+            self.play_step()
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Map id, column and row of the player in map steps."""
+        map_id, y, x = self.emulator.ram(_PLACE).tolist()
+        return map_id, x, y
+
+    @property
+    def frame_at_step_end(self) -> int:
+        """Frames played when the step that is under way will have ended."""
+        return self._step_end
+
+    def _play_step(self, *, every: int, origin: int = 0, render: bool = False) -> Iterator[ReplayFrame]:
+        """Plays one step; with ``every`` yields the pictures that are due after its first frame."""
+        if self.step >= self.log.steps:
+            raise IndexError(f"the episode has {self.log.steps} steps")
+        begin = self.frame
+        end = self._step_end = begin + int(self._step_frames[self.step])
+        button = self._buttons[self.log.actions[self.step]]
+        stops = {end}
+        if button >= 0:
+            release = begin + self.log.header.hold_frames
+            stops.add(release)
+            self.emulator.press(button)
+        if every:
+            first_due = begin + every - (begin - origin) % every
+            stops.update(range(first_due, end + 1, every))
+        for stop in sorted(stops):
+            due = every > 0 and (stop - origin) % every == 0
+            self.emulator.tick(stop - self.frame, due or (render and stop == end))
+            self.frame = stop
+            if button >= 0 and stop == release:
+                self.emulator.release(button)
+            if due and stop < end:
+                yield ReplayFrame(stop, self.step, self.emulator.pixels())
+        self.step += 1
+        self._check()
+        if every and (end - origin) % every == 0:
+            yield ReplayFrame(end, self.step, self.emulator.pixels())
+
+    def _check(self) -> None:
+        expected = self.log.ram_hashes.get(self.step)
+        if expected is None or not self._verify:
+            return
+        found = self.emulator.ram_hash()
+        if found != expected:
+            self._diverged(expected, found)
+        self.hashes_checked += 1
+        self._last_equal_step = self.step
+
+    def _diverged(self, expected: str, found: str) -> None:
+        map_id, x, y = self.place
+        divergence = Divergence(
+            step=self.step,
+            last_equal_step=self._last_equal_step,
+            map_id=map_id,
+            map_name=self.emulator.cartridge.profile.maps.name(map_id),
+            x=x,
+            y=y,
+            expected=expected,
+            found=found,
+            reason=self._likely_reason(),
+        )
+        since = (
+            "from the start on"
+            if divergence.last_equal_step is None
+            else f"equal up to step {divergence.last_equal_step}"
+        )
+        raise ReplayDivergedError(
+            f"{_name(self.log)}: the replay is not the recorded episode: at step {self.step} of {self.log.steps} (map "
+            f"{divergence.map_name}, x {divergence.x}, y {divergence.y}) the RAM hash is {found[:16]}..., expected "
+            f"{expected[:16]}... ({since}). Likely reason: {divergence.reason}",
+            divergence,
+        )
+
+    def _likely_reason(self) -> str:
+        header = self.log.header
+        if header.pyboy_version != PYBOY_VERSION:
+            return f"recorded with PyBoy {header.pyboy_version}, replayed with {PYBOY_VERSION}: install the former"
+        if self.step == 0:
+            return "the start state is not the one that was loaded when the episode was recorded"
+        timing = f"{header.frames_per_action} frames an action, {header.hold_frames} of them held"
+        if not self._last_equal_step:
+            return f"the timing in the log ({timing}) or its waiting frames are not those that were played"
+        return (
+            f"an action or waiting frames between steps {self._last_equal_step} and {self.step} are not those that "
+            f"were played; cartridge, PyBoy version and timing ({timing}) fit"
+        )
+
+    def close(self) -> None:
+        """Stops the emulator."""
+        self.emulator.close()
+
+    def __enter__(self) -> EpisodePlayer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def verify(log: EpisodeLog, *, cartridge: Cartridge | None = None) -> int:
+    """Plays a log without pictures; returns how many RAM hashes were found equal (all of them).
+
+    Raises:
+        ReplayDivergedError: one differs.
+        EpisodeLogError: the log cannot be played.
+    """
+    with EpisodePlayer(log, cartridge=cartridge, screen="half") as player:
+        player.play_to(log.steps)
+        return player.hashes_checked
+
+
+def trajectory(
+    log: EpisodeLog,
+    *,
+    cartridge: Cartridge | None = None,
+    screen: ScreenSize = "half",
+    ram_layout: RamLayout = FULL_LAYOUT,
+) -> TensorDict:
+    """Replays a log and returns what the env gave out, for offline RL and behaviour cloning.
+
+    Args:
+        log: the episode.
+        cartridge: the cartridge it was played on; found by default.
+        screen: size of the pictures.
+        ram_layout: what to read of the RAM.
+
+    Returns:
+        TensorDict of batch size [T] with the keys of `PokemonRedEnv` at the root and under ``"next"``: ``pixels``
+        uint8 [T, 72, 20], ``ram`` uint8 [T, R], ``wait_frames`` int32 [T, 1], ``step_count`` int64 [T, 1]; ``action``
+        int64 [T]; ``("next", "reward")`` float32 [T, 1], ``("next", "reward_terms", name)`` float32 [T, 1],
+        ``done``, ``terminated`` and ``truncated`` bool [T, 1]. A log that ends otherwise than by termination is
+        truncated at its last step.
+
+    Raises:
+        EpisodeLogError: the log cannot be played, or its replay is not the recorded episode.
+    """
+    steps = log.steps
+    with EpisodePlayer(log, cartridge=cartridge, screen=screen) as player:
+        first = player.emulator.pixels()
+        pixels = np.empty((steps + 1, *first.shape), np.uint8)
+        ram = np.empty((steps + 1, ram_layout.size), np.uint8)
+        pixels[0], ram[0] = first, player.emulator.ram(ram_layout)
+        for step in range(1, steps + 1):
+            player.play_step(render=True)
+            pixels[step] = player.emulator.pixels()
+            player.emulator.read_ram_into(ram_layout, ram[step])
+    wait_frames = np.concatenate([[0], log.wait_frames]).astype(np.int32)[:, None]  # [T + 1, 1]
+    observed = TensorDict(
+        {
+            "pixels": torch.from_numpy(pixels),
+            "ram": torch.from_numpy(ram),
+            "wait_frames": torch.from_numpy(wait_frames),
+            "step_count": torch.arange(steps + 1)[:, None],
+            "terminated": torch.zeros(steps + 1, 1, dtype=torch.bool),
+            "truncated": torch.zeros(steps + 1, 1, dtype=torch.bool),
+        },
+        batch_size=[steps + 1],
+    )
+    observed["terminated"][-1] = log.outcome is Outcome.TERMINATED
+    observed["truncated"][-1] = log.outcome is not Outcome.TERMINATED
+    observed["done"] = observed["terminated"] | observed["truncated"]
+    result, following = observed[:-1].clone(), observed[1:].clone()
+    result["action"] = torch.from_numpy(log.actions.astype(np.int64))
+    following["reward"] = torch.from_numpy(log.rewards.copy())[:, None]
+    for column, name in enumerate(log.header.reward_terms):
+        following["reward_terms", name] = torch.from_numpy(log.term_rewards[:, column].copy())[:, None]
+    result["next"] = following
+    return result
+
+
+def _name(log: EpisodeLog) -> str:
+    return str(log.path) if log.path is not None else "episode log"

@@ -1,0 +1,253 @@
+"""From an episode log to a full-length video.
+
+The picture at second t of a video (at speed 1) is what the console showed t seconds after the start state: the first
+picture is the start state, and an episode of F emulator frames has exactly F pictures at the console's own rate
+(ceil(F / n) when every n-th is shown). No frame is left out, doubled or blended. A video is only given its name after
+every RAM hash of what it shows was found equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from pokered_rl.emulator import Cartridge
+from pokered_rl.episodes import EpisodeLog
+from pokered_rl.episodes.replay import EpisodePlayer
+from pokered_rl.errors import ConfigError
+from pokered_rl.record.palettes import ScreenPainter, palette
+from pokered_rl.record.panel import PANEL_HEIGHT, PANEL_WIDTH, Panel
+from pokered_rl.record.video import VideoWriter, pace, read_comment
+
+__all__ = ["RenderOptions", "RenderedEpisode", "is_rendered", "picture_count", "render_episode", "render_episodes"]
+
+_WIDTH, _HEIGHT = 160, 144
+#: Pictures between two reports of progress.
+_REPORT_EVERY = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """How a video looks.
+
+    Attributes:
+        scale: how often each pixel of the console is repeated across and down.
+        palette: name of the colours, see `PALETTES`.
+        fps: about how many pictures a second; the console's 59.7275 by default.
+        speed: 2 plays twice as fast as the console.
+        panel: show buttons, map, return and milestones beside the picture.
+        first_step: the first agent step shown.
+        last_step: the agent step before which the video ends; the end of the episode by default.
+        crf: quality of H.264, 0 lossless .. 51.
+        preset: speed of H.264: ``ultrafast`` .. ``veryslow`` (smaller files).
+        encoder_threads: threads of the encoder.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    scale: int = 2
+    palette: str = "grey"
+    fps: float | None = None
+    speed: float = 1.0
+    panel: bool = True
+    first_step: int = 0
+    last_step: int | None = None
+    crf: int = 18
+    preset: str = "ultrafast"
+    encoder_threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scale <= 16:
+            raise ConfigError(f"scale must be between 1 and 16, got {self.scale}")
+        if not 0 <= self.crf <= 51:
+            raise ConfigError(f"crf must be between 0 and 51, got {self.crf}")
+        if self.first_step < 0 or (self.last_step is not None and self.last_step <= self.first_step):
+            raise ConfigError(f"steps must satisfy 0 <= first < last, got {self.first_step} to {self.last_step}")
+        palette(self.palette)
+        pace(fps=self.fps, speed=self.speed)
+
+    @property
+    def every(self) -> int:
+        """Distance of the pictures in emulator frames."""
+        return pace(fps=self.fps, speed=self.speed)[0]
+
+    @property
+    def rate(self) -> Fraction:
+        """Exact number of pictures a second."""
+        return pace(fps=self.fps, speed=self.speed)[1]
+
+    @property
+    def panel_scale(self) -> int:
+        """How often a pixel of the panel is repeated."""
+        return max(1, self.scale // 2)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the video."""
+        width, height = _WIDTH * self.scale, _HEIGHT * self.scale
+        if self.panel:
+            width += PANEL_WIDTH * self.panel_scale
+            height = max(height, PANEL_HEIGHT * self.panel_scale)
+        return width, height
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderedEpisode:
+    """What `render_episode` did.
+
+    Attributes:
+        path: the video.
+        pictures: pictures in it.
+        steps: agent steps that it shows.
+        hashes_checked: RAM hashes that were found equal, the one after the last step included.
+        seconds: time it took.
+    """
+
+    path: Path
+    pictures: int
+    steps: int
+    hashes_checked: int
+    seconds: float
+
+
+def picture_count(log: EpisodeLog, options: RenderOptions) -> int:
+    """Returns how many pictures the video of a log has."""
+    frames = int(log.step_frames[options.first_step : options.last_step].sum())
+    return -(-frames // options.every)
+
+
+def is_rendered(logs: Sequence[EpisodeLog], out: str | os.PathLike[str], options: RenderOptions) -> bool:
+    """True if ``out`` is the finished video of these logs with these options."""
+    return Path(out).is_file() and read_comment(out) == _comment(logs, options)
+
+
+def _comment(logs: Sequence[EpisodeLog], options: RenderOptions) -> str:
+    key = hashlib.sha256(repr(sorted(asdict(options).items())).encode())
+    for log in logs:
+        key.update(log.to_bytes())
+    return f"pokered_rl episodes {key.hexdigest()}"
+
+
+def render_episode(
+    log: EpisodeLog,
+    out: str | os.PathLike[str],
+    *,
+    cartridge: Cartridge | None = None,
+    options: RenderOptions | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> RenderedEpisode:
+    """Renders one log to an MP4 file; see `render_episodes`."""
+    return render_episodes([log], out, cartridge=cartridge, options=options, on_progress=on_progress)
+
+
+def render_episodes(
+    logs: Sequence[EpisodeLog],
+    out: str | os.PathLike[str],
+    *,
+    cartridge: Cartridge | None = None,
+    options: RenderOptions | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> RenderedEpisode:
+    """Renders logs, one after the other, to one MP4 file.
+
+    Args:
+        logs: the episodes.
+        out: the file to write.
+        cartridge: the cartridge they were played on; found by default.
+        options: how the video looks; ``first_step`` and ``last_step`` count within each episode.
+        on_progress: called now and then with the number of pictures written since the last call.
+
+    Raises:
+        EpisodeLogError: a log cannot be played, or its replay is not the recorded episode; no file is written.
+        ConfigError: the steps asked for lie behind the end of an episode.
+    """
+    options = options or RenderOptions()
+    for log in logs:
+        if options.first_step >= log.steps:
+            name = log.path or "the episode"
+            raise ConfigError(f"the video begins at step {options.first_step}, {name} has {log.steps} steps")
+    begin = time.perf_counter()
+    width, height = options.size
+    hashes_checked = 0
+    with VideoWriter(
+        out,
+        width=width,
+        height=height,
+        rate=options.rate,
+        crf=options.crf,
+        preset=options.preset,
+        threads=options.encoder_threads,
+        comment=_comment(logs, options),
+    ) as video:
+        for log in logs:
+            with EpisodePlayer(log, cartridge=cartridge) as player:
+                _write_pictures(player, video, options, on_progress)
+                hashes_checked += player.hashes_checked
+    return RenderedEpisode(
+        path=Path(out),
+        pictures=video.pictures,
+        steps=sum(len(log.actions[options.first_step : options.last_step]) for log in logs),
+        hashes_checked=hashes_checked,
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _write_pictures(
+    player: EpisodePlayer, video: VideoWriter, options: RenderOptions, on_progress: Callable[[int], None] | None
+) -> None:
+    painter = ScreenPainter(palette(options.palette), scale=options.scale)
+    width, height = _WIDTH * options.scale, _HEIGHT * options.scale
+    top = (video.luma.shape[0] - height) // 4 * 2
+    luma = video.luma[top : top + height, :width]
+    chroma = [plane[top // 2 : (top + height) // 2, : width // 2] for plane in video.chroma]
+    panel = _PanelPainter(player, video, options) if options.panel else None
+    for plane in chroma:
+        plane[:] = 128  # a grey palette never paints them
+    shown, reported = None, video.pictures
+    for frame in player.frames(every=options.every, first_step=options.first_step, last_step=options.last_step):
+        if shown is None or not np.array_equal(frame.pixels, shown):
+            painter.paint(frame.pixels, luma, chroma)
+            shown = frame.pixels
+        if panel is not None:
+            panel.update(frame.step)
+        video.write()
+        if on_progress is not None and video.pictures - reported == _REPORT_EVERY:
+            on_progress(_REPORT_EVERY)
+            reported = video.pictures
+    if on_progress is not None:
+        on_progress(video.pictures - reported)
+
+
+class _PanelPainter:
+    """Keeps the panel's part of a video up to date; draws only when a step begins."""
+
+    def __init__(self, player: EpisodePlayer, video: VideoWriter, options: RenderOptions) -> None:
+        self._panel = Panel(player.log, maps=player.emulator.cartridge.profile.maps)
+        self._player = player
+        self._scale = scale = options.panel_scale
+        left, bottom = _WIDTH * options.scale, PANEL_HEIGHT * scale
+        self._luma = video.luma[:bottom, left:]
+        self._chroma = [plane[: bottom // 2, left // 2 :] for plane in video.chroma]
+        self._step = -1
+        background = self._panel.colours[0]
+        for plane, value in zip((video.luma, *video.chroma), background, strict=True):
+            plane[:] = value
+
+    def update(self, step: int) -> None:
+        if step == self._step:
+            return
+        self._step = step
+        self._panel.draw(step, self._player.place)
+        canvas, colours, scale = self._panel.canvas, self._panel.colours, self._scale
+        wide = canvas if scale == 1 else canvas.repeat(scale, axis=0).repeat(scale, axis=1)
+        np.take(colours[:, 0], wide, out=self._luma, mode="clip")
+        for plane, values in zip(self._chroma, colours.T[1:], strict=True):
+            plane[:] = values[wide[::2, ::2]]

@@ -1,0 +1,146 @@
+"""Writing MP4 files (H.264, ``yuv420p``) with PyAV."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+from pokered_rl.errors import ConfigError
+
+__all__ = ["CONSOLE_FRAME_RATE", "VideoWriter", "pace", "read_comment"]
+
+#: Frames a second of the console: its clock over the cycles of a frame, 59.7275.
+CONSOLE_FRAME_RATE = Fraction(4_194_304, 70_224)
+
+
+def pace(*, fps: float | None = None, speed: float = 1.0) -> tuple[int, Fraction]:
+    """Returns which emulator frames a video shows, and at which rate.
+
+    Args:
+        fps: about how many pictures a second the file shall have; the console's 59.7275 by default. The console's
+            frames are never blended, so the rate becomes the console's (times ``speed``) over a whole number: 30
+            means every second frame, 29.86 a second.
+        speed: 2 plays twice as fast as the console.
+
+    Returns:
+        Distance of the shown frames in emulator frames, and the exact rate of the file.
+
+    Raises:
+        ConfigError: a value is not positive.
+    """
+    if fps is not None and not 0 < fps < 1000:
+        raise ConfigError(f"fps must be between 0 and 1000, got {fps}")
+    if not 0 < speed < 1000:
+        raise ConfigError(f"speed must be between 0 and 1000, got {speed}")
+    played = CONSOLE_FRAME_RATE * Fraction(speed).limit_denominator(1000)  # emulator frames a second of the video
+    wanted = CONSOLE_FRAME_RATE if fps is None else Fraction(fps)
+    every = max(1, round(played / wanted))
+    return every, played / every
+
+
+class VideoWriter:
+    """One H.264 file. It gets its name when it is finished: an interrupted run leaves no half video behind.
+
+    Args:
+        path: the file, ``.mp4``.
+        width: even number of pixels.
+        height: even number of pixels.
+        rate: pictures a second, exact.
+        crf: quality, 0 lossless .. 51; below 20 the flat shades of the console look untouched.
+        preset: of x264, from ``ultrafast`` to ``veryslow``; slower ones make smaller files.
+        threads: threads of the encoder.
+        comment: stored in the file, see `read_comment`.
+
+    Attributes:
+        luma: uint8 [height, width]: paint the next picture here ...
+        chroma: ... and here, two planes of uint8 [height / 2, width / 2], then call `write`. They keep their content.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        width: int,
+        height: int,
+        rate: Fraction,
+        crf: int = 18,
+        preset: str = "ultrafast",
+        threads: int = 1,
+        comment: str = "",
+    ) -> None:
+        if width % 2 or height % 2:
+            raise ConfigError(f"width and height must be even, got {width} x {height}")
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        self._planes = np.zeros((height * 3 // 2, width), np.uint8)
+        self.luma = self._planes[:height]
+        quarter = height // 2 * (width // 2)
+        flat = self._planes[height:].reshape(-1)
+        self.chroma: tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] = (
+            flat[:quarter].reshape(height // 2, width // 2),
+            flat[quarter:].reshape(height // 2, width // 2),
+        )
+        self.chroma[0][:] = self.chroma[1][:] = 128
+        self.luma[:] = 16
+        self.pictures = 0
+        self._container = av.open(os.fspath(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
+        stream = self._container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = 1 / rate
+        stream.codec_context.thread_count = threads
+        stream.codec_context.gop_size = 300  # a still game screen needs no key frame twice a second
+        # Flat shades that stand still or scroll as a whole: looking ahead and adapting the quantizer find nothing to do.
+        tuning = "aq-mode=0:scenecut=0:rc-lookahead=0" if preset == "ultrafast" else ""
+        stream.codec_context.options = {"crf": str(crf), "preset": preset, "x264-params": tuning}
+        stream.codec_context.color_range = 1  # limited, as `rgb_to_yuv` computes
+        stream.codec_context.colorspace = 5  # BT.601
+        self._container.metadata["comment"] = comment
+        self._stream = stream
+        self._time_base = 1 / rate
+
+    def write(self) -> None:
+        """Adds what `luma` and `chroma` hold as the next picture."""
+        # The encoder copies what it is given, so the planes may be painted over afterwards.
+        frame = av.VideoFrame.from_numpy_buffer(self._planes, format="yuv420p")
+        frame.pts = self.pictures
+        frame.time_base = self._time_base
+        self.pictures += 1
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Finishes the file and gives it its name."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        self._unfinished.replace(self.path)
+
+    def discard(self) -> None:
+        """Gives up: nothing is left behind."""
+        self._container.close()
+        self._unfinished.unlink(missing_ok=True)
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def read_comment(path: str | os.PathLike[str]) -> str | None:
+    """Returns the comment with which `VideoWriter` wrote a file, None if it is no such file."""
+    try:
+        with av.open(os.fspath(path)) as container:
+            return container.metadata.get("comment")
+    except (OSError, av.FFmpegError):
+        return None
