@@ -1,1 +1,28 @@
-"""See the design notes in the documentation."""
+"""Cartridges, emulators and save states: the only room that knows PyBoy."""
+
+from pokered_rl.emulator.actions import ActionSet, ActionTiming
+from pokered_rl.emulator.boot import boot
+from pokered_rl.emulator.cartridge import ROM_VARIABLE, Cartridge
+from pokered_rl.emulator.emulator import PYBOY_VERSION, STATE_VERSION, Emulator, hash_ram
+from pokered_rl.emulator.pool import EmulatorPool, PoolStep
+from pokered_rl.emulator.raw_state import load_raw
+from pokered_rl.emulator.savestate import SaveState
+from pokered_rl.emulator.screen import ScreenSize, unpack_shades
+
+__all__ = [
+    "PYBOY_VERSION",
+    "ROM_VARIABLE",
+    "STATE_VERSION",
+    "ActionSet",
+    "ActionTiming",
+    "Cartridge",
+    "Emulator",
+    "EmulatorPool",
+    "PoolStep",
+    "SaveState",
+    "ScreenSize",
+    "boot",
+    "hash_ram",
+    "load_raw",
+    "unpack_shades",
+]

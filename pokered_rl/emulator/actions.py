@@ -1,0 +1,113 @@
+"""What an agent can do in one step, and how long a step takes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.game.screen_rules import BUTTONS
+
+__all__ = ["DEFAULT_ACTIONS", "NOOP", "ActionSet", "ActionTiming"]
+
+NOOP = "noop"
+
+#: Everything but SELECT, which only reorders lists and would be one more action to learn to leave alone.
+DEFAULT_ACTIONS = ("noop", "a", "b", "start", "right", "left", "up", "down")
+
+_BUTTON_INDEX = {button.lower(): index for index, button in enumerate(BUTTONS)}
+
+
+class ActionSet:
+    """The buttons an agent may press, one at a time, in the order of its action indices.
+
+    Args:
+        names: Distinct names out of ``noop, a, b, select, start, right, left, up, down``.
+
+    Raises:
+        ConfigError: A name is unknown or comes twice, or no button is left.
+
+    Example:
+        >>> actions = ActionSet(("noop", "a", "up"))
+        >>> len(actions), actions.noop, actions.buttons.tolist()
+        (3, 0, [-1, 0, 6])
+    """
+
+    def __init__(self, names: Sequence[str] = DEFAULT_ACTIONS) -> None:
+        known = (NOOP, *_BUTTON_INDEX)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ConfigError(f"actions must be out of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
+        if len(set(names)) != len(names):
+            raise ConfigError(f"actions must be distinct, got {', '.join(names)}")
+        if not set(names) - {NOOP}:
+            raise ConfigError(f"actions must name at least one button, got {list(names)}")
+        self._names = tuple(names)
+        self._buttons = tuple(_BUTTON_INDEX.get(name, -1) for name in names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each action."""
+        return self._names
+
+    @property
+    def button_indices(self) -> tuple[int, ...]:
+        """Index into :data:`pokered_rl.game.BUTTONS` of each action, -1 for the no-op."""
+        return self._buttons
+
+    @property
+    def buttons(self) -> torch.Tensor:
+        """:attr:`button_indices` as an int64 tensor [A]."""
+        return torch.tensor(self._buttons, dtype=torch.int64)
+
+    @property
+    def noop(self) -> int | None:
+        """Index of the action that presses nothing, ``None`` when it is switched off."""
+        return self._names.index(NOOP) if NOOP in self._names else None
+
+    def index(self, name: str) -> int:
+        """Index of a named action.
+
+        Raises:
+            ConfigError: The action is not in this set.
+        """
+        if name not in self._names:
+            raise ConfigError(f"action must be one of {', '.join(self._names)}, got {name!r}")
+        return self._names.index(name)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActionSet) and self._names == other._names
+
+    def __hash__(self) -> int:
+        return hash(self._names)
+
+    def __repr__(self) -> str:
+        return f"ActionSet({self._names!r})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionTiming:
+    """Frames of one step: the button goes down at its start and is up again before its last frame.
+
+    Attributes:
+        frames_per_action: Length of a step. A tile takes 16 or 17 frames on foot, so 24 is one tile and time to
+            stop; every agent that got far into the game uses 24.
+        hold_frames: Frames the button is held. The overworld polls the pad every second frame and menus every
+            third, so 2 can be lost; 8 makes one step and never two.
+
+    Raises:
+        ConfigError: Not ``1 <= hold_frames < frames_per_action``.
+    """
+
+    frames_per_action: int = 24
+    hold_frames: int = 8
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.hold_frames < self.frames_per_action:
+            raise ConfigError(
+                f"hold_frames must be >= 1 and < frames_per_action ({self.frames_per_action}), so that the button is "
+                f"up again when the step ends, got {self.hold_frames}"
+            )

@@ -1,0 +1,253 @@
+"""One Game Boy without window, sound or battery file."""
+
+import atexit
+import hashlib
+import io
+import os
+import warnings
+import weakref
+from importlib.metadata import version
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+with warnings.catch_warnings():
+    # PyBoy imports its window plug-ins; SDL's bindings then announce themselves on stderr in every worker.
+    warnings.simplefilter("ignore")
+    from pyboy import PyBoy
+    from pyboy.utils import STATE_VERSION, PyBoyException, WindowEvent
+
+from pokered_rl.emulator.cartridge import Cartridge
+from pokered_rl.emulator.memory import RamReader
+from pokered_rl.emulator.savestate import SaveState
+from pokered_rl.emulator.screen import ScreenPacker, ScreenSize
+from pokered_rl.errors import ConfigError, SaveStateError
+from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
+from pokered_rl.game.screen_rules import BUTTONS
+
+__all__ = ["PYBOY_VERSION", "STATE_VERSION", "Emulator", "hash_ram"]
+
+#: Release of the PyBoy that is installed.
+PYBOY_VERSION = version("pyboy")
+
+_EVENT_NAMES = {
+    "A": "BUTTON_A",
+    "B": "BUTTON_B",
+    "SELECT": "BUTTON_SELECT",
+    "START": "BUTTON_START",
+    "RIGHT": "ARROW_RIGHT",
+    "LEFT": "ARROW_LEFT",
+    "UP": "ARROW_UP",
+    "DOWN": "ARROW_DOWN",
+}
+_PRESS = tuple(int(getattr(WindowEvent, f"PRESS_{_EVENT_NAMES[button.upper()]}")) for button in BUTTONS)
+_RELEASE = tuple(int(getattr(WindowEvent, f"RELEASE_{_EVENT_NAMES[button.upper()]}")) for button in BUTTONS)
+_INDEX = {button.lower(): index for index, button in enumerate(BUTTONS)}
+
+_live: "weakref.WeakSet[Emulator]" = weakref.WeakSet()
+
+
+class Emulator:
+    """PyBoy with one cartridge: RAM bytes and packed pixels out, buttons in, save states both ways.
+
+    The ROM is handed to PyBoy as bytes, so that PyBoy knows no path: it can neither read nor write the ``.ram`` and
+    ``.rtc`` files beside the user's ROM. The battery memory starts empty and lives in the save states.
+
+    Attributes:
+        cartridge: What is played.
+        memory: The console's memory by address, as PyBoy gives it; a new object after :meth:`reset`.
+
+    Args:
+        cartridge: What to play; a path or None goes through :meth:`Cartridge.find`.
+        screen: ``"half"`` (72 x 80 pixels: every second row and column) or ``"full"`` (144 x 160).
+
+    Raises:
+        CartridgeError: The ROM is missing or has changed.
+        ConfigError: ``screen`` is neither.
+
+    Example:
+        >>> with Emulator(Cartridge.bundled()) as emulator:
+        ...     emulator.press("start")
+        ...     emulator.tick(8)
+        ...     emulator.release("start")
+        ...     emulator.tick(16, render=True)
+        ...     emulator.ram().shape, emulator.pixels().shape
+        ((8319,), (72, 20))
+    """
+
+    def __init__(
+        self, cartridge: Cartridge | str | os.PathLike[str] | None = None, *, screen: ScreenSize = "half"
+    ) -> None:
+        self.cartridge = cartridge if isinstance(cartridge, Cartridge) else Cartridge.find(cartridge)
+        self._rom = self.cartridge.rom()
+        self._screen: ScreenSize = screen
+        self._frames_before = 0
+        self._power_on()
+        _live.add(self)
+
+    def _power_on(self) -> None:
+        pyboy = PyBoy(
+            io.BytesIO(self._rom),
+            window="null",
+            sound_emulated=False,  # 1.5 times the frames; the games never wait for a sound register
+            cgb=False,  # the RAM layout and the four shades are those of the first Game Boy
+            log_level="CRITICAL",  # what matters comes back as an exception
+        )
+        pyboy.set_emulation_speed(0)
+        try:
+            self._packer = ScreenPacker(pyboy.screen.ndarray, self._screen)
+        except ConfigError:
+            pyboy.stop(save=False)
+            raise
+        self._pyboy = pyboy
+        self._reader = RamReader(pyboy)
+        # Bound once: these run several times in every agent step.
+        self._tick = pyboy.tick
+        self._send = pyboy.send_input
+        self.memory = pyboy.memory
+        self.read_ram_into = self._reader.read_into
+        self.read_pixels_into = self._packer.pack_into
+
+    @property
+    def frame_count(self) -> int:
+        """Frames ticked since this object was made; loading a state does not set it back."""
+        return self._frames_before + int(self._pyboy.frame_count)
+
+    def press(self, button: int | str) -> None:
+        """Hold a button down from the next frame on.
+
+        Args:
+            button: Name, or index into :data:`pokered_rl.game.BUTTONS`.
+        """
+        self._send(_PRESS[_INDEX[button] if isinstance(button, str) else button])
+
+    def release(self, button: int | str) -> None:
+        """Let a button go from the next frame on."""
+        self._send(_RELEASE[_INDEX[button] if isinstance(button, str) else button])
+
+    def tick(self, frames: int = 1, render: bool = False) -> None:
+        """Run the console.
+
+        Args:
+            frames: Frames to run, 0 for none.
+            render: Draw the last of them (about 55 us). The picture of :meth:`pixels` is the last one drawn.
+        """
+        self._tick(frames, render)
+
+    def ram(self, layout: RamLayout = FULL_LAYOUT) -> NDArray[np.uint8]:
+        """The declared ranges of RAM as a new array, uint8 [R]."""
+        out = np.empty(layout.size, dtype=np.uint8)
+        self.read_ram_into(layout, out)
+        return out
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """The last picture drawn as a new array, uint8 [72, 20] (half) or [144, 40] (full).
+
+        Four pixels a byte, two bits each, the leftmost in the highest bits; 0 black .. 3 white.
+        """
+        out = np.empty(self._packer.shape, dtype=np.uint8)
+        self.read_pixels_into(out)
+        return out
+
+    def ram_hash(self) -> str:
+        """SHA-256 (hex) of the full RAM image: see :func:`hash_ram`."""
+        return hash_ram(self.ram())
+
+    def save_state(self) -> SaveState:
+        """Everything needed to go on from here, the last picture drawn included (about 15 ms)."""
+        buffer = io.BytesIO()
+        self._pyboy.save_state(buffer)
+        return SaveState(
+            pyboy=buffer.getvalue(),
+            cartridge_sha1=self.cartridge.sha1,
+            cartridge_title=self.cartridge.title,
+            pyboy_version=PYBOY_VERSION,
+        )
+
+    def load_state(self, state: SaveState) -> None:
+        """Go on from a saved state (about 4 ms). Buttons pressed but not yet ticked are forgotten.
+
+        Raises:
+            SaveStateError: The state belongs to another cartridge or PyBoy version, or is damaged. In the last two
+                cases the emulator is back at power-on.
+        """
+        if state.cartridge_sha1 != self.cartridge.sha1:
+            raise SaveStateError(
+                f"The save state belongs to another cartridge: {state.cartridge_title!r}, SHA-1 "
+                f"{state.cartridge_sha1}; this one is {self.cartridge.title!r}, SHA-1 {self.cartridge.sha1}."
+            )
+        self.load_raw_bytes(state.pyboy, written_by=f"PyBoy {state.pyboy_version}")
+
+    def load_raw_bytes(self, raw: bytes, *, written_by: str = "an unknown PyBoy") -> None:
+        """Load a bare PyBoy state; :func:`~pokered_rl.emulator.load_raw` is the careful way to read foreign files.
+
+        Args:
+            raw: What PyBoy wrote.
+            written_by: Whose state it is, for the message.
+
+        Raises:
+            SaveStateError: PyBoy does not read it to its end. The emulator is back at power-on then.
+        """
+        if not raw:
+            raise SaveStateError("The save state is empty.")
+        if raw[0] > STATE_VERSION:
+            raise SaveStateError(
+                f"The save state has PyBoy state version {raw[0]} ({written_by}), newer than version {STATE_VERSION} "
+                f"of the installed PyBoy {PYBOY_VERSION}: update PyBoy."
+            )
+        self._pyboy.events.clear()
+        buffer = io.BytesIO(raw)
+        problem: object = None
+        try:
+            self._pyboy.load_state(buffer)
+        except (PyBoyException, OverflowError, ValueError) as error:
+            problem = error
+        if problem is None and buffer.tell() != len(raw):
+            problem = f"{len(raw) - buffer.tell()} bytes are left over"
+        if problem is not None:
+            self.reset()
+            raise SaveStateError(
+                f"The save state (PyBoy state version {raw[0]}, {written_by}) does not load into PyBoy "
+                f"{PYBOY_VERSION} (version {STATE_VERSION}): {problem}."
+            )
+
+    def reset(self) -> None:
+        """Switch the console off and on again; its battery memory is empty."""
+        self._frames_before = self.frame_count
+        self._pyboy.stop(save=False)
+        self._power_on()
+
+    def close(self) -> None:
+        """Stop PyBoy without saving anything. Closing twice does nothing; a closed emulator cannot be used."""
+        self._pyboy.stop(save=False)
+        _live.discard(self)
+
+    def __enter__(self) -> "Emulator":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def hash_ram(ram: NDArray[np.uint8]) -> str:
+    """SHA-256 (hex) over the full RAM image of 8,319 bytes: the only definition of "same RAM" in this library.
+
+    Args:
+        ram: uint8 [8319], work RAM then high RAM.
+
+    Raises:
+        ValueError: Another size: hashes of partial images would not compare.
+    """
+    if ram.shape != (FULL_LAYOUT.size,):
+        raise ValueError(f"ram must be the full image of shape ({FULL_LAYOUT.size},), got {ram.shape}")
+    return hashlib.sha256(ram.tobytes()).hexdigest()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Stop what is still running: PyBoy objects that die with the interpreter flood stderr with errors."""
+    for emulator in list(_live):
+        emulator.close()

@@ -1,0 +1,224 @@
+"""Several emulators stepped together on a few threads."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokered_rl.emulator.actions import ActionSet, ActionTiming
+from pokered_rl.emulator.cartridge import Cartridge
+from pokered_rl.emulator.emulator import Emulator
+from pokered_rl.emulator.savestate import SaveState
+from pokered_rl.emulator.screen import SCREEN_SHAPES, ScreenSize
+from pokered_rl.emulator.waiting import WAIT_CHUNK_FRAMES, BusyRule, Memory
+from pokered_rl.errors import ConfigError
+from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
+
+__all__ = ["EmulatorPool", "PoolStep"]
+
+
+class PoolStep(NamedTuple):
+    """What a step left behind, in arrays that nobody else holds.
+
+    Attributes:
+        pixels: uint8 [E, 72, 20] (half) or [E, 144, 40] (full), packed 2-bit shades.
+        ram: uint8 [E, R], the ranges of the pool's layout.
+        wait_frames: int32 [E], frames beyond ``frames_per_action`` spent waiting for the game to listen again.
+    """
+
+    pixels: NDArray[np.uint8]
+    ram: NDArray[np.uint8]
+    wait_frames: NDArray[np.int32]
+
+
+class EmulatorPool:
+    """E emulators of one cartridge, one step of each per call.
+
+    A step presses the action's button for ``hold_frames``, releases it, and runs until ``frames_per_action`` frames
+    have passed. With ``wait_while_busy`` it then goes on, a few frames at a time, while the game ignores the pad
+    (walking, warps, fades, scripts, battle animations), at most ``max_wait_frames``, so that no decision is asked for
+    that could not matter. The game is asked one frame before the end; the frame after the answer is the last one and
+    the only one drawn. Rows are independent: the same states and actions give the same RAM whatever the number of
+    threads.
+
+    Args:
+        cartridge: What to play.
+        num_emulators: E.
+        num_threads: Threads that step emulators; PyBoy lets go of the GIL while it runs. 1 steps in the calling thread.
+        actions: What the action indices mean.
+        timing: Frames of a step.
+        screen: Size of the pictures.
+        wait_while_busy: Whether to wait.
+        max_wait_frames: Longest wait in one step (4 seconds of play by default).
+        ram_layout: RAM ranges to read in each step.
+
+    Raises:
+        CartridgeError: The ROM is missing or has changed.
+        ConfigError: A number is out of range.
+    """
+
+    def __init__(
+        self,
+        cartridge: Cartridge,
+        *,
+        num_emulators: int,
+        num_threads: int = 1,
+        actions: ActionSet | None = None,
+        timing: ActionTiming | None = None,
+        screen: ScreenSize = "half",
+        wait_while_busy: bool = True,
+        max_wait_frames: int = 240,
+        ram_layout: RamLayout = FULL_LAYOUT,
+    ) -> None:
+        if num_emulators < 1:
+            raise ConfigError(f"num_emulators must be >= 1, got {num_emulators}")
+        if num_threads < 1:
+            raise ConfigError(f"num_threads must be >= 1, got {num_threads}")
+        if max_wait_frames < 0:
+            raise ConfigError(f"max_wait_frames must be >= 0, got {max_wait_frames}")
+        self.cartridge = cartridge
+        self.actions = actions if actions is not None else ActionSet()
+        self.timing = timing if timing is not None else ActionTiming()
+        self.ram_layout = ram_layout
+        self.screen_shape = SCREEN_SHAPES.get(screen, (0, 0))
+        self._max_wait_frames = max_wait_frames if wait_while_busy else 0
+        self._emulators = tuple(Emulator(cartridge, screen=screen) for _ in range(num_emulators))
+        self._is_busy: Callable[[Memory], bool] = BusyRule(stack_words=cartridge.profile.stack_words)
+        # The calling thread steps too, so one thread fewer is needed.
+        helpers = min(num_threads, num_emulators) - 1
+        self._num_helpers = helpers
+        self._executor = ThreadPoolExecutor(helpers, thread_name_prefix="emulator") if helpers else None
+
+    @property
+    def num_emulators(self) -> int:
+        """E."""
+        return len(self._emulators)
+
+    @property
+    def emulators(self) -> tuple[Emulator, ...]:
+        """The emulators, by row."""
+        return self._emulators
+
+    def step(self, actions: Sequence[int] | NDArray[np.integer]) -> PoolStep:
+        """Run one step of every emulator.
+
+        Args:
+            actions: Action index of each row, [E]; an array, a tensor or a sequence.
+
+        Raises:
+            ValueError: Not E indices of the action set.
+        """
+        indices: list[int] = actions.tolist() if hasattr(actions, "tolist") else list(actions)
+        count = len(self._emulators)
+        if len(indices) != count or min(indices) < 0 or max(indices) >= len(self.actions):
+            raise ValueError(f"actions must be {count} indices in 0..{len(self.actions) - 1}, got {indices}")
+        result = self._empty(count)
+        rows = iter(range(count))
+        if self._executor is None:
+            self._run_rows(rows, indices, result)
+            return result
+        # Rows are handed out one by one: `next` on a range is atomic, and a row that waits holds up nobody else.
+        others: list[Future[None]] = [
+            self._executor.submit(self._run_rows, rows, indices, result) for _ in range(self._num_helpers)
+        ]
+        try:
+            self._run_rows(rows, indices, result)
+        finally:
+            for other in others:
+                other.result()
+        return result
+
+    def observe(self, rows: Sequence[int] | None = None) -> PoolStep:
+        """What can be seen now, without running a frame; ``wait_frames`` are 0.
+
+        Args:
+            rows: Rows to look at, in the order of the result; None for all.
+        """
+        chosen = range(len(self._emulators)) if rows is None else rows
+        result = self._empty(len(chosen))
+        for place, row in enumerate(chosen):
+            self._emulators[row].read_ram_into(self.ram_layout, result.ram[place])
+            self._emulators[row].read_pixels_into(result.pixels[place])
+        result.wait_frames[:] = 0
+        return result
+
+    def reset(self, rows: Sequence[int], states: Sequence[SaveState]) -> PoolStep:
+        """Load a state into each of the given rows; the others go on undisturbed.
+
+        Args:
+            rows: Rows to reset.
+            states: One state for each.
+
+        Returns:
+            What these rows show now, in the order of ``rows``.
+
+        Raises:
+            SaveStateError: A state belongs to another cartridge or PyBoy version, or is damaged.
+            ValueError: Not as many states as rows.
+        """
+        if len(rows) != len(states):
+            raise ValueError(f"reset needs one state for each of {len(rows)} rows, got {len(states)}")
+        for row, state in zip(rows, states, strict=True):
+            self._emulators[row].load_state(state)
+        return self.observe(rows)
+
+    def save_states(self, rows: Sequence[int] | None = None) -> list[SaveState]:
+        """The state of each given row, of all rows without an argument."""
+        chosen = range(len(self._emulators)) if rows is None else rows
+        return [self._emulators[row].save_state() for row in chosen]
+
+    def ram_hash(self, row: int) -> str:
+        """SHA-256 (hex) over the full RAM image of one row: :func:`~pokered_rl.emulator.hash_ram`."""
+        return self._emulators[row].ram_hash()
+
+    def close(self) -> None:
+        """Stop threads and emulators; nothing is written. Closing twice does nothing."""
+        if self._executor is not None:
+            self._executor.shutdown()
+        for emulator in self._emulators:
+            emulator.close()
+
+    def __enter__(self) -> "EmulatorPool":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _empty(self, count: int) -> PoolStep:
+        return PoolStep(
+            pixels=np.empty((count, *self.screen_shape), dtype=np.uint8),
+            ram=np.empty((count, self.ram_layout.size), dtype=np.uint8),
+            wait_frames=np.empty(count, dtype=np.int32),
+        )
+
+    def _run_rows(self, rows: Iterator[int], actions: list[int], result: PoolStep) -> None:
+        buttons = self.actions.button_indices
+        hold_frames = self.timing.hold_frames
+        free_frames = self.timing.frames_per_action - 1  # all but the last one
+        for row in rows:
+            emulator = self._emulators[row]
+            button = buttons[actions[row]]
+            if button < 0:
+                emulator.tick(free_frames)
+            else:
+                emulator.press(button)
+                emulator.tick(hold_frames)
+                emulator.release(button)
+                emulator.tick(free_frames - hold_frames)
+            result.wait_frames[row] = self._wait(emulator)
+            emulator.tick(1, render=True)
+            emulator.read_ram_into(self.ram_layout, result.ram[row])
+            emulator.read_pixels_into(result.pixels[row])
+
+    def _wait(self, emulator: Emulator) -> int:
+        waited = 0
+        while waited < self._max_wait_frames and self._is_busy(emulator.memory):
+            frames = min(WAIT_CHUNK_FRAMES, self._max_wait_frames - waited)
+            emulator.tick(frames)
+            waited += frames
+        return waited

@@ -1,0 +1,91 @@
+"""Reading states that PyBoy itself wrote, of this release or an older one."""
+
+import os
+
+from pokered_rl.emulator.cartridge import Cartridge
+from pokered_rl.emulator.emulator import PYBOY_VERSION, STATE_VERSION, Emulator
+from pokered_rl.emulator.savestate import MAGIC, SaveState, read_state_file
+from pokered_rl.emulator.state_layout import halted_at, with_stat_transition
+from pokered_rl.errors import SaveStateError
+
+__all__ = ["load_raw"]
+
+_HALT = 0x76
+
+
+def load_raw(path: str | os.PathLike[str], cartridge: Cartridge) -> SaveState:
+    """Read a state file for a cartridge: one of this library's, or one that any PyBoy wrote.
+
+    A bare PyBoy state is loaded, read to its last byte and saved again, so that the result is a state of the installed
+    PyBoy. By the version in its first byte (tried with 33 public states of the retail game, and with states that
+    PyBoy 2.4.0 wrote):
+
+    - 7 (PyBoy 1.5) and the installed PyBoy's own load as they are;
+    - 8-12 (PyBoy 1.6 to 2.4) lack one byte, which is put in;
+    - 13-28 (PyBoy 2.5 to 2.8.0) are tried as they are; most are refused;
+    - newer ones are refused.
+
+    A bare state does not name its cartridge. What can be checked is checked: sizes, and that a sleeping CPU sleeps on
+    a HALT instruction of this ROM.
+
+    Args:
+        path: The file.
+        cartridge: The cartridge it was saved from.
+
+    Raises:
+        SaveStateError: The file cannot be read, is no state, is of a version that does not load, or was saved from
+            another cartridge.
+    """
+    data = read_state_file(path)
+    if data.startswith(MAGIC):
+        state = SaveState.from_bytes(data, source=str(path))
+        if state.cartridge_sha1 != cartridge.sha1:
+            raise SaveStateError(
+                f"{path} belongs to another cartridge: {state.cartridge_title!r}, SHA-1 {state.cartridge_sha1}; "
+                f"this one is {cartridge.title!r}, SHA-1 {cartridge.sha1}."
+            )
+        return state
+    if not data:
+        raise SaveStateError(f"{path} is empty.")
+    version = data[0]
+    if version > STATE_VERSION:
+        raise SaveStateError(
+            f"{path} is no PyBoy state, or one of a newer PyBoy: it begins with version {version}, the installed PyBoy "
+            f"{PYBOY_VERSION} writes {STATE_VERSION}. Update PyBoy if a newer one wrote it."
+        )
+    candidates = [data]
+    if 8 <= version <= 12:
+        try:
+            candidates.append(with_stat_transition(data))
+        except ValueError as error:
+            raise SaveStateError(f"{path} is no PyBoy state, or damaged: {error}.") from error
+    problem: SaveStateError | None = None
+    with Emulator(cartridge) as emulator:
+        for candidate in candidates:
+            try:
+                emulator.load_raw_bytes(candidate)
+            except SaveStateError as error:
+                problem = error
+                continue
+            _check_cartridge(path, data, cartridge)
+            return emulator.save_state()
+    advice = (
+        f"States of versions 13 to {STATE_VERSION - 1} (PyBoy 2.5 and later) cannot be converted: load it with the "
+        f"PyBoy that wrote it, save in the game, and start from there."
+        if 13 <= version < STATE_VERSION
+        else "It is damaged, no PyBoy state, or of a cartridge with another size of battery memory."
+    )
+    raise SaveStateError(f"{path} cannot be loaded: {problem} {advice}") from problem
+
+
+def _check_cartridge(path: str | os.PathLike[str], raw: bytes, cartridge: Cartridge) -> None:
+    address = halted_at(raw)
+    # Below 0x4000 lies the first ROM bank, which is always mapped; the games' frame wait is there.
+    if address is None or not 1 <= address < 0x4000:
+        return
+    rom = cartridge.rom()
+    if _HALT not in (rom[address], rom[address - 1]):
+        raise SaveStateError(
+            f"{path} was saved from another cartridge: its CPU waits at 0x{address:04x}, where "
+            f"{cartridge.title!r} (SHA-1 {cartridge.sha1}) has no HALT instruction."
+        )

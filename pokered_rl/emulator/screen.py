@@ -1,0 +1,61 @@
+"""The picture as packed 2-bit shades: all that a Game Boy screen holds, in a sixteenth of its RGBA bytes."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokered_rl.errors import ConfigError
+
+__all__ = ["SCREEN_SHAPES", "ScreenPacker", "ScreenSize", "unpack_shades"]
+
+ScreenSize = Literal["half", "full"]
+
+#: Packed rows and bytes a row of each size.
+SCREEN_SHAPES: dict[str, tuple[int, int]] = {"half": (72, 20), "full": (144, 40)}
+
+# Four shades in the bytes of one little-endian word, each shifted down to bits 0-1 of its byte. The product moves them
+# side by side into the top byte: the first pixel by 30 bits, the second by 20, the third by 10, the last by 0. All
+# partial products fall on different bits, so nothing carries.
+_TO_LOW_BITS = np.uint32(6)
+_LOW_BITS = np.uint32(0x03030303)
+_GATHER = np.uint32(1 << 30 | 1 << 20 | 1 << 10 | 1)
+
+
+class ScreenPacker:
+    """Packs PyBoy's live screen buffer.
+
+    Args:
+        rgba: uint8 [144, 160, 4], PyBoy's ``screen.ndarray``. Shade = red >> 6: 0 black .. 3 white.
+        size: ``"full"``, or ``"half"`` for every second row and column.
+
+    Raises:
+        ConfigError: ``size`` is neither.
+    """
+
+    def __init__(self, rgba: NDArray[np.uint8], size: ScreenSize) -> None:
+        if size not in SCREEN_SHAPES:
+            raise ConfigError(f"screen must be one of {', '.join(SCREEN_SHAPES)}, got {size!r}")
+        step = 2 if size == "half" else 1
+        # Casting a word to a byte keeps its lowest one, red; numpy does that faster than a strided byte copy.
+        self._pixels = rgba.view("<u4")[::step, ::step, 0]  # [rows, columns] RGBA
+        self._red = np.empty(self._pixels.shape, dtype=np.uint8)
+        self._words = self._red.view("<u4")
+        self._gathered = np.empty_like(self._words)
+        self._packed = self._gathered.view(np.uint8)[:, 3::4]  # the top byte of each word
+        self.shape = SCREEN_SHAPES[size]
+
+    def pack_into(self, out: NDArray[np.uint8]) -> None:
+        """Write the current picture to ``out``, uint8 of :attr:`shape`; the leftmost pixel takes the highest bits."""
+        np.copyto(self._red, self._pixels, casting="unsafe")
+        np.right_shift(self._words, _TO_LOW_BITS, out=self._gathered)
+        np.bitwise_and(self._gathered, _LOW_BITS, out=self._gathered)
+        np.multiply(self._gathered, _GATHER, out=self._gathered)
+        np.copyto(out, self._packed)
+
+
+def unpack_shades(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shades 0 (black) to 3 (white), uint8 [*, rows, 4 * bytes], of packed pixels uint8 [*, rows, bytes]."""
+    shifts = np.array([6, 4, 2, 0], dtype=np.uint8)
+    shades: NDArray[np.uint8] = (packed[..., None] >> shifts) & np.uint8(3)
+    return shades.reshape(*packed.shape[:-1], packed.shape[-1] * 4)

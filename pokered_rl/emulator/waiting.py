@@ -1,0 +1,119 @@
+"""When is it worth asking the agent? The rules of ``pokered_rl.game``, asked of one running game at a time.
+
+:func:`pokered_rl.game.input_ignored` answers for a batch of RAM images with tensor operations; for a single game
+between two frames they would cost more than the frames. Here the same table of rules is boiled down once to the one
+question "is the pad ignored?" and answered from some twenty bytes in a microsecond. The table stays the only home of
+the rules; a test holds the two answers equal.
+"""
+
+from typing import Protocol
+
+from pokered_rl.game.ram_map import RAM_MAP
+from pokered_rl.game.screen_rules import (
+    COMPUTED,
+    CONDITIONS,
+    RULES,
+    STACK_RANGE,
+    TILE_MAP_RANGE,
+    TILE_MENU_CURSOR,
+    WAIT_FOR_BUTTON_RETURN,
+    Rule,
+)
+
+__all__ = ["WAIT_CHUNK_FRAMES", "BusyRule", "Memory"]
+
+#: Frames between two questions. The overworld listens every second frame, menus every third or fourth.
+WAIT_CHUNK_FRAMES = 4
+
+
+class Memory(Protocol):
+    """Bytes by address, as ``PyBoy.memory`` gives them."""
+
+    def __getitem__(self, address: int, /) -> int: ...
+
+
+class BusyRule:
+    """Whether a game ignores the pad: ``rule(memory)``.
+
+    Args:
+        stack_words: Whether return addresses on the stack mean what they mean in the retail game (not in hacks).
+    """
+
+    def __init__(self, *, stack_words: bool = True) -> None:
+        rules = _without_redundant([rule for rule in RULES if rule.stack in (None, stack_words)])
+        names = {name.lstrip("!") for rule in rules for name in rule.when}
+        self._stack_words = stack_words
+        # One bit for each condition; one table for each address, from its byte to the bits of what then holds.
+        bits = {name: 1 << index for index, name in enumerate(sorted(names | set(COMPUTED)))}
+        tables: dict[int, list[int]] = {}
+        for name in sorted(names - set(COMPUTED)):
+            table = tables.setdefault(CONDITIONS[name].address, [0] * 256)
+            for value in CONDITIONS[name].values:
+                table[value] |= bits[name]
+        self._tables = tuple(tables.items())
+        self._menu_bit, self._waits_bit = bits["menu"], bits["waits"]
+        self._cursor = RAM_MAP["wMenuCursorLocation"].address
+        self._decisions = [
+            (
+                sum(bits[name] for name in rule.when if not name.startswith("!")),
+                sum(bits[name[1:]] for name in rule.when if name.startswith("!")),
+                rule.ignored,
+            )
+            for rule in rules
+        ]
+        #: Answer for each set of conditions met so far; None where it hangs on the stack scan.
+        self._known: dict[int, bool | None] = {}
+
+    def __call__(self, memory: Memory) -> bool:
+        """Whether the game ignores the pad now.
+
+        Args:
+            memory: Work and high RAM by address.
+        """
+        holds = 0
+        for address, table in self._tables:
+            holds |= table[memory[address]]
+        cursor = memory[self._cursor] | memory[self._cursor + 1] << 8
+        if TILE_MAP_RANGE[0] <= cursor < TILE_MAP_RANGE[1] and memory[cursor] == TILE_MENU_CURSOR:
+            holds |= self._menu_bit
+        try:
+            busy = self._known[holds]
+        except KeyError:
+            busy = self._decide(holds)
+            if self._stack_words and busy != self._decide(holds | self._waits_bit):
+                busy = None
+            self._known[holds] = busy
+        if busy is None:
+            busy = self._decide(holds | self._waits_bit if _waits(memory) else holds)
+        return busy
+
+    def _decide(self, holds: int) -> bool:
+        return next(
+            ignored for needed, barred, ignored in self._decisions if holds & needed == needed and not holds & barred
+        )
+
+
+def _without_redundant(rules: list[Rule]) -> list[Rule]:
+    """The rules without those behind which a more general one gives the same answer anyway.
+
+    Fourteen rules name the kinds of menus; to the question asked here the last of them, "a menu", is enough.
+    """
+    kept: list[Rule] = []
+    for index, rule in enumerate(rules):
+        for later in rules[index + 1 :]:
+            if later.ignored != rule.ignored:
+                kept.append(rule)
+                break
+            if set(later.when) <= set(rule.when):
+                break
+        else:
+            kept.append(rule)
+    return kept
+
+
+def _waits(memory: Memory) -> bool:
+    """Whether the return address into WaitForTextScrollButtonPress is on the stack."""
+    low, high = WAIT_FOR_BUTTON_RETURN & 0xFF, WAIT_FOR_BUTTON_RETURN >> 8
+    return any(
+        memory[address] == low and memory[address + 1] == high for address in range(STACK_RANGE[0], STACK_RANGE[1], 2)
+    )
