@@ -1,1 +1,40 @@
-"""See the design notes in the documentation."""
+"""Encoders, heads, the recurrent quantile networks and the actor."""
+
+from pokered_rl.modules.actor import R2D2Actor
+from pokered_rl.modules.core import LSTMCore, MemorylessCore
+from pokered_rl.modules.encoder import (
+    MapEncoder,
+    ObservationEncoder,
+    PixelEncoder,
+    ResidualBlock,
+    SpatialSelfAttention,
+    VectorEncoder,
+    pack_shades,
+    squash_reward,
+    unpack_shades,
+)
+from pokered_rl.modules.heads import DuelingQuantileHead, MapDecoder, ReconstructionHead
+from pokered_rl.modules.r2d2_network import NETWORK_SIZES, NetworkWidths, R2D2Network
+from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
+
+__all__ = [
+    "NETWORK_SIZES",
+    "DuelingQuantileHead",
+    "LSTMCore",
+    "MapDecoder",
+    "MapEncoder",
+    "MemorylessCore",
+    "NetworkWidths",
+    "ObservationEncoder",
+    "PixelEncoder",
+    "R2D2Actor",
+    "R2D2Network",
+    "ReconstructionHead",
+    "RecurrentQuantileNetwork",
+    "ResidualBlock",
+    "SpatialSelfAttention",
+    "VectorEncoder",
+    "pack_shades",
+    "squash_reward",
+    "unpack_shades",
+]

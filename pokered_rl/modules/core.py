@@ -1,0 +1,89 @@
+"""What carries memory from step to step, and the switch that takes it away.
+
+Letters: B batch, T time, E emulators, F input features, H hidden units.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["LSTMCore", "MemorylessCore", "State"]
+
+#: Recurrent state: one tensor [B, H] for each state key of the core; empty without memory.
+State = tuple[Tensor, ...]
+
+
+class LSTMCore(nn.Module):
+    """One LSTM layer with two ways to run the same weights.
+
+    :meth:`forward` runs whole sequences through the fused kernel; :meth:`step` runs one step at the cost of an
+    ``LSTMCell``, a third of the sequence kernel's with eight emulators. The kernels are called with the parameters
+    that the module holds at that moment: ``nn.LSTM.forward`` keeps a list of its own, which a functional call with
+    target parameters would not reach.
+
+    Args:
+        input_size: F.
+        hidden_size: H.
+    """
+
+    state_names = ("recurrent_state_h", "recurrent_state_c")
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
+        self.hidden_size = hidden_size
+
+    def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a sequence.
+
+        Args:
+            features: [B, T, F].
+            state: (h, c), each [B, H], at the first step.
+
+        Returns:
+            tuple: outputs [B, T, H] and the state (h, c), each [B, H], after the last step.
+        """
+        weights = self._weights()
+        features = features.to(weights[0].dtype)  # autocast casts inputs, states and weights together, or none
+        h, c = (part.to(features.dtype).unsqueeze(0) for part in state)
+        train = torch.is_grad_enabled()  # cuDNN keeps what a backward pass needs only when told so
+        output, h, c = torch.lstm(features, (h, c), weights, True, 1, 0.0, train, False, True)
+        return output, (h.squeeze(0), c.squeeze(0))
+
+    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run one step: features [E, F] and (h, c), each [E, H], to the output [E, H] and the new state."""
+        weights = self._weights()
+        features = features.to(weights[0].dtype)
+        h, c = (part.to(features.dtype) for part in state)
+        h, c = torch.lstm_cell(features, (h, c), *weights)
+        return h, (h, c)
+
+    def _weights(self) -> list[Tensor]:
+        lstm = self.lstm
+        weights = [lstm.weight_ih_l0, lstm.weight_hh_l0, lstm.bias_ih_l0, lstm.bias_hh_l0]
+        return cast(list[Tensor], weights)  # not get_parameter: target parameters are buffers
+
+
+class MemorylessCore(nn.Module):
+    """A layer of the LSTM's width that remembers nothing: the ablation of :class:`LSTMCore`.
+
+    Args:
+        input_size: F.
+        hidden_size: H.
+    """
+
+    state_names: tuple[str, ...] = ()
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(input_size, hidden_size)
+        self.hidden_size = hidden_size
+
+    def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Map features [B, T, F] to [B, T, H]; the state is empty and stays so."""
+        return torch.relu(self.linear(features)), state
+
+    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Map features [E, F] to [E, H]."""
+        return self.forward(features, state)

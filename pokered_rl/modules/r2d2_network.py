@@ -1,0 +1,180 @@
+"""The network of the Pokémon agent, in three sizes.
+
+Letters: B batch, T time, E emulators, A actions, N quantiles, H hidden units, C context features.
+"""
+
+from dataclasses import dataclass
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.modules.encoder import MapEncoder, ObservationEncoder, PixelEncoder, VectorEncoder
+from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
+
+__all__ = ["NETWORK_SIZES", "NetworkWidths", "R2D2Network"]
+
+
+@dataclass(frozen=True)
+class NetworkWidths:
+    """Widths of the parts of one network size."""
+
+    #: Channels after the frame encoder's stem.
+    stem_channels: int
+    #: Channels of its feature map.
+    channels: int
+    #: Residual blocks on the feature map.
+    num_blocks: int
+    #: Squeeze and excitation in the residual blocks.
+    squeeze_excitation: bool
+    #: Features of the frame.
+    pixel_features: int
+    #: Channels of the map encoder.
+    map_channels: int
+    #: Features of the map memory.
+    map_features: int
+    #: Features of context, last action and last reward.
+    vector_features: int
+    #: Units of the LSTM, unless the caller sets them.
+    hidden_size: int
+    #: Units of the hidden layer of each head.
+    head_size: int
+
+
+#: Widths by name. ``base`` is chosen so that an acting step of 8 emulators costs one CPU core less than half of
+#: emulating their 24 frames; ``tiny`` is for tests and the quick start, ``large`` wants a GPU for acting or patience.
+NETWORK_SIZES = {
+    "tiny": NetworkWidths(16, 16, 0, False, 64, 16, 32, 32, 128, 64),
+    "base": NetworkWidths(32, 32, 1, False, 128, 32, 64, 64, 512, 256),
+    "large": NetworkWidths(48, 96, 3, True, 512, 64, 256, 256, 1024, 512),
+}
+
+
+class R2D2Network(RecurrentQuantileNetwork):
+    """Frame, map memory, context, last action and last reward -> LSTM -> dueling quantile head.
+
+    Every observation but one can be left out, so parts can be reused elsewhere; a ``None`` or ``0`` leaves out.
+
+    Reads (sequences; single steps in :meth:`step` without T):
+        - ``pixels`` uint8 [B, T, H, W/4], 2-bit shades; ``map_memory`` uint8 [B, T, K, D, D] values 0..3;
+          ``context`` float32 [B, T, C]; ``last_action`` int64 [B, T], A for none; ``last_reward`` [B, T(, 1)];
+        - ``recurrent_state_h``, ``recurrent_state_c`` float [B, H], the state at the first step.
+
+    Writes:
+        - ``quantiles`` [B, T, A, N], in rescaled space;
+        - ``context_reconstruction`` [B, T, C] and ``map_reconstruction`` [B, T, K, D, D], where asked for;
+        - ``("next", "recurrent_state_h")``, ``("next", "recurrent_state_c")`` float32 [B, H].
+
+    Args:
+        num_actions: A.
+        size: a name out of :data:`NETWORK_SIZES`.
+        num_quantiles: N.
+        hidden_size: H; None takes the size's own.
+        pixel_shape: (H, W/4) of packed frames: (72, 20) at half size, (144, 40) at full size.
+        map_shape: (K, D, D) of the map memory.
+        context_size: C.
+        use_last_action: take the last action as input.
+        use_last_reward: take the last reward as input.
+        recurrent: False is the ablation without memory.
+        noise_std: initial noise of the head's layers, 0 for none.
+        dueling: separate value and advantage streams.
+        spatial_attention: self-attention over the frame's feature map.
+        norm: GroupNorm in the frame encoder.
+        reconstruct_context: predict the context as an auxiliary task (ignored without context).
+        reconstruct_map: predict the map crop as an auxiliary task.
+        pixels_key: entry of the frame.
+        map_key: entry of the map memory.
+        context_key: entry of the context.
+        last_action_key: entry of the last action.
+        last_reward_key: entry of the last reward.
+
+    Raises:
+        ConfigError: for an unknown size or a network without observations.
+
+    Example:
+        >>> import torch
+        >>> network = R2D2Network(num_actions=8, size="tiny", map_shape=None, context_size=0)
+        >>> td = network.initial_state([2])
+        >>> td["pixels"] = torch.zeros(2, 5, 72, 20, dtype=torch.uint8)
+        >>> td["last_action"] = torch.full((2, 5), 8)
+        >>> td["last_reward"] = torch.zeros(2, 5, 1)
+        >>> network(td)["quantiles"].shape
+        torch.Size([2, 5, 8, 51])
+    """
+
+    def __init__(
+        self,
+        *,
+        num_actions: int,
+        size: str = "base",
+        num_quantiles: int = 51,
+        hidden_size: int | None = None,
+        pixel_shape: tuple[int, int] | None = (72, 20),
+        map_shape: tuple[int, int, int] | None = (2, 21, 21),
+        context_size: int = 0,
+        use_last_action: bool = True,
+        use_last_reward: bool = True,
+        recurrent: bool = True,
+        noise_std: float = 0.5,
+        dueling: bool = True,
+        spatial_attention: bool = False,
+        norm: bool = False,
+        reconstruct_context: bool = True,
+        reconstruct_map: bool = False,
+        pixels_key: str = "pixels",
+        map_key: str = "map_memory",
+        context_key: str = "context",
+        last_action_key: str = "last_action",
+        last_reward_key: str = "last_reward",
+    ) -> None:
+        if size not in NETWORK_SIZES:
+            raise ConfigError(f"size must be one of {sorted(NETWORK_SIZES)}, got {size!r}")
+        if reconstruct_map and map_shape is None:
+            raise ConfigError("reconstruct_map needs a map_shape, got None")
+        widths = NETWORK_SIZES[size]
+        encoders: dict[str, PixelEncoder | MapEncoder | VectorEncoder] = {}
+        keys: dict[str, str] = {}  # input of the encoder -> entry of the TensorDict
+        if pixel_shape is not None:
+            keys["pixels"] = pixels_key
+            encoders["pixels"] = PixelEncoder(
+                pixel_shape,
+                stem_channels=widths.stem_channels,
+                channels=widths.channels,
+                num_blocks=widths.num_blocks,
+                num_features=widths.pixel_features,
+                norm=norm,
+                squeeze_excitation=widths.squeeze_excitation,
+                attention=spatial_attention,
+            )
+        if map_shape is not None:
+            keys["map_memory"] = map_key
+            encoders["map_memory"] = MapEncoder(
+                map_shape, channels=widths.map_channels, num_features=widths.map_features
+            )
+        if context_size:
+            keys["context"] = context_key
+        if use_last_action:
+            keys["last_action"] = last_action_key
+        if use_last_reward:
+            keys["last_reward"] = last_reward_key
+        if context_size or use_last_action or use_last_reward:
+            encoders["vector"] = VectorEncoder(
+                context_size=context_size,
+                num_actions=num_actions if use_last_action else 0,
+                last_reward=use_last_reward,
+                num_features=widths.vector_features,
+            )
+        if not encoders:
+            raise ConfigError("the network has no observation: pixel_shape, map_shape, context and last step are off")
+        encoder = ObservationEncoder(encoders, list(keys))
+        super().__init__(
+            encoder=encoder,
+            observation_keys=list(keys.values()),
+            num_features=encoder.num_features,
+            num_actions=num_actions,
+            num_quantiles=num_quantiles,
+            hidden_size=widths.hidden_size if hidden_size is None else hidden_size,
+            head_size=widths.head_size,
+            recurrent=recurrent,
+            noise_std=noise_std,
+            dueling=dueling,
+            context_size=context_size if reconstruct_context else 0,
+            decoded_map_shape=map_shape if reconstruct_map else None,
+        )

@@ -1,0 +1,188 @@
+import copy
+import pickle
+from itertools import pairwise
+
+import pytest
+import torch
+from tensordict import TensorDict
+from torchrl.envs import ExplorationType, GymEnv, TransformedEnv, set_exploration_type
+from torchrl.modules import MLP
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.modules import R2D2Actor, RecurrentQuantileNetwork
+
+ACTIONS = 3
+
+
+def make_network(num_actions=ACTIONS, **changes):
+    return RecurrentQuantileNetwork(
+        **{
+            "encoder": MLP(in_features=4, out_features=8, num_cells=[8]),
+            "observation_keys": ["observation"],
+            "num_features": 8,
+            "num_actions": num_actions,
+            "num_quantiles": 5,
+            "hidden_size": 8,
+            "head_size": 8,
+            **changes,
+        }
+    )
+
+
+def step_input(network, rows, *, epsilon=0.0, mask=None):
+    td = network.initial_state([rows])
+    td["observation"] = torch.randn(rows, 4)
+    td["epsilon"] = torch.full((rows, 1), epsilon)
+    if mask is not None:
+        td["action_mask"] = torch.tensor(mask).expand(rows, -1)
+    return td
+
+
+def explore(actor, td):
+    with set_exploration_type(ExplorationType.RANDOM):
+        return actor(td)
+
+
+def test_greedy_action_is_the_best_allowed_one():
+    network = make_network(noise_std=0.0)
+    actor = R2D2Actor(network)
+    td = actor(step_input(network, 50))
+    assert torch.equal(td["action"], td["action_value"].argmax(-1))
+    masked = actor(step_input(network, 50, mask=[True, False, True]))
+    assert set(masked["action"].tolist()) <= {0, 2}
+    expected = masked["action_value"].clone()
+    expected[:, 1] = -torch.inf
+    assert torch.equal(masked["action"], expected.argmax(-1))
+
+
+def test_random_actions_are_uniform_over_the_allowed_ones():
+    network = make_network()
+    td = explore(R2D2Actor(network), step_input(network, 9000, epsilon=1.0, mask=[True, False, True]))
+    counts = td["action"].bincount(minlength=3)
+    assert counts[1] == 0
+    assert abs(counts[0] / 9000 - 0.5) < 0.03  # 5.7 standard deviations
+
+
+def test_a_mask_that_allows_nothing_counts_as_all_allowed():
+    # Collectors probe a policy with TensorDicts of zeros.
+    network = make_network()
+    td = explore(R2D2Actor(network), step_input(network, 9000, epsilon=1.0, mask=[False, False, False]))
+    assert (td["action"].bincount(minlength=3) > 2700).all()
+    greedy = R2D2Actor(network)(step_input(network, 20, mask=[False, False, False]))
+    assert torch.equal(greedy["action"], greedy["action_value"].argmax(-1))
+
+
+def test_epsilon_is_read_for_each_emulator():
+    network = make_network(noise_std=0.0)
+    td = step_input(network, 4000)
+    td["epsilon"][2000:] = 0.6
+    td = explore(R2D2Actor(network), td)
+    random = td["action"] != td["action_value"].argmax(-1)
+    assert not random[:2000].any()
+    assert abs(random[2000:].float().mean() - 0.4) < 0.05  # 0.6 * 2/3: a random action can be the greedy one
+
+
+def test_without_exploration_neither_epsilon_nor_noise_act():
+    network = make_network()
+    actor = R2D2Actor(network)
+    td = step_input(network, 20, epsilon=1.0)
+    values = [actor(td.clone())["action_value"] for _ in range(2)]
+    assert torch.equal(values[0], values[1])
+    assert torch.equal(actor(td.clone())["action"], values[0].argmax(-1))
+
+
+def test_every_emulator_and_every_step_has_its_own_noise():
+    network = make_network()
+    actor = R2D2Actor(network)
+    td = step_input(network, 1)
+    td = torch.cat([td] * 3)  # three emulators in one and the same state
+    first, second = (explore(actor, td.clone())["action_value"] for _ in range(2))
+    assert (first[0] - first[1]).abs().max() > 1e-4
+    assert (first - second).abs().amax(-1).min() > 1e-4
+
+
+def test_noise_is_held_for_the_interval():
+    network = make_network()
+    actor = R2D2Actor(network, noise_interval_steps=3)
+    td = step_input(network, 2)
+    values = [explore(actor, td.clone())["action_value"] for _ in range(7)]
+    same = [torch.equal(a, b) for a, b in pairwise(values)]
+    assert same == [True, True, False, True, True, False]
+
+
+def test_noise_survives_weight_updates_and_is_not_in_the_weights():
+    # TorchRL copies buffers to the workers with the weights: noise kept there would be one for all, and frozen.
+    network = make_network()
+    actor = R2D2Actor(network, noise_interval_steps=100)
+    td = step_input(network, 2)
+    before = explore(actor, td.clone())["action_value"]
+    learner = copy.deepcopy(network)
+    for module in learner.modules():
+        if hasattr(module, "reset_noise"):
+            module.reset_noise()
+    network.load_state_dict(learner.state_dict())
+    assert torch.equal(explore(actor, td.clone())["action_value"], before)
+
+
+def step_input_fixed(network):
+    td = network.initial_state([1])
+    td["observation"] = torch.ones(1, 4)
+    td["epsilon"] = torch.zeros(1, 1)
+    return td
+
+
+def test_noise_differs_between_processes_with_the_same_seed_and_repeats_in_a_second_run(monkeypatch):
+    actor = R2D2Actor(make_network())
+
+    def value(name, seed):
+        monkeypatch.setattr("multiprocessing.current_process", lambda: type("P", (), {"name": name}))
+        torch.manual_seed(seed)
+        worker = pickle.loads(pickle.dumps(actor))
+        return explore(worker, step_input_fixed(worker.network))["action_value"]
+
+    first = value("worker-1", 0)
+    assert (first - value("worker-2", 0)).abs().max() > 1e-4
+    assert (first - value("worker-1", 1)).abs().max() > 1e-4
+    assert torch.equal(first, value("worker-1", 0))
+
+
+@pytest.mark.parametrize("epsilon", [0.3, torch.tensor([0.1, 0.7])])
+def test_primer_supplies_zero_states_at_each_reset_and_epsilon_for_each_emulator(epsilon):
+    from torchrl.envs import SerialEnv
+
+    network = make_network(num_actions=2)
+    actor = R2D2Actor(network)
+    env = TransformedEnv(SerialEnv(2, lambda: GymEnv("CartPole-v1", categorical_action_encoding=True)))
+    env.append_transform(actor.make_primers(epsilon=epsilon))
+    with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
+        rollout = env.rollout(60, actor, break_when_any_done=False)
+    assert torch.equal(rollout["epsilon"][..., 0], torch.as_tensor(epsilon).view(-1, 1).expand(2, 60))
+    is_first = torch.zeros(2, 60, dtype=torch.bool)
+    is_first[:, 0] = True
+    is_first[:, 1:] = rollout["next", "done"][:, :-1, 0]
+    assert is_first[:, 1:].any()
+    assert (rollout["recurrent_state_h"].abs().sum(-1) == 0).equal(is_first)
+    # Between resets the state of a step is the state that the step before wrote.
+    carried = rollout["next", "recurrent_state_h"][:, :-1][~is_first[:, 1:]]
+    assert torch.equal(rollout["recurrent_state_h"][:, 1:][~is_first[:, 1:]], carried)
+    env.close()
+
+
+def test_an_environment_without_a_batch_is_served():
+    network = make_network(num_actions=2)
+    actor = R2D2Actor(network)
+    env = TransformedEnv(GymEnv("CartPole-v1", categorical_action_encoding=True), actor.make_primers(epsilon=0.5))
+    rollout = env.rollout(5, actor)
+    assert rollout["action_value"].shape == (len(rollout), 2)
+    env.close()
+
+
+def test_a_missing_primer_is_an_error_and_not_an_agent_without_memory():
+    network = make_network()
+    with pytest.raises(KeyError, match="recurrent_state_h"):
+        R2D2Actor(network)(TensorDict({"observation": torch.randn(2, 4)}, [2]))
+
+
+def test_noise_interval_must_be_positive():
+    with pytest.raises(ConfigError, match="noise_interval_steps must be >= 1, got 0"):
+        R2D2Actor(make_network(), noise_interval_steps=0)

@@ -1,0 +1,90 @@
+import pytest
+import torch
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.modules import MapEncoder, PixelEncoder, VectorEncoder, pack_shades, squash_reward, unpack_shades
+
+
+def test_the_leftmost_pixel_comes_from_the_two_highest_bits():
+    # 0b00_01_10_11 = 27 holds the shades 0, 1, 2, 3 from left to right; 0b11_00_00_00 = 192 starts with 3.
+    packed = torch.tensor([[[27, 192]]], dtype=torch.uint8)
+    assert unpack_shades(packed).tolist() == [[[0, 1, 2, 3, 3, 0, 0, 0]]]
+
+
+def test_packing_undoes_unpacking():
+    packed = torch.randint(0, 256, (3, 72, 20), dtype=torch.uint8)
+    assert torch.equal(pack_shades(unpack_shades(packed)), packed)
+
+
+@pytest.mark.parametrize("shape", [(72, 20), (144, 40)])
+@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize("norm", [False, True])
+def test_pixel_encoder_takes_half_and_full_size(shape, attention, norm):
+    encoder = PixelEncoder(
+        shape,
+        stem_channels=8,
+        channels=16,
+        num_blocks=1,
+        num_features=12,
+        norm=norm,
+        squeeze_excitation=True,
+        attention=attention,
+    )
+    assert encoder(torch.randint(0, 256, (2, *shape), dtype=torch.uint8)).shape == (2, 12)
+
+
+def test_frames_that_are_not_made_of_tiles_are_refused():
+    with pytest.raises(ConfigError, match="18 rows of square tiles, got 70 x 80"):
+        PixelEncoder((70, 20), stem_channels=8, channels=8, num_blocks=0, num_features=4)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_row_is_encoded_alike_in_a_batch_of_one_and_of_many_and_in_both_modes(norm):
+    # BatchNorm or dropout anywhere would break this: the actors run batches of another size than the learner.
+    encoder = PixelEncoder(
+        (72, 20), stem_channels=8, channels=16, num_blocks=1, num_features=12, norm=norm, squeeze_excitation=True
+    )
+    frames = torch.randint(0, 256, (5, 72, 20), dtype=torch.uint8)
+    together = encoder.train()(frames)
+    alone = torch.cat([encoder.eval()(frame.unsqueeze(0)) for frame in frames])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
+
+
+def test_shades_are_scaled_to_one():
+    encoder = PixelEncoder((72, 20), stem_channels=8, channels=8, num_blocks=0, num_features=4)
+    seen = []
+    encoder.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    encoder(torch.full((1, 72, 20), 255, dtype=torch.uint8))
+    assert seen[0].shape == (1, 1, 72, 80)
+    assert torch.equal(seen[0], torch.ones(1, 1, 72, 80))  # shade 3 of 3
+
+
+def test_map_values_are_kinds_and_not_amounts():
+    encoder = MapEncoder((2, 21, 21), channels=8, num_features=6)
+    crops = torch.zeros(4, 2, 21, 21, dtype=torch.uint8)
+    crops[:, 1, 10, 10] = torch.arange(4, dtype=torch.uint8)
+    seen = []
+    encoder.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    assert encoder(crops).shape == (4, 6)
+    # Plane 4 * 1 + value is set at that place, the other three of the second layer are not.
+    assert seen[0][:, 4:, 10, 10].tolist() == torch.eye(4).tolist()
+
+
+def test_no_action_yet_has_an_embedding_of_its_own():
+    encoder = VectorEncoder(context_size=0, num_actions=3, last_reward=False, num_features=5)
+    out = encoder(None, torch.tensor([0, 3]), None)
+    assert out.shape == (2, 5)
+    assert not torch.equal(out[0], out[1])
+    with pytest.raises(IndexError):
+        encoder(None, torch.tensor([4]), None)
+
+
+def test_last_reward_may_have_a_trailing_dimension_or_not():
+    encoder = VectorEncoder(context_size=2, num_actions=0, last_reward=True, num_features=5)
+    context, reward = torch.rand(3, 2), torch.tensor([1.0, -50.0, 0.0])
+    assert torch.equal(encoder(context, None, reward), encoder(context, None, reward.unsqueeze(-1)))
+
+
+def test_reward_input_is_squashed_symmetrically():
+    # log(1 + 9) = 2.302585
+    torch.testing.assert_close(squash_reward(torch.tensor([9.0, -9.0, 0.0])), torch.tensor([2.302585, -2.302585, 0]))
