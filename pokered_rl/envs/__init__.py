@@ -1,1 +1,31 @@
-"""See the design notes in the documentation."""
+"""The environment, its transforms and the reward terms."""
+
+from pokered_rl.envs.factory import default_transforms, make_env, required_layout
+from pokered_rl.envs.pokemon_red import PokemonRedEnv
+from pokered_rl.envs.start_states import StartStates
+from pokered_rl.envs.transforms import (
+    AffordanceMask,
+    ContextFeatures,
+    EpisodeRecorder,
+    GameStateReader,
+    LastActionReward,
+    MapMemory,
+    RamTransform,
+    RewardTerms,
+)
+
+__all__ = [
+    "AffordanceMask",
+    "ContextFeatures",
+    "EpisodeRecorder",
+    "GameStateReader",
+    "LastActionReward",
+    "MapMemory",
+    "PokemonRedEnv",
+    "RamTransform",
+    "RewardTerms",
+    "StartStates",
+    "default_transforms",
+    "make_env",
+    "required_layout",
+]

@@ -1,1 +1,25 @@
-"""See the design notes in the documentation."""
+"""The transforms: each reads ``ram`` and its own memory and adds one thing."""
+
+from pokered_rl.envs.frame import RamFrame, read_frame
+from pokered_rl.envs.transforms.affordance_mask import AffordanceMask
+from pokered_rl.envs.transforms.base import RamTransform
+from pokered_rl.envs.transforms.context import ContextFeatures
+from pokered_rl.envs.transforms.episode_recorder import EpisodeRecorder
+from pokered_rl.envs.transforms.game_state import GameStateReader
+from pokered_rl.envs.transforms.last_action import LastActionReward
+from pokered_rl.envs.transforms.map_memory import MapMemory, Saliency
+from pokered_rl.envs.transforms.reward_terms import RewardTerms
+
+__all__ = [
+    "AffordanceMask",
+    "ContextFeatures",
+    "EpisodeRecorder",
+    "GameStateReader",
+    "LastActionReward",
+    "MapMemory",
+    "RamFrame",
+    "RamTransform",
+    "RewardTerms",
+    "Saliency",
+    "read_frame",
+]

@@ -1,0 +1,145 @@
+"""`make_env`: the environment with its usual transforms, built in one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torchrl.envs import Compose, InitTracker, Transform, TransformedEnv
+
+from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge
+from pokered_rl.envs.pokemon_red import PokemonRedEnv
+from pokered_rl.envs.rewards import make_terms
+from pokered_rl.envs.transforms import (
+    AffordanceMask,
+    ContextFeatures,
+    EpisodeRecorder,
+    GameStateReader,
+    LastActionReward,
+    MapMemory,
+    RewardTerms,
+)
+from pokered_rl.game import CartridgeProfile, RamLayout
+
+__all__ = ["default_transforms", "make_env", "required_layout"]
+
+
+def default_transforms(
+    *,
+    profile: CartridgeProfile | None = None,
+    action_set: ActionSet | None = None,
+    game_fields: Iterable[str] | None = (),
+    mask: Mapping[str, Any] | None = None,
+    map_memory: Mapping[str, Any] | None = None,
+    reward: Mapping[str, Any] | None = None,
+    recorder: Mapping[str, Any] | None = None,
+) -> list[Transform]:
+    """The transforms that the agent of this library uses, in their order.
+
+    GameStateReader (when fields are asked for), AffordanceMask, MapMemory, ContextFeatures, RewardTerms,
+    LastActionReward, EpisodeRecorder (when a folder is given).
+
+    Args:
+        profile: names of maps and events; None takes Red's.
+        action_set: the buttons.
+        game_fields: fields of ``("game", ...)``; none by default, since the agent does not read them; None for all.
+        mask: keyword arguments of `AffordanceMask`.
+        map_memory: keyword arguments of `MapMemory`, such as ``{"radius": 10}``.
+        reward: keyword arguments of `pokered_rl.envs.rewards.make_terms` (``weights``, ``options``, ``goals``), and
+            ``write_terms``.
+        recorder: keyword arguments of `EpisodeRecorder`; None records nothing.
+    """
+    actions = action_set or ActionSet()
+    reward = dict(reward or {})
+    write_terms = bool(reward.pop("write_terms", True))
+    fields = None if game_fields is None else tuple(game_fields)
+    transforms: list[Transform] = []
+    if fields is None or fields:
+        transforms.append(GameStateReader(fields=fields))
+    transforms += [
+        AffordanceMask(actions=actions, **(mask or {})),
+        MapMemory(actions=actions, **(map_memory or {})),
+        ContextFeatures(profile=profile, actions=actions),
+        RewardTerms(terms=make_terms(profile=profile, **reward), write_terms=write_terms),
+        LastActionReward(num_actions=len(actions)),
+    ]
+    if recorder is not None:
+        transforms.append(EpisodeRecorder(profile=profile, **recorder))
+    return transforms
+
+
+def required_layout(transforms: Iterable[Transform]) -> RamLayout:
+    """The bytes of memory that ``transforms`` read together: what the environment has to deliver."""
+    return RamLayout.merged(span for transform in transforms for span in getattr(transform, "ram_ranges", ()))
+
+
+def make_env(
+    cartridge: Cartridge | str | os.PathLike[str] | None = None,
+    *,
+    allow_unknown: bool = False,
+    num_emulators: int = 1,
+    actions: ActionSet | Sequence[str] | None = None,
+    frames_per_action: int = 24,
+    hold_frames: int = 8,
+    transforms: Sequence[Transform] | None = None,
+    game_fields: Iterable[str] | None = (),
+    mask: Mapping[str, Any] | None = None,
+    map_memory: Mapping[str, Any] | None = None,
+    reward: Mapping[str, Any] | None = None,
+    recorder: Mapping[str, Any] | None = None,
+    extra_transforms: Iterable[Transform] = (),
+    **env_arguments: Any,
+) -> TransformedEnv:
+    """Builds `PokemonRedEnv` with its transforms and ``is_init``; reads only the memory that they declare.
+
+    All arguments can be pickled, so ``functools.partial(make_env, ...)`` is what a collector's workers are given.
+
+    Args:
+        cartridge: a `Cartridge`, a ROM file, or None to search.
+        allow_unknown: accept a ROM that is not known (a hack).
+        num_emulators: E.
+        actions: an `ActionSet` or names of actions.
+        frames_per_action: length of a step in frames.
+        hold_frames: frames that the button is held.
+        transforms: instead of `default_transforms`; the arguments ``game_fields`` to ``recorder`` are unused then.
+        game_fields: see `default_transforms`.
+        mask: see `default_transforms`.
+        map_memory: see `default_transforms`.
+        reward: see `default_transforms`.
+        recorder: see `default_transforms`.
+        extra_transforms: put behind all others, such as the primers of a recurrent policy.
+        **env_arguments: passed on to `PokemonRedEnv` (``num_threads``, ``screen``, ``start_states``,
+            ``max_episode_steps``, ``wait_while_busy``, ``max_wait_frames``, ``seed``, ...).
+
+    Example:
+        >>> env = make_env(num_emulators=2)
+        >>> env.reset()["action_mask"].shape
+        torch.Size([2, 8])
+        >>> env.close()
+    """
+    if not isinstance(cartridge, Cartridge):
+        cartridge = Cartridge.find(cartridge, allow_unknown=allow_unknown)
+    action_set = actions if isinstance(actions, ActionSet) else ActionSet(tuple(actions)) if actions else ActionSet()
+    if transforms is None:
+        transforms = default_transforms(
+            profile=cartridge.profile,
+            action_set=action_set,
+            game_fields=game_fields,
+            mask=mask,
+            map_memory=map_memory,
+            reward=reward,
+            recorder=recorder,
+        )
+    layout = env_arguments.pop("ram_layout", None)
+    if layout is None:
+        layout = required_layout(transforms)
+    env = PokemonRedEnv(
+        cartridge,
+        num_emulators=num_emulators,
+        actions=action_set,
+        timing=ActionTiming(frames_per_action=frames_per_action, hold_frames=hold_frames),
+        ram_layout=layout,
+        **env_arguments,
+    )
+    return TransformedEnv(env, Compose(*transforms, InitTracker(), *extra_transforms))

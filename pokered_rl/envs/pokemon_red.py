@@ -1,0 +1,279 @@
+"""`PokemonRedEnv`: E emulators as one natively batched TorchRL environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from tensordict import TensorDict, TensorDictBase
+from torchrl.data import Binary, Bounded, Categorical, Composite, OneHot, Unbounded
+from torchrl.envs import EnvBase
+
+from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge, Emulator, EmulatorPool, PoolStep, SaveState
+from pokered_rl.emulator.boot import boot
+from pokered_rl.envs.start_states import StartState, StartStates
+from pokered_rl.errors import ConfigError
+from pokered_rl.game import FULL_LAYOUT, RamLayout
+from pokered_rl.game.ram_map import address
+
+__all__ = ["PokemonRedEnv"]
+
+
+class PokemonRedEnv(EnvBase):
+    """Pokémon Red on E Game Boys; the observation is the screen and the console's memory, undecoded.
+
+    Everything else (what the memory means, masks, rewards, logs) is added by the transforms in
+    `pokered_rl.envs.transforms`; `pokered_rl.envs.make_env` puts the usual ones together. The reward is 0 here.
+
+    Reads (batch size [E]):
+        ``action`` int64 [E], index into ``actions`` (with ``one_hot_actions`` bool [E, A]); ``_reset`` bool [E, 1].
+
+    Writes:
+        ``pixels`` uint8 [E, 72, 20] (half) or [E, 144, 40] (full): four 2-bit shades a byte, the leftmost in the
+        highest bits, 0 black to 3 white. ``ram`` uint8 [E, R], the bytes of ``ram_layout``. ``wait_frames`` int32
+        [E, 1], emulator frames that the step took beyond ``frames_per_action`` because the game ignored its buttons.
+        ``step_count`` int64 [E, 1], agent steps of the episode. ``reward`` float32 [E, 1], zeros. ``done``,
+        ``terminated``, ``truncated`` bool [E, 1].
+
+    An episode is truncated after ``max_episode_steps`` steps. Nothing terminates it, unless
+    ``terminate_at_hall_of_fame``: then the first entry into the hall of fame does.
+
+    Resets draw a start state for each row; the other rows go on undisturbed. The game itself is deterministic: the same
+    start state and actions give the same memory, byte for byte. The seed decides which start states are drawn.
+
+    Args:
+        cartridge: a `Cartridge`, a ROM file, or None to search (`Cartridge.find`).
+        num_emulators: E.
+        num_threads: threads that step the emulators; more than one helps only while cores are idle.
+        screen: ``"half"`` or ``"full"``.
+        actions: the buttons that may be pressed.
+        timing: frames of a step.
+        start_states: files or `SaveState` objects (one, several, or a mapping to weights) that episodes begin from;
+            None boots the game to its playable start once and begins there.
+        max_episode_steps: agent steps after which an episode is truncated; None for never.
+        wait_while_busy: let the emulator run on while the game ignores input, instead of spending agent steps on it.
+        max_wait_frames: longest such wait in one step.
+        ram_layout: the bytes of memory in ``ram``; reading all 8,319 of them is rarely needed.
+        terminate_at_hall_of_fame: end an episode when the game is finished.
+        one_hot_actions: take actions as one-hot vectors.
+        seed: seed of the start-state draws; None takes a fresh one.
+
+    Raises:
+        CartridgeError: the ROM is missing, damaged or unknown.
+        ConfigError: a number is out of range.
+        SaveStateError: a start state cannot be read or belongs to another cartridge.
+
+    Example:
+        >>> env = PokemonRedEnv(num_emulators=2, max_episode_steps=100)
+        >>> td = env.rollout(3)
+        >>> td["next", "pixels"].shape
+        torch.Size([2, 3, 72, 20])
+        >>> env.close()
+    """
+
+    def __init__(
+        self,
+        cartridge: Cartridge | str | os.PathLike[str] | None = None,
+        *,
+        num_emulators: int = 1,
+        num_threads: int = 1,
+        screen: str = "half",
+        actions: ActionSet | None = None,
+        timing: ActionTiming | None = None,
+        start_states: str
+        | os.PathLike[str]
+        | SaveState
+        | Iterable[str | os.PathLike[str] | SaveState]
+        | Mapping[str | os.PathLike[str] | SaveState, float]
+        | StartStates
+        | None = None,
+        max_episode_steps: int | None = 2048,
+        wait_while_busy: bool = True,
+        max_wait_frames: int = 240,
+        ram_layout: RamLayout | None = None,
+        terminate_at_hall_of_fame: bool = False,
+        one_hot_actions: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ConfigError(f"max_episode_steps must be >= 1 or None, got {max_episode_steps}")
+        super().__init__(device=torch.device("cpu"), batch_size=torch.Size([num_emulators]))
+        self.cartridge = cartridge if isinstance(cartridge, Cartridge) else Cartridge.find(cartridge)
+        self.actions = actions or ActionSet()
+        self.timing = timing or ActionTiming()
+        self.max_episode_steps = max_episode_steps
+        self.wait_while_busy = wait_while_busy
+        self.max_wait_frames = max_wait_frames
+        self.terminate_at_hall_of_fame = terminate_at_hall_of_fame
+        self.one_hot_actions = one_hot_actions
+        layout = ram_layout or FULL_LAYOUT
+        if terminate_at_hall_of_fame:
+            layout = layout.union(RamLayout.of("wNumHoFTeams"))
+        self.ram_layout = layout
+        self._pool = EmulatorPool(
+            self.cartridge,
+            num_emulators=num_emulators,
+            num_threads=num_threads,
+            actions=self.actions,
+            timing=self.timing,
+            screen=screen,  # type: ignore[arg-type]
+            wait_while_busy=wait_while_busy,
+            max_wait_frames=max_wait_frames,
+            ram_layout=layout,
+        )
+        try:
+            self.start_states = self._make_start_states(start_states)
+        except BaseException:
+            self._pool.close()
+            raise
+        #: Called, in order, while the emulators can still be looked at.
+        self.before_close: list[Callable[[], None]] = []
+        self._starts: list[StartState | None] = [None] * num_emulators
+        self._step_count = np.zeros(num_emulators, np.int64)
+        self._wait_frames = np.zeros(num_emulators, np.int32)
+        self._teams_at_start = np.zeros(num_emulators, np.uint8)
+        self._hall_of_fame = layout.column(address("wNumHoFTeams")) if terminate_at_hall_of_fame else None
+        self._make_specs()
+        self.set_seed(seed)
+
+    def _make_start_states(self, given: Any) -> StartStates:
+        if isinstance(given, StartStates):
+            return given
+        if given is not None:
+            return StartStates(given)
+        with Emulator(self.cartridge) as emulator:
+            return StartStates(boot(emulator))
+
+    def _make_specs(self) -> None:
+        e = self.batch_size[0]
+        self.observation_spec = Composite(
+            pixels=Bounded(0, 255, shape=(e, *self._pool.screen_shape), dtype=torch.uint8),
+            ram=Bounded(0, 255, shape=(e, self.ram_layout.size), dtype=torch.uint8),
+            wait_frames=Bounded(0, max(self.max_wait_frames, 1), shape=(e, 1), dtype=torch.int32),
+            step_count=Bounded(0, self.max_episode_steps or 2**62, shape=(e, 1), dtype=torch.int64),
+            shape=(e,),
+        )
+        n = len(self.actions)
+        self.action_spec = OneHot(n, shape=(e, n)) if self.one_hot_actions else Categorical(n, shape=(e,))
+        self.reward_spec = Unbounded(shape=(e, 1), dtype=torch.float32)
+        self.full_done_spec = Composite(
+            {key: Binary(1, shape=(e, 1), dtype=torch.bool) for key in ("done", "terminated", "truncated")}, shape=(e,)
+        )
+
+    @property
+    def num_emulators(self) -> int:
+        """E."""
+        return self._pool.num_emulators
+
+    def start_state(self, row: int) -> SaveState:
+        """The save state in which the current episode of ``row`` began.
+
+        Raises:
+            RuntimeError: the row was never reset.
+        """
+        start = self._starts[row]
+        if start is None:
+            raise RuntimeError(f"row {row} has no episode yet: call reset() first")
+        return start.state
+
+    def start_state_sha256(self, row: int) -> str:
+        """SHA-256 (hex) of the start state of ``row``."""
+        return self.start_state(row).sha256
+
+    def start_state_name(self, row: int) -> str:
+        """Name under which the start state of ``row`` is known in `start_states`."""
+        self.start_state(row)
+        return self._starts[row].name  # type: ignore[union-attr]
+
+    def save_states(self, rows: Iterable[int] | None = None) -> list[SaveState]:
+        """The state of each given row now, of all rows without an argument (about 15 ms each)."""
+        return self._pool.save_states(None if rows is None else list(rows))
+
+    def ram_hash(self, row: int) -> str:
+        """SHA-256 (hex) over the full memory image of ``row`` now."""
+        return self._pool.ram_hash(row)
+
+    def full_ram(self, row: int) -> torch.Tensor:
+        """The full memory image of ``row`` now, uint8 [8319], whatever ``ram_layout`` says."""
+        return torch.from_numpy(self._pool.emulators[row].ram())
+
+    def _observation(self, step: PoolStep) -> dict[str, torch.Tensor]:
+        return {
+            "pixels": torch.from_numpy(step.pixels),
+            "ram": torch.from_numpy(step.ram),
+            "wait_frames": torch.from_numpy(step.wait_frames).unsqueeze(-1),
+            "step_count": torch.from_numpy(self._step_count.copy()).unsqueeze(-1),
+        }
+
+    def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
+        if tensordict.get("_step", None) is not None:
+            raise NotImplementedError("PokemonRedEnv steps all emulators at once: it takes no partial '_step' mask")
+        action = tensordict.get("action")
+        if self.one_hot_actions:
+            action = action.to(torch.uint8).argmax(-1)
+        step = self._pool.step(action.reshape(-1).numpy())
+        self._wait_frames[:] = step.wait_frames
+        self._step_count += 1
+        shape = (self.num_emulators, 1)
+        if self.max_episode_steps is None:
+            truncated = torch.zeros(shape, dtype=torch.bool)
+        else:
+            truncated = torch.from_numpy(self._step_count >= self.max_episode_steps).unsqueeze(-1)
+        if self._hall_of_fame is None:
+            terminated, done = torch.zeros(shape, dtype=torch.bool), truncated.clone()
+        else:
+            terminated = torch.from_numpy(step.ram[:, self._hall_of_fame] > self._teams_at_start).unsqueeze(-1)
+            truncated = truncated & ~terminated
+            done = terminated | truncated
+        return TensorDict(
+            {
+                **self._observation(step),
+                "reward": torch.zeros(shape),
+                "done": done,
+                "terminated": terminated,
+                "truncated": truncated,
+            },
+            batch_size=self.batch_size,
+            device=self.device,
+        )
+
+    def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
+        mask = None if tensordict is None else tensordict.get("_reset", None)
+        chosen = range(self.num_emulators) if mask is None else mask.reshape(-1).nonzero().squeeze(-1).tolist()
+        rows = list(chosen)
+        for row in rows:
+            self._starts[row] = self.start_states.draw(self._generator)
+        self._pool.reset(rows, [self.start_state(row) for row in rows])
+        self._wait_frames[rows] = 0
+        self._step_count[rows] = 0
+        # Read anew, not kept from the last step: those arrays belong to whoever got them.
+        current = self._pool.observe()._replace(wait_frames=self._wait_frames.copy())
+        if self._hall_of_fame is not None:
+            self._teams_at_start[rows] = current.ram[rows, self._hall_of_fame]
+        shape = (self.num_emulators, 1)
+        return TensorDict(
+            {
+                **self._observation(current),
+                "done": torch.zeros(shape, dtype=torch.bool),
+                "terminated": torch.zeros(shape, dtype=torch.bool),
+                "truncated": torch.zeros(shape, dtype=torch.bool),
+            },
+            batch_size=self.batch_size,
+            device=self.device,
+        )
+
+    def _set_seed(self, seed: int | None) -> None:
+        self._generator = np.random.default_rng(seed)
+
+    def close(self, *, raise_if_closed: bool = True) -> None:
+        """Stops the emulators; nothing is written. Closing twice does nothing."""
+        if not self.is_closed and "_pool" in self.__dict__:
+            try:
+                for hook in self.before_close:
+                    hook()
+            finally:
+                self._pool.close()
+        super().close(raise_if_closed=raise_if_closed)

@@ -1,0 +1,145 @@
+"""Terms about battles. An opponent pays once in an episode: beating the same one again and again is no progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm
+from pokered_rl.game import ELITE_CLASSES, LEADER_CLASSES
+
+__all__ = ["BattleDamage", "BattleOutcome", "Escape"]
+
+_WON, _LOST_RESULT = 0, 1  # wBattleResult
+_LOST = 255  # wIsInBattle between the last faint and the end of the black-out
+
+
+def _opponent(frame: RamFrame) -> npt.NDArray[np.int64]:
+    """A number for whom the battle is against: trainer class and number, or wild species and map, int64 [E]."""
+    trainer = frame.u8("wTrainerClass").astype(np.int64) << 8 | frame.u8("wTrainerNo")
+    wild = 1 << 20 | frame.u8("wEnemyMonSpecies").astype(np.int64) << 8 | frame.map_id
+    return np.where(frame.in_battle == 2, trainer, wild)
+
+
+class BattleOutcome(RewardTerm):
+    """Pays for a battle won, by tier, once for each opponent in an episode; takes for a battle lost.
+
+    value = tier(opponent) when a battle ends in a victory over an opponent not beaten before in the episode, -lost
+    when it ends in a defeat, else 0. A victory is wBattleResult 0 with the enemy's HP at 0 when wIsInBattle returns to
+    0: running away and catching are none. Wild opponents are told apart by species and map, trainers by class and
+    number.
+
+    Args:
+        weight: factor.
+        wild, trainer, gym, elite: value of a victory. Gym leaders and the Elite Four (with the champion) are told by
+            their trainer class.
+        lost: what a defeat costs.
+    """
+
+    name = "battle_outcome"
+    default_weight = 0.1
+    labels = ("wBattleResult", "wTrainerClass", "wTrainerNo", "wEnemyMonSpecies", "wEnemyMonHP")
+
+    def __init__(
+        self,
+        *,
+        weight: float | None = None,
+        wild: float = 1.0,
+        trainer: float = 5.0,
+        gym: float = 20.0,
+        elite: float = 40.0,
+        lost: float = 2.0,
+    ) -> None:
+        super().__init__(weight=weight)
+        self.wild = wild
+        self.lost = lost
+        self._tiers = np.full(256, trainer)
+        self._tiers[list(LEADER_CLASSES)] = gym
+        self._tiers[list(ELITE_CLASSES)] = elite
+
+    def _allocate(self, num_rows: int) -> None:
+        self._beaten = FirstTimes(num_rows=num_rows, size=1 << 12)
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        self._beaten.clear(rows)
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        fighting = (step.before.in_battle == 1) | (step.before.in_battle == 2)
+        if not fighting.any():
+            return np.zeros(step.now.num_rows)
+        now = step.now
+        over = fighting & (now.in_battle == 0)
+        result = now.u8("wBattleResult")
+        won = over & (result == _WON) & (now.u16("wEnemyMonHP") == 0)
+        lost = (fighting & (now.in_battle == _LOST)) | (over & (result == _LOST_RESULT))
+        # Who it was is read before the end, when it is certain.
+        first = self._beaten.first(_opponent(step.before), won)
+        tier = np.where(step.before.in_battle == 2, self._tiers[step.before.u8("wTrainerClass")], self.wild)
+        result: npt.NDArray[Any] = np.where(first, tier, 0.0) - self.lost * lost
+        return result
+
+
+class BattleDamage(RewardTerm):
+    """Pays for damage dealt, at most once the whole HP of each enemy in an episode.
+
+    f = 1 - HP / maximal HP of the enemy on the field; value = max(0, f_t - max f so far against that opponent's
+    creature of that species). An enemy that heals, or is met again on the same map, pays only beyond its worst state.
+    """
+
+    name = "battle_damage"
+    default_weight = 0.1
+    labels = (
+        "wTrainerClass",
+        "wTrainerNo",
+        "wEnemyMonSpecies",
+        "wEnemyMonHP",
+        "wEnemyMonMaxHP",
+        "wEnemyMonPartyPos",
+    )
+    _SIZE = 1 << 12
+
+    def _allocate(self, num_rows: int) -> None:
+        self._rows = np.arange(num_rows)
+        self._best = np.zeros((num_rows, self._SIZE), np.float32)
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        self._best[rows] = 0
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        now, before = step.now, step.before
+        if not now.in_battle.any():
+            return np.zeros(now.num_rows)
+        maximum = now.u16("wEnemyMonMaxHP")
+        species = now.u8("wEnemyMonSpecies")
+        # Before the enemy is loaded its fields are those of the last battle: it has to have been there a step ago.
+        real = (now.in_battle == before.in_battle) & (now.in_battle != 0) & (now.in_battle != _LOST)
+        real &= (species == before.u8("wEnemyMonSpecies")) & (maximum == before.u16("wEnemyMonMaxHP")) & (maximum > 0)
+        damage = np.where(real, 1.0 - np.minimum(now.u16("wEnemyMonHP") / np.maximum(maximum, 1), 1.0), 0.0)
+        key = (_opponent(now) << 16) | (now.u8("wEnemyMonPartyPos").astype(np.int64) << 8) | species
+        mixed = key.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        slot = (mixed >> np.uint64(32)).astype(np.int64) & (self._SIZE - 1)
+        best = self._best[self._rows, slot]
+        self._best[self._rows, slot] = np.maximum(best, damage)
+        result: npt.NDArray[Any] = np.maximum(damage - best, 0.0)
+        return result
+
+
+class Escape(RewardTerm):
+    """Takes 1 for a battle that was run from: -1 when it ends with the enemy standing, nothing caught and not lost."""
+
+    name = "escape"
+    default_weight = 0.05
+    labels = ("wBattleResult", "wEnemyMonHP", "wCapturedMonSpecies")
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        fighting = (step.before.in_battle == 1) | (step.before.in_battle == 2)
+        if not fighting.any():
+            return np.zeros(step.now.num_rows)
+        now = step.now
+        left = fighting & (now.in_battle == 0) & (now.u16("wEnemyMonHP") > 0)
+        left &= (now.u8("wBattleResult") != _LOST_RESULT) & (now.u8("wCapturedMonSpecies") == 0)
+        result: npt.NDArray[Any] = -left.astype(np.float64)
+        return result

@@ -1,0 +1,153 @@
+"""Terms that cost: time, idling, walking in circles, staying, losing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.rewards.base import Flags, RewardStep, RewardTerm
+from pokered_rl.envs.rewards.progress import party_health
+
+__all__ = ["Blackout", "Idle", "LowHealth", "MapStay", "Revisit", "Steps"]
+
+_LOST = 255
+
+
+class Steps(RewardTerm):
+    """value = -1 for every agent step."""
+
+    name = "steps"
+    default_weight = 0.0002
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        return np.full(step.now.num_rows, -1.0)
+
+
+class Idle(RewardTerm):
+    """value = -1 for each step beyond ``patience`` in a row in which nothing happened.
+
+    Nothing happened: same map, tile and facing, and the same tile map (letters included, the blinking arrow not).
+
+    Args:
+        weight: factor.
+        patience: idle steps in a row that cost nothing.
+    """
+
+    name = "idle"
+    default_weight = 0.002
+    labels = ("wTileMap",)
+
+    def __init__(self, *, weight: float | None = None, patience: int = 4) -> None:
+        super().__init__(weight=weight)
+        self.patience = patience
+
+    def _allocate(self, num_rows: int) -> None:
+        self._idle = np.zeros(num_rows, np.int64)
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        self._idle[rows] = 0
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        now, before = step.now, step.before
+        same = (now.facing == before.facing) & (now.text_hash == before.text_hash)
+        same &= (now.scene_hash == before.scene_hash) & ~step.tiles.arrived
+        self._idle = np.where(same, self._idle + 1, 0)
+        return -(self._idle > self.patience).astype(np.float64)
+
+
+class Revisit(RewardTerm):
+    """value = -min(n - 1, cap) / cap on arrival at a tile for the n-th time in the episode.
+
+    Args:
+        weight: factor.
+        cap: number of earlier visits from which on the cost is full.
+    """
+
+    name = "revisit"
+    default_weight = 0.002
+
+    def __init__(self, *, weight: float | None = None, cap: int = 10) -> None:
+        super().__init__(weight=weight)
+        self.cap = cap
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        tiles = step.tiles
+        return -np.minimum(tiles.visits - 1, self.cap) / self.cap * tiles.arrived
+
+
+class MapStay(RewardTerm):
+    """value = -1 for each step after ``patience`` steps on one map without a new tile.
+
+    Args:
+        weight: factor.
+        patience: steps that cost nothing.
+    """
+
+    name = "map_stay"
+    default_weight = 0.0005
+
+    def __init__(self, *, weight: float | None = None, patience: int = 256) -> None:
+        super().__init__(weight=weight)
+        self.patience = patience
+
+    def _allocate(self, num_rows: int) -> None:
+        self._steps = np.zeros(num_rows, np.int64)
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        self._steps[rows] = 0
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        news = step.tiles.new_tile | (step.now.map_id != step.before.map_id)
+        self._steps = np.where(news, 0, self._steps + 1)
+        return -(self._steps > self.patience).astype(np.float64)
+
+
+class Blackout(RewardTerm):
+    """value = -1 when all creatures have fainted: wIsInBattle turns 0xFF, or a battle ends with wBattleResult 1."""
+
+    name = "blackout"
+    default_weight = 1.0
+    labels = ("wBattleResult",)
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        now, before = step.now.in_battle, step.before.in_battle
+        if not before.any() and not now.any():
+            return np.zeros(step.now.num_rows)
+        lost = (now == _LOST) & (before != _LOST)
+        lost |= ((before == 1) | (before == 2)) & (now == 0) & (step.now.u8("wBattleResult") == 1)
+        result: npt.NDArray[Any] = -lost.astype(np.float64)
+        return result
+
+
+class LowHealth(RewardTerm):
+    """value = -max(0, 1 - h / threshold) for each step outside of battles, h the mean share of HP of the party.
+
+    Args:
+        weight: factor.
+        threshold: share of HP below which it costs.
+    """
+
+    name = "low_health"
+    default_weight = 0.0002
+
+    def __init__(self, *, weight: float | None = None, threshold: float = 0.3) -> None:
+        super().__init__(weight=weight)
+        self.threshold = threshold
+
+    def _allocate(self, num_rows: int) -> None:
+        self._cost = np.zeros(num_rows)
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        self._cost[rows] = self._costs(frame)[rows]
+
+    def _costs(self, frame: RamFrame) -> npt.NDArray[Any]:
+        return np.maximum(0.0, 1.0 - party_health(frame) / self.threshold)
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        if step.now.progress is not step.before.progress:
+            self._cost = self._costs(step.now)
+        result: npt.NDArray[Any] = -self._cost * (step.now.in_battle == 0)
+        return result

@@ -1,0 +1,153 @@
+"""Curriculum goals: things named in a YAML file that pay once in an episode when they are reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.rewards.base import Flags, RewardStep, RewardTerm
+from pokered_rl.errors import ConfigError
+from pokered_rl.game import CartridgeProfile
+
+__all__ = ["Goal", "Goals"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """One goal; exactly one of map, event, badges, level and region says what has to be reached.
+
+    Attributes:
+        name: how it is called in logs, and by ``after``.
+        value: what it pays.
+        map: name of a map to stand on.
+        region: [map, left, top, right, bottom]: a rectangle of steps on a map, borders included.
+        event: name of an event flag.
+        badges: number of badges.
+        level: sum of the party's levels.
+        after: name of a goal that must have been reached before in the episode; until then this one does not count.
+    """
+
+    name: str
+    value: float = 1.0
+    map: str | None = None
+    region: tuple[str, int, int, int, int] | None = None
+    event: str | None = None
+    badges: int | None = None
+    level: int | None = None
+    after: str | None = None
+
+    @classmethod
+    def from_mapping(cls, entry: Mapping[str, Any]) -> Goal:
+        """Makes a goal from a YAML mapping.
+
+        Raises:
+            ConfigError: a key is unknown, the name is missing, or not exactly one thing is to be reached.
+        """
+        known = [field.name for field in fields(cls)]
+        unknown = [str(key) for key in entry if key not in known]
+        if unknown:
+            raise ConfigError(f"a goal has the keys {', '.join(known)}; got {', '.join(unknown)}")
+        if "name" not in entry:
+            raise ConfigError(f"a goal needs a name, got {dict(entry)!r}")
+        values = {key: value for key, value in entry.items() if value is not None}
+        if "region" in values:
+            values["region"] = tuple(values["region"])
+            if len(values["region"]) != 5:
+                raise ConfigError(
+                    f"region of goal {entry['name']!r} must be [map, left, top, right, bottom], got {entry['region']}"
+                )
+        things = [key for key in ("map", "region", "event", "badges", "level") if key in values]
+        if len(things) != 1:
+            raise ConfigError(
+                f"goal {entry['name']!r} must have exactly one of map, region, event, badges, level; "
+                f"got {', '.join(things) or 'none'}"
+            )
+        return cls(**values)
+
+
+class Goals(RewardTerm):
+    """Pays the value of each goal in the first step of the episode in which it holds; what held at the start is done.
+
+    value_t = sum over goals g of value_g [g holds at t, held at no s < t, and ``after`` was reached at some s <= t].
+
+    Args:
+        weight: factor on all values.
+        goals: `Goal` objects, or mappings as they stand in YAML.
+        profile: names of maps and events; None takes Red's.
+
+    Raises:
+        ConfigError: a goal is malformed, two share a name, or a map, event or ``after`` is unknown.
+    """
+
+    name = "goals"
+    default_weight = 1.0
+
+    def __init__(
+        self,
+        *,
+        weight: float | None = None,
+        goals: Iterable[Goal | Mapping[str, Any]] = (),
+        profile: CartridgeProfile | None = None,
+    ) -> None:
+        super().__init__(weight=weight)
+        profile = profile or CartridgeProfile.get("red")
+        self.goals = tuple(goal if isinstance(goal, Goal) else Goal.from_mapping(goal) for goal in goals)
+        names = [goal.name for goal in self.goals]
+        if len(set(names)) != len(names):
+            raise ConfigError(f"goals must have distinct names, got {', '.join(names)}")
+        self._values = np.array([goal.value for goal in self.goals])
+        self._after = [names.index(goal.after) if goal.after in names else -1 for goal in self.goals]
+        for goal in self.goals:
+            if goal.after is not None and goal.after not in names:
+                raise ConfigError(f"goal {goal.name!r} comes after {goal.after!r}, which is no goal")
+        self._tests = [self._test(goal, profile) for goal in self.goals]
+
+    @staticmethod
+    def _test(goal: Goal, profile: CartridgeProfile) -> Any:
+        """A function from a frame to bool [E]."""
+        if goal.badges is not None:
+            badges = goal.badges
+            return lambda frame: np.array([bin(bits).count("1") for bits in frame.progress.badge_bits]) >= badges
+        if goal.level is not None:
+            level = goal.level
+            return lambda frame: frame.progress.party_level.sum(-1) >= level
+        try:
+            if goal.event is not None:
+                bit = profile.events.bit(goal.event)
+                return lambda frame: (frame.progress.event_bytes[:, bit // 8] >> (bit % 8)) & 1 == 1
+            where = goal.region or (goal.map, 0, 0, 255, 255)
+            map_id = profile.maps.id(str(where[0]))
+        except KeyError as error:
+            raise ConfigError(f"goal {goal.name!r}: {error.args[0]}") from error
+        _, left, top, right, bottom = where
+        return lambda frame: (
+            (frame.map_id == map_id) & (frame.x >= left) & (frame.x <= right) & (frame.y >= top) & (frame.y <= bottom)
+        )
+
+    def _allocate(self, num_rows: int) -> None:
+        self._reached = np.zeros((num_rows, len(self.goals)), bool)
+
+    def _holds(self, frame: RamFrame) -> Flags:
+        return np.stack([test(frame) for test in self._tests], 1)
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        if self.goals:
+            self._reached[rows] = self._holds(frame)[rows]
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        if not self.goals:
+            return np.zeros(step.now.num_rows)
+        holds = self._holds(step.now)
+        value = np.zeros(step.now.num_rows)
+        for column, after in enumerate(self._after):  # in order: a goal may open the next one in the same step
+            fresh = holds[:, column] & ~self._reached[:, column]
+            if after >= 0:
+                fresh &= self._reached[:, after]
+            self._reached[:, column] |= fresh
+            value += self._values[column] * fresh
+        return value

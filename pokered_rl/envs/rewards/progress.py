@@ -1,0 +1,252 @@
+"""Terms that pay for progress in the game. All of them pay a maximum: what was reached once is never paid again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.rewards.base import Flags, ProgressTerm, RewardStep, RewardTerm
+from pokered_rl.errors import ConfigError
+from pokered_rl.game import CartridgeProfile
+
+__all__ = [
+    "Badges",
+    "Champion",
+    "Events",
+    "Healing",
+    "Items",
+    "KeyItems",
+    "Levels",
+    "Money",
+    "PokedexOwned",
+    "PokedexSeen",
+]
+
+_BITS_SET = np.array([bin(value).count("1") for value in range(256)])
+
+
+class _Progress(ProgressTerm):
+    """A `ProgressTerm` over `RamFrame.progress`: nothing to compute while that object stays the same."""
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        if step.now.progress is step.before.progress:
+            return np.zeros(step.now.num_rows)
+        return super()._value(step)
+
+
+class Badges(_Progress):
+    """q = number of badges held (bits set in wObtainedBadges); pays max(0, q_t - max q)."""
+
+    name = "badges"
+    default_weight = 10.0
+
+    def _quantity(self, frame: RamFrame) -> npt.NDArray[Any]:
+        return _BITS_SET[frame.progress.badge_bits]
+
+
+class PokedexOwned(_Progress):
+    """q = species marked as owned in the Pokédex; pays max(0, q_t - max q)."""
+
+    name = "pokedex_owned"
+    default_weight = 0.5
+
+    def _quantity(self, frame: RamFrame) -> npt.NDArray[Any]:
+        return frame.progress.pokedex_owned
+
+
+class PokedexSeen(_Progress):
+    """q = species marked as seen in the Pokédex; pays max(0, q_t - max q)."""
+
+    name = "pokedex_seen"
+    default_weight = 0.1
+
+    def _quantity(self, frame: RamFrame) -> npt.NDArray[Any]:
+        return frame.progress.pokedex_seen
+
+
+class Levels(_Progress):
+    """q = s for s <= threshold, threshold + (s - threshold) / 4 above; s = sum of the party's levels.
+
+    Pays max(0, q_t - max q). The slope changes (as in Whidden's agents) so that grinding for levels does not outbid
+    going on. Storing a creature and taking it out again pays nothing.
+
+    Args:
+        weight: factor.
+        threshold: sum of levels from which on a level pays a quarter.
+    """
+
+    name = "levels"
+    default_weight = 0.2
+
+    def __init__(self, *, weight: float | None = None, threshold: float = 22.0) -> None:
+        super().__init__(weight=weight)
+        self.threshold = threshold
+
+    def _quantity(self, frame: RamFrame) -> npt.NDArray[Any]:
+        total = frame.progress.party_level.sum(-1)
+        result: npt.NDArray[Any] = np.where(
+            total > self.threshold, self.threshold + (total - self.threshold) / 4, total
+        )
+        return result
+
+
+class Money(_Progress):
+    """q = log10(1 + money); pays max(0, q_t - max q). Off by default: selling is no progress."""
+
+    name = "money"
+    default_weight = 0.0
+
+    def _quantity(self, frame: RamFrame) -> npt.NDArray[Any]:
+        result: npt.NDArray[Any] = np.log10(1.0 + frame.progress.money)
+        return result
+
+
+class Champion(_Progress):
+    """q = teams in the hall of fame (wNumHoFTeams); pays max(0, q_t - max q): 1 when the game is finished."""
+
+    name = "champion"
+    default_weight = 50.0
+
+    def _quantity(self, frame: RamFrame) -> npt.NDArray[Any]:
+        return frame.progress.hall_of_fame
+
+
+class Events(RewardTerm):
+    """Pays the sum of w_i over the event flags i that are set for the first time in the episode.
+
+    value_t = sum_i w_i [flag i set at t, and at no s < t]. A flag that goes off and on again pays once.
+
+    Args:
+        weight: factor on the whole sum.
+        flags: weight of single flags by name; the others keep ``default``.
+        default: weight of the flags that ``profile`` names. Flags without a name count 0: many of them are switches.
+        profile: whose names count; None takes Red's.
+
+    Raises:
+        ConfigError: a flag is not in the profile.
+    """
+
+    name = "events"
+    default_weight = 1.0
+
+    def __init__(
+        self,
+        *,
+        weight: float | None = None,
+        flags: Mapping[str, float] | None = None,
+        default: float = 1.0,
+        profile: CartridgeProfile | None = None,
+    ) -> None:
+        super().__init__(weight=weight)
+        events = (profile or CartridgeProfile.get("red")).events
+        self._weights = np.zeros(2560, np.float32)
+        self._weights[list(events)] = default
+        for name, value in (flags or {}).items():
+            if name not in events:
+                raise ConfigError(f"reward term events: no event flag is called {name!r}")
+            self._weights[events.bit(name)] = value
+
+    def _allocate(self, num_rows: int) -> None:
+        self._ever = np.zeros((num_rows, 320), np.uint8)
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        self._ever[rows] = frame.progress.event_bytes[rows]
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        if step.now.progress is step.before.progress:
+            return np.zeros(step.now.num_rows)
+        fresh = step.now.progress.event_bytes & ~self._ever
+        if not fresh.any():
+            return np.zeros(step.now.num_rows)
+        self._ever |= fresh
+        return np.unpackbits(fresh, axis=1, bitorder="little") @ self._weights
+
+
+class Items(RewardTerm):
+    """Pays the number of kinds of ordinary items that are in the bag for the first time in the episode."""
+
+    name = "items"
+    default_weight = 0.1
+    _wants_key_items: ClassVar[bool] = False
+
+    def __init__(self, *, weight: float | None = None, profile: CartridgeProfile | None = None) -> None:
+        super().__init__(weight=weight)
+        key_items = np.zeros(256, bool)
+        key_items[list((profile or CartridgeProfile.get("red")).key_items)] = True
+        self._counts = key_items if self._wants_key_items else ~key_items
+        self._counts[0] = False  # an empty slot
+
+    def _allocate(self, num_rows: int) -> None:
+        self._ever = np.zeros((num_rows, 256), bool)
+
+    def _held(self, frame: RamFrame) -> Flags:
+        held = np.zeros((frame.num_rows, 256), bool)
+        np.put_along_axis(held, frame.progress.bag_items[:, :, 0] & 255, True, axis=1)
+        return held & self._counts
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        self._ever[rows] = self._held(frame)[rows]
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        if step.now.progress is step.before.progress:
+            return np.zeros(step.now.num_rows)
+        held = self._held(step.now)
+        fresh = (held & ~self._ever).sum(1)
+        self._ever |= held
+        result: npt.NDArray[Any] = fresh
+        return result
+
+
+class KeyItems(Items):
+    """Pays the number of key items (HMs included) that are in the bag for the first time in the episode."""
+
+    name = "key_items"
+    default_weight = 1.0
+    _wants_key_items: ClassVar[bool] = True
+
+
+class Healing(RewardTerm):
+    """Pays max(0, h_t - h_{t-1}) outside of battles, at most ``budget`` in an episode.
+
+    h = mean of HP / maximal HP over the party, 1 at most each. Only steps that do not change the size of the party
+    count. The budget bounds what can be had by getting hurt and healed over and over; the weight is 0 by default.
+
+    Args:
+        weight: factor.
+        budget: the most that h may rise in an episode and be paid.
+    """
+
+    name = "healing"
+    default_weight = 0.0
+
+    def __init__(self, *, weight: float | None = None, budget: float = 3.0) -> None:
+        super().__init__(weight=weight)
+        self.budget = budget
+
+    def _allocate(self, num_rows: int) -> None:
+        self._left = np.zeros(num_rows)
+
+    def _start(self, frame: RamFrame, rows: Flags) -> None:
+        self._left[rows] = self.budget
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        now, before = step.now.progress, step.before.progress
+        if now is before:
+            return np.zeros(step.now.num_rows)
+        gain = np.maximum(party_health(step.now) - party_health(step.before), 0)
+        gain *= (now.party_count == before.party_count) & (step.now.in_battle == 0)
+        gain = np.minimum(gain, self._left)
+        self._left -= gain
+        return gain
+
+
+def party_health(frame: RamFrame) -> npt.NDArray[np.float64]:
+    """Mean of HP / maximal HP over the party, each at most 1, [E]; 1 without a party."""
+    progress = frame.progress
+    share = np.minimum(progress.party_hp / np.maximum(progress.party_max_hp, 1), 1.0)
+    mean: npt.NDArray[np.float64] = share.sum(-1) / np.maximum(progress.party_count, 1)
+    return np.where(progress.party_count > 0, mean, 1.0)

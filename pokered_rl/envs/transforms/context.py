@@ -1,0 +1,318 @@
+"""`ContextFeatures`: what a player knows without looking at the screen, as a short vector."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tensordict import NestedKey, TensorDictBase
+from torchrl.data import Bounded, Composite
+
+from pokered_rl.emulator import ActionSet
+from pokered_rl.envs.frame import PROGRESS_LABELS, Progress, RamFrame, label_ranges
+from pokered_rl.envs.transforms.base import RamTransform
+from pokered_rl.game import ITEMS, SCREEN_RANGES, CartridgeProfile, MapKind, RamLayout, ScreenKind
+
+__all__ = ["ContextFeatures"]
+
+_BATTLE_KINDS = ("none", "wild", "trainer", "safari", "lost")
+_OUTCOMES = ("moved", "turned", "changed_map", "opened_text", "closed_text", "screen_changed", "nothing")
+_FACINGS = ("down", "up", "left", "right")
+_SECTORS = ("up", "down", "left", "right")
+_LOG_MONEY_SCALE = np.log1p(999_999.0)
+
+
+class ContextFeatures(RamTransform):
+    """A vector of about a hundred numbers in [0, 1]: place, progress, party, screen, memory and the last action.
+
+    HP is left out on purpose, ours and the enemy's: the features are the target of an auxiliary reconstruction, and
+    what flickers in every battle would drown what matters. The vector is computed anew in every step.
+
+    Reads:
+        ``ram`` uint8 [*, R]; ``action``, the action taken; ``map_memory`` uint8 [*, 2, D, D] when it is there (the
+        ``memory_*`` features are 0 otherwise), so put it behind `MapMemory`.
+
+    Writes:
+        ``context`` float32 [*, C]. `names` says what stands where:
+
+        * ``x``, ``y``: position over the size of the map; ``global_x``, ``global_y``: over the size of the world (0 on
+          maps without a place in it); ``map_bit_0`` .. ``map_bit_7``: the map's number in binary; ``outdoor``;
+          ``region_*``: `MapKind` one-hot; ``facing_*``
+        * ``badge_0`` .. ``badge_7``; ``story``: share of the named event flags that are set; ``finished``;
+          ``item_*``: key item in the bag; ``bag``: share of its 20 slots; ``pokedex_owned``, ``pokedex_seen`` over 151;
+          ``money``: log(1 + money) / log(1,000,000)
+        * ``party_size`` over 6; ``level_0`` .. ``level_5``, ``level_max`` over 100
+        * ``screen_*``: `ScreenKind` one-hot; ``battle_*`` one-hot
+        * ``memory_visits``: visit level of this tile over 3; ``memory_known_*``: share of the crop's upper, lower,
+          left, right half that was visited;
+          ``memory_passages``, ``memory_texts``: salient tiles in the crop, n / (n + 4)
+        * ``action_*``: the last action one-hot, all 0 at the start; ``outcome_*``: what it did, one-hot
+        * ``wait``: frames waited in the last step, n / (n + 60), when ``wait_frames`` is there
+
+    Resets:
+        The rows in ``_reset``: their last action and outcome are forgotten.
+
+    Args:
+        profile: names of maps and events; None takes Red's.
+        actions: what the action numbers mean.
+        ram_key, action_key, ram_layout: see `RamTransform`.
+        map_memory_key, wait_frames_key: where those are read.
+        out_key: where the vector goes.
+
+    Example:
+        >>> context = ContextFeatures()
+        >>> td = context(TensorDict({"ram": torch.zeros(1, 8319, dtype=torch.uint8)}, [1]))
+        >>> td["context"].shape[-1] == len(context.names)
+        True
+    """
+
+    labels: ClassVar[tuple[str, ...]] = (*RamFrame.LABELS, *PROGRESS_LABELS, "wTileMap", "wBattleType")
+
+    def __init__(
+        self,
+        *,
+        profile: CartridgeProfile | None = None,
+        actions: ActionSet | None = None,
+        ram_key: NestedKey = "ram",
+        action_key: NestedKey = "action",
+        map_memory_key: NestedKey = "map_memory",
+        wait_frames_key: NestedKey = "wait_frames",
+        out_key: NestedKey = "context",
+        ram_layout: RamLayout | None = None,
+    ) -> None:
+        super().__init__(out_keys=[out_key], ram_key=ram_key, action_key=action_key, ram_layout=ram_layout)
+        self.profile = profile or CartridgeProfile.get("red")
+        self.map_memory_key = map_memory_key
+        self.wait_frames_key = wait_frames_key
+        actions = actions or ActionSet()
+        self._num_actions = len(actions)
+        self._key_items = np.zeros(256, np.int64)
+        key_items = [item for item in self.profile.key_items if item in ITEMS]
+        self._key_items[key_items] = np.arange(1, len(key_items) + 1)  # 0: not a key item
+        self._named = np.zeros(320, np.uint8)
+        for bit in self.profile.events:
+            self._named[bit // 8] |= 1 << (bit % 8)
+        self._num_named = max(len(self.profile.events), 1)
+
+        groups: dict[str, list[str]] = {
+            "place": ["x", "y", "global_x", "global_y", *(f"map_bit_{i}" for i in range(8)), "outdoor"],
+            "region": [f"region_{kind.name.lower()}" for kind in MapKind],
+            "facing": [f"facing_{name}" for name in _FACINGS],
+            "progress": [
+                *(f"badge_{i}" for i in range(8)),
+                "story",
+                "finished",
+                *(f"item_{ITEMS.name(item).lower()}" for item in key_items),
+                "bag",
+                "pokedex_owned",
+                "pokedex_seen",
+                "money",
+                "party_size",
+                *(f"level_{i}" for i in range(6)),
+                "level_max",
+            ],
+            "screen": [f"screen_{kind.name.lower()}" for kind in ScreenKind],
+            "battle": [f"battle_{name}" for name in _BATTLE_KINDS],
+            "memory": [
+                "memory_visits",
+                *(f"memory_known_{name}" for name in _SECTORS),
+                "memory_passages",
+                "memory_texts",
+            ],
+            "action": [f"action_{name}" for name in actions.names],
+            "outcome": [f"outcome_{name}" for name in _OUTCOMES],
+            "wait": ["wait"],
+        }
+        #: Name of each feature, in order.
+        self.names: tuple[str, ...] = tuple(name for group in groups.values() for name in group)
+        self._at: dict[str, int] = {}
+        for group, members in groups.items():
+            self._at[group] = sum(len(groups[other]) for other in self._at)
+            assert self.names[self._at[group]] == members[0]
+        self._num_progress = len(groups["progress"])
+        self._num_key_items = len(key_items)
+        self._tables()
+
+    def _tables(self) -> None:
+        """What depends on the map alone: int8 bits, region, world position."""
+        maps = self.profile.maps
+        self._by_map = np.zeros((256, 8 + len(MapKind)), np.float32)
+        self._by_map[:, :8] = (np.arange(256)[:, None] >> np.arange(8)) & 1
+        kinds = maps.kinds(torch.arange(256)).numpy()
+        self._by_map[np.arange(256), 8 + kinds] = 1
+        self._origin = np.zeros((256, 2), np.float32)
+        self._walks = np.zeros((256, 1), np.float32)  # 1 where the player's own tile counts: outdoors
+        for entry in maps:
+            if entry.global_origin is not None:
+                self._origin[entry.id] = entry.global_origin
+                self._walks[entry.id] = entry.outdoor
+        self._world = np.maximum(np.array(maps.global_size, np.float32), 1)
+        self._screens = np.eye(256, len(ScreenKind), dtype=np.float32)
+        facing = np.eye(4, dtype=np.float32)
+        self._facings = facing
+        battle = np.zeros(256, np.int64)
+        battle[[1, 2]] = 1, 2
+        battle[255] = _BATTLE_KINDS.index("lost")
+        self._battles = battle
+        self._one_hot_battle = np.eye(len(_BATTLE_KINDS), dtype=np.float32)
+        self._one_hot_outcome = np.eye(len(_OUTCOMES), dtype=np.float32)
+        self._one_hot_action = np.eye(self._num_actions, dtype=np.float32)
+        self._sectors = np.zeros((0, 4), np.float32)  # made when the size of the crop is known
+
+    @property
+    def ram_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Address ranges (start, stop) that the transform reads."""
+        return tuple(sorted({*label_ranges(self.labels), *SCREEN_RANGES}))
+
+    def _allocate(self, num_rows: int) -> None:
+        self._known_progress: Progress | None = None
+        self._progress = np.zeros((num_rows, self._num_progress), np.float32)
+        self._last_action = np.full(num_rows, -1, np.int64)
+        self._outcome = np.full(num_rows, -1, np.int64)
+        self._before: RamFrame | None = None
+
+    def _start(self, frame: RamFrame, rows: npt.NDArray[np.bool_], out: TensorDictBase) -> None:
+        self._last_action[rows] = -1
+        self._outcome[rows] = -1
+        self._write(frame, out)
+
+    def _advance(
+        self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
+    ) -> None:
+        if action is not None:
+            self._last_action = action.copy()
+        if self._before is not None:
+            self._outcome = self._outcomes(frame, self._before)
+        self._write(frame, out)
+
+    def _outcomes(self, now: RamFrame, before: RamFrame) -> npt.NDArray[np.int64]:
+        """Index into `_OUTCOMES` of what the step did; of several the first in the list of conditions here."""
+        opened, closed = now.text_open & ~before.text_open, before.text_open & ~now.text_open
+        screen = (now.text_hash != before.text_hash) | (now.screen_kind != before.screen_kind)
+        return np.select(
+            [
+                now.map_id != before.map_id,
+                (now.x != before.x) | (now.y != before.y),
+                opened,
+                closed,
+                now.facing != before.facing,
+                screen,
+            ],
+            [2, 0, 3, 4, 1, 5],
+            6,
+        )
+
+    def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
+        at = self._at
+        rows = frame.num_rows
+        vector = np.zeros((rows, len(self.names)), np.float32)
+        maps = frame.map_id
+        here = np.stack([frame.x, frame.y], 1).astype(np.float32)
+        size = np.stack([frame.width, frame.height], 1)
+        vector[:, 0:2] = np.minimum(here / np.maximum(size, 1), 1.0)
+        vector[:, 2:4] = np.clip((self._origin[maps] + self._walks[maps] * here) / self._world, 0.0, 1.0)
+        by_map = self._by_map[maps]
+        vector[:, 4:12] = by_map[:, :8]
+        vector[:, 12] = frame.outside
+        vector[:, at["region"] : at["facing"]] = by_map[:, 8:]
+        vector[:, at["facing"] : at["progress"]] = self._facings[frame.facing]
+        if frame.progress is not self._known_progress:
+            self._progress = self._progress_features(frame.progress)
+            self._known_progress = frame.progress
+        vector[:, at["progress"] : at["screen"]] = self._progress
+        vector[:, at["screen"] : at["battle"]] = self._screens[frame.screen_kind]
+        vector[:, at["battle"] : at["memory"]] = self._battle_features(frame)
+        memory = out.get(self.map_memory_key, None)
+        if memory is not None:
+            vector[:, at["memory"] : at["action"]] = self._memory_features(memory, rows)
+        done = self._last_action >= 0
+        if done.any():
+            vector[:, at["action"] : at["outcome"]] = self._one_hot_action[self._last_action] * done[:, None]
+        known = self._outcome >= 0
+        if known.any():
+            vector[:, at["outcome"] : at["wait"]] = self._one_hot_outcome[self._outcome] * known[:, None]
+        wait = out.get(self.wait_frames_key, None)
+        if wait is not None:
+            frames = wait.reshape(rows).cpu().numpy()
+            vector[:, at["wait"]] = frames / (frames + 60)
+        self._before = frame
+        out.set(self.out_keys[0], torch.from_numpy(vector).reshape(*frame.lead, vector.shape[1]))
+
+    def _battle_features(self, frame: RamFrame) -> npt.NDArray[np.float32]:
+        kind = self._battles[frame.in_battle]
+        if kind.any():
+            safari = (kind == 1) & (frame.u8("wBattleType") == 2)
+            kind = np.where(safari, _BATTLE_KINDS.index("safari"), kind)
+        return self._one_hot_battle[kind]
+
+    def _progress_features(self, progress: Progress) -> npt.NDArray[np.float32]:
+        rows = len(progress.money)
+        held = np.zeros((rows, self._num_key_items + 1), np.float32)
+        np.put_along_axis(held, self._key_items[progress.bag_items[:, :, 0] & 255], 1.0, axis=1)
+        story = np.unpackbits(progress.event_bytes & self._named, axis=1).sum(1) / self._num_named
+        levels = np.minimum(progress.party_level / 100.0, 1.0)
+        columns = [
+            (progress.badge_bits[:, None] >> np.arange(8)) & 1,
+            story[:, None],
+            (progress.hall_of_fame > 0)[:, None],
+            held[:, 1:],
+            (progress.bag_items[:, :, 0] > 0).mean(1)[:, None],
+            progress.pokedex_owned[:, None] / 151.0,
+            progress.pokedex_seen[:, None] / 151.0,
+            np.log1p(progress.money)[:, None] / _LOG_MONEY_SCALE,
+            progress.party_count[:, None] / 6.0,
+            levels,
+            levels.max(1, keepdims=True),
+        ]
+        return np.concatenate(columns, 1, dtype=np.float32)
+
+    def _memory_features(self, memory: torch.Tensor, rows: int) -> npt.NDArray[np.float32]:
+        crop: npt.NDArray[np.uint8] = memory.reshape(rows, 2, -1).cpu().numpy()
+        cells = crop.shape[-1]
+        if self._sectors.shape[0] != cells:
+            side = int(cells**0.5)
+            radius = side // 2
+            halves = np.zeros((4, side, side), np.float32)
+            halves[0, :radius], halves[1, radius + 1 :] = 1, 1
+            halves[2, :, :radius], halves[3, :, radius + 1 :] = 1, 1
+            halves /= radius * side
+            self._sectors = halves.reshape(4, -1).T.copy()  # [cells, 4]
+        features = np.empty((rows, 7), np.float32)
+        features[:, 0] = crop[:, 0, cells // 2] / 3.0
+        features[:, 1:5] = (crop[:, 0] > 0).astype(np.float32) @ self._sectors
+        salient = np.stack([(crop[:, 1] == 3).sum(1), (crop[:, 1] == 2).sum(1)], 1)
+        features[:, 5:7] = salient / (salient + 4.0)
+        return features
+
+    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
+        """Adds the vector."""
+        size = len(self.names)
+        self._add_spec(
+            observation_spec,
+            self.out_keys[0],
+            lambda lead: Bounded(0.0, 1.0, shape=(*lead, size), dtype=torch.float32),
+        )
+        return observation_spec
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Last action and outcome of each row, and the last frame."""
+        if self.num_rows == 0 or self._before is None:
+            return {"num_rows": 0}
+        return {
+            "num_rows": self.num_rows,
+            "rows": torch.from_numpy(np.stack([self._last_action, self._outcome])),
+            "before": self._before.tensor.clone(),
+            "layout": [list(span) for span in self._before.layout.ranges],
+        }
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Restores `get_extra_state`."""
+        self.num_rows = state["num_rows"]
+        if self.num_rows == 0:
+            return
+        self._allocate(self.num_rows)
+        self._last_action, self._outcome = (row.copy() for row in state["rows"].numpy())
+        layout = RamLayout(tuple((start, stop) for start, stop in state["layout"]))
+        self._before = RamFrame(state["before"], layout)

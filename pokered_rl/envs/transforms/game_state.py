@@ -1,0 +1,84 @@
+"""`GameStateReader`: the decoded game state as entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from tensordict import NestedKey, TensorDictBase
+from torchrl.data import Composite, Unbounded
+
+from pokered_rl.envs.transforms.base import RamTransform
+from pokered_rl.game import STATE_FIELDS, GameState, RamLayout, state_ranges
+
+__all__ = ["GameStateReader"]
+
+
+class GameStateReader(RamTransform):
+    """Decodes memory into named numbers.
+
+    Reads:
+        ``ram`` uint8 [*, R].
+
+    Writes:
+        ``("game", field)`` for each field of `GameState`, shape and dtype as described there.
+
+    Resets:
+        Nothing: there is no memory. `forward` takes any batch, also [B, T] from a replay buffer.
+
+    Args:
+        fields: names of the fields; None decodes all.
+        ram_key, ram_layout: see `RamTransform`.
+        out_key: where the state goes.
+
+    Raises:
+        KeyError: a field is unknown.
+
+    Example:
+        >>> reader = GameStateReader(fields=["map_id", "x", "y"])
+        >>> reader(TensorDict({"ram": torch.zeros(2, 8319, dtype=torch.uint8)}, [2]))["game", "x"]
+        tensor([0, 0])
+    """
+
+    def __init__(
+        self,
+        *,
+        fields: Iterable[str] | None = None,
+        ram_key: NestedKey = "ram",
+        out_key: NestedKey = "game",
+        ram_layout: RamLayout | None = None,
+    ) -> None:
+        self.fields = STATE_FIELDS if fields is None else tuple(fields)
+        self._ranges = state_ranges(self.fields)
+        super().__init__(out_keys=[out_key], ram_key=ram_key, ram_layout=ram_layout)
+
+    @property
+    def ram_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Address ranges (start, stop) that the fields need."""
+        return self._ranges
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Decodes one tensordict of any batch size."""
+        ram = tensordict.get(self.ram_key)
+        state = GameState.from_ram(ram, self.ram_layout, fields=self.fields)
+        known = state.to_tensordict(retain_none=False).select(*self.fields)
+        tensordict.set(self.out_keys[0], known)
+        return tensordict
+
+    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        return self.forward(next_tensordict)
+
+    def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
+        return self.forward(tensordict_reset)
+
+    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
+        """Adds the fields."""
+        lead = tuple(observation_spec[self.ram_key].shape[:-1])
+        sample = torch.zeros(*lead, self.ram_layout.size, dtype=torch.uint8)
+        state = GameState.from_ram(sample, self.ram_layout, fields=self.fields)
+        spec = Composite(shape=lead)
+        for name in self.fields:
+            value = getattr(state, name)
+            spec[name] = Unbounded(shape=value.shape, dtype=value.dtype)
+        observation_spec[self.out_keys[0]] = spec
+        return observation_spec
