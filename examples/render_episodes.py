@@ -25,6 +25,7 @@ from pokered_rl.record.render import RenderOptions
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; ``--help`` prints it."""
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -63,6 +64,7 @@ def output_folder(source: str) -> Path:
 
 
 def main() -> int:
+    """Renders what the command line asks for and returns the exit status."""
     arguments = parse_arguments()
     sources = [*arguments.sources, *arguments.logs]
     console = Console(stderr=True)
@@ -112,8 +114,8 @@ def main() -> int:
                 result = outcome.result
                 rate = result.pictures / result.seconds
                 console.print(
-                    f"{outcome.out}: {result.pictures} pictures, {result.hashes_checked} RAM hashes equal, "
-                    f"the last one included ({rate:,.0f} pictures/s)",
+                    f"{outcome.out}: {result.pictures} pictures, all {result.hashes_checked} RAM hashes equal"
+                    f"{', the one at the end included' if options.last_step is None else ''} ({rate:,.0f} pictures/s)",
                     markup=False,
                     soft_wrap=True,
                 )

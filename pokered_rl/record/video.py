@@ -96,7 +96,7 @@ class VideoWriter:
         stream.codec_context.time_base = 1 / rate
         stream.codec_context.thread_count = threads
         stream.codec_context.gop_size = 300  # a still game screen needs no key frame twice a second
-        # Flat shades that stand still or scroll as a whole: looking ahead and adapting the quantizer find nothing to do.
+        # Flat shades that stand still or scroll as a whole: looking ahead and adapting the quantizer gain nothing.
         tuning = "aq-mode=0:scenecut=0:rc-lookahead=0" if preset == "ultrafast" else ""
         stream.codec_context.options = {"crf": str(crf), "preset": preset, "x264-params": tuning}
         stream.codec_context.color_range = 1  # limited, as `rgb_to_yuv` computes

@@ -1,0 +1,66 @@
+"""Two short episodes on Sprout, in a run folder as training leaves it."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from pokered_rl.emulator import Cartridge, Emulator, boot
+from pokered_rl.episodes import EpisodeFolder, EpisodeLog, record_episode
+
+STEPS = 40
+
+
+def _coverage():
+    seen = set()
+
+    def terms(ram):
+        place = tuple(ram[address - 0xC000] for address in (0xD35E, 0xD361, 0xD362))
+        is_new = place not in seen
+        seen.add(place)
+        return 0.25 * is_new, -0.001
+
+    return terms
+
+
+@pytest.fixture(scope="session")
+def sprout():
+    return Cartridge.bundled()
+
+
+@pytest.fixture(scope="session")
+def playable(sprout):
+    with Emulator(sprout) as emulator:
+        return boot(emulator)
+
+
+@pytest.fixture(scope="session")
+def recorded_run(sprout, playable, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recorded") / "run"
+    for number in range(2):
+        generator = np.random.default_rng(number)
+        actions = generator.choice(8, STEPS, p=(0.0, 0.05, 0.1, 0.05, 0.2, 0.2, 0.2, 0.2))
+        record_episode(
+            actions.tolist(),
+            cartridge=sprout,
+            start_state=playable,
+            folder=folder / "episode_logs",
+            emulator=number,
+            global_step=1000 * number,
+            ram_hash_every_steps=10,
+            run_name="recorded run",
+            reward_terms=("coverage", "time"),
+            terms=_coverage(),
+        )
+    return folder
+
+
+@pytest.fixture
+def run_folder(recorded_run, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(recorded_run, tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def recorded_logs(recorded_run):
+    return [EpisodeLog.load(path) for path in EpisodeFolder(recorded_run / "episode_logs").logs()]

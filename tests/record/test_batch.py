@@ -1,0 +1,109 @@
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+
+from pokered_rl.episodes import EpisodeLog
+from pokered_rl.errors import ConfigError
+from pokered_rl.record.batch import joined_jobs, load_logs, render_jobs, select_logs, single_jobs
+from pokered_rl.record.render import RenderOptions
+
+_SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "render_episodes.py"
+_SMALL = RenderOptions(scale=1, panel=False, fps=15)
+
+
+def _script(*arguments):
+    command = [sys.executable, _SCRIPT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def _frame_count(path):
+    with av.open(str(path)) as container:
+        return container.streams.video[0].frames
+
+
+def test_best_last_and_every_choose_in_order(recorded_logs):
+    first, second = recorded_logs
+    logs = [first, second, first, second, first]
+    assert select_logs(logs) == logs
+    assert select_logs(logs, last=2) == [second, first]
+    assert select_logs(logs, every=2) == [first, first, first]
+    better = max(recorded_logs, key=lambda log: log.episode_return)
+    assert first.episode_return != second.episode_return
+    assert select_logs(recorded_logs, best=1) == [better]
+    assert select_logs(logs, every=4, last=2) == [first, second, first]  # numbers 0, 3 and 4
+    with pytest.raises(ConfigError, match="best must be >= 1, got 0"):
+        select_logs(logs, best=0)
+
+
+def test_joined_makes_one_video_an_emulator(recorded_logs, tmp_path):
+    first, second = recorded_logs
+    jobs = joined_jobs([first, second, first], tmp_path)
+    assert [(job.out.name, len(job.logs)) for job in jobs] == [
+        ("joined-w000-e000.mp4", 2),
+        ("joined-w000-e001.mp4", 1),
+    ]
+
+
+def test_jobs_report_all_their_pictures(recorded_logs, tmp_path):
+    counted = []
+    jobs = single_jobs(recorded_logs, tmp_path)
+    for _ in range(2):  # the second time everything is there already
+        counted.clear()
+        outcomes = render_jobs(jobs, options=_SMALL, workers=1, on_progress=lambda n, outcome: counted.append(n))
+        assert sum(counted) == sum(job.pictures(_SMALL) for job in jobs)
+    assert all(outcome.skipped for outcome in outcomes)
+
+
+def test_a_bad_log_costs_only_its_own_video(run_folder):
+    logs = sorted((run_folder / "episode_logs").glob("*.episode"))
+    data = logs[0].read_bytes()
+    cut = logs[0].with_name("000000000500-w000-e000-0000000000.episode")
+    cut.write_bytes(data[: len(data) // 2])
+    read, errors = load_logs([*logs, cut])
+    assert len(read) == 2
+    assert len(errors) == 1
+    assert f"{cut}: cut off" in errors[0]
+
+
+def test_the_script_renders_a_run_folder_in_parallel(run_folder, sprout):
+    out = run_folder / "videos"
+    result = _script(run_folder, "--scale", 1, "--fps", 15, "--no-panel", "--workers", 2, "--rom", sprout.path)
+    assert result.returncode == 0, result.stderr
+    logs = [EpisodeLog.load(path) for path in sorted((run_folder / "episode_logs").glob("*.episode"))]
+    assert {path.name for path in out.iterdir()} == {f"{log.path.stem}.mp4" for log in logs}
+    for log in logs:
+        assert _frame_count(out / f"{log.path.stem}.mp4") == -(-log.frames // 4)
+        assert f"{log.path.stem}.mp4: {-(-log.frames // 4)} pictures, all 5 RAM hashes equal" in result.stderr
+
+    # Run again after one log was damaged and one more was lost: the good one is skipped, the bad one named, status 1.
+    data = logs[0].path.read_bytes()
+    logs[0].path.write_bytes(data[:-20])
+    result = _script("--logs", run_folder / "episode_logs" / "*.episode", "--out", out, "--scale", 1, "--fps", 15,
+                     "--no-panel")  # fmt: skip
+    assert result.returncode == 1
+    assert "cut off" in result.stderr
+    assert str(logs[0].path) in result.stderr
+    assert "finished earlier, skipped" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no logs named"),
+        (["{folder}"], "no episode logs"),
+        (["{folder}/gone"], "no such run folder or episode log"),
+        (["{folder}", "--scale", "0"], "scale must be between"),
+        (["{folder}", "--rom", "{folder}/gone.gb"], "No ROM at"),
+    ],
+)
+def test_the_script_says_in_one_message_what_is_wrong(tmp_path, arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["render", *(argument.format(folder=tmp_path) for argument in arguments)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(_SCRIPT), run_name="__main__")
+    assert ended.value.code not in (0, None)
+    assert message in " ".join(capsys.readouterr().err.split())
