@@ -78,8 +78,8 @@ class BattleOutcome(RewardTerm):
         # Who it was is read before the end, when it is certain.
         first = self._beaten.first(_opponent(step.before), won)
         tier = np.where(step.before.in_battle == 2, self._tiers[step.before.u8("wTrainerClass")], self.wild)
-        result: npt.NDArray[Any] = np.where(first, tier, 0.0) - self.lost * lost
-        return result
+        value: npt.NDArray[Any] = np.where(first, tier, 0.0) - self.lost * lost
+        return value
 
 
 class BattleDamage(RewardTerm):

@@ -88,9 +88,7 @@ class Levels(_Progress):
 
     def _quantity(self, frame: RamFrame) -> npt.NDArray[Any]:
         total = frame.progress.party_level.sum(-1)
-        result: npt.NDArray[Any] = np.where(
-            total > self.threshold, self.threshold + (total - self.threshold) / 4, total
-        )
+        result: npt.NDArray[Any] = total - 0.75 * np.maximum(total - self.threshold, 0)
         return result
 
 

@@ -248,12 +248,12 @@ class AffordanceMask(RamTransform):
 
     def _without_failures(self, rules: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         known = np.expand_dims(self._slot >= 0, 1)
-        failed = (self.memory.failures[self._slot] >= self.fail_threshold - 0.5) & known
+        failed: npt.NDArray[np.bool_] = (self.memory.failures[self._slot] >= self.fail_threshold - 0.5) & known
         if self._b is not None:
             failed[:, self._b] = False
         allowed = rules & ~failed
-        stuck = ~(allowed & ~self._is_noop).any(1)
-        return np.where(stuck[:, None], rules, allowed)
+        stuck = ~(allowed & ~self._is_noop).any(1, keepdims=True)
+        return np.where(stuck, rules, allowed)
 
     def _action_spec(self) -> TensorSpec | None:
         """The leaf of the environment's action spec, looked up once."""
