@@ -11,8 +11,11 @@ from pokered_rl.objectives.functional import (
     value_rescale,
     value_rescale_inverse,
 )
+from pokered_rl.objectives.r2d2 import R2D2Loss, SequenceTerms, sequence_terms
 
 __all__ = [
+    "R2D2Loss",
+    "SequenceTerms",
     "double_q_action",
     "importance_weights",
     "n_step_targets",
@@ -20,6 +23,7 @@ __all__ = [
     "quantile_td_error",
     "rescaled_n_step_targets",
     "sequence_priority",
+    "sequence_terms",
     "value_rescale",
     "value_rescale_inverse",
 ]

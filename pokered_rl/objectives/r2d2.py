@@ -1,0 +1,444 @@
+"""The R2D2 loss: routes the entries of stored sequences to the mathematics of :mod:`~pokered_rl.objectives.functional`.
+
+Letters: B batch, L stored sequence length, U unroll (rows with loss), A actions, N quantiles, H hidden units.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from tensordict import NestedKey, TensorDict, TensorDictBase, TensorDictParams
+from tensordict.nn import TensorDictModuleBase, dispatch
+from torch import Tensor
+from torchrl.envs import ExplorationType
+from torchrl.modules import reset_noise
+from torchrl.objectives import LossModule
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.objectives.functional import (
+    double_q_action,
+    quantile_huber_loss,
+    quantile_td_error,
+    rescaled_n_step_targets,
+    sequence_priority,
+)
+
+__all__ = ["R2D2Loss", "SequenceTerms", "sequence_terms"]
+
+
+class SequenceTerms(NamedTuple):
+    """What :func:`sequence_terms` computes for each loss row, and a few figures to log."""
+
+    #: [B, U] quantile Huber loss, 0 where there is no transition; carries the gradient.
+    loss: Tensor
+    #: [B, U] TD error in rescaled space, 0 where there is no transition.
+    td_error: Tensor
+    #: [B] sequence priority.
+    priority: Tensor
+    #: Scalars over the valid rows, without gradient.
+    logs: dict[str, Tensor]
+
+
+def sequence_terms(
+    online: Tensor,
+    target: Tensor,
+    action: Tensor,
+    reward: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    mask: Tensor,
+    action_mask: Tensor | None,
+    *,
+    gamma: float,
+    n_step: int,
+    eta: float,
+    kappa: float,
+    rescale_eps: float | None,
+) -> SequenceTerms:
+    """Compute double-Q n-step quantile loss, TD errors and priority of unrolled sequences.
+
+    Row t + 1 of the same unroll is the successor of row t, so both networks run once. Only the first
+    ``U = R - n_step`` of the R rows get a loss: behind them lie the successors that their targets need.
+
+    Args:
+        online: [B, R, A, N] quantiles of the online network, rescaled space; gradients flow through the taken action.
+        target: [B, R, A, N] quantiles of the target network.
+        action: [B, R] int64.
+        reward: [B, R].
+        terminated: [B, R] bool.
+        truncated: [B, R] bool.
+        mask: [B, R] bool, True where the row holds a transition.
+        action_mask: [B, R, A] bool, or None.
+        gamma: discount of one step.
+        n_step: steps between a state and the state it bootstraps from.
+        eta: weight of the maximum in the priority.
+        kappa: width of the quadratic part of the quantile Huber loss.
+        rescale_eps: epsilon of the value rescaling; None for plain values.
+
+    Returns:
+        SequenceTerms: loss, TD errors, priority and figures to log.
+    """
+    online, target = online.float(), target.detach().float()
+    loss_rows = online.shape[1] - n_step
+    with torch.no_grad():
+        greedy = double_q_action(online, action_mask)  # [B, R]
+        bootstrap = _of_action(target, greedy)[:, 1:]  # [B, R-1, N], value of the state after step t
+        targets = rescaled_n_step_targets(
+            reward[:, :-1],
+            terminated[:, :-1],
+            truncated[:, :-1],
+            bootstrap,
+            gamma=gamma,
+            n_step=n_step,
+            eps=rescale_eps,
+        )[:, :loss_rows]  # [B, U, N]
+    valid = mask[:, :loss_rows]
+    prediction = _of_action(online, action)[:, :loss_rows]  # [B, U, N]
+    loss = quantile_huber_loss(prediction, targets, kappa=kappa).masked_fill(~valid, 0.0)  # [B, U]
+    with torch.no_grad():
+        td_error = quantile_td_error(prediction, targets).masked_fill(~valid, 0.0)  # [B, U]
+        has_successor = mask[:, :-1]
+        changed = (greedy != double_q_action(online))[:, 1:]
+        logs = {
+            "mean_q": _mean(prediction.mean(-1), valid),
+            "target_q": _mean(targets.mean(-1), valid),
+            "td_error_abs": _mean(td_error.abs(), valid),
+            "quantile_spread": _mean(prediction.std(-1, correction=0), valid),
+            "mask_changed_argmax": _mean(changed.float(), has_successor),
+            "valid_fraction": valid.float().mean(),
+        }
+        priority = sequence_priority(td_error, valid, eta=eta)
+    return SequenceTerms(loss, td_error, priority, logs)
+
+
+class R2D2Loss(LossModule):
+    """Recurrent double Q-learning with quantiles from stored sequences (Kapturowski et al. 2019).
+
+    For every row t of the unroll that holds a transition, with online parameters ``w`` and target parameters ``w-``::
+
+        a*       = argmax over allowed a of mean_i q_i(s', a; w)
+        y_j      = h( sum_{k<m} gamma^k r_{t+k} + gamma^m h^-1(q_j(s_{t+m}, a*; w-)) )
+        loss_t   = sum_i mean_j |tau_i - 1{u_ij < 0}| H_kappa(u_ij),   u_ij = y_j - q_i(s_t, a_t; w)
+        delta_t  = mean_j y_j - mean_i q_i(s_t, a_t; w)
+        priority = eta max_t |delta_t| + (1 - eta) mean_t |delta_t|
+
+    ``h`` is the value rescaling, m is n_step or less where the episode ends (see
+    :func:`~pokered_rl.objectives.functional.n_step_targets`). Sources of each part: that module and the page on R2D2.
+
+    Reads a TensorDict of batch size [B] whose rows are burn-in, unroll and ``n_step`` successors, in this order:
+        - the network's observations [B, L, ...] and its state entries [B, H], the state at the first real row;
+        - ``action`` int64 [B, L], ``reward`` [B, L], ``terminated`` and ``truncated`` bool [B, L]
+          (a trailing singleton is accepted); row t holds what followed from acting at row t;
+        - optional: ``mask`` bool [B, L], True at transitions (all without it); ``action_mask`` bool [B, L, A];
+          ``priority_weight`` [B] (divided by its maximum here, so a buffer's own scale does not matter).
+
+    Burn-in is all or nothing. Where ``mask`` is False at the first row it is padding, and the stored state holds at
+    the first unroll row. Rows of an ended episode continue with its final observation, ``mask`` False.
+
+    Writes ``td_error`` [B], the sequence priority, and ``td_error_steps`` [B, L], zero outside the valid unroll rows.
+
+    Returns a TensorDict with ``loss_quantile``, ``loss_reconstruction`` and ``loss_map_reconstruction`` where the
+    network reconstructs, each weighted already, so that their sum is to be minimised; and figures to log: ``mean_q``,
+    ``target_q``, ``td_error_abs``, ``quantile_spread`` in rescaled space, ``mask_changed_argmax``, ``valid_fraction``
+    and the plain reconstruction errors.
+
+    Each sequence contributes ``weight * sum of its row losses / U``: every transition weighs the same, whether its
+    sequence is full or ends early. ``reduction`` then takes the mean or the sum over sequences, or none.
+
+    Gradients flow through the taken action's quantiles at the unroll rows and through the reconstructions, back to the
+    first unroll row. Nothing flows into burn-in, target network, action selection or priorities.
+
+    Noise: noisy layers are resampled once a forward, for online and target network independently, and each sample
+    holds for burn-in and unroll. TorchRL runs losses under ``ExplorationType.DETERMINISTIC``, where noisy layers use
+    mean weights and their sigma gets no gradient; this loss runs under ``RANDOM``.
+
+    Rescaling, targets, loss and priorities are computed in float32 under autocast too.
+
+    Args:
+        network: any module that maps observations [B, T, ...] and states [B, H] to ``quantiles`` [B, T, A, N] and
+            ``("next", state)``; its state entries are those it reads and also writes under ``next``.
+        burn_in_steps: rows that only warm up the recurrent state.
+        n_step: steps of the n-step return, and successor rows at the end of a sequence.
+        gamma: discount of one step.
+        eta: weight of the maximum in the priority.
+        kappa: width of the quadratic part of the quantile Huber loss.
+        rescale_eps: epsilon of the value rescaling; None learns plain values.
+        reconstruction_weight: weight of the context reconstruction.
+        map_reconstruction_weight: weight of the map reconstruction.
+        reduction: ``mean``, ``sum`` or ``none`` ([B] losses).
+        augmentation: called with a TensorDict [B, L] of the observations, returns one; applied once, so both networks
+            see the same pictures.
+        log_delta_q: log how far the burned-in state leads from the actor's own (R2D2, section 3): reads the state
+            entries [B, H] of the first unroll row under ``unroll_state`` and returns ``delta_q``.
+        compile_terms: compile the mathematics as one graph.
+
+    Raises:
+        ConfigError: for a value out of range.
+
+    Example:
+        >>> from torchrl.modules import MLP
+        >>> from torchrl.objectives import SoftUpdate
+        >>> from pokered_rl.modules import RecurrentQuantileNetwork
+        >>> network = RecurrentQuantileNetwork(
+        ...     encoder=MLP(in_features=4, out_features=32, num_cells=[32]), observation_keys=["observation"],
+        ...     num_features=32, num_actions=2, hidden_size=32, head_size=32)
+        >>> loss = R2D2Loss(network, burn_in_steps=2, n_step=1)
+        >>> updater = SoftUpdate(loss, tau=0.01)
+        >>> batch = network.initial_state([3]).update({
+        ...     "observation": torch.randn(3, 7, 4), "action": torch.zeros(3, 7, dtype=torch.int64),
+        ...     "reward": torch.ones(3, 7), "terminated": torch.zeros(3, 7, dtype=torch.bool),
+        ...     "truncated": torch.zeros(3, 7, dtype=torch.bool)})
+        >>> loss(batch)["loss_quantile"].backward()
+        >>> batch["td_error"].shape, batch["td_error_steps"].shape
+        (torch.Size([3]), torch.Size([3, 7]))
+    """
+
+    @dataclass
+    class _AcceptedKeys:
+        """Entries that can be renamed with ``set_keys``; see the class for what they hold."""
+
+        action: NestedKey = "action"
+        reward: NestedKey = "reward"
+        terminated: NestedKey = "terminated"
+        truncated: NestedKey = "truncated"
+        action_mask: NestedKey = "action_mask"
+        mask: NestedKey = "mask"
+        quantiles: NestedKey = "quantiles"
+        context: NestedKey = "context"
+        context_reconstruction: NestedKey = "context_reconstruction"
+        map_memory: NestedKey = "map_memory"
+        map_reconstruction: NestedKey = "map_reconstruction"
+        unroll_state: NestedKey = "unroll_state"
+        priority: NestedKey = "td_error"
+        priority_steps: NestedKey = "td_error_steps"
+        priority_weight: NestedKey = "priority_weight"
+
+    default_keys = _AcceptedKeys
+    #: Noisy layers act under RANDOM only; the default, DETERMINISTIC, would leave their sigma without a gradient.
+    deterministic_sampling_mode = ExplorationType.RANDOM
+
+    network: TensorDictModuleBase
+    network_params: TensorDictParams
+    target_network_params: TensorDictParams
+
+    def __init__(
+        self,
+        network: TensorDictModuleBase,
+        *,
+        burn_in_steps: int = 40,
+        n_step: int = 5,
+        gamma: float = 0.997,
+        eta: float = 0.9,
+        kappa: float = 1.0,
+        rescale_eps: float | None = 1e-3,
+        reconstruction_weight: float = 0.05,
+        map_reconstruction_weight: float = 0.05,
+        reduction: str = "mean",
+        augmentation: Callable[[TensorDictBase], TensorDictBase] | None = None,
+        log_delta_q: bool = False,
+        compile_terms: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value, low, high in (
+            ("burn_in_steps", burn_in_steps, 0, None),
+            ("n_step", n_step, 1, None),
+            ("gamma", gamma, 0, 1),
+            ("eta", eta, 0, 1),
+        ):
+            if value < low or (high is not None and value > high):
+                raise ConfigError(f"{name} must be in [{low}, {'inf' if high is None else high}], got {value}")
+        if not kappa > 0:
+            raise ConfigError(f"kappa must be > 0, got {kappa}")
+        if reduction not in ("mean", "sum", "none"):
+            raise ConfigError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        self.convert_to_functional(network, "network", create_target_params=True)
+        self.burn_in_steps = burn_in_steps
+        self.n_step = n_step
+        self.reduction = reduction
+        self.augmentation = augmentation
+        self.log_delta_q = log_delta_q
+        self.reconstruction_weight = reconstruction_weight
+        self.map_reconstruction_weight = map_reconstruction_weight
+        written = set(network.out_keys)
+        self.state_keys = [key for key in network.in_keys if _next(key) in written]
+        self.observation_keys = [key for key in network.in_keys if _next(key) not in written]
+        self._terms: Callable[..., SequenceTerms] = partial(
+            torch.compile(sequence_terms, fullgraph=True) if compile_terms else sequence_terms,
+            gamma=gamma,
+            n_step=n_step,
+            eta=eta,
+            kappa=kappa,
+            rescale_eps=rescale_eps,
+        )
+
+    @property
+    def in_keys(self) -> list[NestedKey]:
+        """Entries that the loss reads; the last three are optional."""
+        keys = self.tensor_keys
+        flow = [keys.action, keys.reward, keys.terminated, keys.truncated]
+        return [*self.observation_keys, *self.state_keys, *flow, keys.action_mask, keys.mask, keys.priority_weight]
+
+    @property
+    def out_keys(self) -> list[str]:
+        """Entries of the returned TensorDict, the parts of the loss first."""
+        reconstructions = list(self._reconstructions())
+        return [
+            "loss_quantile",
+            *(f"loss_{name}" for name in reconstructions),
+            *(f"{name}_error" for name in reconstructions),
+            *("mean_q", "target_q", "td_error_abs", "quantile_spread", "mask_changed_argmax", "valid_fraction"),
+            *(["delta_q"] if self.log_delta_q else []),
+        ]
+
+    @dispatch(auto_batch_size=False)
+    def forward(self, tensordict: TensorDictBase) -> TensorDict:
+        """Compute the loss of a batch of sequences and write its priorities; see the class."""
+        keys = self.tensor_keys
+        action = tensordict[keys.action]
+        if tensordict.ndim > 1 or action.ndim != 2:
+            raise ValueError(
+                "the batch must have batch size [B] and actions [B, L], "
+                f"got {tuple(tensordict.batch_size)} and {tuple(action.shape)}"
+            )
+        length, first = action.shape[1], self.burn_in_steps
+        last = length - self.n_step
+        if last <= first:
+            raise ValueError(
+                f"sequences need more than burn_in_steps + n_step = {first + self.n_step} rows, got {length}"
+            )
+        observations = TensorDict({key: tensordict[key] for key in self.observation_keys}, list(action.shape))
+        if self.augmentation is not None:
+            observations = self.augmentation(observations)
+        stored = {key: tensordict[key].float() for key in self.state_keys}
+        mask = tensordict.get(keys.mask, None)
+        mask = torch.ones_like(action, dtype=torch.bool) if mask is None else _flag(mask)
+
+        online, warm = self._unroll(self.network_params, observations, stored, mask)
+        with torch.no_grad():
+            target, _ = self._unroll(self.target_network_params, observations, stored, mask)
+        with torch.autocast(action.device.type, enabled=False):
+            action_mask = tensordict.get(keys.action_mask, None)
+            terms = self._terms(
+                online[keys.quantiles],
+                target[keys.quantiles],
+                action[:, first:],
+                _flat(tensordict[keys.reward])[:, first:].float(),
+                _flag(tensordict[keys.terminated])[:, first:],
+                _flag(tensordict[keys.truncated])[:, first:],
+                mask[:, first:],
+                None if action_mask is None else action_mask[:, first:],
+            )
+            weight = tensordict.get(keys.priority_weight, None)
+            weight = 1.0 if weight is None else weight.float().reshape(-1) / weight.max()
+            out = {"loss_quantile": self._reduce(weight * terms.loss.mean(-1)), **terms.logs}
+            valid = mask[:, first:last]
+            for name, (source, output, scale, factor) in self._reconstructions().items():
+                difference = online[output][:, : last - first].float() - observations[source][:, first:last] / scale
+                error = difference.square().flatten(2).mean(-1).masked_fill(~valid, 0.0)  # [B, U]
+                out[f"loss_{name}"] = factor * self._reduce(weight * error.mean(-1))
+                out[f"{name}_error"] = _mean(error.detach(), valid)
+        if self.log_delta_q:
+            out["delta_q"] = self._delta_q(tensordict, observations, online, warm, mask)
+
+        tensordict.set(keys.priority, terms.priority)
+        steps = torch.zeros(action.shape, device=action.device)
+        steps[:, first:last] = terms.td_error
+        tensordict.set(keys.priority_steps, steps)
+        return TensorDict(out)
+
+    def _unroll(
+        self,
+        params: TensorDictParams,
+        observations: TensorDictBase,
+        stored: Mapping[Any, Tensor],
+        mask: Tensor,
+    ) -> tuple[TensorDictBase, dict[Any, Tensor]]:
+        """Run a parameter set over burn-in (no gradient) and the rows behind it.
+
+        Returns:
+            tuple: outputs [B, L - burn_in, ...] and the state at the first unroll row.
+        """
+        # Without preserve_module_state=False, target tensors would turn into trainable parameters.
+        with params.to_module(self.network, preserve_module_state=False):
+            self.network.apply(reset_noise)
+            state = dict(stored)
+            if self.burn_in_steps and self.state_keys:
+                with torch.no_grad():
+                    burned_in = self._run(observations[:, : self.burn_in_steps], stored)
+                is_real = mask[:, :1]  # padding has no transition, a real burn-in starts with one
+                for key in self.state_keys:
+                    state[key] = torch.where(is_real, burned_in[_next(key)], stored[key])
+            return self._run(observations[:, self.burn_in_steps :], state), state
+
+    def _run(self, rows: TensorDictBase, state: Mapping[Any, Tensor]) -> TensorDictBase:
+        batch = TensorDict({**dict(rows.items(True, True)), **state}, batch_size=rows.batch_size[:1])
+        out: TensorDictBase = self.network(batch)
+        return out
+
+    def _reconstructions(self) -> dict[str, tuple[NestedKey, NestedKey, float, float]]:
+        """Return for each auxiliary loss its source and output entries, the source's unit and the loss's weight."""
+        keys = self.tensor_keys
+        candidates = {
+            "reconstruction": (keys.context, keys.context_reconstruction, 1.0, self.reconstruction_weight),
+            # The decoder predicts map values 0..3 in units of the largest.
+            "map_reconstruction": (keys.map_memory, keys.map_reconstruction, 3.0, self.map_reconstruction_weight),
+        }
+        return {name: entry for name, entry in candidates.items() if entry[1] in self.network.out_keys}
+
+    @torch.no_grad()
+    def _delta_q(
+        self,
+        tensordict: TensorDictBase,
+        observations: TensorDictBase,
+        online: TensorDictBase,
+        warm: Mapping[Any, Tensor],
+        mask: Tensor,
+    ) -> Tensor:
+        """Compare the values of the first unroll row from the burned-in state with those from the actor's state."""
+        keys = self.tensor_keys
+        acted = {key: tensordict[_nested(keys.unroll_state, key)].float() for key in warm}
+        row = slice(self.burn_in_steps, self.burn_in_steps + 1)
+        with self.network_params.to_module(self.network, preserve_module_state=False):
+            expected = self._run(observations[:, row], acted)[keys.quantiles][:, 0].float().mean(-1)  # [B, A]
+        value = online[keys.quantiles][:, 0].float().mean(-1)
+        distance = (value - expected).norm(dim=-1) / expected.amax(-1).abs().clamp(min=1e-6)
+        return _mean(distance, mask[:, 0] & mask[:, self.burn_in_steps])
+
+    def _reduce(self, loss: Tensor) -> Tensor:
+        if self.reduction == "none":
+            return loss
+        return loss.mean() if self.reduction == "mean" else loss.sum()
+
+    def _forward_value_estimator_keys(self, **kwargs: Any) -> None:
+        """Do nothing: the targets are R2D2's own, there is no value estimator to tell."""
+
+
+def _of_action(quantiles: Tensor, action: Tensor) -> Tensor:
+    """[B, T, A, N] at [B, T] -> [B, T, N]."""
+    index = action[..., None, None].expand(*action.shape, 1, quantiles.shape[-1])
+    return quantiles.gather(-2, index).squeeze(-2)
+
+
+def _mean(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid entries, 0 without any."""
+    return values.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def _flat(value: Tensor) -> Tensor:
+    """[B, L, 1] or [B, L] -> [B, L]."""
+    return value.squeeze(-1) if value.ndim == 3 else value
+
+
+def _flag(value: Tensor) -> Tensor:
+    return _flat(value).bool()
+
+
+def _next(key: NestedKey) -> tuple[str, ...]:
+    return _nested("next", key)
+
+
+def _nested(root: NestedKey, key: NestedKey) -> tuple[str, ...]:
+    roots = (root,) if isinstance(root, str) else root
+    return (*roots, key) if isinstance(key, str) else (*roots, *key)
