@@ -37,14 +37,14 @@ from pokered_rl.game.screens import (
     usable_buttons,
 )
 from pokered_rl.game.species import DEX_NUMBER, SPECIES, Species
-from pokered_rl.game.state import (
+from pokered_rl.game.state import STATE_FIELDS, STATE_RANGES, GameState
+from pokered_rl.game.state_fields import (
     BAG_SLOTS,
+    MAX_COINS,
+    MAX_MONEY,
     NUM_EVENT_FLAGS,
     NUM_SPECIES,
     PARTY_SLOTS,
-    STATE_FIELDS,
-    STATE_RANGES,
-    GameState,
     state_ranges,
 )
 from pokered_rl.game.trainers import (
@@ -65,6 +65,8 @@ __all__ = [
     "ITEMS",
     "KEY_ITEMS",
     "LEADER_CLASSES",
+    "MAX_COINS",
+    "MAX_MONEY",
     "MOVES",
     "NUM_EVENT_FLAGS",
     "NUM_MAP_IDS",

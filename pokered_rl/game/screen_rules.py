@@ -14,8 +14,10 @@ from pokered_rl.game.ram_map import RAM_MAP
 
 __all__ = [
     "BUTTONS",
+    "COMPARISONS",
     "COMPUTED",
     "CONDITIONS",
+    "MENU_BUTTONS",
     "RULES",
     "STACK_RANGE",
     "TILE_MAP_COLUMNS",
@@ -179,15 +181,15 @@ CONDITIONS: dict[str, Condition] = {
     "box at 7,9": _tile(7, 9, _TILE_CORNER),
     "times at 8,10": _tile(8, 10, _TILE_TIMES),
     # menu variables, of use only together with ``menu``
-    "watches A B": _is("wMenuWatchedKeys", 0x03),
-    "watches A": _is("wMenuWatchedKeys", 0x01),
-    "watches A B SELECT": _is("wMenuWatchedKeys", 0x07),
-    "watches A B START": _is("wMenuWatchedKeys", 0x0B),
-    "watches A RIGHT": _is("wMenuWatchedKeys", 0x11),
-    "watches A LEFT": _is("wMenuWatchedKeys", 0x21),
-    "watches A UP DOWN": _is("wMenuWatchedKeys", 0xC1, 0xC3, 0xC7),
-    "watches A B START UP DOWN": _is("wMenuWatchedKeys", 0xCB),
-    "watches all": _is("wMenuWatchedKeys", 0xFF),
+    "keys A B": _is("wMenuWatchedKeys", 0x03),
+    "keys A": _is("wMenuWatchedKeys", 0x01),
+    "list keys": _is("wMenuWatchedKeys", 0x07),
+    "title keys": _is("wMenuWatchedKeys", 0x0B),
+    "left column keys": _is("wMenuWatchedKeys", 0x11),
+    "right column keys": _is("wMenuWatchedKeys", 0x21),
+    "move keys": _is("wMenuWatchedKeys", 0xC1, 0xC3, 0xC7),
+    "START menu keys": _is("wMenuWatchedKeys", 0xCB),
+    "all keys": _is("wMenuWatchedKeys", 0xFF),
     "top y 1": _is("wTopMenuItemY", 1),
     "top y 2": _is("wTopMenuItemY", 2),
     "top y 8": _is("wTopMenuItemY", 8),
@@ -199,7 +201,40 @@ CONDITIONS: dict[str, Condition] = {
     "top x 12/15": _is("wTopMenuItemX", 12, 15),
     "two items": _is("wMaxMenuItem", 1),
     "two-option box": _is("wTextBoxID", 0x14),
+    "cursor below top": _has("wCurrentMenuItem", 0xFF),
+    "several items": _has("wMaxMenuItem", 0xFF),
+    "wraps": _has("wMenuWrappingEnabled", 0xFF),
+    "left past its ends": _has("wMenuWatchMovingOutOfBounds", 0xFF),
+    "scrolled": _has("wListScrollOffset", 0xFF),
+    "item list": _is("wListMenuID", 3),
+    **{f"watches {button}": _has("wMenuWatchedKeys", 1 << bit) for bit, button in enumerate(BUTTONS)},
+    **{f"ignores {button}": _has("wJoyIgnore", 1 << bit) for bit, button in enumerate(BUTTONS)},
 }
+
+#: Conditions that compare bytes: the sum of weight times byte is above 0, with a constant under the label "".
+COMPARISONS: dict[str, dict[str, int]] = {
+    "cursor above bottom": {"wMaxMenuItem": 1, "wCurrentMenuItem": -1},
+    # DisplayListMenuIDLoop scrolls down as long as wListScrollOffset + 3 <= wListCount.
+    "more below": {"wListCount": 1, "wListScrollOffset": -1, "": -2},
+    "on an entry": {"wListCount": 1, "wListScrollOffset": -1, "wCurrentMenuItem": -1},
+}
+
+#: The buttons of a live menu: each acts if all conditions of one of its lines hold. HandleMenuInput moves the cursor
+#: with UP and DOWN whatever is watched, stops at the ends of menus that do not wrap, and returns only on watched keys.
+MENU_BUTTONS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    *((button, (f"watches {button}",)) for button in BUTTONS if button != "SELECT"),
+    ("UP", ("cursor below top",)),
+    ("UP", ("wraps", "several items")),
+    ("UP", ("left past its ends", "!list keys")),
+    ("UP", ("left past its ends", "scrolled")),
+    ("DOWN", ("cursor above bottom",)),
+    ("DOWN", ("wraps", "several items")),
+    ("DOWN", ("left past its ends", "!list keys")),
+    ("DOWN", ("left past its ends", "more below")),
+    # In lists SELECT swaps entries, of item lists alone, and CANCEL is no entry (HandleItemListSwapping).
+    ("SELECT", ("watches SELECT", "!list keys")),
+    ("SELECT", ("watches SELECT", "item list", "on an entry")),
+)
 
 _OVERWORLD = ("return 04xx", "return xx02/05")
 #: The same without the stack: nothing covers the map.
@@ -230,18 +265,18 @@ _MENUS = (
         Rule(ScreenKind.OPTIONS, ("menu", "box at 0,0", "box at 0,5", "box at 0,10", row), keys)
         for row, keys in (("top y 3/8/13", Keys.OPTION_VALUE), ("top y 16", Keys.OPTION_CANCEL))
     ),
-    Rule(ScreenKind.NAMING, ("menu", "watches all"), Keys.ALL),
-    Rule(ScreenKind.START_MENU, ("menu", "watches A B START UP DOWN", "top y 2", "top x 11"), Acts.WATCHED),
-    Rule(ScreenKind.TITLE, ("menu", "watches A B START"), Acts.WATCHED),
-    Rule(ScreenKind.BATTLE_LEFT, ("menu", "watches A RIGHT"), Acts.WATCHED),
-    Rule(ScreenKind.BATTLE_RIGHT, ("menu", "watches A LEFT"), Acts.WATCHED),
-    Rule(ScreenKind.MOVE_LIST, ("menu", "watches A UP DOWN"), Acts.WATCHED),
-    Rule(ScreenKind.MOVE_LIST, ("menu", "watches A B", "top y 8", "top x 5"), Acts.WATCHED),
-    Rule(ScreenKind.LIST, ("menu", "watches A B SELECT"), Acts.WATCHED),
-    Rule(ScreenKind.PARTY, ("menu", "watches A B", "top y 1", "top x 0"), Acts.WATCHED),
-    Rule(ScreenKind.PARTY, ("menu", "watches A", "top y 1", "top x 0"), Acts.WATCHED),
-    Rule(ScreenKind.YES_NO, ("menu", "watches A B", "two items", "two-option box"), Acts.WATCHED),
-    Rule(ScreenKind.YES_NO, ("menu", "watches A B", "two items", "top y 8", "top x 12/15"), Acts.WATCHED),
+    Rule(ScreenKind.NAMING, ("menu", "all keys"), Keys.ALL),
+    Rule(ScreenKind.START_MENU, ("menu", "START menu keys", "top y 2", "top x 11"), Acts.WATCHED),
+    Rule(ScreenKind.TITLE, ("menu", "title keys"), Acts.WATCHED),
+    Rule(ScreenKind.BATTLE_LEFT, ("menu", "left column keys"), Acts.WATCHED),
+    Rule(ScreenKind.BATTLE_RIGHT, ("menu", "right column keys"), Acts.WATCHED),
+    Rule(ScreenKind.MOVE_LIST, ("menu", "move keys"), Acts.WATCHED),
+    Rule(ScreenKind.MOVE_LIST, ("menu", "keys A B", "top y 8", "top x 5"), Acts.WATCHED),
+    Rule(ScreenKind.LIST, ("menu", "list keys"), Acts.WATCHED),
+    Rule(ScreenKind.PARTY, ("menu", "keys A B", "top y 1", "top x 0"), Acts.WATCHED),
+    Rule(ScreenKind.PARTY, ("menu", "keys A", "top y 1", "top x 0"), Acts.WATCHED),
+    Rule(ScreenKind.YES_NO, ("menu", "keys A B", "two items", "two-option box"), Acts.WATCHED),
+    Rule(ScreenKind.YES_NO, ("menu", "keys A B", "two items", "top y 8", "top x 12/15"), Acts.WATCHED),
     Rule(ScreenKind.OTHER_MENU, ("menu",), Acts.WATCHED),
 )
 

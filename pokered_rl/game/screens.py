@@ -18,14 +18,17 @@ from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
 from pokered_rl.game.ram_map import RAM_MAP
 from pokered_rl.game.screen_rules import (
     BUTTONS,
+    COMPARISONS,
     COMPUTED,
     CONDITIONS,
+    MENU_BUTTONS,
     RULES,
     STACK_RANGE,
     TILE_MAP_RANGE,
     TILE_MENU_CURSOR,
     WAIT_FOR_BUTTON_RETURN,
     Acts,
+    Keys,
     ScreenKind,
 )
 
@@ -57,80 +60,71 @@ class ScreenReading(NamedTuple):
     ignored: Tensor
 
 
-def read_screen(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> ScreenReading:
+def read_screen(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> ScreenReading:
     """Classify the screen and say what the buttons can do.
 
     Args:
         ram: uint8 ``[*, R]``.
-        layout: The columns of ``ram``; it must carry ``SCREEN_RANGES``. Where it lacks the stack, the rules fall
-            back on the window position and the font flag, which know fewer kinds.
+        layout: The columns of ``ram``; it must carry ``SCREEN_RANGES``, the stack excepted.
+        stack: Whether to believe the return addresses on the stack: True for the retail game and Sprout, False for
+            hacks with other code (``CartridgeProfile.stack_words``). None: if the layout carries the stack. Without
+            it the rules fall back on the window's position and the font flag, and know fewer kinds.
 
     Raises:
-        KeyError: If the layout lacks something else that the rules read.
+        KeyError: If the layout lacks something that the rules read.
     """
-    plan = _plan(layout, ram.device)
-    conditions = plan.conditions(ram)
-    rule = plan.rule(conditions)
-    return ScreenReading(plan.kinds[rule], plan.usable(ram, rule), plan.ignored[rule])
+    plan = _plan(layout, ram.device, stack)
+    found = plan.read(ram)
+    return ScreenReading(plan.kinds[found.rule], plan.usable(found), plan.ignored[found.rule])
 
 
-def screen_kind(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> Tensor:
+def screen_kind(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
     """The kind of screen: uint8 ``[*]`` of ``ScreenKind``. Arguments as for ``read_screen``."""
-    plan = _plan(layout, ram.device)
-    return plan.kinds[plan.rule(plan.conditions(ram))]
+    plan = _plan(layout, ram.device, stack)
+    return plan.kinds[plan.read(ram).rule]
 
 
-def usable_buttons(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> Tensor:
+def usable_buttons(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
     """The buttons that can have an effect now: bool ``[*, 8]`` in the order of ``BUTTONS``.
 
     Never all False: where the game ignores everything, or the RAM does not tell, nothing is masked. Arguments as for
     ``read_screen``.
     """
-    plan = _plan(layout, ram.device)
-    return plan.usable(ram, plan.rule(plan.conditions(ram)))
+    plan = _plan(layout, ram.device, stack)
+    return plan.usable(plan.read(ram))
 
 
-def input_ignored(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> Tensor:
+def input_ignored(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
     """Whether no button can change what happens next, apart from hurrying a text: bool ``[*]``.
 
-    True while a step, a script, a warp, a battle animation runs or a text is being printed. Arguments as for
+    True while a step, a script, a warp or a battle animation runs and while a text is being printed. Arguments as for
     ``read_screen``.
     """
-    plan = _plan(layout, ram.device)
-    return plan.ignored[plan.rule(plan.conditions(ram))]
+    plan = _plan(layout, ram.device, stack)
+    return plan.ignored[plan.read(ram).rule]
 
 
-def text_waiting(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> Tensor:
+def text_waiting(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
     """Whether a text waits for A or B: bool ``[*]``. Arguments as for ``read_screen``."""
-    return screen_kind(ram, layout) == ScreenKind.TEXT_WAITING
+    return screen_kind(ram, layout, stack=stack) == ScreenKind.TEXT_WAITING
 
 
-def menu_live(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> Tensor:
+def menu_live(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
     """Whether the menu variables are those of a menu that takes input now: bool ``[*]``.
 
     They are never cleared, so without this they describe the last menu there was. Arguments as for ``read_screen``.
     """
-    plan = _plan(layout, ram.device)
-    return plan.is_menu[plan.rule(plan.conditions(ram))]
+    plan = _plan(layout, ram.device, stack)
+    return plan.is_menu[plan.read(ram).rule]
 
 
-_MENU_LABELS = (
-    "wCurrentMenuItem",
-    "wMaxMenuItem",
-    "wMenuWatchedKeys",
-    "wMenuWrappingEnabled",
-    "wMenuWatchMovingOutOfBounds",
-    "wListScrollOffset",
-    "wListCount",
-    "wListMenuID",
-    "wJoyIgnore",
-)
 _CURSOR = RAM_MAP["wMenuCursorLocation"].address
+_COMPARED = tuple(sorted({label for weights in COMPARISONS.values() for label in weights if label}))
 
 
 def _ranges() -> tuple[tuple[int, int], ...]:
     ranges = [STACK_RANGE, TILE_MAP_RANGE, RAM_MAP["wMenuCursorLocation"].range]
-    ranges += [RAM_MAP[label].range for label in _MENU_LABELS]
+    ranges += [RAM_MAP[label].range for label in _COMPARED]
     ranges += [(condition.address, condition.address + 1) for condition in CONDITIONS.values()]
     return RamLayout.merged(ranges).ranges
 
@@ -138,94 +132,112 @@ def _ranges() -> tuple[tuple[int, int], ...]:
 #: What the readers of this module need.
 SCREEN_RANGES: tuple[tuple[int, int], ...] = _ranges()
 
-_UP, _DOWN, _SELECT, _ALL_KEYS = 64, 128, 4, 255
-_LIST_KEYS = 0x07
-_ITEM_LIST = 3
-
 
 class _Plan:
-    """The rules as tensors, for one layout and device."""
+    """The rules as tensors, for one layout and device.
 
-    def __init__(self, layout: RamLayout, device: torch.device) -> None:
-        stack = layout.covers([STACK_RANGE])
+    Args:
+        layout: The columns of ``ram``.
+        device: Where ``ram`` lives.
+        stack: Whether the return addresses are to be believed.
+    """
+
+    def __init__(self, layout: RamLayout, device: torch.device, stack: bool) -> None:
         rules = [rule for rule in RULES if rule.stack is None or rule.stack is stack]
         used = {name.lstrip("!") for rule in rules for name in rule.when}
-        names = [name for name in CONDITIONS if name in used]
-        position = {name: i for i, name in enumerate((*names, *COMPUTED))}
+        used |= {name.lstrip("!") for _, when in MENU_BUTTONS for name in when}
+        ignores = [f"ignores {button}" for button in BUTTONS]
+        names = [*(name for name in CONDITIONS if name in used and name not in ignores), *ignores]
+        position = {name: i for i, name in enumerate((*names, *COMPARISONS, *COMPUTED))}
 
-        addresses = tuple(CONDITIONS[name].address for name in names)
+        # One gather brings the bytes of all conditions, then those that are compared, then the cursor's address.
+        addresses = [CONDITIONS[name].address for name in names]
+        addresses += [RAM_MAP[label].address for label in _COMPARED] + [_CURSOR, _CURSOR + 1]
+        self._columns = layout.index(tuple(addresses), device)
+        self._num_bytes = len(names)
+        self._offsets = torch.tensor([256 * i if i < len(names) else 0 for i in range(len(addresses))], device=device)
         holds = torch.zeros(len(names), 256)
         for i, name in enumerate(names):
             holds[i, list(CONDITIONS[name].values)] = 1.0
         self._holds = holds.flatten().to(device)
-        self._columns = layout.index(addresses, device)
-        self._offsets = 256 * torch.arange(len(names), device=device)
+
+        # The last column of the comparisons is the column of the cursor tile. Doubles: addresses are exact on a GPU.
+        self._tiles = layout.slice(TILE_MAP_RANGE[0], TILE_MAP_RANGE[1] - TILE_MAP_RANGE[0])
+        compared = torch.zeros(len(_COMPARED) + 2, len(COMPARISONS) + 1, dtype=torch.float64)
+        constants = torch.zeros(len(COMPARISONS) + 1, dtype=torch.float64)
+        for k, weights in enumerate(COMPARISONS.values()):
+            for label, weight in weights.items():
+                if label:
+                    compared[_COMPARED.index(label), k] = weight
+                else:
+                    constants[k] = weight
+        compared[-2:, -1] = torch.tensor([1.0, 256.0])
+        constants[-1] = self._tiles.start - TILE_MAP_RANGE[0]
+        self._compared, self._constants = compared.to(device), constants.to(device)
+        self._stack = layout.slice(STACK_RANGE[0], STACK_RANGE[1] - STACK_RANGE[0]) if stack else None
 
         # A rule matches when all its positive conditions hold and none of its negative ones: then, and only then,
         # the sum of +1 and -1 reaches the number of the positive ones. The first rule that matches wins.
-        weights = torch.zeros(len(position), len(rules))
-        for k, rule in enumerate(rules):
-            for name in rule.when:
-                weights[position[name.lstrip("!")], k] = -1.0 if name.startswith("!") else 1.0
-        self._weights = weights.to(device)
-        self._needed = weights.clamp(min=0).sum(0).to(device) - 0.5
+        lines = [rule.when for rule in rules] + [when for _, when in MENU_BUTTONS]
+        weights_of = torch.zeros(len(position), len(lines))
+        for k, when in enumerate(lines):
+            for name in when:
+                weights_of[position[name.lstrip("!")], k] = -1.0 if name.startswith("!") else 1.0
+        self._weights = weights_of.to(device)
+        self._needed = weights_of.clamp(min=0).sum(0).to(device) - 0.5
+        self._num_rules = len(rules)
         self._order = torch.arange(len(rules), 0, -1, dtype=torch.float32, device=device)
 
         self.kinds = torch.tensor([rule.kind for rule in rules], dtype=torch.uint8, device=device)
         self.ignored = torch.tensor([rule.ignored for rule in rules], device=device)
         self.is_menu = torch.tensor(["menu" in rule.when for rule in rules], device=device)
-        fixed = [0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]
-        self._fixed = torch.tensor(fixed, dtype=torch.int64, device=device)
-        self._watched = torch.tensor([isinstance(rule.keys, Acts) for rule in rules], device=device)
+        bits = [
+            [bool(rule.keys.value >> bit & 1) for bit in range(8)] if isinstance(rule.keys, Keys) else [False] * 8
+            for rule in rules
+        ]
+        self._fixed = torch.tensor(bits, device=device)  # [K, 8]
+        self._watched = torch.tensor([[isinstance(rule.keys, Acts)] for rule in rules], device=device)  # [K, 1]
+        buttons = torch.zeros(len(MENU_BUTTONS), 8)
+        for i, (button, _) in enumerate(MENU_BUTTONS):
+            buttons[i, BUTTONS.index(button)] = 1.0
+        self._buttons = buttons.to(device)
 
-        self._tiles = layout.column(TILE_MAP_RANGE[0])
-        self._num_tiles = TILE_MAP_RANGE[1] - TILE_MAP_RANGE[0]
-        self._cursor = layout.index((_CURSOR, _CURSOR + 1), device)
-        self._stack = None
-        if stack:
-            self._stack = layout.slice(STACK_RANGE[0], STACK_RANGE[1] - STACK_RANGE[0])
-        self._menu = layout.index(tuple(RAM_MAP[label].address for label in _MENU_LABELS), device)
-        self._bits = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], device=device)
-
-    def conditions(self, ram: Tensor) -> Tensor:
-        """Which conditions hold: float32 ``[*, C]`` of 0 and 1."""
-        holds = self._holds.take(ram.index_select(-1, self._columns) + self._offsets)  # [*, C - 2]
-        low, high = ram.index_select(-1, self._cursor).to(torch.int64).unbind(-1)
-        tile = (256 * high + low - TILE_MAP_RANGE[0]).unsqueeze(-1)  # [*, 1], anything if there never was a menu
-        inside = tile.clamp(0, self._num_tiles - 1)
-        cursor = ram.gather(-1, inside + self._tiles) == TILE_MENU_CURSOR
-        menu = cursor & (inside == tile)
+    def read(self, ram: Tensor) -> _Matches:
+        """Which conditions hold, and what follows from them."""
+        x = ram.index_select(-1, self._columns) + self._offsets  # int64 [*, C + compared + 2]
+        holds = self._holds.take(x[..., : self._num_bytes])
+        values = x[..., self._num_bytes :].to(torch.float64) @ self._compared + self._constants
+        tile = values[..., -1:]  # the column of the cursor tile, or anything if there never was a menu
+        column = tile.clamp(self._tiles.start, self._tiles.stop - 1)
+        menu = (ram.gather(-1, column.to(torch.int64)) == TILE_MENU_CURSOR) & (column == tile)
+        found = [holds, values[..., :-1] > 0, menu]
         if self._stack is None:
-            waits = torch.zeros_like(menu)
+            found.append(torch.zeros_like(menu))
         else:
+            # A fresh copy: a view as words has to begin at an even byte.
             words = ram[..., self._stack].clone(memory_format=torch.contiguous_format).view(torch.int16)  # [*, 64]
-            waits = (words == WAIT_FOR_BUTTON_RETURN).any(-1, keepdim=True)
-        return torch.cat((holds, menu, waits), -1)
+            found.append((words == WAIT_FOR_BUTTON_RETURN).any(-1, keepdim=True))
+        matches = torch.cat(found, -1) @ self._weights > self._needed  # [*, rules + lines of MENU_BUTTONS]
+        rule = (matches[..., : self._num_rules] * self._order).argmax(-1)  # the last rule always matches
+        ignored = holds[..., -8:] > 0
+        return _Matches(rule, matches[..., self._num_rules :], ignored)
 
-    def rule(self, conditions: Tensor) -> Tensor:
-        """Index of the first rule that matches: int64 ``[*]``."""
-        matches = conditions @ self._weights > self._needed  # [*, K]; the last rule always matches
-        return (matches * self._order).argmax(-1)
+    def usable(self, found: _Matches) -> Tensor:
+        """Bool ``[*, 8]``."""
+        acts = (found.lines.to(torch.float32) @ self._buttons) > 0
+        keys = torch.where(self._watched[found.rule], acts, self._fixed[found.rule]) & ~found.keys_ignored
+        return keys | ~keys.any(-1, keepdim=True)
 
-    def usable(self, ram: Tensor, rule: Tensor) -> Tensor:
-        """Bool ``[*, 8]``, given the rule that matched."""
-        menu = ram.index_select(-1, self._menu).to(torch.int64)
-        item, last, watched, wraps, leaves, scroll, count, list_id, ignored = menu.unbind(-1)
-        # The cursor moves unless it stands at the end of a menu that does not wrap. A list that is left past an end
-        # scrolls, as long as there is something to scroll to (DisplayListMenuIDLoop).
-        wraps = (wraps != 0) & (last != 0)
-        leaves = leaves != 0
-        in_list = watched == _LIST_KEYS
-        up = (item > 0) | wraps | leaves & (~in_list | (scroll > 0))
-        down = (item < last) | wraps | leaves & (~in_list | (count >= scroll + 3))
-        # SELECT swaps entries of item lists, and CANCEL is no entry (HandleItemListSwapping).
-        swaps = ~in_list | (list_id == _ITEM_LIST) & (item + scroll < count)
-        acts = (watched | up * _UP | down * _DOWN) & ~(~swaps * _SELECT)
-        keys = torch.where(self._watched[rule], acts, self._fixed[rule]) & ~ignored
-        keys = torch.where(keys == 0, _ALL_KEYS, keys)
-        return (keys.unsqueeze(-1) & self._bits) != 0
+
+class _Matches(NamedTuple):
+    """What `_Plan.read` found: the rule, the lines of MENU_BUTTONS that hold, the keys that wJoyIgnore names."""
+
+    rule: Tensor
+    lines: Tensor
+    keys_ignored: Tensor
 
 
 @lru_cache(maxsize=64)
-def _plan(layout: RamLayout, device: torch.device) -> _Plan:
-    return _Plan(layout, device)
+def _plan(layout: RamLayout, device: torch.device, stack: bool | None) -> _Plan:
+    carried = layout.covers([STACK_RANGE])
+    return _Plan(layout, device, carried if stack is None else carried and stack)

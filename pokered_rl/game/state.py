@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 import torch
 from tensordict import TensorClass, TensorDict
 from torch import Tensor
 
 from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
-from pokered_rl.game.ram_map import RAM_MAP
+from pokered_rl.game.state_fields import (
+    BYTE_TABLES,
+    EVENT_RANGE,
+    FLAGS_OF_BYTE,
+    NUM_EVENT_FLAGS,
+    NUMBERS,
+    state_ranges,
+    with_counts,
+)
 
-__all__ = [
-    "BAG_SLOTS",
-    "MAX_COINS",
-    "MAX_MONEY",
-    "NUM_EVENT_FLAGS",
-    "NUM_SPECIES",
-    "PARTY_SLOTS",
-    "STATE_FIELDS",
-    "STATE_RANGES",
-    "GameState",
-    "state_ranges",
-]
-
-PARTY_SLOTS = 6
-BAG_SLOTS = 20
-NUM_EVENT_FLAGS = 2560
-NUM_SPECIES = 151
-MAX_MONEY = 999_999
-MAX_COINS = 9_999
-
-_MOVE_SLOTS = 4
-_PARTY_STRIDE = 44
+__all__ = ["STATE_FIELDS", "STATE_RANGES", "GameState"]
 
 
 class GameState(TensorClass):
@@ -156,160 +142,9 @@ class GameState(TensorClass):
 STATE_FIELDS: tuple[str, ...] = tuple(GameState.__annotations__)
 
 
-# --- how each field is put together -------------------------------------------------------------------------------
-# A number is a sum of up to three bytes, each passed through one of four tables and multiplied by a weight. So the
-# whole state is one gather, one table look-up, one multiplication and one sum, whatever the number of fields.
-
-_PLAIN, _BCD, _LOW6, _LOW7 = range(4)
-_BYTES = torch.arange(256)
-_TABLE = torch.stack([_BYTES, 10 * (_BYTES >> 4) + (_BYTES & 15), _BYTES & 63, _BYTES & 127]).flatten()
-
-_BIT_OF_BYTE = (_BYTES.unsqueeze(-1) >> torch.arange(8)) & 1  # [256, 8]
-#: The eight flags of each byte value as one 64-bit word: a look-up and a view unpack a whole bit field.
-_FLAGS_OF_BYTE = _BIT_OF_BYTE.to(torch.bool).view(torch.int64).squeeze(-1)  # [256]
-#: Bits set in each byte value; in the second half without bit 7, which is spare in the Pokédex's last byte.
-_BITS_SET = torch.cat([_BIT_OF_BYTE.sum(-1), _BIT_OF_BYTE[:, :7].sum(-1)])  # [512]
-
-_NO_LIMIT = 1 << 40
-
-
-@dataclass(frozen=True)
-class _Number:
-    """One decoded number: bytes with table and weight, an upper limit, and the count that it must lie below."""
-
-    parts: tuple[tuple[int, int, int], ...]  # (address, weight, table)
-    limit: int = _NO_LIMIT
-    slot: int = -1
-    count: str | None = None
-
-
-@dataclass(frozen=True)
-class _Field:
-    """A field: its shape behind the batch and its numbers in row-major order."""
-
-    shape: tuple[int, ...]
-    numbers: tuple[_Number, ...]
-
-
-def _u8(label: str, table: int = _PLAIN, limit: int = _NO_LIMIT) -> _Field:
-    return _Field((), (_Number(((RAM_MAP[label].address, 1, table),), limit),))
-
-
-def _u16(label: str) -> _Field:
-    at = RAM_MAP[label].address
-    return _Field((), (_Number(((at, 256, _PLAIN), (at + 1, 1, _PLAIN))),))
-
-
-def _bcd(label: str, limit: int) -> _Field:
-    entry = RAM_MAP[label]
-    parts = tuple((entry.address + i, 100 ** (entry.length - 1 - i), _BCD) for i in range(entry.length))
-    return _Field((), (_Number(parts, limit),))
-
-
-def _party(label: str, values: int = 1, size: int = 1, table: int = _PLAIN) -> _Field:
-    """``values`` numbers of ``size`` bytes, big endian, of each of the six party records."""
-    first = RAM_MAP[label].address
-    numbers = tuple(
-        _Number(
-            tuple((first + slot * _PARTY_STRIDE + value * size + i, 256 ** (size - 1 - i), table) for i in range(size)),
-            slot=slot,
-            count="party_count",
-        )
-        for slot in range(PARTY_SLOTS)
-        for value in range(values)
-    )
-    return _Field((PARTY_SLOTS,) if values == 1 else (PARTY_SLOTS, values), numbers)
-
-
-def _bag() -> _Field:
-    first = RAM_MAP["wBagItems"].address
-    numbers = tuple(
-        _Number(((first + 2 * slot + i, 1, _PLAIN),), slot=slot, count="bag_count")
-        for slot in range(BAG_SLOTS)
-        for i in range(2)
-    )
-    return _Field((BAG_SLOTS, 2), numbers)
-
-
-def _clock() -> _Field:
-    parts = tuple(
-        (RAM_MAP[label].address, seconds, _PLAIN)
-        for label, seconds in (("wPlayTimeHours", 3600), ("wPlayTimeMinutes", 60), ("wPlayTimeSeconds", 1))
-    )
-    return _Field((), (_Number(parts),))
-
-
-_NUMBERS: dict[str, _Field] = {
-    "map_id": _u8("wCurMap"),
-    "x": _u8("wXCoord"),
-    "y": _u8("wYCoord"),
-    "width_steps": _u8("wCurrentMapWidth2"),
-    "height_steps": _u8("wCurrentMapHeight2"),
-    "last_map": _u8("wLastMap"),
-    "tileset": _u8("wCurMapTileset", _LOW7),
-    "facing": _u8("wSpritePlayerStateData1FacingDirection"),
-    "transport": _u8("wWalkBikeSurfState"),
-    "party_count": _u8("wPartyCount", limit=PARTY_SLOTS),
-    "party_species": _party("wPartyMon1Species"),
-    "party_level": _party("wPartyMon1Level"),
-    "party_hp": _party("wPartyMon1HP", size=2),
-    "party_max_hp": _party("wPartyMon1MaxHP", size=2),
-    "party_status": _party("wPartyMon1Status"),
-    "party_exp": _party("wPartyMon1Exp", size=3),
-    "party_moves": _party("wPartyMon1Moves", values=_MOVE_SLOTS),
-    "party_pp": _party("wPartyMon1PP", values=_MOVE_SLOTS, table=_LOW6),
-    "badge_bits": _u8("wObtainedBadges"),
-    "money": _bcd("wPlayerMoney", MAX_MONEY),
-    "coins": _bcd("wPlayerCoins", MAX_COINS),
-    "bag_count": _u8("wNumBagItems", limit=BAG_SLOTS),
-    "bag_items": _bag(),
-    "hall_of_fame": _u8("wNumHoFTeams"),
-    "in_battle": _u8("wIsInBattle"),
-    "battle_type": _u8("wBattleType"),
-    "opponent": _u8("wCurOpponent"),
-    "trainer_class": _u8("wTrainerClass"),
-    "battle_result": _u8("wBattleResult"),
-    "enemy_species": _u8("wEnemyMonSpecies"),
-    "enemy_level": _u8("wEnemyMonLevel"),
-    "enemy_hp": _u16("wEnemyMonHP"),
-    "enemy_max_hp": _u16("wEnemyMonMaxHP"),
-    "last_blackout_map": _u8("wLastBlackoutMap"),
-    "play_time_seconds": _clock(),
-    "play_time_frames": _u8("wPlayTimeFrames"),
-}
-
-_EVENTS = RAM_MAP["wEventFlags"].range
-_DEX = {"pokedex_owned": RAM_MAP["wPokedexOwned"].range, "pokedex_seen": RAM_MAP["wPokedexSeen"].range}
-_DEX_BYTES = 19
-
-
-def state_ranges(fields: Iterable[str] | None = None) -> tuple[tuple[int, int], ...]:
-    """The address ranges that ``GameState.from_ram`` reads for ``fields`` (None: for all).
-
-    Raises:
-        KeyError: If a field is unknown.
-    """
-    ranges: list[tuple[int, int]] = []
-    for name in _with_counts(STATE_FIELDS if fields is None else tuple(fields)):
-        if name == "event_flags":
-            ranges.append(_EVENTS)
-        elif name in _DEX:
-            ranges.append(_DEX[name])
-        else:
-            ranges += [(at, at + 1) for number in _NUMBERS[name].numbers for at, _, _ in number.parts]
-    return RamLayout.merged(ranges).ranges
-
-
-def _with_counts(names: tuple[str, ...]) -> tuple[str, ...]:
-    """``names`` and the counts that their slots depend on."""
-    counts = {
-        number.count
-        for name in names
-        if name in _NUMBERS
-        for number in _NUMBERS[name].numbers[:1]
-        if number.count is not None
-    }
-    return names + tuple(sorted(counts.difference(names)))
+def _group(name: str) -> tuple[bool, bool]:
+    """Whether the field's numbers have several bytes, and whether it is an array."""
+    return len(NUMBERS[name].numbers[0].parts) > 1, bool(NUMBERS[name].shape)
 
 
 class _Plan:
@@ -319,69 +154,72 @@ class _Plan:
         unknown = set(names).difference(STATE_FIELDS)
         if unknown:
             raise KeyError(f"GameState has no field {', '.join(sorted(unknown))}")
-        self._events = layout.slice(_EVENTS[0], NUM_EVENT_FLAGS // 8) if "event_flags" in names else None
-        self._flags_of_byte = _FLAGS_OF_BYTE.to(device)
-        self._dex = tuple(name for name in names if name in _DEX)
-        dex = [at for name in self._dex for at in range(*_DEX[name])]
-        self._dex_columns = layout.index(tuple(dex), device)
-        self._dex_offsets = torch.tensor(([0] * (_DEX_BYTES - 1) + [256]) * len(self._dex), device=device)
-        self._bits_set = _BITS_SET.to(device)
-
-        numbered = [name for name in _with_counts(names) if name in _NUMBERS]
-        self._scalars = tuple(name for name in numbered if not _NUMBERS[name].shape)
-        self._arrays = tuple(name for name in numbered if _NUMBERS[name].shape)
         self._names = names
-        self._shapes = tuple(_NUMBERS[name].shape for name in self._arrays)
-        self._sizes = (len(self._scalars), *(len(_NUMBERS[name].numbers) for name in self._arrays))
-        numbers = [n for name in (*self._scalars, *self._arrays) for n in _NUMBERS[name].numbers]
-        self._empty = not numbers
-        if self._empty:
-            return
+        self._events = layout.slice(EVENT_RANGE[0], NUM_EVENT_FLAGS // 8) if "event_flags" in names else None
+        self._flags_of_byte = FLAGS_OF_BYTE.to(device)
 
-        depth = max(len(number.parts) for number in numbers)
-        first = numbers[0].parts[0][0]
-        parts = [number.parts + ((first, 0, _PLAIN),) * (depth - len(number.parts)) for number in numbers]
-        flat = [parts[k][d] for d in range(depth) for k in range(len(numbers))]
-        column_of = {name: i for i, name in enumerate(self._scalars)}
+        # Numbers of one byte go straight from the table to their place, only the others need the product: so the
+        # columns are scalars of one byte, arrays of one byte, scalars of several bytes, arrays of several bytes.
+        numbered = [name for name in with_counts(names) if name in NUMBERS]
+        self._groups = tuple(
+            tuple(
+                name
+                for name in numbered
+                if (len(NUMBERS[name].numbers[0].parts) > 1, bool(NUMBERS[name].shape)) == group
+            )
+            for group in ((False, False), (False, True), (True, False), (True, True))
+        )
+        ordered = [name for group in self._groups for name in group]
+        numbers = [number for name in ordered for number in NUMBERS[name].numbers]
+        parts = [(at, table) for number in numbers for at, _, table in number.parts]
+        joint = [number for number in numbers if len(number.parts) > 1]
+        self._num_alone = len(numbers) - len(joint)
+        weights = torch.zeros(len(parts) - self._num_alone, len(joint), dtype=torch.float64)
+        row = 0
+        for k, number in enumerate(joint):
+            for _, weight, _ in number.parts:
+                weights[row, k] = weight
+                row += 1
+        count_at = {name: k for k, name in enumerate(self._groups[0])}
 
-        def tensor(values: list[int]) -> Tensor:
-            return torch.tensor(values, dtype=torch.int64, device=device)
+        def tensor(values: list[int], dtype: torch.dtype = torch.int64) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)
 
-        self._depth = depth
-        self._columns = tensor([layout.column(at) for at, _, _ in flat])  # [depth * K]
-        self._offsets = tensor([256 * table for _, _, table in flat])  # [depth * K]
-        self._weights = tensor([weight for _, weight, _ in flat]).view(depth, -1)  # [depth, K]
-        self._limits = tensor([number.limit for number in numbers])  # [K]
-        self._slots = tensor([number.slot for number in numbers])  # [K], -1 where no count applies
-        self._counts = tensor([column_of[n.count] if n.count else 0 for n in numbers])  # [K]
-        self._has_slots = any(number.count for number in numbers)
-        self._table = _TABLE.to(device)
+        self._columns = tensor([layout.column(at) for at, _ in parts])  # [P]
+        self._offsets = tensor([256 * table for _, table in parts])  # [P]
+        self._tables = BYTE_TABLES.to(device)
+        self._weights = weights.to(device)  # [P - alone, joint]
+        self._limits = tensor([number.limit for number in joint], torch.float64)  # [joint]
+        self._slots = tensor([number.slot for number in numbers], torch.float64)  # [K]
+        self._counts = tensor([count_at[n.count] if n.count else 0 for n in numbers])  # [K]
+        self._sizes = [
+            size
+            for group in (0, 2)
+            for size in (len(self._groups[group]), *(len(NUMBERS[n].numbers) for n in self._groups[group + 1]))
+        ]
 
     def decode(self, ram: Tensor) -> dict[str, Tensor]:
-        batch = ram.shape[:-1]
         out: dict[str, Tensor] = {}
-        if not self._empty:
-            at = ram.index_select(-1, self._columns) + self._offsets  # int64 [*, depth * K]
-            value = self._table.take(at).view(*batch, self._depth, -1)  # [*, depth, K]
-            value = (value * self._weights).sum(-2).minimum(self._limits)  # [*, K]
-            if self._has_slots:
-                value = value * (self._slots < value.index_select(-1, self._counts))
-            scalars, *arrays = value.split(self._sizes, -1)
-            out.update(zip(self._scalars, scalars.unbind(-1), strict=True))
-            for name, array, shape in zip(self._arrays, arrays, self._shapes, strict=True):
-                out[name] = array if len(shape) == 1 else array.view(*batch, *shape)
-        if self._dex:
-            at = ram.index_select(-1, self._dex_columns) + self._dex_offsets  # [*, n * 19]
-            counts = self._bits_set.take(at).view(*batch, -1, _DEX_BYTES).sum(-1)  # [*, n]
-            out.update(zip(self._dex, counts.unbind(-1), strict=True))
         if self._events is not None:
             flags = self._flags_of_byte.take(ram[..., self._events].to(torch.int64))  # [*, 320]
             out["event_flags"] = flags.view(torch.bool)  # [*, 2560]
+        if self._columns.numel():
+            parts = self._tables.take(ram.index_select(-1, self._columns) + self._offsets)  # [*, P]
+            joint = (parts[..., self._num_alone :] @ self._weights).minimum(self._limits)
+            values = torch.cat((parts[..., : self._num_alone], joint), -1)  # [*, K]
+            # A number outside all slots has slot -1, below any count.
+            values = values * (self._slots < values.index_select(-1, self._counts))
+            columns = iter(values.to(torch.int64).split(self._sizes, -1))
+            for scalars, arrays in (self._groups[:2], self._groups[2:]):
+                out.update(zip(scalars, next(columns).unbind(-1), strict=True))
+                for name in arrays:
+                    shape = NUMBERS[name].shape
+                    out[name] = next(columns) if len(shape) == 1 else next(columns).unflatten(-1, shape)
         return {name: out[name] for name in self._names}
 
 
 @lru_cache(maxsize=256)
-def _plan(layout: RamLayout, names: tuple[str, ...], device: Any) -> _Plan:
+def _plan(layout: RamLayout, names: tuple[str, ...], device: torch.device) -> _Plan:
     return _Plan(layout, names, device)
 
 
