@@ -1,0 +1,149 @@
+"""What learner and workers share: the newest weights in one buffer, and a few numbers.
+
+Every worker maps the same memory, so a push costs one copy however many workers there are, and a worker copies the
+weights only when their version has changed.
+"""
+
+import os
+import time
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["SharedControl", "flatten_parameters"]
+
+_ALIGNMENT = 16
+# Fields of the header, int64.
+_WRITING, _WRITTEN, _GLOBAL_STEPS, _STATE_REQUEST, _HALT = range(5)
+
+
+class SharedControl:
+    """Memory shared by one learner and its workers; picklable as an argument of a process.
+
+    Args:
+        module: its parameters and buffers are the ones that workers copy.
+        num_workers: W.
+    """
+
+    def __init__(self, module: nn.Module, *, num_workers: int) -> None:
+        self._names = sorted(module.state_dict())
+        self._weights = torch.zeros(_flat_size(_tensors(module)), dtype=torch.uint8).share_memory_()
+        self._staging: Tensor | None = None
+        self._header = torch.zeros(8, dtype=torch.int64).share_memory_()
+        self._pids = torch.zeros(num_workers, dtype=torch.int64).share_memory_()
+
+    @property
+    def version(self) -> int:
+        """How often weights have been written."""
+        return int(self._header[_WRITTEN])
+
+    @property
+    def global_steps(self) -> int:
+        """Agent steps of the whole run that have reached the learner."""
+        return int(self._header[_GLOBAL_STEPS])
+
+    @global_steps.setter
+    def global_steps(self, value: int) -> None:
+        self._header[_GLOBAL_STEPS] = value
+
+    @property
+    def state_request(self) -> int:
+        """Number of the last request for the workers' states; 0 before the first."""
+        return int(self._header[_STATE_REQUEST])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_staging": None}
+
+    def request_state(self, *, halt: bool) -> int:
+        """Asks every worker to send its state with its next batch, and with `halt` to end after that."""
+        if halt:
+            self._header[_HALT] = 1
+        self._header[_STATE_REQUEST] += 1
+        return self.state_request
+
+    @property
+    def halted(self) -> bool:
+        """Whether workers end after their next batch."""
+        return bool(self._header[_HALT])
+
+    def resume(self) -> None:
+        """Takes back a halt, for workers that start again."""
+        self._header[_HALT] = 0
+
+    def announce(self, worker: int) -> None:
+        """Called in a worker process: tells its process id, so that it can be ended even while it hangs."""
+        self._pids[worker] = os.getpid()
+
+    def pid(self, worker: int) -> int:
+        """Process id of a worker; 0 before it has announced itself."""
+        return int(self._pids[worker])
+
+    def forget(self, worker: int) -> None:
+        """Forgets the process id of a worker that has ended."""
+        self._pids[worker] = 0
+
+    @torch.no_grad()
+    def write_weights(self, module: nn.Module) -> int:
+        """Copies the module's parameters and buffers for the workers; returns the new version.
+
+        Raises:
+            ValueError: it is another module than the workers were started with.
+        """
+        if sorted(module.state_dict()) != self._names:
+            raise ValueError("the module's parameters have other names than those the workers were started with")
+        values = _tensors(module)
+        if self._staging is None or self._staging.device != values[0].device:
+            self._staging = torch.zeros_like(self._weights, device=values[0].device)
+        for value, target in zip(values, _views(self._staging, values), strict=True):
+            target.copy_(value)
+        self._header[_WRITING] += 1
+        self._weights.copy_(self._staging)
+        self._header[_WRITTEN] = self._header[_WRITING]
+        return self.version
+
+    def read_weights(self, flat: Tensor) -> int:
+        """Copies the newest weights into `flat` (see `flatten_parameters`); returns their version."""
+        while True:
+            version = self.version
+            flat.copy_(self._weights)
+            if int(self._header[_WRITING]) == version:
+                return version
+            time.sleep(1e-3)  # the learner was writing: what was copied may be half old, half new
+
+
+@torch.no_grad()
+def flatten_parameters(module: nn.Module) -> Tensor:
+    """Moves all parameters and buffers of a module into one buffer, uint8 [bytes], and returns it.
+
+    The module keeps working as before; overwriting the buffer overwrites its weights.
+    """
+    values = _tensors(module)
+    flat = torch.zeros(_flat_size(values), dtype=torch.uint8)
+    for value, target in zip(values, _views(flat, values), strict=True):
+        target.copy_(value)
+        value.data = target
+    return flat
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    """The parameters and buffers themselves, in the order of their names."""
+    state = module.state_dict(keep_vars=True)
+    return [state[name] for name in sorted(state)]
+
+
+def _flat_size(values: list[Tensor]) -> int:
+    return sum(_padded(value) for value in values)
+
+
+def _padded(value: Tensor) -> int:
+    return -(-value.numel() * value.element_size() // _ALIGNMENT) * _ALIGNMENT
+
+
+def _views(flat: Tensor, values: list[Tensor]) -> list[Tensor]:
+    """Views into a flat buffer with the types and shapes of `values`."""
+    views, offset = [], 0
+    for value in values:
+        size = value.numel() * value.element_size()
+        views.append(flat[offset : offset + size].view(value.dtype).view(value.shape))
+        offset += _padded(value)
+    return views

@@ -1,0 +1,280 @@
+"""The part of the actors that runs in the worker: TorchRL's `Collector`, sending only what the learner reads."""
+
+import ctypes
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from tensordict import NonTensorData, TensorDict, TensorDictBase
+from torch import nn
+from torchrl.collectors import Collector
+from torchrl.envs import EnvBase, TransformedEnv
+
+from pokered_rl.collectors.control import SharedControl, flatten_parameters
+from pokered_rl.collectors.exploration import Exploration, epsilon_primer
+from pokered_rl.collectors.worker_state import capture_state, restore_state
+from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
+
+__all__ = [
+    "ActorCollector",
+    "WorkerMessage",
+    "WorkerPlan",
+    "collector_in_process",
+    "network_of",
+    "prepare_process",
+    "read_message",
+]
+
+#: Seconds between two looks whether the learner's process is still there.
+_PARENT_CHECK_SECONDS = 1.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass
+class WorkerPlan:
+    """Everything that one worker must know; picklable.
+
+    Args:
+        index: number of the worker in this pool.
+        make_env: builds the environment [E]; called with `seed` in the worker.
+        make_policy: builds the policy, a module of this worker's own.
+        exploration: epsilon of this worker's emulators; None for a policy that reads none.
+        control: shared with the learner.
+        layout: of the sequences, tells which recurrent states are sent.
+        observation_keys: entries that sequences are made of.
+        state_keys: recurrent state entries.
+        two_bit_keys: entries that are packed before they are sent.
+        seed: of environment and exploration.
+        summarize: reduces a whole rollout [E, T] (all entries, also those not sent) to numbers for the metrics.
+        state: what `capture_state` saved in an earlier job; None starts new episodes.
+    """
+
+    index: int
+    make_env: Callable[..., EnvBase]
+    make_policy: Callable[[], nn.Module]
+    exploration: Exploration | None
+    control: SharedControl
+    layout: SequenceLayout
+    observation_keys: tuple[str, ...]
+    state_keys: tuple[str, ...] = STATE_KEYS
+    two_bit_keys: tuple[str, ...] = ()
+    seed: int = 0
+    summarize: Callable[[TensorDictBase], Mapping[str, Any]] | None = None
+    state: bytes | None = None
+
+    def build_env(self) -> EnvBase:
+        """The environment with epsilon supplied to the policy."""
+        env = self.make_env(seed=self.seed)
+        if self.exploration is None:
+            return env
+        if not isinstance(env, TransformedEnv):
+            return TransformedEnv(env, epsilon_primer(self.exploration))
+        return env.append_transform(epsilon_primer(self.exploration))
+
+
+@dataclass
+class WorkerMessage:
+    """What a worker sends after each rollout.
+
+    Attributes:
+        batch: result of `compact_rollout`, or None when the worker failed.
+        frames: agent steps in the batch, E * T.
+        weights_version: version of the weights that played it.
+        summary: numbers of `summarize`.
+        state_request: the request that `state` answers.
+        state: bytes of `capture_state` at the end of this batch.
+        error: class name, message and traceback of what the worker died of.
+    """
+
+    batch: TensorDict | None
+    frames: int = 0
+    weights_version: int = 0
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    state_request: int = 0
+    state: bytes | None = None
+    error: tuple[str, str, str] | None = None
+
+
+class ActorCollector(Collector):
+    """Collects [E, T] and hands out a `WorkerMessage` in place of the rollout.
+
+    Runs inside a `MultiAsyncCollector` (as its `collector_class`) or directly in the learner's process. New weights are
+    taken before a rollout, never during one.
+
+    Args:
+        plan: environment, policy and everything else of this worker.
+        kwargs: further arguments of `Collector`.
+    """
+
+    def __init__(self, *, plan: WorkerPlan, **kwargs: Any) -> None:
+        self.plan = plan
+        self._flat: torch.Tensor | None = None
+        self._failed = False
+        self._served_request = 0
+        self._weights_version = 0
+        kwargs |= {
+            "policy": None,
+            "policy_factory": self._build_policy,
+            "use_buffers": False,
+            "track_traj_ids": False,
+            "return_same_td": True,
+            "auto_register_policy_transforms": False,
+            "postproc": self._to_message,
+            "pre_collect_hook": self._before_rollout,
+        }
+        super().__init__(plan.build_env, **kwargs)
+        # Dropped before the steps are stacked: nobody reads the memory image and its decoding outside the transforms.
+        self._compact_next_keys = self._unread_keys()
+        if plan.state is not None:
+            restore_state(self, plan.state)
+            plan.state = None
+
+    @property
+    def weights_version(self) -> int:
+        """Version of the weights that act now."""
+        return self._weights_version
+
+    def rollout(self) -> TensorDictBase:
+        """One rollout; an exception is sent to the learner and ends the worker at the next call."""
+        if self._failed:
+            raise SystemExit(1)
+        try:
+            return super().rollout()
+        except Exception as error:  # noqa: BLE001 - it is told to the learner, which decides
+            self._failed = True
+            text = (type(error).__name__, str(error), traceback.format_exc())
+            return _pack(WorkerMessage(batch=None, error=text))
+
+    def _build_policy(self) -> nn.Module:
+        policy = self.plan.make_policy().requires_grad_(False)
+        self._flat = flatten_parameters(network_of(policy))
+        self._take_weights()
+        return policy
+
+    def _take_weights(self) -> None:
+        control = self.plan.control
+        if self._flat is not None and control.version != self._weights_version:
+            self._weights_version = control.read_weights(self._flat)
+
+    def _before_rollout(self) -> None:
+        if self.plan.control.halted and self._served_request == self.plan.control.state_request:
+            raise KeyboardInterrupt  # how a collector's worker is told to end in order
+        self._take_weights()
+        if self.plan.exploration is not None:
+            self._carrier.set("epsilon", self.plan.exploration())
+
+    def _unread_keys(self) -> tuple[Any, ...]:
+        if self.plan.summarize is not None:
+            return ()
+        read = {*self.plan.observation_keys, *self.plan.state_keys, "step_count", "is_init"}
+        keys = self.env.observation_spec.keys(True, True)
+        unread = [key for key in keys if (key[0] if isinstance(key, tuple) else key) not in read]
+        # The new recurrent state under `next` becomes the next step's root entry: it is not needed twice.
+        states = [("next", key) for key in self.plan.state_keys]
+        return (
+            *unread,
+            *(("next", *key) if isinstance(key, tuple) else ("next", key) for key in unread),
+            *states,
+        )
+
+    def _to_message(self, rollout: TensorDictBase) -> TensorDictBase:
+        if rollout.ndim == 0:  # an error, packed already
+            return rollout
+        plan = self.plan
+        message = WorkerMessage(
+            batch=compact_rollout(
+                rollout,
+                layout=plan.layout,
+                observation_keys=plan.observation_keys,
+                state_keys=plan.state_keys,
+                two_bit_keys=plan.two_bit_keys,
+            ),
+            frames=rollout.numel(),
+            weights_version=self._weights_version,
+            summary=dict(plan.summarize(rollout)) if plan.summarize is not None else {},
+        )
+        request = plan.control.state_request
+        if request != self._served_request:
+            self._served_request = request
+            message.state_request, message.state = request, capture_state(self)
+        return _pack(message)
+
+
+def read_message(data: TensorDictBase) -> WorkerMessage:
+    """Reads what an `ActorCollector` yields."""
+    message: WorkerMessage = pickle.loads(data["message"])
+    if message.batch is not None:
+        message.batch = _tensors(message.batch)
+    return message
+
+
+def network_of(policy: nn.Module) -> nn.Module:
+    """The part of a policy whose weights the learner hands over: its `network`, or all of it."""
+    network = getattr(policy, "network", policy)
+    return network if isinstance(network, nn.Module) else policy
+
+
+def collector_in_process(env_unused: Any, *, plan: WorkerPlan, **kwargs: Any) -> ActorCollector:
+    """The `collector_class` of a `MultiAsyncCollector`: seeds the process and builds the worker from its plan.
+
+    The plan travels as an argument of the process, where shared memory stays shared; TorchRL would copy it on the
+    ways of environment constructors and hooks.
+    """
+    plan.control.announce(plan.index)
+    torch.manual_seed(plan.seed)
+    np.random.seed(plan.seed % 2**32)  # noqa: NPY002 - whatever third-party code draws from it
+    kwargs.pop("create_env_kwargs", None)
+    return ActorCollector(plan=plan, **kwargs)
+
+
+def prepare_process() -> None:
+    """Runs first in a worker process: ties its life to the learner's.
+
+    Ctrl-C reaches the whole process group; the learner ends the workers in order, so they ignore it. When the learner
+    dies in whatever way, the kernel ends the worker (Linux), and a thread that misses its parent does (elsewhere).
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_end_without_parent, args=(parent,), daemon=True).start()
+    torch.set_num_threads(1)
+
+
+def _end_without_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_PARENT_CHECK_SECONDS)
+    os._exit(1)
+
+
+def _pack(message: WorkerMessage) -> TensorDict:
+    """One bytes object: a tensor sent between processes costs a file descriptor and a socket, and the sender's life."""
+    arrays = None if message.batch is None else _arrays(message.batch)
+    payload = pickle.dumps(WorkerMessage(**{**message.__dict__, "batch": arrays}), protocol=5)
+    return TensorDict({"message": NonTensorData(payload)}, batch_size=[])
+
+
+def _arrays(batch: TensorDictBase) -> dict[str, Any]:
+    """A TensorDict as (batch size, arrays), which pickle in-band."""
+    entries = {
+        key: _arrays(value) if isinstance(value, TensorDictBase) else value.contiguous().numpy()
+        for key, value in batch.items()
+    }
+    return {"size": list(batch.batch_size), "entries": entries}
+
+
+def _tensors(arrays: Mapping[str, Any]) -> TensorDict:
+    entries = {
+        key: _tensors(value) if isinstance(value, dict) else torch.from_numpy(value)
+        for key, value in arrays["entries"].items()
+    }
+    return TensorDict(entries, batch_size=arrays["size"])

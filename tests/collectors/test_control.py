@@ -1,0 +1,65 @@
+import copy
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from pokered_rl.collectors.control import SharedControl, flatten_parameters
+
+
+def make_module(value=0.0):
+    module = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))  # parameters, float and integer buffers
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(value)
+    return module
+
+
+def test_flattened_module_has_the_weights_of_its_buffer():
+    ours, theirs = make_module(1.0), make_module(2.0)
+    inputs = torch.randn(4, 3)
+    expected = theirs(inputs)
+    theirs[1].num_batches_tracked.fill_(7)
+    control = SharedControl(ours, num_workers=1)
+    flat = flatten_parameters(ours)
+    torch.testing.assert_close(ours.eval()(inputs), make_module(1.0).eval()(inputs))
+    control.write_weights(theirs)
+    assert control.read_weights(flat) == 1
+    torch.testing.assert_close(ours.train()(inputs), expected)
+    assert int(ours[1].num_batches_tracked) == 8  # 7, and the forward above
+
+
+def test_reader_never_sees_half_written_weights():
+    module = nn.Linear(300, 300)
+    control = SharedControl(module, num_workers=1)
+    stop = threading.Event()
+
+    def write():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            nn.init.constant_(module.weight, number)
+            nn.init.constant_(module.bias, number)
+            control.write_weights(module)
+
+    reader = copy.deepcopy(module)
+    flat = flatten_parameters(reader)
+    control.write_weights(nn.Linear(300, 300))
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        while control.version < 5:
+            pass
+        for _ in range(200):
+            control.read_weights(flat)
+            assert reader.weight.min() == reader.weight.max() == reader.bias[0]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_weights_of_another_module_are_refused():
+    control = SharedControl(make_module(), num_workers=1)
+    with pytest.raises(ValueError, match="other names"):
+        control.write_weights(nn.Linear(3, 5))
