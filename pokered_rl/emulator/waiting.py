@@ -55,8 +55,8 @@ class BusyRule:
         self._cursor = RAM_MAP["wMenuCursorLocation"].address
         self._decisions = [
             (
-                sum(bits[name] for name in rule.when if not name.startswith("!")),
-                sum(bits[name[1:]] for name in rule.when if name.startswith("!")),
+                sum(bits[name] for name, wanted in _wanted(rule).items() if wanted),
+                sum(bits[name] for name, wanted in _wanted(rule).items() if not wanted),
                 rule.ignored,
             )
             for rule in rules
@@ -93,6 +93,11 @@ class BusyRule:
         )
 
 
+def _wanted(rule: Rule) -> dict[str, bool]:
+    """Condition -> whether it must hold or must not; the later mention wins, as in ``pokered_rl.game``."""
+    return {name.lstrip("!"): not name.startswith("!") for name in rule.when}
+
+
 def _without_redundant(rules: list[Rule]) -> list[Rule]:
     """The rules without those behind which a more general one gives the same answer anyway.
 
@@ -104,7 +109,7 @@ def _without_redundant(rules: list[Rule]) -> list[Rule]:
             if later.ignored != rule.ignored:
                 kept.append(rule)
                 break
-            if set(later.when) <= set(rule.when):
+            if _wanted(later).items() <= _wanted(rule).items():
                 break
         else:
             kept.append(rule)

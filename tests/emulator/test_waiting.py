@@ -1,0 +1,122 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pokered_rl.emulator.waiting import BusyRule
+from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
+from pokered_rl.game.ram_map import RAM_MAP
+from pokered_rl.game.screen_rules import (
+    CONDITIONS,
+    RULES,
+    STACK_RANGE,
+    TILE_MAP_RANGE,
+    TILE_MENU_CURSOR,
+    WAIT_FOR_BUTTON_RETURN,
+)
+from pokered_rl.game.screens import input_ignored
+
+WITHOUT_STACK = RamLayout(((0xC000, STACK_RANGE[0]), (0xFF80, 0xFFFF)))
+
+
+class Image:
+    """A RAM image by address."""
+
+    def __init__(self, ram):
+        self.ram = ram
+
+    def __getitem__(self, address):
+        return int(self.ram[FULL_LAYOUT.column(address)])
+
+
+def poke(ram, address, value):
+    ram[FULL_LAYOUT.column(address)] = value
+
+
+def random_images(count, seed):
+    """Images in which every byte that the rules look at often has a value that they look for."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, FULL_LAYOUT.size), dtype=np.uint8)
+    for ram in images:
+        # Start from "nothing holds", then let each condition of one rule hold, and a few more at random.
+        for condition in CONDITIONS.values():
+            poke(ram, condition.address, 0)
+        chosen = RULES[rng.integers(len(RULES))].when
+        names = list(CONDITIONS)
+        extra = [names[i] for i in rng.integers(0, len(names), rng.integers(0, 4))]
+        for name in (*extra, *chosen):
+            if name in CONDITIONS:
+                poke(ram, CONDITIONS[name].address, rng.choice(sorted(CONDITIONS[name].values)))
+        if "menu" in chosen or rng.random() < 0.2:
+            place = rng.integers(TILE_MAP_RANGE[0] - 20, TILE_MAP_RANGE[1] + 20)  # sometimes just outside
+            poke(ram, RAM_MAP["wMenuCursorLocation"].address, place & 0xFF)
+            poke(ram, RAM_MAP["wMenuCursorLocation"].address + 1, place >> 8)
+            poke(ram, place, TILE_MENU_CURSOR)
+        if "waits" in chosen or rng.random() < 0.2:
+            place = rng.integers(STACK_RANGE[0], STACK_RANGE[1] - 3)  # sometimes at an odd address, no word
+            poke(ram, place, WAIT_FOR_BUTTON_RETURN & 0xFF)
+            poke(ram, place + 1, WAIT_FOR_BUTTON_RETURN >> 8)
+    return images
+
+
+def test_rule_agrees_with_the_game_room_on_random_images():
+    images = random_images(4000, seed=1)
+    expected = input_ignored(torch.from_numpy(images)).tolist()
+    rule = BusyRule()
+    assert [rule(Image(ram)) for ram in images] == expected
+    assert 0.2 < np.mean(expected) < 0.8  # both answers are tried
+
+
+def test_rule_for_hacks_agrees_with_the_game_room_without_the_stack():
+    images = random_images(2000, seed=2)
+    carried = np.concatenate([images[:, : STACK_RANGE[0] - 0xC000], images[:, 8192:]], axis=1)
+    expected = input_ignored(torch.from_numpy(carried), WITHOUT_STACK).tolist()
+    rule = BusyRule(stack_words=False)
+    assert [rule(Image(ram)) for ram in images] == expected
+    assert 0.1 < np.mean(expected) < 0.9
+
+
+def test_rule_agrees_on_every_frame_of_play(emulator):
+    rule = BusyRule()
+    rng = np.random.default_rng(3)
+    answers = []
+    for button in rng.choice(["a", "b", "start", "right", "left", "up", "down"], 60):
+        emulator.press(button)
+        for frame in range(12):
+            if frame == 4:
+                emulator.release(button)
+            emulator.tick(1)
+            answers.append(rule(emulator.memory))
+            assert answers[-1] == bool(input_ignored(torch.from_numpy(emulator.ram())))
+    assert 0 < sum(answers) < len(answers)
+
+
+def test_rule_agrees_on_images_of_the_retail_game():
+    folder = os.environ.get("POKERED_REAL_RAM")
+    if not folder:
+        pytest.skip("POKERED_REAL_RAM names no folder of RAM images of the retail game")
+    rule = BusyRule()
+    for path in sorted(Path(folder).glob("*.bin")):
+        ram = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+        assert rule(Image(ram)) == bool(input_ignored(torch.from_numpy(ram.copy()))), path.name
+        assert not rule(Image(ram)), f"{path.name} waits for the player"
+
+
+def test_walking_player_is_busy_until_the_step_ends(emulator):
+    rule = BusyRule()
+    assert not rule(emulator.memory)
+    for button in ("down", "up", "left", "right"):
+        place = (emulator.memory[RAM_MAP["wXCoord"].address], emulator.memory[RAM_MAP["wYCoord"].address])
+        emulator.press(button)
+        emulator.tick(8)
+        emulator.release(button)
+        busy = rule(emulator.memory)
+        emulator.tick(24)
+        moved = place != (emulator.memory[RAM_MAP["wXCoord"].address], emulator.memory[RAM_MAP["wYCoord"].address])
+        assert busy is moved
+        if moved:
+            assert not rule(emulator.memory)
+            return
+    pytest.fail("the player could not move in any direction")
