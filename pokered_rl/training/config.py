@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 __all__ = [
     "Backend",
@@ -22,6 +23,7 @@ __all__ = [
     "LossConfig",
     "NetworkConfig",
     "NetworkSize",
+    "NewPriority",
     "OnReplayLoss",
     "ReplayConfig",
     "Resume",
@@ -78,6 +80,13 @@ class TargetUpdate(StrEnum):
 
     hard = "hard"
     soft = "soft"
+
+
+class NewPriority(StrEnum):
+    """The priority of a sequence that enters the replay."""
+
+    actor = "actor"
+    maximum = "maximum"
 
 
 class OnReplayLoss(StrEnum):
@@ -140,6 +149,8 @@ class EnvConfig:
     wait_while_busy: bool = True
     #: Emulator frames after which such a wait is given up.
     max_wait_frames: int = 240
+    #: Let the agent choose only among buttons that can do something; off for the ablation.
+    action_mask: bool = True
     #: Radius in tiles of the map-memory crop around the player; the crop is (2 r + 1) tiles wide.
     map_memory_radius: int = 10
     #: Write an episode log for every N-th episode of each emulator; 1 logs all of them.
@@ -148,10 +159,14 @@ class EnvConfig:
 
 @dataclass
 class RewardConfig:
-    """The weights of the reward terms."""
+    """The reward: a preset out of `configs/reward/` (`reward=exploration`), and changes to it."""
 
-    #: Weight of each reward term, by name; a term left out of the file's list has weight 0.
+    #: Weight of each reward term, by name (`reward.weights.badges=5`); a term that is not named keeps its own default.
     weights: dict[str, float] = field(default_factory=dict)
+    #: Further options of terms, by name of the term.
+    options: dict[str, Any] = field(default_factory=dict)
+    #: Curriculum goals.
+    goals: list[Any] = field(default_factory=list)
 
 
 @dataclass
@@ -195,8 +210,14 @@ class NetworkConfig:
     hidden_size: int = 512
     #: Quantiles of the return distribution (Dabney et al. 2018 use 200 without recurrence).
     num_quantiles: int = 51
+    #: An LSTM between encoder and heads; without it the agent reacts to what it sees now.
+    recurrent: bool = True
+    #: Separate streams for value and advantage (Wang et al. 2016).
+    dueling: bool = True
     #: Self-attention over the picture's feature map.
     spatial_attention: bool = False
+    #: Predict the crop of the map memory as a second auxiliary task.
+    reconstruct_map: bool = False
     #: Initial standard deviation of the noisy layers' weights (Fortunato et al. 2018); 0 turns noise off.
     noise_std: float = 0.5
 
@@ -235,6 +256,8 @@ class ReplayConfig:
     alpha: float = 0.9
     #: Exponent of the importance weights.
     beta: float = 0.6
+    #: A new sequence enters with the TD error that the actor saw, or with the largest priority in the replay.
+    new_priority: NewPriority = NewPriority.actor
     #: Sequences in the replay before the first update.
     min_fill_sequences: int = 1_000
     #: Sequences drawn for each one inserted, on average: higher learns more from each step and overfits sooner.

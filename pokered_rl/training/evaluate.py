@@ -116,7 +116,7 @@ def evaluate(env: EnvBase, policy: TensorDictModuleBase, *, max_steps: int) -> E
 
 def table(trained: Evaluation, random: Evaluation) -> Table:
     """Both policies side by side."""
-    shown = Table(title=f"{len(trained.coverage)} episodes each, same start, same mask, same length")
+    shown = Table(title=f"{len(trained.coverage)} episodes each, same start, mask and length")
     shown.add_column("policy")
     for heading in ("map coverage", "best", "return", "best"):
         shown.add_column(heading, justify="right")

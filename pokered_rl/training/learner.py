@@ -62,7 +62,7 @@ class Learner:
     not finite never reaches the weights: what is saved after :class:`LearnerError` is still good.
 
     Args:
-        loss: Takes a batch [B], returns a TensorDict with `loss` and further scalars, and writes `td_error` [B].
+        loss: Takes a batch [B], returns parts `loss_*` and further scalars, writes `td_error` [B].
         optimizer: Over the loss's parameters.
         target_updater: Called after each step.
         replay: Where batches come from and priorities go to.
@@ -112,7 +112,8 @@ class Learner:
             with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
                 losses = self.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
-            losses["loss"].backward()
+            # By TorchRL's convention the parts of a loss are called loss_*, and their sum is minimised.
+            sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
             grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         except torch.OutOfMemoryError as error:
             raise LearnerError(

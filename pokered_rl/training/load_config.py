@@ -28,6 +28,7 @@ __all__ = [
     "LEGACY_KEYS",
     "config_folder",
     "config_from",
+    "expand",
     "known_keys",
     "legacy_overrides",
     "load_config",
@@ -137,14 +138,22 @@ def legacy_overrides(path: str | Path) -> list[str]:
     return overrides
 
 
-def expand_legacy(overrides: Sequence[str]) -> list[str]:
-    """Replace ``+legacy_config=path`` by what the file says; the other overrides come after it and win."""
+_OPEN_MAPPINGS = ("reward.weights.", "reward.options.")
+
+
+def expand(overrides: Sequence[str]) -> list[str]:
+    """Replace ``+legacy_config=path`` by what the file says; the other overrides come after it and win.
+
+    Reward weights and options are open mappings: Hydra wants ``++`` to add a name to one, we do that for the user.
+    """
     legacy: list[str] = []
     others: list[str] = []
     for override in overrides:
         name, _, value = override.partition("=")
         if name.lstrip("+") == "legacy_config":
             legacy += legacy_overrides(value.strip("'\""))
+        elif name.startswith(_OPEN_MAPPINGS):
+            others.append(f"++{override}")
         else:
             others.append(override)
     return legacy + others
@@ -160,7 +169,7 @@ def _check_keys(overrides: Sequence[str], groups: Sequence[str]) -> None:
         if match is None:
             raise ConfigError(f"{override!r} is no override; write section.option=value, such as run.name=a")
         key = match["key"]
-        open_mapping = key.startswith("reward.weights.")
+        open_mapping = key.startswith(_OPEN_MAPPINGS)
         if key in known or key in groups or open_mapping or key.startswith(("hydra.", "hydra/")):
             continue
         raise _unknown_key(key, "given on the command line")
@@ -183,7 +192,7 @@ def load_config(
         ConfigError: A key does not exist, a value has the wrong type or range, or the YAML file is missing.
     """
     where = Path(folder) if folder is not None else config_folder()
-    overrides = expand_legacy(overrides)
+    overrides = expand(overrides)
     groups = [entry.name for entry in where.iterdir() if entry.is_dir()] if where.is_dir() else []
     _check_keys(overrides, groups)
     register_schema()

@@ -6,6 +6,7 @@ One run is composed and checked here; sweeps (``--multirun``) are handed to Hydr
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import (
     config_folder,
     config_from,
-    expand_legacy,
+    expand,
     load_config,
     register_schema,
 )
@@ -51,14 +52,19 @@ def _sweep(arguments: argparse.Namespace, folder: Path) -> int:
         if status is not ExitStatus.complete:
             raise SystemExit(status)
 
-    sys.argv = [sys.argv[0], "--multirun", "hydra.output_subdir=null", *expand_legacy(arguments.overrides)]
+    sys.argv = [sys.argv[0], "--multirun", "hydra.output_subdir=null", *expand(arguments.overrides)]
     job()
     return ExitStatus.complete
 
 
+def _end_children() -> None:
+    for child in multiprocessing.active_children():
+        child.kill()
+
+
 def _train(config: Config) -> ExitStatus:
     # The signals come first: the imports below take seconds, and Ctrl-C must be clean from the beginning.
-    with StopSignals() as signals:
+    with StopSignals(end_now=_end_children) as signals:
         from pokered_rl.training.run import train
 
         return train(config, signals)

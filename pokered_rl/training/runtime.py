@@ -55,6 +55,8 @@ class StopSignals:
     """
 
     def __init__(self, *, end_now: Callable[[], None] | None = None) -> None:
+        #: Unix time at which this job began.
+        self.started_at = time.time()
         self._end_now = end_now
         self._previous: dict[int, Any] = {}
         self._reason: StopReason | None = None

@@ -3,65 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
-from tensordict import TensorDictBase
 from torch import nn
 from torchrl.checkpoint import GlobalRNGState
 
-from pokered_rl.data import RateLimiter
+from pokered_rl.collectors import Actors
+from pokered_rl.data import RateLimiter, SequenceReplay
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.checkpoint import Checkpoint, CheckpointStore, save_tensors
 from pokered_rl.training.learner import Learner, snapshot
 from pokered_rl.training.runtime import SaveTimer, StopReason
 
-__all__ = ["Experience", "Replay", "Trainer"]
+__all__ = ["Trainer"]
 
-
-class Experience(Protocol):
-    """Where sequences come from: the actors and what puts their steps into the replay."""
-
-    @property
-    def steps(self) -> int:
-        """Agent decisions received over all jobs."""
-
-    @property
-    def episodes(self) -> int:
-        """Episodes finished over all jobs."""
-
-    @property
-    def sequences(self) -> int:
-        """Sequences put into the replay over all jobs."""
-
-    def collect(self) -> None:
-        """Take in one batch of the actors, or return after a short wait without one."""
-
-    def set_weights(self, network: nn.Module) -> None:
-        """Hand the weights to the actors."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next batch depends on."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state."""
-
-
-class Replay(Protocol):
-    """What the loop itself needs of the replay; the learner draws from it."""
-
-    def __len__(self) -> int:
-        """Sequences stored."""
-
-    def sample(self, batch_size: int) -> TensorDictBase:
-        """Draw sequences."""
-
-    def save(self, path: Path) -> None:
-        """Write priorities and cursor into a folder."""
-
-    def load(self, path: Path) -> int:
-        """Take them back."""
+_FORMAT = 1
 
 
 class Trainer:
@@ -70,7 +27,7 @@ class Trainer:
     Args:
         learner: Takes the optimizer steps.
         network: The online network, whose weights go to the actors and into ``online_params.pt``.
-        experience: The actors.
+        actors: Play, and put what they played into the replay.
         replay: The sequences.
         limiter: Keeps drawing in proportion to inserting.
         checkpoints: Where checkpoints go.
@@ -81,7 +38,6 @@ class Trainer:
         publish_every_updates: Updates between two writings of ``online_params``.
         checkpoint_every_seconds: Seconds between two checkpoints.
         save_timer: Measures how long saving takes.
-        counters: Further counters that are saved with a checkpoint, and how to take them back.
     """
 
     def __init__(
@@ -89,13 +45,13 @@ class Trainer:
         *,
         learner: Learner,
         network: nn.Module,
-        experience: Experience,
-        replay: Replay,
+        actors: Actors,
+        replay: SequenceReplay,
         limiter: RateLimiter,
         checkpoints: CheckpointStore,
         online_params: Path,
         stop_reason: Callable[[], StopReason | None],
-        report: Callable[[], None],
+        report: Callable[[Trainer], None],
         sync_every_updates: int,
         publish_every_updates: int,
         checkpoint_every_seconds: float,
@@ -103,7 +59,7 @@ class Trainer:
     ) -> None:
         self.learner = learner
         self.network = network
-        self.experience = experience
+        self.actors = actors
         self.replay = replay
         self.limiter = limiter
         self.checkpoints = checkpoints
@@ -120,22 +76,22 @@ class Trainer:
     def run(self) -> StopReason:
         """Train until there is a reason to stop; nothing is saved at the end: call :meth:`save`."""
         self._checkpoint_at = time.monotonic()
-        self.experience.set_weights(self.network)
+        self.actors.set_weights(self.network)
         while (reason := self._stop_reason()) is None:
             if self.limiter.can_sample(self.learner.batch_size):
                 self.learner.step()
                 self.limiter.sampled(self.learner.batch_size)
                 self._after_update(self.learner.updates)
             else:
-                self.experience.collect()
+                self.actors.collect()
             if time.monotonic() - self._checkpoint_at > self._checkpoint_every_seconds:
                 self.save(wait=False)
-            self._report()
+            self._report(self)
         return reason
 
     def _after_update(self, updates: int) -> None:
         if updates % self._sync_every == 0:
-            self.experience.set_weights(self.network)
+            self.actors.set_weights(self.network)
         if updates % self._publish_every == 0:
             self.publish()
 
@@ -146,7 +102,7 @@ class Trainer:
             {
                 "format": 1,
                 "params": snapshot(self.network.state_dict()),
-                "steps": self.experience.steps,
+                "steps": self.actors.steps,
                 "updates": self.learner.updates,
             },
         )
@@ -158,42 +114,48 @@ class Trainer:
         """
         with self._save_timer:
             self.checkpoints.wait()
-            experience = self.experience.state_dict()
-            state = {
-                "format": 1,
-                "steps": self.experience.steps,
-                "experience": snapshot(experience),
-                "learner": self.learner.state_dict(),
-                "limiter": self.limiter.state_dict(),
-                "random": GlobalRNGState().state_dict(),
-            }
-            self.checkpoints.save(
-                steps=self.experience.steps,
-                updates=self.learner.updates,
-                state=state,
-                write_parts=lambda folder: self.replay.save(folder / "replay"),
-                wait=wait,
-            )
-        self.checkpoint_steps = self.experience.steps
+            actors = self.actors.state_dict()
+            # Under the lock nothing is inserted: counters, open sequences and cursor belong to one moment.
+            with self.actors.sink.lock:
+                self.checkpoints.save(
+                    steps=self.actors.steps,
+                    updates=self.learner.updates,
+                    state={
+                        "format": _FORMAT,
+                        "actors": snapshot(actors),
+                        "learner": self.learner.state_dict(),
+                        "limiter": self.limiter.state_dict(),
+                        "random": GlobalRNGState().state_dict(),
+                    },
+                    write_parts=lambda folder: self.replay.save(folder / "replay"),
+                    wait=False,
+                )
+            if wait:
+                self.checkpoints.wait()
+        self.checkpoint_steps = self.actors.steps
         self._checkpoint_at = time.monotonic()
 
-    def restore(self, checkpoint: Checkpoint) -> None:
+    def restore(self, checkpoint: Checkpoint, *, load_replay: Callable[[Path], int]) -> None:
         """Continue from a checkpoint.
 
+        Args:
+            checkpoint: An intact one.
+            load_replay: Opens the rows that belong to the replay state in a folder; returns how many are there.
+
         Raises:
-            CheckpointError: It belongs to another network or version.
+            CheckpointError: It belongs to another network or version, or the rows of the replay are gone.
         """
         state = checkpoint.state()
-        if state.get("format") != 1:
-            raise CheckpointError(f"{checkpoint.path} has format {state.get('format')!r}, this version reads 1")
+        if state.get("format") != _FORMAT:
+            raise CheckpointError(f"{checkpoint.path} has format {state.get('format')!r}, this version reads {_FORMAT}")
         try:
             self.learner.load_state_dict(state["learner"])
         except (KeyError, RuntimeError, ValueError) as error:
             problem = str(error).splitlines()[0]
             raise CheckpointError(f"{checkpoint.path} does not fit this network: {problem}") from error
-        self.replay.load(checkpoint.path / "replay")
-        self.experience.load_state_dict(state["experience"])
         self.limiter.load_state_dict(state["limiter"])
+        load_replay(checkpoint.path / "replay")
+        self.actors.load_state_dict(state["actors"])
         # Last: restoring the parts may draw random numbers.
         GlobalRNGState().load_state_dict(state["random"])
         self.checkpoint_steps = checkpoint.steps

@@ -9,7 +9,7 @@ from pokered_rl.training.learner import Learner, LearnerError, make_target_updat
 
 
 class _MeanLoss(LossModule):
-    """loss = scale * mean(w . x); the target network plays no part in it."""
+    """loss_mean = scale * mean(w . x); the target network plays no part in it."""
 
     value_network: TensorDictModule
     value_network_params: TensorDictParams
@@ -25,7 +25,7 @@ class _MeanLoss(LossModule):
         with self.value_network_params.to_module(self.value_network):
             y = self.value_network(batch.select("x"))["y"]
         batch.set("td_error", y.detach().abs().squeeze(-1))
-        return TensorDict({"loss": self.scale * y.mean()}, batch_size=[])
+        return TensorDict({"loss_mean": self.scale * y.mean()}, batch_size=[])
 
     @property
     def weight(self):

@@ -1,0 +1,315 @@
+"""From a config to the parts of a run. Nothing else in the library reads a config."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torchrl.envs import EnvBase, TransformedEnv
+
+from pokered_rl.collectors import Actors, InlineActors, ProcessActors
+from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay, make_replay
+from pokered_rl.emulator import Cartridge
+from pokered_rl.envs import make_env
+from pokered_rl.errors import ConfigError
+from pokered_rl.modules import R2D2Actor, R2D2Network
+from pokered_rl.objectives import R2D2Loss
+from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
+from pokered_rl.training.learner import Learner, make_target_updater
+from pokered_rl.training.resources import available_cpus, worker_count
+from pokered_rl.training.run_folder import RunFolder
+
+__all__ = ["Parts", "build", "env_factory", "evaluation_env"]
+
+
+@dataclass
+class Parts:
+    """Everything that the training loop works with."""
+
+    #: The cartridge that is played.
+    cartridge: Cartridge
+    #: The online network; the learner's loss shares its parameters.
+    network: R2D2Network
+    #: The policy around the network.
+    actor: R2D2Actor
+    #: Workers, exploration, sequences on their way into the replay.
+    actors: Actors
+    #: The sequences.
+    replay: SequenceReplay
+    #: Samples per insert.
+    limiter: RateLimiter
+    #: Takes the optimizer steps.
+    learner: Learner
+    #: Makes room for the first sequences: called when it is known that no earlier rows can be reopened.
+    allocate: Callable[[], int]
+
+
+def env_factory(config: Config, *, num_emulators: int, **changes: Any) -> Callable[..., TransformedEnv]:
+    """A picklable function that builds an environment; workers call it with their seed.
+
+    Args:
+        config: The whole tree; `env` and `reward` are read.
+        num_emulators: E.
+        changes: Further arguments of :func:`~pokered_rl.envs.make_env`, such as ``recorder``.
+    """
+    env, reward = config.env, config.reward
+    return partial(
+        make_env,
+        env.cartridge,
+        allow_unknown=env.allow_unknown,
+        num_emulators=num_emulators,
+        actions=tuple(env.actions),
+        frames_per_action=env.frames_per_action,
+        hold_frames=env.hold_frames,
+        screen=env.screen.value,
+        start_states=tuple(env.start_states) or None,
+        max_episode_steps=env.max_episode_steps,
+        wait_while_busy=env.wait_while_busy,
+        max_wait_frames=env.max_wait_frames,
+        map_memory={"radius": env.map_memory_radius},
+        reward={"weights": reward.weights, "options": reward.options, "goals": reward.goals, "write_terms": False},
+        **changes,
+    )
+
+
+def evaluation_env(config: Config, parts: Parts, *, num_episodes: int, epsilon: float, seed: int) -> EnvBase:
+    """An environment for evaluation: a row for each episode, places in ``("game", ...)``, nothing recorded."""
+    make = env_factory(config, num_emulators=num_episodes, game_fields=("map_id", "x", "y"))
+    return make(seed=seed, extra_transforms=[parts.actor.make_primers(epsilon=epsilon)])
+
+
+@contextmanager
+def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
+    """Build all parts; actors are ended when the context is left, whatever happened.
+
+    Raises:
+        PokeredError: Cartridge, start state, reward term or disk is not as it should be.
+    """
+    torch.manual_seed(config.run.seed)
+    if config.runtime.learner_threads:
+        torch.set_num_threads(config.runtime.learner_threads)
+    if config.runtime.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    device = _device(config.runtime.device)
+    cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
+    config.env.cartridge = str(cartridge.path)  # workers play what was found here
+    probe = env_factory(config, num_emulators=1)(seed=config.run.seed)
+    try:
+        network = _network(config, probe).to(device)
+        example = probe.rollout(2, _idle(network, config))
+    finally:
+        probe.close()
+    actor = R2D2Actor(network, action_mask_key="action_mask" if config.env.action_mask else None)
+    layout = _layout(config)
+    builder = _builder(config, layout, network)
+    replay = _replay(config, folder, layout, network, example)
+    limiter = RateLimiter(
+        samples_per_insert=config.replay.samples_per_insert,
+        min_fill_sequences=config.replay.min_fill_sequences,
+        slack_sequences=config.replay.samples_per_insert_slack_batches * config.learner.batch_size,
+    )
+    actors = _actors(config, folder, actor, builder, replay, limiter)
+    try:
+        yield Parts(
+            cartridge=cartridge,
+            network=network,
+            actor=actor,
+            actors=actors,
+            replay=replay,
+            limiter=limiter,
+            learner=_learner(config, network, replay, device),
+            allocate=lambda: replay.allocate(builder.example(example)),
+        )
+    finally:
+        actors.close()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"runtime.device must be auto, cpu or cuda, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"runtime.device={name}, but PyTorch sees no GPU here; use runtime.device=auto")
+    return device
+
+
+def _network(config: Config, probe: EnvBase) -> R2D2Network:
+    spec, network = probe.observation_spec, config.network
+    return R2D2Network(
+        num_actions=len(config.env.actions),
+        size=network.size.value,
+        num_quantiles=network.num_quantiles,
+        hidden_size=network.hidden_size,
+        pixel_shape=tuple(spec["pixels"].shape[1:]),
+        map_shape=tuple(spec["map_memory"].shape[1:]),
+        context_size=spec["context"].shape[-1],
+        recurrent=network.recurrent,
+        noise_std=network.noise_std,
+        dueling=network.dueling,
+        spatial_attention=network.spatial_attention,
+        reconstruct_context=config.loss.reconstruction_weight > 0,
+        reconstruct_map=network.reconstruct_map,
+    )
+
+
+def _layout(config: Config) -> SequenceLayout:
+    return SequenceLayout(
+        burn_in_steps=config.replay.burn_in_steps,
+        unroll_steps=config.replay.unroll_steps,
+        n_step=config.loss.n_step,
+        period_steps=config.replay.sequence_period_steps,
+    )
+
+
+def _builder(config: Config, layout: SequenceLayout, network: R2D2Network) -> SequenceBuilder:
+    return SequenceBuilder(
+        layout=layout,
+        observation_keys=_stored_observations(config, network),
+        state_keys=tuple(network.state_keys),
+        gamma=config.loss.gamma,
+        eta=config.loss.eta,
+        rescale_eps=config.loss.rescale_epsilon,
+        state_dtype=torch.float16 if config.replay.half_precision_state else torch.float32,
+        send="episodes" if config.collector.send is Send.episodes else "sequences",
+    )
+
+
+def _stored_observations(config: Config, network: R2D2Network) -> tuple[str, ...]:
+    mask = ("action_mask",) if config.env.action_mask else ()
+    return (*network.observation_keys, *mask)
+
+
+def _two_bit_shapes(example: Any) -> dict[str, tuple[int, ...]]:
+    return {"map_memory": tuple(example["map_memory"].shape[2:])}
+
+
+def _replay(
+    config: Config, folder: RunFolder, layout: SequenceLayout, network: R2D2Network, example: Any
+) -> SequenceReplay:
+    replay = config.replay
+    scratch = Path(replay.scratch_folder) / config.run.name if replay.scratch_folder else folder.replay
+    return make_replay(
+        scratch_dir=scratch,
+        capacity_transitions=replay.capacity_transitions,
+        layout=layout,
+        batch_size=config.learner.batch_size,
+        alpha=replay.alpha,
+        beta=replay.beta,
+        new_priority=replay.new_priority.value,
+        two_bit_shapes=_two_bit_shapes(example),
+        num_actions=len(config.env.actions),
+        half_keys=tuple(network.state_keys) if replay.half_precision_state else (),
+        prefetch=0 if config.runtime.deterministic else replay.prefetch_batches,
+        seed=config.run.seed,
+    )
+
+
+def _actors(
+    config: Config,
+    folder: RunFolder,
+    actor: R2D2Actor,
+    builder: SequenceBuilder,
+    replay: SequenceReplay,
+    limiter: RateLimiter,
+) -> Actors:
+    collector = config.collector
+    inline = collector.backend is Backend.inline
+    num_workers = 1 if inline else worker_count(collector.num_workers, available_cpus())
+    common: dict[str, Any] = {
+        "make_envs": [
+            env_factory(
+                config,
+                num_emulators=collector.emulators_per_worker,
+                num_threads=collector.threads_per_worker,
+                extra_transforms=(actor.make_primers(),),
+                recorder={
+                    "folder": str(folder.episode_logs),
+                    "run_name": config.run.name,
+                    "worker": worker,
+                    "num_workers": num_workers,
+                    "config_sha256": _sha256(config),
+                    "every_episodes": config.env.log_every_episodes,
+                },
+            )
+            for worker in range(num_workers)
+        ],
+        "policy": actor,
+        "emulators_per_worker": collector.emulators_per_worker,
+        "steps_per_batch": collector.steps_per_batch,
+        "builder": builder,
+        "replay": replay,
+        "limiter": limiter,
+        "two_bit_keys": ("map_memory",),
+        "epsilon_base": collector.epsilon_base,
+        "epsilon_alpha": collector.epsilon_alpha,
+        "warmup_steps": collector.warmup_steps,
+        "seed": config.run.seed,
+    }
+    if inline:
+        return InlineActors(**common)
+    return ProcessActors(
+        actor_timeout_seconds=collector.actor_timeout_seconds,
+        max_restarts_per_hour=collector.max_restarts_per_hour,
+        **common,
+    )
+
+
+def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, device: torch.device) -> Learner:
+    settings, loss = config.learner, config.loss
+    module = R2D2Loss(
+        network,
+        burn_in_steps=config.replay.burn_in_steps,
+        n_step=loss.n_step,
+        gamma=loss.gamma,
+        eta=loss.eta,
+        kappa=loss.kappa,
+        rescale_eps=loss.rescale_epsilon,
+        reconstruction_weight=loss.reconstruction_weight,
+        compile_terms=config.runtime.compile,
+    )
+    hard = settings.target_update is TargetUpdate.hard
+    return Learner(
+        loss=module,
+        optimizer=torch.optim.Adam(
+            module.parameters(), lr=settings.learning_rate, eps=settings.adam_epsilon, fused=device.type == "cuda"
+        ),
+        target_updater=make_target_updater(
+            module,
+            hard_interval=settings.target_update_interval if hard else None,
+            tau=settings.target_update_tau,
+        ),
+        replay=replay,
+        batch_size=settings.batch_size,
+        max_grad_norm=settings.max_grad_norm,
+        device=device,
+        autocast=config.runtime.autocast,
+    )
+
+
+def _idle(network: R2D2Network, config: Config) -> Callable[[Any], Any]:
+    """A policy for the probe: no-op, with the entries that a worker's batch has beside the environment's."""
+    actions = len(config.env.actions)
+
+    def act(tensordict: Any) -> Any:
+        rows = tensordict.batch_size[0]
+        tensordict["action"] = torch.zeros(rows, dtype=torch.int64)
+        tensordict["action_value"] = torch.zeros(rows, actions)
+        for key in network.state_keys:
+            tensordict[key] = torch.zeros(rows, network.hidden_size)
+        return tensordict
+
+    return act
+
+
+def _sha256(config: Config) -> str:
+    return hashlib.sha256(OmegaConf.to_yaml(OmegaConf.structured(config)).encode()).hexdigest()

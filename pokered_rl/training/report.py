@@ -1,0 +1,137 @@
+"""Gathers what a run does and passes it on: to the CSV files, to ``progress.json`` and to the display."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from pokered_rl.collectors import Actors
+from pokered_rl.data import RateLimiter
+from pokered_rl.training.display import Display, RunView
+from pokered_rl.training.metrics import MetricsWriter, Value
+from pokered_rl.training.run_folder import Progress, RunFolder
+from pokered_rl.training.trainer import Trainer
+
+__all__ = ["Reporter"]
+
+
+class Reporter:
+    """Called after every step of the training loop; does its work only every few seconds.
+
+    Args:
+        folder: Where ``progress.json`` is.
+        progress: Continued from earlier jobs; its counters are brought up to date.
+        metrics: Gets a row every few seconds, and one for each finished episode.
+        display: Shows ``view``.
+        view: The figures on display.
+        every_seconds: Seconds between two rows.
+        seconds_left: Says how long this job still has.
+        replay_capacity: Sequences that fit into the replay.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: RunFolder,
+        progress: Progress,
+        metrics: MetricsWriter,
+        display: Display,
+        view: RunView,
+        every_seconds: float,
+        seconds_left: Callable[[], float],
+        replay_capacity: int,
+    ) -> None:
+        self.progress = progress
+        self._folder = folder
+        self._metrics = metrics
+        self._display = display
+        self._view = view
+        self._every_seconds = every_seconds
+        self._seconds_left = seconds_left
+        view.replay_capacity = replay_capacity
+        self._wall_before = progress.wall_seconds
+        self._began = time.monotonic()
+        self._row_at = self._began
+        self._restarts_before = progress.worker_restarts
+        self._episodes_noted = progress.episodes
+        self._steps_then = progress.steps
+        self._updates_then = progress.updates
+
+    def tick(self, trainer: Trainer) -> None:
+        """Take note of finished episodes; write and show what is due."""
+        self._note_episodes(trainer.actors)
+        now = time.monotonic()
+        if now - self._row_at >= self._every_seconds:
+            self.write(trainer)
+        self._view.steps = trainer.actors.steps
+        self._view.updates = trainer.learner.updates
+        self._view.episodes = trainer.actors.episodes
+        self._view.replay_sequences = len(trainer.replay)
+        self._view.seconds_left_in_job = self._seconds_left()
+        self._view.phase = _phase(trainer.limiter, self._view.replay_sequences)
+        self._display.update()
+
+    def write(self, trainer: Trainer) -> None:
+        """Write a row of metrics and ``progress.json`` now."""
+        now = time.monotonic()
+        seconds = max(1e-9, now - self._row_at)
+        actors, learner = trainer.actors, trainer.learner
+        view, progress = self._view, self.progress
+        view.steps_per_second = (actors.steps - self._steps_then) / seconds
+        view.updates_per_second = (learner.updates - self._updates_then) / seconds
+        self._row_at, self._steps_then, self._updates_then = now, actors.steps, learner.updates
+
+        progress.steps = actors.steps
+        progress.updates = learner.updates
+        progress.episodes = actors.episodes
+        progress.wall_seconds = self._wall_before + now - self._began
+        progress.replay_sequences = len(trainer.replay)
+        progress.checkpoint_steps = trainer.checkpoint_steps
+        stats = actors.stats()
+        restarts = sum(value for name, value in stats.items() if name.startswith("restarts_"))
+        progress.worker_restarts = self._restarts_before + int(restarts)
+        progress.steps_lost = int(stats["steps_lost"])
+        self._folder.write_progress(progress)
+
+        row: dict[str, Value] = {
+            "job": progress.jobs,
+            "steps": actors.steps,
+            "wall_seconds": progress.wall_seconds,
+            "updates": learner.updates,
+            "episodes": actors.episodes,
+            "steps_per_second": view.steps_per_second,
+            "updates_per_second": view.updates_per_second,
+            "replay_sequences": progress.replay_sequences,
+        }
+        self._metrics.train_row(row | stats | learner.means())
+
+    def _note_episodes(self, actors: Actors) -> None:
+        new = actors.episodes - self._episodes_noted
+        if not new:
+            return
+        self._episodes_noted = actors.episodes
+        wall_seconds = self._wall_before + time.monotonic() - self._began
+        with actors.sink.lock:
+            finished = list(actors.sink.recent)[-new:]
+        for episode in finished:
+            self._view.last_returns.append(episode.total_reward)
+            for name, value in (("return", episode.total_reward), ("length", float(episode.steps))):
+                self.progress.best[name] = max(value, float(self.progress.best.get(name, value)))
+            self._metrics.episode_row(
+                {
+                    "job": self.progress.jobs,
+                    "steps": actors.steps,
+                    "wall_seconds": wall_seconds,
+                    "worker": episode.worker,
+                    "emulator": episode.emulator,
+                    "return": episode.total_reward,
+                    "length": episode.steps,
+                }
+            )
+        self._view.best_progress = f"return {float(self.progress.best['return']):.3g}"
+
+
+def _phase(limiter: RateLimiter, stored: int) -> str:
+    if stored < limiter.min_fill_sequences:
+        return f"filling the replay to {limiter.min_fill_sequences:,} sequences"
+    return "learning" if limiter.credit > 0 else "waiting for experience"

@@ -1,0 +1,258 @@
+"""One job of a run, from the lock to the exit status."""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from pathlib import Path
+
+from rich.console import Console
+
+from pokered_rl.errors import CheckpointError
+from pokered_rl.training.build import Parts, build, evaluation_env
+from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, write_atomically
+from pokered_rl.training.config import Config, OnReplayLoss, TargetUpdate
+from pokered_rl.training.display import Display, RunView
+from pokered_rl.training.evaluate import RandomPolicy, evaluate, table
+from pokered_rl.training.metrics import MetricsWriter
+from pokered_rl.training.report import Reporter
+from pokered_rl.training.run_folder import Progress, RunFolder, provenance
+from pokered_rl.training.run_lock import RunLock
+from pokered_rl.training.runtime import Deadline, ExitStatus, SaveTimer, StopReason, StopSignals
+from pokered_rl.training.trainer import Trainer
+
+__all__ = ["train"]
+
+#: Workers get this long to hand in their last batch; Ctrl-C has to end everything within ten seconds.
+_HALT_SECONDS = 4.0
+
+
+def train(config: Config, signals: StopSignals) -> ExitStatus:
+    """Work on a run until it is complete, the time is up, or a signal comes.
+
+    Args:
+        config: The checked config.
+        signals: Listening since the process began.
+
+    Returns:
+        The status to exit with.
+
+    Raises:
+        PokeredError: Something that the user can act on; the last checkpoint stands.
+    """
+    logging.getLogger("torchrl").setLevel(logging.WARNING)
+    folder = RunFolder(Path(config.run.folder) / config.run.name)
+    folder.check_resume(config.run.resume)
+    changes = folder.check_config(config)
+    with RunLock(folder.path, heartbeat_seconds=config.runtime.heartbeat_seconds), build(config, folder) as parts:
+        return _Job(config, folder, parts, signals).work(changes)
+
+
+class _Job:
+    """What the stages of one job share."""
+
+    def __init__(self, config: Config, folder: RunFolder, parts: Parts, signals: StopSignals) -> None:
+        self.config, self.folder, self.parts, self.signals = config, folder, parts, signals
+        self.console = Console()
+        self.progress = folder.read_progress() or Progress(run=config.run.name)
+        self.save_timer = SaveTimer()
+        self.deadline = Deadline(
+            max_runtime_seconds=config.run.max_runtime_seconds,
+            start=signals.started_at,
+            margin_seconds=config.runtime.deadline_margin_seconds,
+            save_timer=self.save_timer,
+        )
+        self.view = RunView(config.run.name, self.progress.jobs + 1, target_steps=config.run.target_total_steps)
+        self.display = Display(
+            self.view,
+            refresh_seconds=config.logging.display_every_seconds,
+            line_seconds=config.logging.line_every_seconds,
+            console=self.console,
+        )
+
+    def work(self, changes: list[str]) -> ExitStatus:
+        """All stages in their order."""
+        config, progress = self.config, self.progress
+        progress.jobs += 1
+        progress.target_total_steps = config.run.target_total_steps
+        progress.complete, progress.last_stop = False, "running"
+        self.folder.write_config(config)
+        cartridge = {"title": self.parts.cartridge.title, "sha1": self.parts.cartridge.sha1}
+        self.folder.append_job(
+            {"job": progress.jobs, "event": "begin", "changes": changes, "cartridge": cartridge, **provenance()}
+        )
+        for change in changes:
+            self.say(f"changed since the last job: {change}")
+
+        trainer = self.make_trainer()
+        self.restore(trainer)
+        progress.steps, progress.updates = trainer.actors.steps, trainer.learner.updates
+        progress.episodes = trainer.actors.episodes
+        first_step = progress.steps
+        reason = self.train(trainer)
+        if config.run.evaluation_episodes and reason in (StopReason.target, StopReason.episodes, StopReason.deadline):
+            self.compare()
+        status = reason.exit_status(advanced=trainer.actors.steps > first_step)
+        self.folder.append_job(
+            {
+                "job": progress.jobs,
+                "event": "end",
+                "reason": reason.value,
+                "status": int(status),
+                "steps": progress.steps,
+            }
+        )
+        return status
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.display.say(text)
+
+    def make_trainer(self) -> Trainer:
+        """The training loop over the parts."""
+        config, parts = self.config, self.parts
+        learner = config.learner
+        hard = learner.target_update is TargetUpdate.hard
+        return Trainer(
+            learner=parts.learner,
+            network=parts.network,
+            actors=parts.actors,
+            replay=parts.replay,
+            limiter=parts.limiter,
+            checkpoints=CheckpointStore(self.folder.checkpoints, keep=config.runtime.keep_checkpoints),
+            online_params=self.folder.online_params,
+            stop_reason=self.stop_reason,
+            report=lambda trainer: self.reporter.tick(trainer),
+            # In deterministic mode the acting weights are always the newest, so that no job can tell where it began.
+            sync_every_updates=1 if config.runtime.deterministic else config.collector.sync_every_updates,
+            publish_every_updates=learner.target_update_interval if hard else learner.publish_every_updates,
+            checkpoint_every_seconds=config.runtime.checkpoint_every_seconds,
+            save_timer=self.save_timer,
+        )
+
+    def stop_reason(self) -> StopReason | None:
+        """Why the loop should end now, or None."""
+        run, actors = self.config.run, self.parts.actors
+        if self.signals.reason is not None:
+            return self.signals.reason
+        if actors.steps >= run.target_total_steps:
+            return StopReason.target
+        if run.total_episodes and actors.episodes >= run.total_episodes:
+            return StopReason.episodes
+        return StopReason.deadline if self.deadline.passed else None
+
+    def restore(self, trainer: Trainer) -> None:
+        """Take up the run where its last job left it, or start it."""
+        run, parts = self.config.run, self.parts
+        checkpoint = trainer.checkpoints.newest()
+        if checkpoint is not None:
+            trainer.restore(checkpoint, load_replay=self.load_replay)
+            self.say(f"continuing {self.folder.path} at step {checkpoint.steps:,}, update {checkpoint.updates:,}")
+            return
+        parts.allocate()
+        source = self.folder.online_params
+        if not source.is_file() and run.init_from is not None:
+            source = Path(run.init_from)
+            source = source / "online_params.pt" if source.is_dir() else source
+            if not source.is_file():
+                raise CheckpointError(f"run.init_from={run.init_from}: there is no file {source}")
+        if source.is_file():
+            self.load_params(source)
+
+    def load_params(self, source: Path) -> None:
+        """Start from published weights; the target network follows them."""
+        try:
+            self.parts.network.load_state_dict(load_tensors(source)["params"])
+        except (KeyError, RuntimeError) as error:
+            problem = str(error).splitlines()[0]
+            raise CheckpointError(f"the weights in {source} do not fit this network: {problem}") from error
+        self.parts.learner.target_updater.init_()
+        self.say(f"starting with the weights of {source}")
+
+    def load_replay(self, folder: Path) -> int:
+        """Open the replay's rows again, or accept that they are gone."""
+        replay = self.parts.replay
+        try:
+            newer = replay.load(folder)
+        except CheckpointError as error:
+            if self.config.replay.on_loss is not OnReplayLoss.refill:
+                raise CheckpointError(f"{error}; set replay.on_loss=refill to go on with an empty replay") from error
+            self.parts.allocate()
+            self.parts.limiter.require_refill()
+            least = self.config.replay.min_fill_sequences
+            self.say(f"the replay is lost ({error}); the learner waits until {least:,} sequences are there")
+            return 0
+        replay.reserve()
+        if newer:
+            self.say(f"{newer:,} sequences were written after the checkpoint and are left out")
+        return len(replay)
+
+    def train(self, trainer: Trainer) -> StopReason:
+        """Run the loop and save, whatever ended it."""
+        config, progress = self.config, self.progress
+        metrics = MetricsWriter(self.folder.metrics, tensorboard=config.logging.tensorboard, resume_step=progress.steps)
+        self.reporter = Reporter(
+            folder=self.folder,
+            progress=progress,
+            metrics=metrics,
+            display=self.display,
+            view=self.view,
+            every_seconds=config.logging.every_seconds,
+            seconds_left=lambda: self.deadline.seconds_left,
+            replay_capacity=trainer.replay.capacity_sequences,
+        )
+        try:
+            with self.display:
+                reason = self.run_and_save(trainer)
+                self.reporter.tick(trainer)
+                self.reporter.write(trainer)
+        finally:
+            metrics.close()
+            trainer.checkpoints.close()
+            trainer.actors.close()
+        self.say(f"{reason.value}; saved in {self.folder.path}")
+        return reason
+
+    def run_and_save(self, trainer: Trainer) -> StopReason:
+        """Run the loop; save also when it fails, since what the learner has is good until its last step."""
+        try:
+            reason = trainer.run()
+        except Exception as error:
+            self.progress.last_stop = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            try:
+                self.save(trainer)
+            except Exception:  # noqa: BLE001 - the first error is raised; this one is shown beside it
+                self.say(f"saving failed, too; the last checkpoint stands\n{traceback.format_exc()}")
+            self.reporter.write(trainer)
+            raise
+        self.progress.last_stop = reason.value
+        self.progress.complete = reason in (StopReason.target, StopReason.episodes)
+        self.save(trainer)
+        return reason
+
+    def save(self, trainer: Trainer) -> None:
+        """Let the workers hand in their last batch and state, then write checkpoint and weights."""
+        actors = trainer.actors
+        if hasattr(actors, "actor_timeout_seconds"):
+            actors.actor_timeout_seconds = min(actors.actor_timeout_seconds, _HALT_SECONDS)
+        actors.halt()
+        trainer.save()
+        trainer.publish()
+
+    def compare(self) -> None:
+        """Play the evaluation episodes of the trained agent and of a random policy, and show both."""
+        config, run = self.config, self.config.run
+        results = {}
+        for name, epsilon in (("trained", run.evaluation_epsilon), ("random", 1.0)):
+            env = evaluation_env(
+                config, self.parts, num_episodes=run.evaluation_episodes, epsilon=epsilon, seed=run.seed + 1
+            )
+            policy = self.parts.actor if name == "trained" else RandomPolicy(seed=run.seed + 1)
+            try:
+                results[name] = evaluate(env, policy, max_steps=config.env.max_episode_steps)
+            finally:
+                env.close()
+        content = {name: result.as_dict() for name, result in results.items()}
+        write_atomically(self.folder.path / "evaluation.json", json.dumps(content, indent=1).encode())
+        self.console.print(table(results["trained"], results["random"]))

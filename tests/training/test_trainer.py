@@ -1,0 +1,153 @@
+"""The loop and its checkpoints, with a learner of four weights and actors that only count."""
+
+import json
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pokered_rl.data import RateLimiter
+from pokered_rl.errors import CheckpointError
+from pokered_rl.training.checkpoint import CheckpointStore, load_tensors
+from pokered_rl.training.runtime import SaveTimer, StopReason
+from pokered_rl.training.trainer import Trainer
+
+
+class _Learner:
+    batch_size = 2
+
+    def __init__(self) -> None:
+        self.weights = torch.zeros(4)
+        self.updates = 0
+
+    def step(self) -> None:
+        self.weights += torch.rand(4)
+        self.updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights.clone(), "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if state["weights"].shape != (4,):
+            raise RuntimeError("size mismatch for weights")
+        self.weights, self.updates = state["weights"], state["updates"]
+
+
+class _Actors:
+    """Each call brings 10 steps and one sequence."""
+
+    def __init__(self, limiter: RateLimiter) -> None:
+        self.limiter = limiter
+        self.sink = SimpleNamespace(lock=threading.RLock())
+        self.steps = 0
+        self.pushes: list[int] = []
+
+    def collect(self) -> None:
+        self.steps += 10
+        self.limiter.inserted(1)
+
+    def set_weights(self, network: nn.Module) -> None:
+        self.pushes.append(self.steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.steps = state["steps"]
+
+
+class _Replay:
+    def __init__(self) -> None:
+        self.loaded: dict[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return 0
+
+    def save(self, path: Path) -> None:
+        path.mkdir()
+        (path / "cursor.json").write_text('{"cursor": 3}')
+
+    def load(self, path: Path) -> int:
+        self.loaded = json.loads((path / "cursor.json").read_text())
+        return 0
+
+
+def _trainer(folder: Path, *, target_steps: int, sync_every: int = 2) -> Trainer:
+    limiter = RateLimiter(samples_per_insert=4, min_fill_sequences=3)
+    actors = _Actors(limiter)
+    return Trainer(
+        learner=_Learner(),
+        network=nn.Linear(2, 2),
+        actors=actors,
+        replay=_Replay(),
+        limiter=limiter,
+        checkpoints=CheckpointStore(folder / "checkpoints"),
+        online_params=folder / "online_params.pt",
+        stop_reason=lambda: StopReason.target if actors.steps >= target_steps else None,
+        report=lambda trainer: None,
+        sync_every_updates=sync_every,
+        publish_every_updates=1000,
+        checkpoint_every_seconds=1e9,
+        save_timer=SaveTimer(),
+    )
+
+
+def test_learner_waits_for_the_first_filling_and_then_keeps_the_ratio(tmp_path: Path):
+    # 3 sequences fill the replay; each further one pays for 4 draws, that is 2 updates of 2 sequences. 8 calls bring
+    # 8 sequences, but the loop stops as soon as the last one is there: (7 - 3) * 2 updates.
+    trainer = _trainer(tmp_path, target_steps=80)
+    assert trainer.run() is StopReason.target
+    assert trainer.actors.steps == 80
+    assert trainer.learner.updates == 8
+
+
+def test_weights_go_to_the_actors_at_the_start_and_every_few_updates(tmp_path: Path):
+    trainer = _trainer(tmp_path, target_steps=70, sync_every=4)
+    trainer.run()
+    # 6 updates were made: one push at the start, one after the fourth.
+    assert trainer.learner.updates == 6
+    assert trainer.actors.pushes == [0, 50]
+
+
+def test_interrupted_run_ends_like_one_that_was_not(tmp_path: Path):
+    torch.manual_seed(5)
+    straight = _trainer(tmp_path / "straight", target_steps=200)
+    straight.run()
+
+    torch.manual_seed(5)
+    first = _trainer(tmp_path / "stopped", target_steps=90)
+    first.run()
+    first.save()
+    torch.manual_seed(99)
+    second = _trainer(tmp_path / "stopped", target_steps=200)
+    checkpoint = second.checkpoints.newest()
+    assert checkpoint is not None
+    assert checkpoint.steps == 90
+    second.restore(checkpoint, load_replay=second.replay.load)
+    assert second.replay.loaded == {"cursor": 3}
+    second.run()
+    assert second.learner.updates == straight.learner.updates
+    assert torch.equal(second.learner.weights, straight.learner.weights)
+
+
+def test_checkpoint_of_another_network_is_refused(tmp_path: Path):
+    trainer = _trainer(tmp_path, target_steps=50)
+    trainer.learner.weights = torch.zeros(5)
+    trainer.save()
+    checkpoint = trainer.checkpoints.newest()
+    assert checkpoint is not None
+    with pytest.raises(CheckpointError, match=r"does not fit this network: size mismatch"):
+        _trainer(tmp_path, target_steps=50).restore(checkpoint, load_replay=lambda path: 0)
+
+
+def test_published_weights_load_without_running_code(tmp_path: Path):
+    trainer = _trainer(tmp_path, target_steps=50)
+    trainer.run()
+    trainer.publish()
+    published = load_tensors(tmp_path / "online_params.pt")
+    assert published["steps"] == 50
+    assert torch.equal(published["params"]["weight"], trainer.network.weight)
