@@ -3,6 +3,7 @@
 from pokered_rl.game.events import EventTable
 from pokered_rl.game.items import ITEMS, KEY_ITEMS, Item
 from pokered_rl.game.maps import NUM_MAP_IDS, GameMap, GameMaps, MapKind
+from pokered_rl.game.milestones import Milestone, Milestones
 from pokered_rl.game.moves import MOVES, Move
 from pokered_rl.game.name_table import NameTable
 from pokered_rl.game.profiles import CartridgeProfile
@@ -88,6 +89,8 @@ __all__ = [
     "GameState",
     "Item",
     "MapKind",
+    "Milestone",
+    "Milestones",
     "Move",
     "NameTable",
     "RamEntry",

@@ -28,7 +28,6 @@ from pokered_rl.game.screen_rules import (
     TILE_MENU_CURSOR,
     WAIT_FOR_BUTTON_RETURN,
     Acts,
-    Keys,
     ScreenKind,
 )
 
@@ -191,10 +190,8 @@ class _Plan:
         self.kinds = torch.tensor([rule.kind for rule in rules], dtype=torch.uint8, device=device)
         self.ignored = torch.tensor([rule.ignored for rule in rules], device=device)
         self.is_menu = torch.tensor(["menu" in rule.when for rule in rules], device=device)
-        bits = [
-            [bool(rule.keys.value >> bit & 1) for bit in range(8)] if isinstance(rule.keys, Keys) else [False] * 8
-            for rule in rules
-        ]
+        fixed = [0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]
+        bits = [[bool(keys >> bit & 1) for bit in range(len(BUTTONS))] for keys in fixed]
         self._fixed = torch.tensor(bits, device=device)  # [K, 8]
         self._watched = torch.tensor([[isinstance(rule.keys, Acts)] for rule in rules], device=device)  # [K, 1]
         buttons = torch.zeros(len(MENU_BUTTONS), 8)
