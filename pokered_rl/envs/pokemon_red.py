@@ -129,6 +129,8 @@ class PokemonRedEnv(EnvBase):
         except BaseException:
             self._pool.close()
             raise
+        self.is_closed = False  # or TorchRL would not close it when it is collected
+        self._open_pool: EmulatorPool | None = self._pool
         #: Called, in order, while the emulators can still be looked at.
         self.before_close: list[Callable[[], None]] = []
         self._starts: list[StartState | None] = [None] * num_emulators
@@ -270,10 +272,11 @@ class PokemonRedEnv(EnvBase):
 
     def close(self, *, raise_if_closed: bool = True) -> None:
         """Stops the emulators; nothing is written. Closing twice does nothing."""
-        if not self.is_closed and "_pool" in self.__dict__:
+        pool = self.__dict__.pop("_open_pool", None)
+        if pool is not None:
             try:
                 for hook in self.before_close:
                     hook()
             finally:
-                self._pool.close()
+                pool.close()
         super().close(raise_if_closed=raise_if_closed)

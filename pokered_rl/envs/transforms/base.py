@@ -92,10 +92,14 @@ class RamTransform(Transform):
         """Takes the step that led to ``frame`` into the memory and writes the outputs into ``out`` (the next step)."""
         raise NotImplementedError
 
-    def _frame(self, tensordict: TensorDictBase) -> RamFrame:
-        ram = tensordict.get(self.ram_key)
+    def _ram(self, tensordict: TensorDictBase) -> torch.Tensor:
+        ram: torch.Tensor | None = tensordict.get(self.ram_key, None)
         if ram is None:
             raise KeyError(f"{type(self).__name__} needs the entry {self.ram_key!r}, which the tensordict lacks")
+        return ram
+
+    def _frame(self, tensordict: TensorDictBase) -> RamFrame:
+        ram = self._ram(tensordict)
         frame = read_frame(ram, self.ram_layout)
         if frame.num_rows != self.num_rows:
             self._allocate(frame.num_rows)

@@ -59,8 +59,7 @@ class GameStateReader(RamTransform):
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Decodes one tensordict of any batch size."""
-        ram = tensordict.get(self.ram_key)
-        state = GameState.from_ram(ram, self.ram_layout, fields=self.fields)
+        state = GameState.from_ram(self._ram(tensordict), self.ram_layout, fields=self.fields)
         known = state.to_tensordict(retain_none=False).select(*self.fields)
         tensordict.set(self.out_keys[0], known)
         return tensordict
