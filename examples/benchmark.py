@@ -1,0 +1,66 @@
+"""How close to the limit: every row runs ours and its limit in turn, in one process tree, and reports the ratio.
+
+    python examples/benchmark.py                      # all rows, under 12 minutes on 2 cores
+    python examples/benchmark.py --quick --only env emulator
+    python examples/benchmark.py --json docs/benchmarks/results/benchmark.json
+
+A ratio of 1.0 means as fast as the limit (for `peer`: as fast as the peer; larger is faster). Absolute figures depend
+on the machine and are given beside it; the ratio is the result. Rounds alternate, so drift of the machine meets both.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from benchmarks import ROWS
+from benchmarks.pairs import Row, provenance
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes: under 3 minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, ratios and raw samples there")
+    return parser.parse_args()
+
+
+def _print(rows: dict[str, Row]) -> None:
+    table = Table(title="ratio to the limit (median of rounds)")
+    for column, align in (("row", "left"), ("ratio", "right"), ("spread", "right"), ("ours / limit", "left")):
+        table.add_column(column, justify=align)
+    for name, row in rows.items():
+        table.add_row(name, f"{row.ratio:.3f}", f"{row.low:.3f} to {row.high:.3f}", row.text)
+        for label, part in row.parts.items():
+            table.add_row(
+                f"  {label}", f"{part.ratio:.3f}", f"{part.low:.3f} to {part.high:.3f}", part.text, style="dim"
+            )
+    Console().print(table)
+
+
+def main() -> int:
+    """Run the chosen rows."""
+    arguments = _parse()
+    torch.set_num_threads(1)
+    rows = {}
+    for name in arguments.only or ROWS:
+        Console(stderr=True).print(f"{name} ...")
+        rows[name] = ROWS[name](quick=arguments.quick)
+    _print(rows)
+    if arguments.json is not None:
+        report = provenance() | {"rows": {name: row.as_json() for name, row in rows.items()}}
+        report["samples"] = {name: row.samples() for name, row in rows.items()}
+        scratch = arguments.json.with_suffix(".tmp")
+        scratch.write_text(json.dumps(report, indent=1) + "\n")
+        scratch.replace(arguments.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""Measuring in pairs: ours and the limit in turn, so that a machine that slows down slows down both."""
+
+import os
+import platform
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+
+@dataclass
+class Row:
+    """Paired samples of one comparison.
+
+    Attributes:
+        ours: work per second (or bytes, seconds: whatever ``unit`` says) of each round.
+        limit: the same of the limit.
+        unit: what the samples count.
+        lower_is_better: the samples are costs, so that the ratio is limit over ours.
+        parts: finer comparisons of the same row, by label.
+        notes: further figures of the row.
+    """
+
+    ours: list[float]
+    limit: list[float]
+    unit: str
+    lower_is_better: bool = False
+    parts: dict[str, "Row"] = field(default_factory=dict)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratios(self) -> list[float]:
+        """Ours over the limit, pair by pair."""
+        pairs = zip(self.ours, self.limit, strict=True)
+        return [limit / ours if self.lower_is_better else ours / limit for ours, limit in pairs]
+
+    @property
+    def ratio(self) -> float:
+        """Median of the ratios."""
+        return statistics.median(self.ratios)
+
+    @property
+    def low(self) -> float:
+        """Smallest ratio."""
+        return min(self.ratios)
+
+    @property
+    def high(self) -> float:
+        """Largest ratio."""
+        return max(self.ratios)
+
+    @property
+    def text(self) -> str:
+        """The absolute medians."""
+        notes = "".join(f"; {key} {value}" for key, value in self.notes.items())
+        return f"{statistics.median(self.ours):,.4g} / {statistics.median(self.limit):,.4g} {self.unit}{notes}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The row's results."""
+        return {
+            "ratio": round(self.ratio, 4),
+            "spread": [round(self.low, 4), round(self.high, 4)],
+            "ours": statistics.median(self.ours),
+            "limit": statistics.median(self.limit),
+            "unit": self.unit,
+            **({"notes": self.notes} if self.notes else {}),
+            **({"parts": {label: part.as_json() for label, part in self.parts.items()}} if self.parts else {}),
+        }
+
+    def samples(self) -> dict[str, Any]:
+        """The raw samples behind :meth:`as_json`."""
+        own: dict[str, Any] = {"ours": self.ours, "limit": self.limit}
+        if self.parts:
+            own["parts"] = {label: part.samples() for label, part in self.parts.items()}
+        return own
+
+
+def rate(work: Callable[[], float]) -> float:
+    """Units of work per second of one call of ``work``, which returns how many it did."""
+    start = time.perf_counter()
+    done = work()
+    return done / (time.perf_counter() - start)
+
+
+def alternate(ours: Callable[[], float], limit: Callable[[], float], *, rounds: int, unit: str) -> Row:
+    """Rates of both, in turn, after one uncounted round of each; who goes first changes from round to round."""
+    ours()
+    limit()
+    row = Row([], [], unit)
+    for index in range(rounds):
+        for work, samples in ((ours, row.ours), (limit, row.limit))[:: 1 if index % 2 else -1]:
+            samples.append(rate(work))
+    return row
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), model)
+    except OSError:
+        pass
+    packages = ("torch", "torchrl", "tensordict", "pyboy", "numpy")
+    return {
+        "cpu": model,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Command, commit, machine and date of this run."""
+    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "commit": git.stdout.strip() or "unknown",
+        "machine": machine(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
