@@ -1,6 +1,7 @@
 """Sphinx configuration. The build fails on a warning and on a figure that no measurement backs."""
 
 import os
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +40,7 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 autosummary_generate = False
 suppress_warnings = ["myst.xref_missing"] if os.environ.get("POKERED_DOCS_DRAFT") else []
 doctest_global_setup = "import torch"
@@ -73,3 +75,20 @@ html_theme_options = {
     "show_toc_level": 2,
     "header_links_before_dropdown": 6,
 }
+
+
+def _escape_shapes(app, what, name, obj, options, lines):
+    """A shape such as [*, R] is no emphasis."""
+    lines[:] = [re.sub(r"(?<![\w*`\\])\*(?=[\w,\]])(?!\w+\*)", r"\\*", line) for line in lines]
+
+
+def _skip_tensorclass_methods(app, what, name, obj, skip, options):
+    """A tensorclass carries all of TensorDict's methods; they are documented there."""
+    module = getattr(obj, "__module__", None) or getattr(getattr(obj, "fget", None), "__module__", None) or ""
+    return True if module.startswith(("tensordict", "torch.")) else None
+
+
+def setup(app):
+    """Hooks of the API pages."""
+    app.connect("autodoc-process-docstring", _escape_shapes)
+    app.connect("autodoc-skip-member", _skip_tensorclass_methods)

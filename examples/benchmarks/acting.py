@@ -188,7 +188,7 @@ def playing_actors(size: str, *, workers: int, emulators: int) -> Iterator[Proce
             yield actors
 
 
-def _actor_rate(actors: ProcessActors, seconds: float) -> float:
+def actor_rate(actors: ProcessActors, seconds: float) -> float:
     """Steps a second between two arrivals of a batch, at least ``seconds`` apart."""
     actors.collect()
     first, start = actors.steps, time.perf_counter()
@@ -218,7 +218,7 @@ def _collector(size: str, *, quick: bool, emulators: int = 16) -> Row:
     with playing_actors(size, workers=cores(), emulators=emulators) as actors:
         workers = [process.pid for process in psutil.Process().children(recursive=True) if process.pid not in before]
         for _ in range(rounds):
-            row.ours.append(_actor_rate(actors, seconds))
+            row.ours.append(actor_rate(actors, seconds))
             with _stopped(workers):
                 row.limit.append(bare.steps_per_second(int(seconds * 60)))
         private = [psutil.Process(pid).memory_full_info().uss for pid in workers]

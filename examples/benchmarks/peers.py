@@ -1,6 +1,5 @@
 """Row `peer`: acting end to end against the arrangements that people usually build."""
 
-import io
 import time
 from functools import partial
 from typing import Any
@@ -15,8 +14,7 @@ from pokered_rl.emulator import ActionSet, Cartridge, SaveState
 from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network
 
-from .acting import cores, playable_state, playing_actors
-from .acting import _actor_rate as actor_rate
+from .acting import actor_rate, cores, playable_state, playing_actors
 from .bare import BareEmulators
 from .pairs import Row
 
