@@ -1,6 +1,7 @@
 """Encoders, heads, the recurrent quantile networks and the actor."""
 
 from pokered_rl.modules.actor import R2D2Actor
+from pokered_rl.modules.augmentation import RandomShift
 from pokered_rl.modules.core import LSTMCore, MemorylessCore
 from pokered_rl.modules.encoder import (
     MapEncoder,
@@ -29,6 +30,7 @@ __all__ = [
     "PixelEncoder",
     "R2D2Actor",
     "R2D2Network",
+    "RandomShift",
     "ReconstructionHead",
     "RecurrentQuantileNetwork",
     "ResidualBlock",
