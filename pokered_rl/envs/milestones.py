@@ -6,19 +6,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pokered_rl.envs.frame import PROGRESS_LABELS, Progress, RamFrame
-from pokered_rl.game import CartridgeProfile
+from pokered_rl.game import CartridgeProfile, GameState, Milestones
 
 __all__ = ["MilestoneTracker"]
 
 
 class MilestoneTracker:
-    """Names milestones as they are reached: ``map:NAME``, ``event:NAME``, ``badge:1`` .. ``badge:8``, ``hall_of_fame``.
+    """Names what is reached: the milestones of the cartridge's story, and ``map:NAME`` for every map entered.
 
-    What holds at the start of an episode is no milestone of it.
+    What holds at the start of an episode is no milestone of it. The look at the story is taken only in steps that
+    changed a map, the party, the bag or an event.
 
     Args:
         num_rows: E.
-        profile: names of maps and events.
+        profile: whose story and maps.
     """
 
     #: Entries of the RAM map that are read.
@@ -26,50 +27,34 @@ class MilestoneTracker:
 
     def __init__(self, *, num_rows: int, profile: CartridgeProfile) -> None:
         self._profile = profile
-        self._named = np.zeros(320, np.uint8)
-        for bit in profile.events:
-            self._named[bit // 8] |= 1 << (bit % 8)
         self._maps = np.zeros((num_rows, 256), bool)
-        self._events = np.zeros((num_rows, 320), np.uint8)
-        self._badges = np.zeros(num_rows, np.int64)
-        self._finished = np.zeros(num_rows, bool)
+        self._story = np.zeros((num_rows, len(profile.milestones)), bool)
         self._rows = np.arange(num_rows)
         self._known: Progress | None = None
+        self._here = np.full(num_rows, -1, np.int64)
+
+    def _reached(self, frame: RamFrame) -> npt.NDArray[np.bool_]:
+        state = GameState.from_ram(frame.tensor, frame.layout, fields=Milestones.FIELDS)
+        reached: npt.NDArray[np.bool_] = self._profile.milestones.reached(state).cpu().numpy()
+        return reached
 
     def start(self, frame: RamFrame, rows: npt.NDArray[np.bool_]) -> None:
         """An episode begins in ``rows`` (bool [E])."""
         self._maps[rows] = False
         self._maps[self._rows[rows], frame.map_id[rows]] = True
-        self._events[rows] = frame.progress.event_bytes[rows]
-        self._badges[rows] = frame.progress.badge_bits[rows]
-        self._finished[rows] = frame.progress.hall_of_fame[rows] > 0
+        self._story[rows] = self._reached(frame)[rows]
+        self._here = frame.map_id
 
     def advance(self, frame: RamFrame) -> list[tuple[int, str]]:
         """Takes in a step; returns (row, milestone) for each one just reached."""
-        reached: list[tuple[int, str]] = []
-        new_map = ~self._maps[self._rows, frame.map_id]
-        if new_map.any():
-            for row in np.flatnonzero(new_map):
-                self._maps[row, frame.map_id[row]] = True
-                reached.append((int(row), f"map:{self._profile.maps.name(int(frame.map_id[row]))}"))
-        progress = frame.progress
-        if progress is not self._known:
-            self._known = progress
-            reached += self._progress(progress)
-        return reached
-
-    def _progress(self, progress: Progress) -> list[tuple[int, str]]:
-        reached: list[tuple[int, str]] = []
-        fresh = progress.event_bytes & ~self._events & self._named
-        self._events |= progress.event_bytes
-        if fresh.any():
-            for row, bit in np.argwhere(np.unpackbits(fresh, axis=1, bitorder="little")):
-                reached.append((int(row), f"event:{self._profile.events.name(int(bit))}"))
-        badges = progress.badge_bits & ~self._badges
-        self._badges |= progress.badge_bits
-        for row in np.flatnonzero(badges):
-            reached += [(int(row), f"badge:{i + 1}") for i in range(8) if badges[row] >> i & 1]
-        finished = (progress.hall_of_fame > 0) & ~self._finished
-        self._finished |= finished
-        reached += [(int(row), "hall_of_fame") for row in np.flatnonzero(finished)]
+        moved = frame.map_id != self._here
+        if frame.progress is self._known and not moved.any():
+            return []
+        self._known, self._here = frame.progress, frame.map_id
+        fresh = self._reached(frame) & ~self._story
+        self._story |= fresh
+        reached = [(int(row), self._profile.milestones.names[k]) for row, k in np.argwhere(fresh)]
+        for row in np.flatnonzero(~self._maps[self._rows, self._here]):
+            self._maps[row, self._here[row]] = True
+            reached.append((int(row), f"map:{self._profile.maps.name(int(self._here[row]))}"))
         return reached

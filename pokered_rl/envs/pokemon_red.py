@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -15,7 +16,7 @@ from torchrl.envs import EnvBase
 from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge, Emulator, EmulatorPool, PoolStep, SaveState
 from pokered_rl.emulator.boot import boot
 from pokered_rl.envs.start_states import StartState, StartStates
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.game import FULL_LAYOUT, RamLayout
 from pokered_rl.game.ram_map import address
 
@@ -202,6 +203,50 @@ class PokemonRedEnv(EnvBase):
         """The full memory image of ``row`` now, uint8 [8319], whatever ``ram_layout`` says."""
         return torch.from_numpy(self._pool.emulators[row].ram())
 
+    def episode_state(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as tensors and plain values: episodes can go on elsewhere.
+
+        Contains the state of every emulator (15 ms and about 10 KB each), the start states of their episodes, the step
+        counts and the random generator.
+        """
+        used = {start.state.sha256: start.state for start in self._starts if start is not None}
+        return {
+            "emulators": [_to_tensor(state.to_bytes()) for state in self.save_states()],
+            "start_states": {key: _to_tensor(state.to_bytes()) for key, state in used.items()},
+            "starts": [
+                None if start is None else {"name": start.name, "sha256": start.state.sha256, "weight": start.weight}
+                for start in self._starts
+            ],
+            "step_count": torch.from_numpy(self._step_count.copy()),
+            "wait_frames": torch.from_numpy(self._wait_frames.copy()),
+            "teams_at_start": torch.from_numpy(self._teams_at_start.copy()),
+            "generator": json.dumps(self._generator.bit_generator.state),
+        }
+
+    def load_episode_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `episode_state` was taken.
+
+        Raises:
+            CheckpointError: it was taken with another number of emulators.
+            SaveStateError: it belongs to another cartridge or PyBoy version.
+        """
+        emulators = [SaveState.from_bytes(data.numpy().tobytes()) for data in state["emulators"]]
+        if len(emulators) != self.num_emulators:
+            raise CheckpointError(
+                f"the episodes of {len(emulators)} emulators were saved, this environment has {self.num_emulators}"
+            )
+        known = {key: SaveState.from_bytes(data.numpy().tobytes()) for key, data in state["start_states"].items()}
+        self._pool.reset(range(self.num_emulators), emulators)
+        self._starts = [
+            None if start is None else StartState(start["name"], known[start["sha256"]], start["weight"])
+            for start in state["starts"]
+        ]
+        self._step_count[:] = state["step_count"].numpy()
+        self._wait_frames[:] = state["wait_frames"].numpy()
+        self._teams_at_start[:] = state["teams_at_start"].numpy()
+        self._generator = np.random.default_rng()
+        self._generator.bit_generator.state = json.loads(state["generator"])
+
     def _observation(self, step: PoolStep) -> dict[str, torch.Tensor]:
         return {
             "pixels": torch.from_numpy(step.pixels),
@@ -280,3 +325,7 @@ class PokemonRedEnv(EnvBase):
             finally:
                 pool.close()
         super().close(raise_if_closed=raise_if_closed)
+
+
+def _to_tensor(data: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.uint8)

@@ -11,7 +11,7 @@ from torchrl.envs.utils import check_env_specs
 
 from pokered_rl.emulator import ActionSet, SaveState
 from pokered_rl.envs import PokemonRedEnv, StartStates, make_env
-from pokered_rl.errors import ConfigError, SaveStateError
+from pokered_rl.errors import CheckpointError, ConfigError, SaveStateError
 from pokered_rl.game import FULL_LAYOUT, RamLayout
 
 
@@ -303,3 +303,25 @@ def test_empty_and_weightless_start_states_are_refused(start):
 def test_start_state_before_the_first_reset_is_an_error(make):
     with pytest.raises(RuntimeError, match="reset"):
         make().start_state(0)
+
+
+def test_episodes_go_on_in_another_environment_where_they_were(make):
+    env, other = make(num_emulators=2, seed=5), make(num_emulators=2, seed=6)
+    td = env.reset()
+    for action in (7, 7, 4):
+        td = _step(env, td, action, action)
+    other.load_episode_state(env.episode_state())
+    for action in (4, 4, 1):
+        td = _step(env, td, action, action)
+        there = _step(other, td.clone(), action, action)
+    assert [other.ram_hash(row) for row in (0, 1)] == [env.ram_hash(row) for row in (0, 1)]
+    assert there["step_count"].tolist() == td["step_count"].tolist() == [[6], [6]]
+    assert other.start_state_sha256(0) == env.start_state_sha256(0)
+    assert other._generator.random() == env._generator.random()
+
+
+def test_episodes_of_another_number_of_emulators_are_refused(make):
+    env = make(num_emulators=2)
+    env.reset()
+    with pytest.raises(CheckpointError, match="2 emulators"):
+        make(num_emulators=1).load_episode_state(env.episode_state())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -183,10 +184,15 @@ class EpisodeRecorder(RamTransform):
         rewards = next_tensordict.get("reward").reshape(-1).tolist()
         terms = self._rewards.last_values if self._rewards is not None else np.zeros((frame.num_rows, 0))
         reached = self._milestones.advance(frame)
+        # The policy's exploration rate is known only once it has acted.
+        rate = tensordict.get("epsilon", None)
+        epsilon = None if rate is None else rate.reshape(-1).tolist()
         for row, action in enumerate(actions.tolist()):
             writer = self._writers[row]
             if writer is None:
                 continue
+            if writer.steps == 0 and epsilon is not None:
+                writer.header = replace(writer.header, epsilon=epsilon[row])
             writer.step(action, wait_frames=waits[row], reward=rewards[row], terms=terms[row])
             if writer.ram_hash_due:
                 writer.add_ram_hash(self.env.ram_hash(row))
