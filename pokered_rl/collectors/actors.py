@@ -148,6 +148,13 @@ class Actors:
             del self._pushed_at[old]
         return True
 
+    def start(self) -> None:
+        """Starts playing; `collect` does it when needed."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raises what has stopped the workers, if anything has; cheap."""
+
     def collect(self) -> None:
         """Takes in what the workers have played, or waits shortly for it.
 
@@ -262,7 +269,7 @@ class InlineActors(Actors):
 
     def collect(self) -> None:
         """Plays one batch."""
-        self._start()
+        self.start()
         message = read_message(next(self._batches))
         if message.error is not None:
             raise error_of(message.error)
@@ -277,7 +284,7 @@ class InlineActors(Actors):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`; the emulators are put back at once, while the caller's random state is open."""
         super().load_state_dict(state)
-        self._start()
+        self.start()
 
     def close(self) -> None:
         """Closes the environment."""
@@ -285,7 +292,8 @@ class InlineActors(Actors):
             self._collector.shutdown()
             self._collector = self._batches = None
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Opens the emulators; `collect` does it when needed."""
         if self._collector is None:
             self._collector = ActorCollector(
                 plan=self._plan(0),

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ import torch
 from tensordict import NonTensorData, TensorDict, TensorDictBase
 from torch import nn
 from torchrl.collectors import Collector
-from torchrl.envs import EnvBase, TransformedEnv
+from torchrl.envs import Compose, EnvBase, Transform, TransformedEnv
 
 from pokered_rl.collectors.control import SharedControl, flatten_parameters
 from pokered_rl.collectors.exploration import Exploration, epsilon_primer
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
+from pokered_rl.errors import ConfigError
 
 __all__ = [
     "ActorCollector",
@@ -71,14 +73,27 @@ class WorkerPlan:
     summarize: Callable[[TensorDictBase], Mapping[str, Any]] | None = None
     state: bytes | None = None
 
-    def build_env(self) -> EnvBase:
-        """The environment with epsilon supplied to the policy."""
+    def build_env(self, policy: nn.Module) -> EnvBase:
+        """The environment, with recurrent state and epsilon supplied to the policy.
+
+        Without the primer of the state a recurrent policy would have no memory, and TorchRL would not say so.
+        """
         env = self.make_env(seed=self.seed)
-        if self.exploration is None:
-            return env
+        supplied = set(env.observation_spec.keys())
+        missing = [key for key in self.state_keys if key not in supplied]
+        primers: list[Transform] = []
+        if missing:
+            make_primer: Any = getattr(policy, "make_tensordict_primer", None)
+            if make_primer is None:
+                raise ConfigError(f"neither the environment nor the policy supplies {missing}")
+            primers.append(make_primer())
+        if self.exploration is not None:
+            primers.append(epsilon_primer(self.exploration))
         if not isinstance(env, TransformedEnv):
-            return TransformedEnv(env, epsilon_primer(self.exploration))
-        return env.append_transform(epsilon_primer(self.exploration))
+            return TransformedEnv(env, Compose(*primers))
+        for primer in primers:
+            env.append_transform(primer)
+        return env
 
 
 @dataclass
@@ -121,9 +136,10 @@ class ActorCollector(Collector):
         self._failed = False
         self._served_request = 0
         self._weights_version = 0
+        policy = self._build_policy()
         kwargs |= {
-            "policy": None,
-            "policy_factory": self._build_policy,
+            "policy": policy,
+            "policy_factory": None,
             "use_buffers": False,
             "track_traj_ids": False,
             "return_same_td": True,
@@ -131,7 +147,7 @@ class ActorCollector(Collector):
             "postproc": self._to_message,
             "pre_collect_hook": self._before_rollout,
         }
-        super().__init__(plan.build_env, **kwargs)
+        super().__init__(partial(plan.build_env, policy), **kwargs)
         # Dropped before the steps are stacked: nobody reads the memory image and its decoding outside the transforms.
         self._compact_next_keys = self._unread_keys()
         if plan.state is not None:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 
+from pokered_rl.collectors.env_state import env_state, load_env_state
+
 if TYPE_CHECKING:
     from torchrl.collectors import Collector
     from torchrl.envs import EnvBase
@@ -21,17 +23,15 @@ __all__ = ["capture_state", "restore_state"]
 def capture_state(collector: "Collector") -> bytes:
     """Saves everything that the next rollout of a collector depends on, its weights apart.
 
-    An environment takes part with a pair of methods `get_state() -> dict` and `set_state(dict)`, a policy with
-    `get_exploration_state()` and `set_exploration_state(dict)`, transforms with `state_dict`; all of tensors and plain
-    values, so that the bytes are read without pickle's dangers (`weights_only=True`).
+    Environments take part as `env_state` says, transforms with `state_dict`, the policy's generator (which is no part
+    of its weights) as it stands; all of tensors and plain values, so that the bytes are read without pickle's dangers
+    (`weights_only=True`).
     """
-    base = _base_env(collector.env)
-    policy = collector.policy
     state = {
         "carrier": _to_dict(collector._carrier),
         "transforms": dict(collector.env.state_dict()),
-        "env": base.get_state() if hasattr(base, "get_state") else None,
-        "policy": policy.get_exploration_state() if hasattr(policy, "get_exploration_state") else None,
+        "env": env_state(_base_env(collector.env)),
+        "policy": _policy_state(collector.policy),
         "torch": torch.get_rng_state(),
         "numpy": _numpy_state(),
     }
@@ -43,22 +43,38 @@ def capture_state(collector: "Collector") -> bytes:
 def restore_state(collector: "Collector", data: bytes) -> None:
     """Puts a collector where `capture_state` found it."""
     state = torch.load(io.BytesIO(data), weights_only=True)
-    base = _base_env(collector.env)
-    if state["env"] is not None and hasattr(base, "set_state"):
-        base.set_state(state["env"])
+    if state["env"] is not None:
+        load_env_state(_base_env(collector.env), state["env"])
         collector.env.load_state_dict(state["transforms"])
-        carrier = _from_dict(state["carrier"], collector._carrier)
-        collector._carrier = carrier
-    if state["policy"] is not None:
-        collector.policy.set_exploration_state(state["policy"])
+        collector._carrier = _from_dict(state["carrier"], collector._carrier)
     torch.set_rng_state(state["torch"])
     _set_numpy_state(state["numpy"])
+    _load_policy_state(collector.policy, state["policy"])
 
 
 def _base_env(env: "EnvBase") -> Any:
     while hasattr(env, "base_env"):
         env = env.base_env
     return env
+
+
+def _policy_state(policy: Any) -> dict[str, Any] | None:
+    """What `R2D2Actor` keeps beside its weights: its generator, and the noise that is in force."""
+    generator = getattr(policy, "_generator", None)
+    if generator is None:
+        return None
+    return {
+        "generator": generator.get_state(),
+        "noise": policy._noise,
+        "steps_with_noise": policy._steps_with_noise,
+    }
+
+
+def _load_policy_state(policy: Any, state: dict[str, Any] | None) -> None:
+    if state is None or not hasattr(policy, "_process_generator"):
+        return
+    policy._process_generator(torch.device("cpu")).set_state(state["generator"])
+    policy._noise, policy._steps_with_noise = state["noise"], state["steps_with_noise"]
 
 
 def _to_dict(data: TensorDictBase) -> dict[str, Any]:

@@ -241,6 +241,7 @@ def make_replay(
     new_priority: Literal["actor", "maximum"] = "actor",
     two_bit_shapes: Mapping[str, tuple[int, ...]] | None = None,
     num_actions: int | None = None,
+    half_observations: Iterable[str] = ("context",),
     half_keys: Iterable[str] = (),
     prefetch: int | None = None,
     seed: int | None = None,
@@ -257,7 +258,8 @@ def make_replay(
         new_priority: a new sequence enters with the actor's own error `td_error`, or with the current maximum.
         two_bit_shapes: see `SequenceCodec`.
         num_actions: see `SequenceCodec`.
-        half_keys: see `SequenceCodec`.
+        half_observations: float observations stored in half precision, where they are entries of the sequences.
+        half_keys: further entries stored in half precision, such as the recurrent state.
         prefetch: batches drawn ahead by threads; None or 0 draws when asked, as reproducible runs must.
         seed: of the draws; None uses NumPy's global generator, as TorchRL does.
 
@@ -273,7 +275,9 @@ def make_replay(
     if new_priority not in ("actor", "maximum"):
         raise ConfigError(f"new_priority must be 'actor' or 'maximum', got {new_priority!r}")
     capacity = -(-capacity_transitions // layout.period_steps)
-    codec = SequenceCodec(two_bit_shapes=two_bit_shapes, num_actions=num_actions, half_keys=half_keys)
+    codec = SequenceCodec(
+        two_bit_shapes=two_bit_shapes, num_actions=num_actions, half_keys=(*half_observations, *half_keys)
+    )
     return SequenceReplay(
         codec=codec,
         new_priority=new_priority,

@@ -50,7 +50,13 @@ def make_sequences(size, *, priority=1.0, length=8, actions=5, context=3, seed=0
 
 
 def replay_in(folder, *, sequences=8, **options) -> SequenceReplay:
-    options = {"batch_size": 4, "two_bit_shapes": SHAPES, "num_actions": 5, "seed": 0} | options
+    options = {
+        "batch_size": 4,
+        "two_bit_shapes": SHAPES,
+        "num_actions": 5,
+        "seed": 0,
+        "half_observations": (),
+    } | options
     return make_replay(scratch_dir=folder, capacity_transitions=sequences * 4, layout=LAYOUT, **options)
 
 
@@ -73,7 +79,7 @@ def test_codec_accepts_entries_that_the_worker_packed_already():
 
 
 def test_half_precision_entries_come_back_as_float32_within_half_precision(tmp_path):
-    replay = replay_in(tmp_path / "rows", half_keys=("context",))
+    replay = replay_in(tmp_path / "rows", half_observations=("context",))
     sequences = make_sequences(8)
     replay.extend(sequences)
     sample = replay.sample()

@@ -1,0 +1,214 @@
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from pokered_rl.collectors import ProcessActors
+from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
+from pokered_rl.errors import ConfigError, SaveStateError
+
+LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
+PATIENCE_SECONDS = 120
+
+
+class CountingReplay:
+    def __init__(self):
+        self.items = []
+
+    def extend(self, sequences):
+        self.items += list(sequences.unbind(0))
+        return torch.arange(len(sequences))
+
+
+def make_pool(policy, make_envs, **options):
+    defaults = {
+        "emulators_per_worker": 2,
+        "steps_per_batch": 20,
+        "builder": SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask")),
+        "replay": CountingReplay(),
+        "epsilon_base": 0.5,
+    }
+    return ProcessActors(policy=policy, make_envs=make_envs, **(defaults | options))
+
+
+def play_until(actors, condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "the actors did not get there in time"
+        actors.collect()
+
+
+def children():
+    """Processes that this one has started, apart from multiprocessing's own service processes."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        services = ("resource_tracker", "forkserver")
+        if child.status() != psutil.STATUS_ZOMBIE and not any(name in " ".join(child.cmdline()) for name in services):
+            found.append(child)
+    return found
+
+
+def worker_processes(actors):
+    return [psutil.Process(actors.control.pid(worker)) for worker in range(actors.num_workers)]
+
+
+def test_workers_play_take_weights_and_hand_over_their_states(counting_env, counting_policy):
+    with make_pool(counting_policy, [partial(counting_env, delay=0.001)] * 2, epsilon_base=1e-9) as actors:
+        play_until(actors, lambda: actors.steps >= 400)
+        nn.init.constant_(counting_policy.network.weight, -1.0)  # the learner's own copy is nobody else's
+        before = len(actors.sink.replay.items)
+        play_until(actors, lambda: len(actors.sink.replay.items) > before + 60)
+        assert {int(item["action"].max()) for item in actors.sink.replay.items} == {2}
+        actors.set_weights(counting_policy.network)
+        play_until(actors, lambda: actors.sink.replay.items[-1]["action"].max() == 0)
+        assert torch.get_num_threads() == 1  # TorchRL changes it behind our back
+
+        buffer = io.BytesIO()
+        actors.halt()
+        steps, processes = actors.steps, worker_processes(actors)
+        torch.save(actors.state_dict(), buffer)
+        assert psutil.wait_procs(processes, timeout=20)[1] == []  # halted workers end by themselves
+        assert actors.steps == steps
+
+    buffer.seek(0)
+    state = torch.load(buffer, weights_only=True)
+    assert set(state["workers"]) == {0, 1}
+    with make_pool(counting_policy, [partial(counting_env, delay=0.001)] * 2) as restored:
+        restored.load_state_dict(state)
+        assert restored.steps == steps
+        # The builder raises if a worker did not go on exactly at the step where its open sequences end.
+        play_until(restored, lambda: restored.steps >= steps + 400)
+        assert restored.restarts == {"raised": 0, "died": 0, "hung": 0}
+    assert children() == []
+
+
+@pytest.mark.faults
+def test_lost_workers_are_replaced_alone_and_counted(counting_env, counting_policy, tmp_path):
+    faults = ["raise", "kill", "hang", "stop"]
+    make_envs = [partial(counting_env, delay=0.001, fault=(kind, str(tmp_path / kind), 150)) for kind in faults]
+    make_envs.append(partial(counting_env, delay=0.001))
+    with make_pool(counting_policy, make_envs, actor_timeout_seconds=8.0) as actors:
+        play_until(actors, lambda: sum(actors.restarts.values()) >= 4)
+        assert actors.restarts == {"raised": 1, "died": 1, "hung": 2}
+        assert actors.stats()["episodes_cut"] >= 4
+        survivor = actors.control.pid(4)
+        seen = len(actors.sink.replay.items)
+        # Every worker plays again: fresh episodes of all five reach the replay.
+        play_until(actors, lambda: len(actors.sink.builder._lanes) == 5 and len(actors.sink.replay.items) > seen + 50)
+        assert actors.control.pid(4) == survivor
+    assert children() == []
+
+
+@pytest.mark.faults
+def test_poisoned_start_state_ends_the_run_with_its_own_error(counting_env, counting_policy, tmp_path):
+    make_envs = [partial(counting_env, fault=("poison", str(tmp_path / "poison"), 30))]
+    with make_pool(counting_policy, make_envs) as actors, pytest.raises(SaveStateError, match="poisoned"):
+        play_until(actors, lambda: False)
+    assert actors.restarts == {"raised": 0, "died": 0, "hung": 0}
+
+
+@pytest.mark.faults
+def test_environment_that_cannot_be_built_is_told_from_a_crash(counting_env, counting_policy):
+    from counting_world import build_never, build_wrongly
+
+    with make_pool(counting_policy, [build_wrongly]) as actors, pytest.raises(ConfigError, match="no such button"):
+        play_until(actors, lambda: False)
+    from pokered_rl.collectors import ActorError
+
+    with (
+        make_pool(counting_policy, [build_never], max_restarts_per_hour=0) as actors,
+        pytest.raises(ActorError, match="no display"),
+    ):
+        play_until(actors, lambda: False)
+
+
+def test_actors_wait_while_the_learner_is_too_far_behind(counting_env, counting_policy):
+    limiter = RateLimiter(samples_per_insert=1.0, min_fill_sequences=1, slack_sequences=50.0)
+    with make_pool(counting_policy, [counting_env], limiter=limiter) as actors:
+        play_until(actors, lambda: not limiter.can_insert())
+        steps = actors.steps
+        for _ in range(5):
+            actors.collect()
+        assert actors.steps == steps
+        assert actors.state_dict()["workers"]  # waiting workers still answer
+        limiter.sampled(60)
+        play_until(actors, lambda: actors.steps > steps)
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {folder!r})
+from functools import partial
+import torch
+from counting_world import CountingPolicy, make_counting_env
+from pokered_rl.collectors import ProcessActors
+from pokered_rl.data import SequenceBuilder, SequenceLayout
+
+class Nothing:
+    def extend(self, sequences):
+        return torch.arange(len(sequences))
+
+if __name__ == "__main__":
+    layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
+    actors = ProcessActors(
+        make_envs=[partial(make_counting_env, delay=0.001)] * 2, policy=CountingPolicy(), emulators_per_worker=2,
+        steps_per_batch=20, replay=Nothing(), builder=SequenceBuilder(layout=layout, observation_keys=("pixels",)),
+    )
+    try:
+        while actors.steps < 200:
+            actors.collect()
+        print(*(actors.control.pid(worker) for worker in range(2)), flush=True)
+        while True:
+            actors.collect()
+    except KeyboardInterrupt:
+        if {close}:
+            actors.close()
+        sys.exit(130)
+"""
+
+
+def start_script(**options):
+    script = SCRIPT.format(folder=str(Path(__file__).parent), **options)
+    path = Path(os.environ["PYTEST_SCRIPT_DIR"]) / "play.py"
+    path.write_text(script)
+    process = subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    line = process.stdout.readline().split()
+    assert len(line) == 2, process.stderr.read()
+    return process, [psutil.Process(int(pid)) for pid in line]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("worker_stopped", [False, True])
+def test_no_worker_outlives_a_killed_learner(tmp_path, monkeypatch, worker_stopped):
+    monkeypatch.setenv("PYTEST_SCRIPT_DIR", str(tmp_path))
+    process, workers = start_script(close=True)
+    if worker_stopped:
+        workers[0].suspend()
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs(workers, timeout=10)[1] == []
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("close", [True, False])
+def test_ctrl_c_of_the_whole_group_ends_in_order_and_in_silence(tmp_path, monkeypatch, close):
+    monkeypatch.setenv("PYTEST_SCRIPT_DIR", str(tmp_path))
+    process, workers = start_script(close=close)  # without close(), the interpreter's exit does it
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert time.monotonic() - start < 10
+    assert psutil.wait_procs(workers, timeout=5)[1] == []
+    assert "Traceback" not in errors
