@@ -21,7 +21,7 @@ with warnings.catch_warnings():
 from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.memory import RamReader
 from pokered_rl.emulator.savestate import SaveState
-from pokered_rl.emulator.screen import ScreenPacker, ScreenSize
+from pokered_rl.emulator.screen import ScreenReader, ScreenSize, pack_red
 from pokered_rl.errors import ConfigError, SaveStateError
 from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
 from pokered_rl.game.screen_rules import BUTTONS
@@ -96,7 +96,7 @@ class Emulator:
         )
         pyboy.set_emulation_speed(0)
         try:
-            self._packer = ScreenPacker(pyboy.screen.ndarray, self._screen)
+            self._screen_reader = ScreenReader(pyboy.screen.ndarray, self._screen)
         except ConfigError:
             pyboy.stop(save=False)
             raise
@@ -107,7 +107,7 @@ class Emulator:
         self._send = pyboy.send_input
         self.memory = pyboy.memory
         self.read_ram_into = self._reader.read_into
-        self.read_pixels_into = self._packer.pack_into
+        self.read_red_into = self._screen_reader.red_into
 
     @property
     def frame_count(self) -> int:
@@ -146,9 +146,9 @@ class Emulator:
 
         Four pixels a byte, two bits each, the leftmost in the highest bits; 0 black .. 3 white.
         """
-        out = np.empty(self._packer.shape, dtype=np.uint8)
-        self.read_pixels_into(out)
-        return out
+        red = np.empty(self._screen_reader.shape, dtype=np.uint8)
+        self.read_red_into(red)
+        return pack_red(red)
 
     def ram_hash(self) -> str:
         """SHA-256 (hex) of the full RAM image: see :func:`hash_ram`."""

@@ -16,7 +16,7 @@ from pokered_rl.game.ram_layout import WRAM_RANGE, RamLayout
 __all__ = ["RamReader"]
 
 #: More ranges than this are gathered by one indexed read instead of a copy each.
-_MAX_SLICES = 6
+_MAX_SLICES = 2
 
 _Copy = Callable[[NDArray[np.uint8]], None]
 

@@ -1,5 +1,6 @@
 """Several emulators stepped together on a few threads."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -12,7 +13,7 @@ from pokered_rl.emulator.actions import ActionSet, ActionTiming
 from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.emulator import Emulator
 from pokered_rl.emulator.savestate import SaveState
-from pokered_rl.emulator.screen import SCREEN_SHAPES, ScreenSize
+from pokered_rl.emulator.screen import SCREEN_SHAPES, ScreenSize, pack_red
 from pokered_rl.emulator.waiting import WAIT_CHUNK_FRAMES, BusyRule, Memory
 from pokered_rl.errors import ConfigError
 from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
@@ -83,10 +84,13 @@ class EmulatorPool:
         self.actions = actions if actions is not None else ActionSet()
         self.timing = timing if timing is not None else ActionTiming()
         self.ram_layout = ram_layout
-        self.screen_shape = SCREEN_SHAPES.get(screen, (0, 0))
         self._max_wait_frames = max_wait_frames if wait_while_busy else 0
         self._emulators = tuple(Emulator(cartridge, screen=screen) for _ in range(num_emulators))
         self._is_busy: Callable[[Memory], bool] = BusyRule(stack_words=cartridge.profile.stack_words)
+        self.screen_shape = SCREEN_SHAPES[screen]
+        # Pictures are gathered here, one byte a pixel, and packed for all rows at once.
+        self._red = np.empty((num_emulators, self.screen_shape[0], 4 * self.screen_shape[1]), dtype=np.uint8)
+        self._durations = [0.0] * num_emulators
         # The calling thread steps too, so one thread fewer is needed.
         helpers = min(num_threads, num_emulators) - 1
         self._num_helpers = helpers
@@ -115,21 +119,23 @@ class EmulatorPool:
         count = len(self._emulators)
         if len(indices) != count or min(indices) < 0 or max(indices) >= len(self.actions):
             raise ValueError(f"actions must be {count} indices in 0..{len(self.actions) - 1}, got {indices}")
-        result = self._empty(count)
-        rows = iter(range(count))
+        ram = np.empty((count, self.ram_layout.size), dtype=np.uint8)
+        wait_frames = np.empty(count, dtype=np.int32)
         if self._executor is None:
-            self._run_rows(rows, indices, result)
-            return result
-        # Rows are handed out one by one: `next` on a range is atomic, and a row that waits holds up nobody else.
+            self._run_rows(iter(range(count)), indices, ram, wait_frames)
+            return PoolStep(pack_red(self._red), ram, wait_frames)
+        # Rows are handed out one by one (`next` on a list is atomic), those first that took longest in the last step:
+        # menus cost three times as much as walking, and what comes last decides how long the other threads idle.
+        rows = iter(sorted(range(count), key=self._durations.__getitem__, reverse=True))
         others: list[Future[None]] = [
-            self._executor.submit(self._run_rows, rows, indices, result) for _ in range(self._num_helpers)
+            self._executor.submit(self._run_rows, rows, indices, ram, wait_frames) for _ in range(self._num_helpers)
         ]
         try:
-            self._run_rows(rows, indices, result)
+            self._run_rows(rows, indices, ram, wait_frames)
         finally:
             for other in others:
                 other.result()
-        return result
+        return PoolStep(pack_red(self._red), ram, wait_frames)
 
     def observe(self, rows: Sequence[int] | None = None) -> PoolStep:
         """What can be seen now, without running a frame; ``wait_frames`` are 0.
@@ -138,12 +144,11 @@ class EmulatorPool:
             rows: Rows to look at, in the order of the result; None for all.
         """
         chosen = range(len(self._emulators)) if rows is None else rows
-        result = self._empty(len(chosen))
+        ram = np.empty((len(chosen), self.ram_layout.size), dtype=np.uint8)
         for place, row in enumerate(chosen):
-            self._emulators[row].read_ram_into(self.ram_layout, result.ram[place])
-            self._emulators[row].read_pixels_into(result.pixels[place])
-        result.wait_frames[:] = 0
-        return result
+            self._emulators[row].read_ram_into(self.ram_layout, ram[place])
+            self._emulators[row].read_red_into(self._red[row])
+        return PoolStep(pack_red(self._red[list(chosen)]), ram, np.zeros(len(chosen), dtype=np.int32))
 
     def reset(self, rows: Sequence[int], states: Sequence[SaveState]) -> PoolStep:
         """Load a state into each of the given rows; the others go on undisturbed.
@@ -189,18 +194,14 @@ class EmulatorPool:
     ) -> None:
         self.close()
 
-    def _empty(self, count: int) -> PoolStep:
-        return PoolStep(
-            pixels=np.empty((count, *self.screen_shape), dtype=np.uint8),
-            ram=np.empty((count, self.ram_layout.size), dtype=np.uint8),
-            wait_frames=np.empty(count, dtype=np.int32),
-        )
-
-    def _run_rows(self, rows: Iterator[int], actions: list[int], result: PoolStep) -> None:
+    def _run_rows(
+        self, rows: Iterator[int], actions: list[int], ram: NDArray[np.uint8], wait_frames: NDArray[np.int32]
+    ) -> None:
         buttons = self.actions.button_indices
         hold_frames = self.timing.hold_frames
         free_frames = self.timing.frames_per_action - 1  # all but the last one
         for row in rows:
+            began = time.perf_counter()
             emulator = self._emulators[row]
             button = buttons[actions[row]]
             if button < 0:
@@ -210,10 +211,11 @@ class EmulatorPool:
                 emulator.tick(hold_frames)
                 emulator.release(button)
                 emulator.tick(free_frames - hold_frames)
-            result.wait_frames[row] = self._wait(emulator)
+            wait_frames[row] = self._wait(emulator)
             emulator.tick(1, render=True)
-            emulator.read_ram_into(self.ram_layout, result.ram[row])
-            emulator.read_pixels_into(result.pixels[row])
+            emulator.read_ram_into(self.ram_layout, ram[row])
+            emulator.read_red_into(self._red[row])
+            self._durations[row] = time.perf_counter() - began
 
     def _wait(self, emulator: Emulator) -> int:
         waited = 0

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pokered_rl.errors import ConfigError
 
-__all__ = ["SCREEN_SHAPES", "ScreenPacker", "ScreenSize", "unpack_shades"]
+__all__ = ["SCREEN_SHAPES", "ScreenReader", "ScreenSize", "pack_red", "unpack_shades"]
 
 ScreenSize = Literal["half", "full"]
 
@@ -22,12 +22,15 @@ _LOW_BITS = np.uint32(0x03030303)
 _GATHER = np.uint32(1 << 30 | 1 << 20 | 1 << 10 | 1)
 
 
-class ScreenPacker:
-    """Packs PyBoy's live screen buffer.
+class ScreenReader:
+    """Reads PyBoy's live screen buffer.
 
     Args:
-        rgba: uint8 [144, 160, 4], PyBoy's ``screen.ndarray``. Shade = red >> 6: 0 black .. 3 white.
+        rgba: uint8 [144, 160, 4], PyBoy's ``screen.ndarray``.
         size: ``"full"``, or ``"half"`` for every second row and column.
+
+    Attributes:
+        shape: Rows and columns of the picture.
 
     Raises:
         ConfigError: ``size`` is neither.
@@ -37,21 +40,28 @@ class ScreenPacker:
         if size not in SCREEN_SHAPES:
             raise ConfigError(f"screen must be one of {', '.join(SCREEN_SHAPES)}, got {size!r}")
         step = 2 if size == "half" else 1
-        # Casting a word to a byte keeps its lowest one, red; numpy does that faster than a strided byte copy.
-        self._pixels = rgba.view("<u4")[::step, ::step, 0]  # [rows, columns] RGBA
-        self._red = np.empty(self._pixels.shape, dtype=np.uint8)
-        self._words = self._red.view("<u4")
-        self._gathered = np.empty_like(self._words)
-        self._packed = self._gathered.view(np.uint8)[:, 3::4]  # the top byte of each word
-        self.shape = SCREEN_SHAPES[size]
+        self._pixels = rgba.view("<u4")[::step, ::step, 0]  # [rows, columns] of whole RGBA pixels
+        self.shape = self._pixels.shape
 
-    def pack_into(self, out: NDArray[np.uint8]) -> None:
-        """Write the current picture to ``out``, uint8 of :attr:`shape`; the leftmost pixel takes the highest bits."""
-        np.copyto(self._red, self._pixels, casting="unsafe")
-        np.right_shift(self._words, _TO_LOW_BITS, out=self._gathered)
-        np.bitwise_and(self._gathered, _LOW_BITS, out=self._gathered)
-        np.multiply(self._gathered, _GATHER, out=self._gathered)
-        np.copyto(out, self._packed)
+    def red_into(self, out: NDArray[np.uint8]) -> None:
+        """Write the red of every pixel, which tells its shade, to ``out``, uint8 [rows, columns]."""
+        # Casting a word to a byte keeps its lowest one, red; numpy does that faster than a strided byte copy.
+        np.copyto(out, self._pixels, casting="unsafe")
+
+
+def pack_red(red: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shades, four a byte, the leftmost in the highest bits; shade = red >> 6: 0 black .. 3 white.
+
+    Args:
+        red: uint8 [*, rows, columns], contiguous, with a multiple of 4 columns.
+
+    Returns:
+        A new array, uint8 [*, rows, columns / 4].
+    """
+    words = red.view("<u4") >> _TO_LOW_BITS  # [*, rows, columns / 4]
+    words &= _LOW_BITS
+    words *= _GATHER
+    return words.view(np.uint8)[..., 3::4].copy()  # the top byte of each word
 
 
 def unpack_shades(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pokered_rl.emulator import Cartridge, Emulator, unpack_shades
-from pokered_rl.emulator.screen import ScreenPacker
+from pokered_rl.emulator.screen import ScreenReader, pack_red
 from pokered_rl.errors import ConfigError
 
 # PyBoy's grey palette, darkest first.
@@ -17,32 +17,42 @@ def make_picture(shades):
     return rgba
 
 
+def read(picture, size):
+    reader = ScreenReader(picture, size)
+    red = np.empty(reader.shape, dtype=np.uint8)
+    reader.red_into(red)
+    return pack_red(red)
+
+
 def test_leftmost_pixel_stands_in_the_highest_bits():
     shades = np.zeros((144, 160), dtype=np.uint8)
     shades[0, :4] = [0, 1, 2, 3]
-    packer = ScreenPacker(make_picture(shades), "full")
-    out = np.empty((144, 40), dtype=np.uint8)
-    packer.pack_into(out)
-    assert out[0, 0] == 0b00_01_10_11
-    assert out[0, 1] == 0
+    packed = read(make_picture(shades), "full")
+    assert packed.shape == (144, 40)
+    assert packed[0, 0] == 0b00_01_10_11
+    assert packed[0, 1] == 0
 
 
 @pytest.mark.parametrize(("size", "step"), [("full", 1), ("half", 2)])
 def test_packing_loses_nothing(size, step):
     shades = np.random.default_rng(0).integers(0, 4, (144, 160), dtype=np.uint8)
-    packer = ScreenPacker(make_picture(shades), size)
-    out = np.empty(packer.shape, dtype=np.uint8)
-    packer.pack_into(out)
-    assert (unpack_shades(out) == shades[::step, ::step]).all()
+    assert (unpack_shades(read(make_picture(shades), size)) == shades[::step, ::step]).all()
 
 
-def test_packer_follows_the_live_buffer():
+def test_packing_a_batch_packs_each_picture():
+    red = GREYS[np.random.default_rng(1).integers(0, 4, (3, 72, 80))]
+    packed = pack_red(red)
+    assert packed.shape == (3, 72, 20)
+    assert all((packed[row] == pack_red(red[row])).all() for row in range(3))
+
+
+def test_reader_follows_the_live_buffer():
     picture = make_picture(np.zeros((144, 160), dtype=np.uint8))
-    packer = ScreenPacker(picture, "half")
+    reader = ScreenReader(picture, "half")
     picture[..., :3] = 0xFF
-    out = np.empty(packer.shape, dtype=np.uint8)
-    packer.pack_into(out)
-    assert (out == 0xFF).all()
+    red = np.empty((72, 80), dtype=np.uint8)
+    reader.red_into(red)
+    assert (red == 0xFF).all()
 
 
 def test_pixels_are_what_pyboy_draws(emulator):
