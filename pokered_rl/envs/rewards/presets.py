@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pokered_rl.envs.rewards.base import RewardTerm
 from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Escape
@@ -135,7 +136,7 @@ def load_preset(name: str | os.PathLike[str]) -> dict[str, Any]:
             raise ConfigError(f"there is no reward preset {str(name)!r}; there are: {', '.join(known)}")
     try:
         preset = OmegaConf.to_container(OmegaConf.load(path)) or {}
-    except (OSError, OmegaConfBaseException, ValueError) as error:
+    except (OSError, OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"reward preset {path} cannot be read: {error}") from error
     if not isinstance(preset, dict) or set(preset) - {"weights", "options", "goals"}:
         found = ", ".join(map(str, preset)) if isinstance(preset, dict) else type(preset).__name__

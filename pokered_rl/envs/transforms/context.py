@@ -281,7 +281,7 @@ class ContextFeatures(RamTransform):
             self._sectors = halves.reshape(4, -1).T.copy()  # [cells, 4]
         features = np.empty((rows, 7), np.float32)
         features[:, 0] = crop[:, 0, cells // 2] / 3.0
-        features[:, 1:5] = (crop[:, 0] > 0).astype(np.float32) @ self._sectors
+        features[:, 1:5] = np.minimum((crop[:, 0] > 0).astype(np.float32) @ self._sectors, 1.0)
         salient = np.stack([(crop[:, 1] == 3).sum(1), (crop[:, 1] == 2).sum(1)], 1)
         features[:, 5:7] = salient / (salient + 4.0)
         return features

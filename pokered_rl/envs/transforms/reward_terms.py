@@ -107,6 +107,13 @@ class RewardTerms(RamTransform):
         if out.get(self.reward_key, None) is not None:  # only without an environment: a reset has no reward
             out.set(self.reward_key, torch.from_numpy(values.sum(1, keepdims=True)).reshape(*frame.lead, 1))
 
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """One step of every row, outside of an environment; where an episode starts, the reward is 0."""
+        tensordict = super().forward(tensordict)
+        if tensordict.get(self.reward_key, None) is None:
+            tensordict.set(self.reward_key, torch.zeros(*tensordict.get(self.ram_key).shape[:-1], 1))
+        return tensordict
+
     def _advance(
         self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
     ) -> None:

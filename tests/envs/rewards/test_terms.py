@@ -1,0 +1,288 @@
+"""Every reward term on cases worked out by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.rewards import REWARD_TERMS, Goals, RewardStep, TileTracker
+from pokered_rl.errors import ConfigError
+from pokered_rl.game import FULL_LAYOUT, ITEMS, LEADER_CLASSES
+
+
+@pytest.fixture
+def play(overworld):
+    """Runs a term (weight 1) over images of one row, the first of them the start; returns the value of each step."""
+
+    def run(name: str, *frames: dict, **options) -> list[float]:
+        term = REWARD_TERMS[name](weight=1.0, **options)
+        tiles = TileTracker(num_rows=1)
+        term.prepare(1)
+        values, before, rows = [], None, np.ones(1, bool)
+        for values_of in frames:
+            now = RamFrame(overworld(**values_of)[None], FULL_LAYOUT, before)
+            if before is None:
+                tiles.start(now, rows)
+                term.begin(now, rows)
+            else:
+                tiles.advance(now)
+                step = RewardStep(now=now, before=before, action=None, tiles=tiles)
+                values.append(float(np.asarray(term.evaluate(step))[0]))
+            before = now
+        return values
+
+    return run
+
+
+def at(x: int, y: int, **values) -> dict:
+    return {"wXCoord": x, "wYCoord": y, **values}
+
+
+def party(*members: tuple[int, int, int]) -> dict:
+    """A party of (level, HP, maximal HP)."""
+    data = bytearray(264)
+    for slot, (level, hp, most) in enumerate(members):
+        record = slot * 44
+        data[record + 1 : record + 3] = hp.to_bytes(2, "big")
+        data[record + 0x21] = level
+        data[record + 0x22 : record + 0x24] = most.to_bytes(2, "big")
+    return {"wPartyCount": len(members), "wPartyMons": bytes(data)}
+
+
+def bag(*items: str) -> dict:
+    return {"wNumBagItems": len(items), "wBagItems": bytes(b for name in items for b in (ITEMS.id(name), 1))}
+
+
+def event(bit: int) -> dict:
+    flags = bytearray(320)
+    flags[bit // 8] = 1 << bit % 8
+    return {"wEventFlags": bytes(flags)}
+
+
+def foe(hp: int, most: int = 20, **values) -> dict:
+    return {"wEnemyMonHP": hp.to_bytes(2, "big"), "wEnemyMonMaxHP": most.to_bytes(2, "big"), **values}
+
+
+WILD = {"wIsInBattle": 1, "wEnemyMonSpecies": 36}
+TRAINER = {"wIsInBattle": 2, "wTrainerClass": 1, "wTrainerNo": 2}
+
+
+def test_new_tiles(play):
+    plain = {"neighbour": 0.0, "distance": 0.0}
+    assert play("new_tiles", at(5, 6), at(6, 6), at(5, 6), at(6, 6), at(7, 6), **plain) == [1, 0, 0, 1]
+    # At (6, 6) three of four neighbours are unknown; one step from the entry: 1 + 0.4 * 3/4 + 0.5 * 1/11.
+    [value] = play("new_tiles", at(5, 6), at(6, 6), neighbour=0.4, distance=0.5)
+    assert value == pytest.approx(1 + 0.3 + 0.5 / 11)
+    # In the corner (0, 0), come from (1, 0): only (0, 1) is on the map and unknown.
+    [value] = play("new_tiles", at(1, 0), at(0, 0), neighbour=0.4, distance=0.0)
+    assert value == pytest.approx(1 + 0.4 / 4)
+
+
+def test_new_maps(play):
+    assert play("new_maps", {}, {"wCurMap": 12}, {"wCurMap": 0}, {"wCurMap": 12}, {"wCurMap": 1}) == [1, 0, 0, 1]
+    assert play("new_maps", {}, at(6, 6), at(7, 6)) == [0, 0]
+
+
+def test_frontier(play):
+    # On map 0, outdoors, by steps from (5, 6): 1, 2, back to 1, 3.
+    assert play("frontier", at(5, 6), at(6, 6), at(7, 6), at(6, 6), at(8, 6)) == [1, 1, 0, 1]
+    # Route 1 lies at global (50, 198), Pallet Town at (50, 234): from (5, 0) to (5, 35) of the route it is one step.
+    assert play("frontier", at(5, 0), at(5, 35, wCurMap=12, wCurrentMapHeight2=36)) == [1]
+
+
+def test_screen_novelty(play):
+    def view(tile: int) -> dict:
+        return {"wTileMap": bytes([tile] * 360)}
+
+    assert play("screen_novelty", view(1), view(2), view(1), view(2), view(3)) == [1, 0, 0, 1]
+    # A letter on the map is no other view, nor does a battle show new ones.
+    letters = {"wTileMap": bytes([1] * 200 + [0x80] * 160)}
+    other = {"wTileMap": bytes([1] * 200 + [0x90] * 160)}
+    assert play("screen_novelty", letters, other) == [0]
+    assert play("screen_novelty", view(1), {**view(9), "wIsInBattle": 1}) == [0]
+
+
+def test_badges(play):
+    assert play("badges", {}, {"wObtainedBadges": 0b1}, {"wObtainedBadges": 0b111}) == [1, 2]
+    assert play("badges", {"wObtainedBadges": 1}, {"wObtainedBadges": 0}, {"wObtainedBadges": 2}) == [0, 0]
+
+
+def test_events(play):
+    assert play("events", {}, event(34), {}, event(34)) == [1, 0, 0]  # GOT_STARTER, once
+    assert play("events", {}, event(34), event(36), flags={"GOT_STARTER": 7.0}) == [7, 1]
+    assert play("events", {}, event(2550)) == [0]  # a bit without a name
+
+
+def test_pokedex_owned(play):
+    assert play("pokedex_owned", {}, {"wPokedexOwned": [0b101]}, {"wPokedexOwned": [0b1]}) == [2, 0]
+    assert play("pokedex_owned", {"wPokedexOwned": [1]}, {"wPokedexOwned": [1, 1]}) == [1]
+
+
+def test_pokedex_seen(play):
+    assert play("pokedex_seen", {}, {"wPokedexSeen": [0b11]}, {"wPokedexSeen": [0b111]}) == [2, 1]
+    assert play("pokedex_seen", {"wPokedexSeen": [3]}, {"wPokedexSeen": [3]}) == [0]
+
+
+def test_levels(play):
+    assert play("levels", party((5, 9, 9)), party((7, 9, 9)), party((6, 9, 9)), party((8, 9, 9))) == [2, 0, 1]
+    # Above a sum of 22 a level pays a quarter: from 20 to 30 it is 2 + 8 / 4.
+    assert play("levels", party((20, 9, 9)), party((20, 9, 9), (10, 9, 9))) == [4]
+
+
+def test_items(play):
+    assert play("items", {}, bag("POTION"), {}, bag("POTION", "ANTIDOTE")) == [1, 0, 1]
+    assert play("items", {}, bag("BICYCLE")) == [0]
+
+
+def test_key_items(play):
+    assert play("key_items", {}, bag("BICYCLE", "POTION"), {}, bag("BICYCLE")) == [1, 0, 0]
+    assert play("key_items", bag("BICYCLE"), bag("BICYCLE", "TOWN_MAP")) == [1]
+
+
+def test_champion(play):
+    assert play("champion", {}, {"wNumHoFTeams": 1}, {"wNumHoFTeams": 1}) == [1, 0]
+    assert play("champion", {"wNumHoFTeams": 2}, {"wNumHoFTeams": 2}) == [0]
+
+
+def test_battle_outcome_pays_an_opponent_once(play):
+    fight = {**WILD, **foe(5)}
+    won = {**foe(0), "wEnemyMonSpecies": 36}
+    # Won, met again and won again: the second time pays nothing.
+    assert play("battle_outcome", {}, fight, won, fight, won) == [0, 1, 0, 0]
+    # Run from: the enemy still stands.
+    assert play("battle_outcome", {}, fight, {**foe(5), "wBattleResult": 2}) == [0, 0]
+
+
+def test_battle_outcome_pays_by_tier_and_takes_for_a_defeat(play):
+    leader = {"wIsInBattle": 2, "wTrainerClass": LEADER_CLASSES[0], **foe(1)}
+    assert play("battle_outcome", {}, {**TRAINER, **foe(1)}, foe(0), trainer=5.0) == [0, 5]
+    assert play("battle_outcome", {}, leader, foe(0), gym=20.0) == [0, 20]
+    assert play("battle_outcome", {}, leader, {**leader, "wIsInBattle": 255}, {}, lost=2.0) == [0, -2, 0]
+    assert play("battle_outcome", {}, leader, {**foe(3), "wBattleResult": 1}, lost=2.0) == [0, -2]
+
+
+def test_battle_damage(play):
+    # Of 20 HP: 15 left is a quarter, 5 left another half; healing back to 20 and down to 10 pays nothing.
+    battle = [{**WILD, **foe(hp)} for hp in (20, 15, 5, 20, 10)]
+    assert play("battle_damage", {}, *battle) == pytest.approx([0, 0.25, 0.5, 0, 0])
+    # What the last battle left behind is no damage: the enemy has to have been there for a step.
+    stale = {**foe(0), "wEnemyMonSpecies": 36}
+    assert play("battle_damage", stale, {**WILD, **foe(0)}, {**WILD, **foe(20, 40)}, {**WILD, **foe(10, 40)}) == [
+        0,
+        0,
+        0.75,
+    ]
+
+
+def test_escape(play):
+    fight = {**WILD, **foe(5)}
+    assert play("escape", {}, fight, {**foe(5), "wBattleResult": 2}, {}) == [0, -1, 0]
+    assert play("escape", {}, fight, foe(0)) == [0, 0]
+    assert play("escape", {}, fight, {**foe(5), "wCapturedMonSpecies": 36}) == [0, 0]
+
+
+def test_blackout(play):
+    assert play("blackout", WILD, {"wIsInBattle": 255}, {"wIsInBattle": 255}, {}) == [-1, 0, 0]
+    assert play("blackout", WILD, {"wBattleResult": 1}, {"wBattleResult": 1}) == [-1, 0]
+    assert play("blackout", WILD, {}) == [0]
+
+
+def test_low_health(play):
+    # 3 of 20 HP are half of the threshold of 0.3: it costs 0.5; a healthy party costs nothing.
+    assert play("low_health", party((5, 20, 20)), party((5, 3, 20))) == pytest.approx([-0.5])
+    assert play("low_health", party((5, 0, 20)), {**party((5, 0, 20)), "wIsInBattle": 1}, party((5, 0, 20))) == [0, -1]
+    assert play("low_health", {}, {}) == [0]
+
+
+def test_steps(play):
+    assert play("steps", {}, {}, at(6, 6)) == [-1, -1]
+    assert play("steps", {}, {"wIsInBattle": 1}) == [-1]
+
+
+def test_idle(play):
+    assert play("idle", {}, {}, {}, {}, patience=2) == [0, 0, -1]
+    # Turning around, or a cursor that moves, ends it.
+    assert play("idle", {}, {}, {"wSpritePlayerStateData1FacingDirection": 4}, {}, {}, patience=1) == [0, 0, 0, 0]
+    cursor = {"wTileMap": bytes([0x7F] * 40 + [0xED] + [0] * 319)}
+    assert play("idle", {}, cursor, {}, cursor, patience=0) == [0, 0, 0]
+
+
+def test_revisit(play):
+    # Arrivals at (5, 6): the start, then a second and third time; at (6, 6) a first and second time. Cap 4.
+    walk = [at(5, 6), at(6, 6), at(5, 6), at(6, 6), at(5, 6)]
+    assert play("revisit", *walk, cap=4) == [0, -0.25, -0.25, -0.5]
+    assert play("revisit", at(5, 6), at(5, 6)) == [0]
+
+
+def test_map_stay(play):
+    assert play("map_stay", at(5, 6), at(5, 6), at(5, 6), at(6, 6), at(5, 6), patience=1) == [0, -1, 0, 0]
+    assert play("map_stay", {}, {}, {"wCurMap": 12}, {"wCurMap": 12}, patience=1) == [0, 0, 0]
+
+
+def test_healing(play):
+    hurt, well = party((5, 5, 20)), party((5, 20, 20))
+    assert play("healing", hurt, well, hurt, well, hurt, well, budget=2.0) == [0.75, 0, 0.75, 0, 0.5]
+    # A healthy creature that joins is no healing.
+    assert play("healing", hurt, party((5, 5, 20), (5, 20, 20))) == [0]
+
+
+def test_money(play):
+    def money(*digits: int) -> dict:
+        return {"wPlayerMoney": list(digits)}
+
+    # 99 -> log10(100) = 2; 999 -> 3.
+    assert play("money", {}, money(0, 0, 0x99), money(0, 9, 0x99), money(0, 0, 0)) == pytest.approx([2, 1, 0])
+    assert play("money", money(0, 0, 9), money(0, 0, 0), money(0, 0, 9)) == [0, 0]
+
+
+def test_goals(play):
+    goals = [
+        {"name": "route", "map": "ROUTE_1", "value": 2.0},
+        {"name": "corner", "region": ["PALLET_TOWN", 0, 0, 2, 2], "after": "route"},
+        {"name": "starter", "event": "GOT_STARTER", "value": 4.0},
+        {"name": "one badge", "badges": 1, "value": 8.0},
+        {"name": "strong", "level": 10, "value": 16.0},
+    ]
+    # The corner counts only after the route; each goal pays once.
+    walk = [at(5, 6), at(1, 1), at(5, 6, wCurMap=12), at(1, 1), at(1, 1)]
+    assert play("goals", *walk, goals=goals) == [0, 2, 1, 0]
+    assert play("goals", {}, event(34), {"wObtainedBadges": 4}, party((10, 1, 1)), {}, goals=goals) == [4, 8, 16, 0]
+    assert play("goals", event(34), event(34), goals=goals) == [0]  # was reached when the episode began
+
+
+@pytest.mark.parametrize(
+    ("goal", "message"),
+    [
+        ({"map": "ROUTE_1"}, "name"),
+        ({"name": "x"}, "exactly one"),
+        ({"name": "x", "map": "ROUTE_1", "badges": 1}, "exactly one"),
+        ({"name": "x", "map": "NOWHERE"}, "NOWHERE"),
+        ({"name": "x", "event": "NOTHING"}, "NOTHING"),
+        ({"name": "x", "place": "ROUTE_1"}, "place"),
+        ({"name": "x", "region": ["ROUTE_1", 1]}, "left, top"),
+        ({"name": "x", "badges": 1, "after": "y"}, "no goal"),
+    ],
+)
+def test_malformed_goals_are_refused(goal, message):
+    with pytest.raises(ConfigError, match=message):
+        Goals(goals=[goal])
+
+
+def test_goals_of_one_name_are_refused():
+    with pytest.raises(ConfigError, match="distinct"):
+        Goals(goals=[{"name": "x", "badges": 1}, {"name": "x", "badges": 2}])
+
+
+def test_unknown_events_are_refused():
+    with pytest.raises(ConfigError, match="NO_SUCH"):
+        REWARD_TERMS["events"](flags={"NO_SUCH": 1.0})
+
+
+def test_every_term_has_a_test_here():
+    tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
+    missing = [name for name in REWARD_TERMS if not any(test.startswith(name) for test in tested)]
+    assert not missing
+
+
+def test_images_of_this_file_are_full(overworld):
+    assert overworld().shape == torch.Size([FULL_LAYOUT.size])
