@@ -201,7 +201,7 @@ def _refusal(found: Cartridge, faults: list[str], *, named_by: str | None) -> st
         ]
     lines.append(
         "Dump your own English cartridge again"
-        + ("." if faults else ", or pass allow_unknown=True if this is a hack that keeps Red's RAM addresses.")
+        + ("." if faults else ", or pass allow_unknown=True (env.allow_unknown=true) if it is a hack that keeps Red's RAM addresses.")
     )
     return "\n".join(lines)
 
