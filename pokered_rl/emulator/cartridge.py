@@ -199,10 +199,10 @@ def _refusal(found: Cartridge, faults: list[str], *, named_by: str | None) -> st
             f"  expected: SHA-1 {profile.sha1}, {_RETAIL_BYTES} bytes, title {profile.title!r} (English retail)"
             for profile in meant
         ]
-    lines.append(
-        "Dump your own English cartridge again"
-        + ("." if faults else ", or pass allow_unknown=True (env.allow_unknown=true) if it is a hack that keeps Red's RAM addresses.")
-    )
+    advice = "Dump your own English cartridge again"
+    if not faults:
+        advice += ", or pass allow_unknown=True (env.allow_unknown=true) if it is a hack that keeps Red's RAM addresses"
+    lines.append(f"{advice}.")
     return "\n".join(lines)
 
 
