@@ -282,6 +282,15 @@ def test_the_wait_has_to_be_a_word_of_the_stack(screen: Build) -> None:
     assert _kind(screen(_TEXT, {(0, 12): 0x79}, waits=0xDFE2)) is ScreenKind.TEXT_PRINTING
 
 
+@pytest.mark.parametrize("base", [_TEXT, _BATTLE])
+def test_menu_that_takes_input_outweighs_a_wait_left_over_on_the_stack(menu: Build, base: dict[str, Any]) -> None:
+    # At the same depth as the waiting text before it, HandleMenuInput may leave the old word where it was.
+    ram = menu(base, (8, 15), 1, 0x03, wTextBoxID=0x14)
+    for at, byte in ((0xDF91, 0x86), (0xDF92, 0x38)):
+        ram[FULL_LAYOUT.column(at)] = byte
+    assert _kind(ram) is ScreenKind.YES_NO
+
+
 @pytest.mark.parametrize("base", [_TEXT, _SCRIPT, _HIDDEN, _SET_UP])
 def test_text_box_without_a_wait_is_printing(screen: Build, base: dict[str, Any]) -> None:
     ram = screen(base, {(0, 12): 0x79})
@@ -351,6 +360,10 @@ def test_half_second_after_a_warp_is_a_transition(screen: Build) -> None:
     ram = screen(_OVERWORLD, wStatusFlags5=0x26, wIgnoreInputCounter=20)
     assert _kind(ram) is ScreenKind.TRANSITION
     assert bool(input_ignored(ram))
+
+
+def test_counter_of_the_half_second_alone_blocks_nothing(screen: Build) -> None:
+    assert _kind(screen(_OVERWORLD, wIgnoreInputCounter=20)) is ScreenKind.OVERWORLD
 
 
 @pytest.mark.parametrize("word", [0x03A9, 0x0748, 0x0934, 0x07B1])
