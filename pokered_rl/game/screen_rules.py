@@ -246,7 +246,6 @@ def _overworld(stack: bool) -> tuple[Rule, ...]:
     loop = _OVERWORLD if stack else _OVERWORLD_SEEN
     kind = ScreenKind
     return (
-        Rule(kind.BATTLE_BUSY, (*loop, "battle"), Keys.BATTLE, ignored=True, stack=stack),
         Rule(kind.SCRIPTED, (*loop, "simulated"), Keys.ALL, ignored=True, stack=stack),
         Rule(kind.SCRIPTED, (*loop, "escort"), Keys.ALL, ignored=True, stack=stack),
         Rule(kind.SCRIPTED, (*loop, "forced move"), Keys.ALL, ignored=True, stack=stack),
@@ -285,6 +284,7 @@ _IN_SCRIPT = ("return 04xx", "return xx1A")
 
 #: The rules; the first that matches is the answer.
 RULES: tuple[Rule, ...] = (
+    Rule(ScreenKind.BATTLE_BUSY, (*_OVERWORLD, "battle"), Keys.BATTLE, ignored=True, stack=True),
     *_overworld(stack=True),
     Rule(ScreenKind.TITLE, (*_OVERWORLD_SEEN, "!timer on"), Keys.TITLE, stack=False),
     *_overworld(stack=False),
