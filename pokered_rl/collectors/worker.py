@@ -1,12 +1,12 @@
 """The part of the actors that runs in the worker: TorchRL's `Collector`, sending only what the learner reads."""
 
 import ctypes
+import multiprocessing
 import os
 import pickle
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,8 +36,6 @@ __all__ = [
     "read_message",
 ]
 
-#: Seconds between two looks whether the learner's process is still there.
-_PARENT_CHECK_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -256,20 +254,21 @@ def prepare_process() -> None:
     """Runs first in a worker process: ties its life to the learner's.
 
     Ctrl-C reaches the whole process group; the learner ends the workers in order, so they ignore it. When the learner
-    dies in whatever way, the kernel ends the worker (Linux), and a thread that misses its parent does (elsewhere).
+    dies in whatever way, a thread that waits for that ends the worker; a worker that is stopped or hangs in foreign
+    code is ended by the kernel, with the process that started it (Linux).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_end_without_parent, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with_learner, name="end-with-learner", daemon=True).start()
     torch.set_num_threads(1)
 
 
-def _end_without_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_PARENT_CHECK_SECONDS)
-    os._exit(1)
+def _end_with_learner() -> None:
+    learner = multiprocessing.parent_process()
+    if learner is not None:
+        learner.join()
+        os._exit(1)
 
 
 def _pack(message: WorkerMessage) -> TensorDict:

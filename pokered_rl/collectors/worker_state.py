@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 
-from pokered_rl.collectors.env_state import env_state, load_env_state
-
 if TYPE_CHECKING:
     from torchrl.collectors import Collector
     from torchrl.envs import EnvBase
@@ -23,14 +21,16 @@ __all__ = ["capture_state", "restore_state"]
 def capture_state(collector: "Collector") -> bytes:
     """Saves everything that the next rollout of a collector depends on, its weights apart.
 
-    Environments take part as `env_state` says, transforms with `state_dict`, the policy's generator (which is no part
-    of its weights) as it stands; all of tensors and plain values, so that the bytes are read without pickle's dangers
-    (`weights_only=True`).
+    The innermost environment takes part with `episode_state() -> dict` and `load_episode_state(dict)`, as
+    `PokemonRedEnv` has them (without these its episodes cannot go on elsewhere), transforms with `state_dict`, the
+    policy's generator (which is no part of its weights) as it stands. All of it is tensors and plain values, so that
+    the bytes are read without pickle's dangers (`weights_only=True`).
     """
+    base = _base_env(collector.env)
     state = {
         "carrier": _to_dict(collector._carrier),
         "transforms": dict(collector.env.state_dict()),
-        "env": env_state(_base_env(collector.env)),
+        "env": base.episode_state() if hasattr(base, "episode_state") else None,
         "policy": _policy_state(collector.policy),
         "torch": torch.get_rng_state(),
         "numpy": _numpy_state(),
@@ -44,7 +44,7 @@ def restore_state(collector: "Collector", data: bytes) -> None:
     """Puts a collector where `capture_state` found it."""
     state = torch.load(io.BytesIO(data), weights_only=True)
     if state["env"] is not None:
-        load_env_state(_base_env(collector.env), state["env"])
+        _base_env(collector.env).load_episode_state(state["env"])
         collector.env.load_state_dict(state["transforms"])
         collector._carrier = _from_dict(state["carrier"], collector._carrier)
     torch.set_rng_state(state["torch"])
