@@ -46,7 +46,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     look.add_argument("--scale", type=int, default=2, help="size of a console pixel")
     look.add_argument("--palette", choices=list(PALETTES), default="grey", help="colours of the four shades")
     look.add_argument("--no-panel", dest="panel", action="store_false", help="leave the side panel away")
-    look.add_argument("--crf", type=int, default=18, help="H.264 quality, 0 lossless to 51")
+    look.add_argument("--qp", type=int, default=18, help="H.264 quantizer, 1 (best) to 51")
     look.add_argument("--preset", default="ultrafast", help="H.264 preset; slower ones make smaller files")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     return parser.parse_args(arguments)
@@ -76,7 +76,7 @@ def main() -> int:
         options = RenderOptions(
             **{
                 name: getattr(arguments, name)
-                for name in ("scale", "palette", "fps", "speed", "panel", "first_step", "last_step", "crf", "preset")
+                for name in ("scale", "palette", "fps", "speed", "panel", "first_step", "last_step", "qp", "preset")
             }
         )
         cartridge = Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None

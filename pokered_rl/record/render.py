@@ -45,9 +45,8 @@ class RenderOptions:
         panel: show buttons, map, return and milestones beside the picture.
         first_step: the first agent step shown.
         last_step: the agent step before which the video ends; the end of the episode by default.
-        crf: quality of H.264, 0 lossless .. 51.
+        qp: quantizer of H.264, 1 (best) .. 51.
         preset: speed of H.264: ``ultrafast`` .. ``veryslow`` (smaller files).
-        encoder_threads: threads of the encoder.
 
     Raises:
         ConfigError: a value is out of range.
@@ -60,15 +59,14 @@ class RenderOptions:
     panel: bool = True
     first_step: int = 0
     last_step: int | None = None
-    crf: int = 18
+    qp: int = 18
     preset: str = "ultrafast"
-    encoder_threads: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.scale <= 16:
             raise ConfigError(f"scale must be between 1 and 16, got {self.scale}")
-        if not 0 <= self.crf <= 51:
-            raise ConfigError(f"crf must be between 0 and 51, got {self.crf}")
+        if not 1 <= self.qp <= 51:
+            raise ConfigError(f"qp must be between 1 and 51, got {self.qp}")
         if self.first_step < 0 or (self.last_step is not None and self.last_step <= self.first_step):
             raise ConfigError(f"steps must satisfy 0 <= first < last, got {self.first_step} to {self.last_step}")
         palette(self.palette)
@@ -182,9 +180,8 @@ def render_episodes(
         width=width,
         height=height,
         rate=options.rate,
-        crf=options.crf,
+        qp=options.qp,
         preset=options.preset,
-        threads=options.encoder_threads,
         comment=_comment(logs, options),
     ) as video:
         for log in logs:
@@ -213,12 +210,14 @@ def _write_pictures(
         plane[:] = 128  # a grey palette never paints them
     shown, reported = None, video.pictures
     for frame in player.frames(every=options.every, first_step=options.first_step, last_step=options.last_step):
-        if shown is None or not np.array_equal(frame.pixels, shown):
+        pixels = frame.pixels.tobytes()
+        unchanged = pixels == shown
+        if not unchanged:
             painter.paint(frame.pixels, luma, chroma)
-            shown = frame.pixels
-        if panel is not None:
-            panel.update(frame.step)
-        video.write()
+            shown = pixels
+        if panel is not None and panel.update(frame.step):
+            unchanged = False
+        video.write(unchanged=unchanged)
         if on_progress is not None and video.pictures - reported == _REPORT_EVERY:
             on_progress(_REPORT_EVERY)
             reported = video.pictures
@@ -241,9 +240,10 @@ class _PanelPainter:
         for plane, value in zip((video.luma, *video.chroma), background, strict=True):
             plane[:] = value
 
-    def update(self, step: int) -> None:
+    def update(self, step: int) -> bool:
+        """Draws the panel if a step began; True if it did."""
         if step == self._step:
-            return
+            return False
         self._step = step
         self._panel.draw(step, self._player.place)
         canvas, colours, scale = self._panel.canvas, self._panel.colours, self._scale
@@ -251,3 +251,4 @@ class _PanelPainter:
         np.take(colours[:, 0], wide, out=self._luma, mode="clip")
         for plane, values in zip(self._chroma, colours.T[1:], strict=True):
             plane[:] = values[wide[::2, ::2]]
+        return True

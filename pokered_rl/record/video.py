@@ -10,13 +10,18 @@ from types import TracebackType
 import av
 import numpy as np
 import numpy.typing as npt
+from av.video.frame import PictureType
 
 from pokered_rl.errors import ConfigError
+from pokered_rl.record.h264 import PictureRepeater, StreamParameters
 
-__all__ = ["CONSOLE_FRAME_RATE", "VideoWriter", "pace", "read_comment"]
+__all__ = ["CONSOLE_FRAME_RATE", "KEY_DISTANCE", "VideoWriter", "pace", "read_comment"]
 
 #: Frames a second of the console: its clock over the cycles of a frame, 59.7275.
 CONSOLE_FRAME_RATE = Fraction(4_194_304, 70_224)
+
+#: Pictures between two key frames: what a player has to decode when somebody seeks.
+KEY_DISTANCE = 600
 
 
 def pace(*, fps: float | None = None, speed: float = 1.0) -> tuple[int, Fraction]:
@@ -52,14 +57,14 @@ class VideoWriter:
         width: even number of pixels.
         height: even number of pixels.
         rate: pictures a second, exact.
-        crf: quality, 0 lossless .. 51; below 20 the flat shades of the console look untouched.
+        qp: quantizer, 1 (best) .. 51; at 18 the flat shades of the console look untouched.
         preset: of x264, from ``ultrafast`` to ``veryslow``; slower ones make smaller files.
-        threads: threads of the encoder.
         comment: stored in the file, see `read_comment`.
 
     Attributes:
         luma: uint8 [height, width]: paint the next picture here ...
         chroma: ... and here, two planes of uint8 [height / 2, width / 2], then call `write`. They keep their content.
+        pictures: pictures written so far.
     """
 
     def __init__(
@@ -69,9 +74,8 @@ class VideoWriter:
         width: int,
         height: int,
         rate: Fraction,
-        crf: int = 18,
+        qp: int = 18,
         preset: str = "ultrafast",
-        threads: int = 1,
         comment: str = "",
     ) -> None:
         if width % 2 or height % 2:
@@ -90,33 +94,68 @@ class VideoWriter:
         self.chroma[0][:] = self.chroma[1][:] = 128
         self.luma[:] = 16
         self.pictures = 0
-        self._container = av.open(os.fspath(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
-        stream = self._container.add_stream("libx264", rate=rate)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = 1 / rate
-        stream.codec_context.thread_count = threads
-        stream.codec_context.gop_size = 300  # a still game screen needs no key frame twice a second
-        # Flat shades that stand still or scroll as a whole: looking ahead and adapting the quantizer gain nothing.
-        tuning = "aq-mode=0:scenecut=0:rc-lookahead=0" if preset == "ultrafast" else ""
-        stream.codec_context.options = {"crf": str(crf), "preset": preset, "x264-params": tuning}
-        stream.codec_context.color_range = 1  # limited, as `rgb_to_yuv` computes
-        stream.codec_context.colorspace = 5  # BT.601
-        self._container.metadata["comment"] = comment
-        self._stream = stream
         self._time_base = 1 / rate
+        self._container = av.open(os.fspath(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
+        self._container.metadata["comment"] = comment
+        self._stream = stream = self._container.add_stream("libx264", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        codec = stream.codec_context
+        codec.time_base = self._time_base
+        codec.thread_count = 1  # episodes are rendered in parallel, pictures are not
+        codec.gop_size = 1_000_000  # key frames are asked for by `write`, by the pictures shown
+        codec.color_range, codec.colorspace = 1, 5  # limited range, BT.601: as `rgb_to_yuv` computes
+        # A constant quantizer and no looking ahead: flat shades, still or scrolling as a whole, leave nothing to weigh.
+        # The rest is what the repeater needs: every picture at once, referring only to the one before.
+        codec.options = {
+            "qp": str(qp),
+            "preset": preset,
+            "tune": "zerolatency",
+            "forced-idr": "1",
+            "x264-params": "aq-mode=0:scenecut=0:ref=1:weightp=0:cabac=0",
+        }
+        codec.open()
+        parameters = StreamParameters.parse(codec.extradata or b"")
+        macroblocks = -(-width // 16) * -(-height // 16)
+        self._repeater = PictureRepeater(parameters, macroblocks=macroblocks) if parameters is not None else None
 
-    def write(self) -> None:
-        """Adds what `luma` and `chroma` hold as the next picture."""
+    def write(self, *, unchanged: bool = False) -> None:
+        """Adds what `luma` and `chroma` hold as the next picture.
+
+        Args:
+            unchanged: they hold the same as at the last call. Spares the encoder the work of finding out.
+        """
+        key = self.pictures % KEY_DISTANCE == 0
+        if unchanged and not key and self._repeater is not None:
+            self._mux(self._repeater.repeat(), is_keyframe=False)
+            return
         # The encoder copies what it is given, so the planes may be painted over afterwards.
         frame = av.VideoFrame.from_numpy_buffer(self._planes, format="yuv420p")
         frame.pts = self.pictures
         frame.time_base = self._time_base
+        if key:
+            frame.pict_type = PictureType.I
+        packets = self._stream.encode(frame)
+        if self._repeater is None:
+            self._container.mux(packets)
+            self.pictures += 1
+            return
+        (packet,) = packets
+        self._mux(self._repeater.number(bytes(packet)), is_keyframe=packet.is_keyframe)
+
+    def _mux(self, data: bytes, *, is_keyframe: bool) -> None:
+        packet = av.Packet(data)
+        packet.stream = self._stream
+        packet.pts = packet.dts = self.pictures
+        packet.duration = 1
+        packet.time_base = self._time_base
+        packet.is_keyframe = is_keyframe
+        self._container.mux(packet)
         self.pictures += 1
-        self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Finishes the file and gives it its name."""
-        self._container.mux(self._stream.encode(None))
+        if self._repeater is None:
+            self._container.mux(self._stream.encode(None))
         self._container.close()
         self._unfinished.replace(self.path)
 

@@ -36,7 +36,7 @@ def test_a_video_has_exactly_the_frames_of_the_episode(recorded_logs, tmp_path, 
 @pytest.mark.parametrize("colours", ["grey", "green"])
 def test_every_picture_is_the_consoles(recorded_logs, tmp_path, scale, panel, colours):
     log = recorded_logs[0]
-    options = RenderOptions(scale=scale, panel=panel, palette=colours, crf=1, last_step=6)
+    options = RenderOptions(scale=scale, panel=panel, palette=colours, qp=1, last_step=6)
     render_episode(log, tmp_path / "a.mp4", options=options)
     pictures, _ = _pictures(tmp_path / "a.mp4")
     width, height = options.size
@@ -49,7 +49,7 @@ def test_every_picture_is_the_consoles(recorded_logs, tmp_path, scale, panel, co
         assert planes.shape == (height * 3 // 2, width)
         expected = table[unpack_shades(frame.pixels)]  # [144, 160, 3]
         luma = planes[top : top + 144 * scale, : 160 * scale]
-        assert np.abs(luma[::scale, ::scale].astype(int) - expected[:, :, 0]).max() <= 8  # H.264 rounds
+        assert np.abs(luma[::scale, ::scale].astype(int) - expected[:, :, 0]).max() <= 12  # H.264 rounds
         if scale == 2:
             for plane, offset in ((1, height), (2, height * 5 // 4)):
                 flat = planes[offset : offset + height // 4].reshape(height // 2, width // 2)
@@ -59,7 +59,7 @@ def test_every_picture_is_the_consoles(recorded_logs, tmp_path, scale, panel, co
 
 def test_the_panel_changes_with_the_step_and_not_the_picture(recorded_logs, tmp_path):
     log = recorded_logs[0]
-    render_episode(log, tmp_path / "a.mp4", options=RenderOptions(last_step=4, crf=1))
+    render_episode(log, tmp_path / "a.mp4", options=RenderOptions(last_step=4, qp=1))
     pictures, _ = _pictures(tmp_path / "a.mp4")
     panels = [planes[:288, 322:].astype(int) for planes in pictures]
     begin = np.r_[0, np.cumsum(log.step_frames[:3])]
@@ -78,13 +78,13 @@ def test_a_replay_that_diverges_leaves_no_video(recorded_logs, tmp_path):
 
 
 def test_joined_episodes_follow_each_other(recorded_logs, tmp_path):
-    options = RenderOptions(scale=1, panel=False, fps=30, crf=1)
+    options = RenderOptions(scale=1, panel=False, fps=30, qp=1)
     result = render_episodes(recorded_logs, tmp_path / "a.mp4", options=options)
     pictures, _ = _pictures(tmp_path / "a.mp4")
     counts = [-(-log.frames // 2) for log in recorded_logs]
     assert result.pictures == len(pictures) == sum(counts)
     # Both episodes begin in the same state.
-    assert np.abs(pictures[0].astype(int) - pictures[counts[0]]).max() <= 8
+    assert np.abs(pictures[0].astype(int) - pictures[counts[0]]).max() <= 12
     assert result.hashes_checked == 10
 
 
@@ -101,7 +101,7 @@ def test_a_finished_video_is_known_by_log_and_options(recorded_logs, tmp_path):
     ("changes", "message"),
     [
         ({"scale": 0}, "scale must be between 1 and 16, got 0"),
-        ({"crf": 52}, "crf must be between"),
+        ({"qp": 52}, "qp must be between"),
         ({"first_step": 5, "last_step": 5}, "0 <= first < last"),
         ({"palette": "x"}, "palette must be one of"),
         ({"fps": 0}, "fps must be"),

@@ -35,7 +35,7 @@ def test_a_pace_that_cannot_be_is_refused(asked):
 
 
 def _write(path, pictures, **options):
-    with VideoWriter(path, width=64, height=48, rate=CONSOLE_FRAME_RATE, crf=0, **options) as video:
+    with VideoWriter(path, width=64, height=48, rate=CONSOLE_FRAME_RATE, qp=1, **options) as video:
         for picture in range(pictures):
             video.luma[:] = 16 + picture % 200
             video.chroma[0][:] = 100 + picture % 50
