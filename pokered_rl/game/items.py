@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pokered_rl.game._data import load_json
 from pokered_rl.game.name_table import NameTable
 
-__all__ = ["ITEMS", "KEY_ITEMS", "Item"]
+__all__ = ["ITEMS", "KEY_ITEMS", "Item", "load_items"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,16 @@ class Item:
     machine: str = ""
 
 
-#: All items of the retail game.
-ITEMS = NameTable(
-    Item(int(id), row["name"], row["key_item"], row["price"], row.get("short", ""))
-    for id, row in load_json("items.json")["items"].items()
-)
+def load_items(file: str) -> NameTable[Item]:
+    """The items of the package's ``data/<file>``."""
+    return NameTable(
+        Item(int(id), row["name"], row["key_item"], row["price"], row.get("short", ""))
+        for id, row in load_json(file)["items"].items()
+    )
 
-#: Ids of the key items, ascending.
+
+#: All items of the retail game.
+ITEMS = load_items("items.json")
+
+#: Ids of its key items, ascending.
 KEY_ITEMS: tuple[int, ...] = tuple(sorted(item.id for item in ITEMS if item.key_item))

@@ -98,14 +98,19 @@ class GameMaps(NameTable[GameMap]):
                 self._placed[item.id] = True
 
     @classmethod
-    def load(cls, file: str) -> GameMaps:
-        """The maps of the package's ``data/<file>``; an empty table if the package has no such file."""
+    def load(cls, file: str, *, alike: GameMaps | None = None) -> GameMaps:
+        """The maps of the package's ``data/<file>``; an empty table if the package has no such file.
+
+        Args:
+            file: Name of the JSON file.
+            alike: Where to look up the kind of a map that the file gives none, by id. None: by name and tileset.
+        """
         if not has_json(file):
             return cls(())
         table = load_json(file)
         names = {int(id): name for id, name in table.get("tilesets", {}).items()}
         width, height = table.get("global_size", (0, 0))
-        return cls(tuple(_game_map(row, names) for row in table["maps"]), (width, height))
+        return cls(tuple(_game_map(row, names, alike) for row in table["maps"]), (width, height))
 
     def kinds(self, map_id: Tensor) -> Tensor:
         """``MapKind`` of each id: int64, shape of ``map_id``."""
@@ -134,21 +139,25 @@ class GameMaps(NameTable[GameMap]):
         return place[..., 0], place[..., 1], placed
 
 
-def _game_map(row: dict[str, Any], tilesets: dict[int, str]) -> GameMap:
+def _game_map(row: dict[str, Any], tilesets: dict[int, str], alike: GameMaps | None) -> GameMap:
+    if "kind" in row:
+        kind = MapKind[row["kind"].upper()]
+    elif alike is not None:
+        kind = alike[row["id"]].kind if row["id"] in alike else MapKind.UNKNOWN
+    else:
+        kind = _kind(row, str(row.get("tileset") or tilesets.get(row.get("tileset_id", -1), "")))
     entrance = row.get("entrance")
     warps = tuple((w["x"], w["y"], w["dest_id"], w["dest_warp"]) for w in row.get("warps", ()))
     place = row if "global_x" in row else (entrance or {})
     origin = (place["global_x"], place["global_y"]) if "global_x" in place else None
-    tileset = row.get("tileset_id", -1)
-    tileset_name = str(row.get("tileset") or tilesets.get(tileset, ""))
     return GameMap(
         id=row["id"],
         name=row["name"],
         width_steps=2 * row["width"],
         height_steps=2 * row["height"],
-        tileset=tileset,
+        tileset=row.get("tileset_id", -1),
         outdoor=bool(row.get("outdoor", False)),
-        kind=MapKind[row["kind"].upper()] if "kind" in row else _kind(row, tileset_name),
+        kind=kind,
         global_origin=origin,
         entrance=None if entrance is None else (entrance["map_id"], entrance["x"], entrance["y"]),
         connections=tuple((c["dir"], c["map_id"], 2 * c["offset_blocks"]) for c in row.get("connections", ())),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pokered_rl.game._data import load_json
 from pokered_rl.game.name_table import NameTable
 
-__all__ = ["MOVES", "Move"]
+__all__ = ["MOVES", "Move", "load_moves"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,12 @@ class Move:
     pp: int
 
 
+def load_moves(file: str) -> NameTable[Move]:
+    """The moves of the package's ``data/<file>``."""
+    return NameTable(
+        Move(int(id), row["name"], row["type"], row["power"], row["pp"]) for id, row in load_json(file)["moves"].items()
+    )
+
+
 #: All moves of the retail game.
-MOVES = NameTable(
-    Move(int(id), row["name"], row["type"], row["power"], row["pp"])
-    for id, row in load_json("moves.json")["moves"].items()
-)
+MOVES = load_moves("moves.json")

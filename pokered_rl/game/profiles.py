@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
+from pokered_rl.game._data import has_json
 from pokered_rl.game.events import EventTable
-from pokered_rl.game.items import KEY_ITEMS
+from pokered_rl.game.items import ITEMS, Item, load_items
 from pokered_rl.game.maps import GameMaps
 from pokered_rl.game.milestones import Milestones
+from pokered_rl.game.moves import MOVES, Move, load_moves
+from pokered_rl.game.name_table import NameTable
+from pokered_rl.game.species import SPECIES, Species, load_species
+from pokered_rl.game.trainers import TRAINERS, TrainerClass, load_trainers
 
 __all__ = ["CartridgeProfile"]
 
@@ -24,7 +29,10 @@ class CartridgeProfile:
         maps: The maps.
         events: The event flags.
         milestones: Points of the story, in its order.
-        key_items: Ids of the key items.
+        items: The items.
+        species: The species by internal index.
+        moves: The moves.
+        trainers: The trainer classes.
         stack_words: Whether the return addresses on the stack mean what they mean in the retail game. Without them
             ``screen_kind`` knows fewer kinds.
     """
@@ -35,8 +43,16 @@ class CartridgeProfile:
     maps: GameMaps
     events: EventTable
     milestones: Milestones
-    key_items: tuple[int, ...] = KEY_ITEMS
+    items: NameTable[Item]
+    species: NameTable[Species]
+    moves: NameTable[Move]
+    trainers: NameTable[TrainerClass]
     stack_words: bool = True
+
+    @cached_property
+    def key_items(self) -> tuple[int, ...]:
+        """Ids of the key items, ascending."""
+        return tuple(sorted(item.id for item in self.items if item.key_item))
 
     @classmethod
     def get(cls, name: str) -> CartridgeProfile:
@@ -49,14 +65,42 @@ class CartridgeProfile:
 
 @cache
 def _profile(name: str) -> CartridgeProfile:
-    tables = "sprout" if name == "sprout" else "red"
-    maps = GameMaps.load(f"{tables}_maps.json")
-    events = EventTable.load(f"{tables}_events.json")
-    milestones = Milestones.load(f"{tables}_milestones.json", maps, events)
+    if name == "sprout":
+        return _sprout()
+    maps, events = GameMaps.load("red_maps.json"), EventTable.load("red_events.json")
     # SHA-1 of the retail files: pret/pokered, roms.sha1.
     sha1, title = {
         "red": ("ea9bcae617fdf159b045185467ae58b2e4a48b9a", "POKEMON RED"),
         "blue": ("d7037c83e1ae5b39bde3c30787637ba1d4c48ce2", "POKEMON BLUE"),
-        "sprout": (None, "SPROUT"),
     }.get(name, (None, ""))
-    return CartridgeProfile(name, sha1, title, maps, events, milestones, stack_words=name != "unknown")
+    return CartridgeProfile(
+        name=name,
+        sha1=sha1,
+        title=title,
+        maps=maps,
+        events=events,
+        milestones=Milestones.load("red_milestones.json", maps, events),
+        items=ITEMS,
+        species=SPECIES,
+        moves=MOVES,
+        trainers=TRAINERS,
+        stack_words=name != "unknown",
+    )
+
+
+def _sprout() -> CartridgeProfile:
+    # Sprout's maps, species, moves, items and classes carry numbers of like things in the retail game.
+    maps = GameMaps.load("sprout_maps.json", alike=_profile("red").maps)
+    events = EventTable.load("sprout_events.json")
+    return CartridgeProfile(
+        name="sprout",
+        sha1=None,
+        title="SPROUT",
+        maps=maps,
+        events=events,
+        milestones=Milestones.load("sprout_milestones.json", maps, events),
+        items=load_items("sprout_items.json") if has_json("sprout_items.json") else ITEMS,
+        species=load_species("sprout_species.json") if has_json("sprout_species.json") else SPECIES,
+        moves=load_moves("sprout_moves.json") if has_json("sprout_moves.json") else MOVES,
+        trainers=load_trainers("sprout_trainers.json") if has_json("sprout_trainers.json") else TRAINERS,
+    )

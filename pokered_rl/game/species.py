@@ -10,7 +10,7 @@ from torch import Tensor
 from pokered_rl.game._data import load_json
 from pokered_rl.game.name_table import NameTable
 
-__all__ = ["DEX_NUMBER", "SPECIES", "Species"]
+__all__ = ["DEX_NUMBER", "SPECIES", "Species", "load_species"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,16 @@ class Species:
     types: tuple[str, ...]
 
 
+def load_species(file: str) -> NameTable[Species]:
+    """The species of the package's ``data/<file>``."""
+    return NameTable(
+        Species(int(id), row["name"], row.get("dex", 0), tuple(dict.fromkeys(row.get("types", ()))))
+        for id, row in load_json(file)["species"].items()
+    )
+
+
 #: All species of the retail game by internal index.
-SPECIES = NameTable(
-    Species(int(id), row["name"], row.get("dex", 0), tuple(dict.fromkeys(row.get("types", ()))))
-    for id, row in load_json("species.json")["species"].items()
-)
+SPECIES = load_species("species.json")
 
 
 def _dex_number() -> Tensor:

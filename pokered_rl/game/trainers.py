@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pokered_rl.game._data import load_json
 from pokered_rl.game.name_table import NameTable
 
-__all__ = ["ELITE_CLASSES", "LEADER_CLASSES", "OPPONENT_OFFSET", "TRAINERS", "TrainerClass"]
+__all__ = ["ELITE_CLASSES", "LEADER_CLASSES", "OPPONENT_OFFSET", "TRAINERS", "TrainerClass", "load_trainers"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,13 @@ class TrainerClass:
     name: str
 
 
+def load_trainers(file: str) -> NameTable[TrainerClass]:
+    """The trainer classes of the package's ``data/<file>``."""
+    return NameTable(TrainerClass(int(id), name) for id, name in load_json(file)["classes"].items())
+
+
 #: All trainer classes of the retail game.
-TRAINERS = NameTable(TrainerClass(int(id), name) for id, name in load_json("trainers.json")["classes"].items())
+TRAINERS = load_trainers("trainers.json")
 
 #: wCurOpponent is this plus the trainer class when a trainer is met, and a species index otherwise.
 OPPONENT_OFFSET: int = load_json("trainers.json")["opponent_offset"]
