@@ -241,6 +241,11 @@ def cave_mouth() -> Canvas:
     return rock().rect(1, 3, 14, 13, BLACK).disc(8, 5, 6, 4, BLACK)
 
 
+def gap() -> Canvas:
+    """The way into the wood."""
+    return _cell(BLACK).disc(8, 10, 5, 8, DARK).rect(4, 12, 8, 4, LIGHT).dots([(3, 2), (12, 3), (2, 6), (13, 7)], DARK)
+
+
 def barrier() -> Canvas:
     return cave_floor().rect(1, 1, 4, 14, DARK, BLACK).rect(6, 1, 4, 14, DARK, BLACK).rect(11, 1, 4, 14, DARK, BLACK)
 
@@ -355,6 +360,38 @@ def ball() -> Canvas:
     return cell.line(3, 10, 12, 10, 3).line(8, 1, 8, 4, 3).line(8, 2, 11, 1, 3)
 
 
+def boulder() -> Canvas:
+    return Canvas(16, 16).disc(8, 8, 6.5, 6.5, 2, 3).disc(6, 6, 3, 2.5, 1).dots([(10, 10), (11, 9), (9, 12), (5, 11)], 3)
+
+
+def stone_friend() -> Canvas:
+    cell = Canvas(16, 16).rect(2, 11, 12, 5, 2, 3).disc(8, 6, 4, 4.5, 1, 3)
+    return cell.dots([(6, 5), (9, 5)], 3).line(5, 1, 5, 3, 3).line(10, 1, 10, 3, 3)
+
+
+#: things that stand about like people
+THINGS = {"BALL": ball, "BOULDER": boulder, "STATUE": stone_friend}
+
+
+def logo() -> Canvas:
+    """The name of the game, 128 x 24, with a sprout growing from it."""
+    letters = {"S": "01110 10001 10000 01110 00001 10001 01110", "P": "11110 10001 10001 11110 10000 10000 10000",
+               "R": "11110 10001 10001 11110 10100 10010 10001", "O": "01110 10001 10001 10001 10001 10001 01110",
+               "U": "10001 10001 10001 10001 10001 10001 01110", "T": "11111 00100 00100 00100 00100 00100 00100"}  # fmt: skip
+    board = Canvas(128, 24)
+    for i, letter in enumerate("SPROUT"):
+        for y, row in enumerate(letters[letter].split()):
+            for x, bit in enumerate(row):
+                if bit == "1":
+                    board.rect(5 + i * 20 + x * 3, 2 + y * 3, 4, 4, BLACK)
+    for i, letter in enumerate("SPROUT"):
+        for y, row in enumerate(letters[letter].split()):
+            for x, bit in enumerate(row):
+                if bit == "1":
+                    board.rect(6 + i * 20 + x * 3, 3 + y * 3, 2, 2, LIGHT if y > 3 else WHITE)
+    return board
+
+
 # Sprite colours go through OBP0 0xD0: 0 clear, 1 white, 2 light... 3 black (see main.c).
 PEOPLE = {
     "HERO": person(2, 1, 1, 2, walking=True),
@@ -376,5 +413,5 @@ CELLS = {
     "stairs_up": lambda: stairs(True), "stairs_down": lambda: stairs(False), "table": table, "counter": counter,
     "shelf": shelf, "bed_head": bed_head, "bed_foot": bed_foot, "plant": plant, "computer": computer, "rug": rug,
     "machine": machine, "statue": statue, "rock": rock, "cave_floor": cave_floor, "switch": switch_plate,
-    "hole": hole, "ladder": ladder, "cave_mouth": cave_mouth, "barrier": barrier,
+    "gap": gap, "hole": hole, "ladder": ladder, "cave_mouth": cave_mouth, "barrier": barrier,
 }  # fmt: skip

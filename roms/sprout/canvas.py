@@ -38,6 +38,19 @@ class Canvas:
             self.where(lambda x, y: ((x - cx) / (rx + 1)) ** 2 + ((y - cy) / (ry + 1)) ** 2 <= 1, edge)
         return self.where(lambda x, y: ((x - cx) / rx) ** 2 + ((y - cy) / ry) ** 2 <= 1, shade)
 
+    def poly(self, points: list[tuple[int, int]], shade: int, edge: int) -> Canvas:
+        def inside(x: float, y: float) -> bool:
+            odd = False
+            for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
+                if (y0 > y) != (y1 > y) and x < (x1 - x0) * (y - y0) / (y1 - y0) + x0:
+                    odd = not odd
+            return odd
+
+        self.where(inside, shade)
+        for (x0, y0), (x1, y1) in zip(points, points[1:] + points[:1], strict=True):
+            self.line(x0, y0, x1, y1, edge)
+        return self
+
     def line(self, x0: int, y0: int, x1: int, y1: int, shade: int) -> Canvas:
         steps = max(abs(x1 - x0), abs(y1 - y0), 1)
         for i in range(steps + 1):

@@ -40,6 +40,18 @@ void far_copy(volatile uint8_t *to, uint16_t from);
 void far_copy_vram(volatile uint8_t *to, uint16_t from);
 void far_copy_1bpp(volatile uint8_t *to, uint16_t from);
 uint8_t far_byte(void);
+uint8_t far_call(void);
+#define FAR_CALL(bank, function) (pCallBank = (bank), pCall = (uint16_t)(function), far_call())
+
+/* tilesets.c */
+typedef struct {
+    uint8_t id;
+    uint16_t tiles, tiles_size, blocks;
+    const uint8_t *walkable, *doors;
+    uint8_t grass, water, ledge, over;
+} tileset_t;
+extern const tileset_t tilesets[];
+extern const uint16_t wild_tables[], sprite_tiles[];
 
 /* text.c */
 void box(uint8_t x, uint8_t y, uint8_t width, uint8_t height);
@@ -61,6 +73,56 @@ void start_menu(void);
 void draw_start_menu(void);
 void menu(uint8_t y, uint8_t x, uint8_t last, uint8_t keys);
 uint8_t yes_no(void);
+void hollow_cursor(void);
+
+/* records.c */
+extern uint8_t species_record[36], move_record[18], item_record[18], trainer_record[9];
+void load_species(uint8_t id);
+uint8_t book_number(uint8_t id);
+uint8_t book_species(uint8_t number);
+void load_move(uint8_t id);
+void load_item(uint8_t id);
+void load_trainer(uint8_t number);
+uint8_t load_class(uint8_t id);
+uint8_t matchup(uint8_t attacker, uint8_t defender);
+void copy_name(volatile uint8_t *to, volatile const uint8_t *from);
+uint16_t big(volatile const uint8_t *p);
+void set_big(volatile uint8_t *p, uint16_t value);
+uint8_t money_less(volatile const uint8_t *a, volatile const uint8_t *b);
+void money_add(volatile uint8_t *a, volatile const uint8_t *b);
+void money_subtract(volatile uint8_t *a, volatile const uint8_t *b);
+void money_halve(volatile uint8_t *a);
+void money_of(volatile uint8_t *to, uint16_t value);
+void put_money(uint8_t x, uint8_t y, volatile const uint8_t *p);
+void put_name(uint8_t x, uint8_t y, volatile const uint8_t *name);
+
+/* list.c */
+uint8_t list_menu(uint8_t kind, uint16_t list, uint8_t cursor, uint8_t scroll);
+uint8_t quantity_menu(uint8_t most, uint8_t priced);
+
+/* party.c */
+void make_mon(volatile uint8_t *mon, uint8_t species, uint8_t level);
+uint8_t give_mon(uint8_t species, uint8_t level);
+void compute_stats(volatile uint8_t *mon);
+void heal_party(void);
+uint8_t party_alive(void);
+void gain_experience(uint8_t index, uint16_t amount);
+void hp_bar(uint8_t x, uint8_t y, uint16_t hp, uint16_t most);
+void put_status(uint8_t x, uint8_t y, uint8_t status, uint16_t hp, uint8_t level);
+uint8_t party_menu(uint8_t type);
+void swap_party(uint8_t a, uint8_t b);
+void status_screen(uint8_t index);
+void team_screen(void);
+
+/* battle.c (bank 6) */
+uint8_t battle_check(void);
+extern uint8_t battle_trainer, battle_won;
+
+
+/* items.c */
+uint8_t use_item(uint8_t item);
+uint8_t battle_bag(void);
+void bag_screen(void);
 
 /* bag.c */
 uint8_t give_item(uint8_t item, uint8_t count);
@@ -68,11 +130,29 @@ uint8_t has_item(uint8_t item);
 void take_item(uint8_t item, uint8_t count);
 void item_name(uint8_t item);
 
+/* bank 5: called through FAR_CALL */
+void shop(void);
+void put_in_box(void);
+void box_screen(void);
+void item_pc(void);
+void book_screen(void);
+void card_screen(void);
+void option_screen(void);
+void save_screen(void);
+void hall_of_fame(void);
+void name_creature(void);
+
 /* scripts.c */
+void trainer_beaten(uint8_t number);
+void start_trainer(uint8_t number);
+uint8_t new_battle(void);
+void reset_scripts(void);
+uint8_t object_kind(uint8_t slot);
 void run_script(uint8_t number);
 void map_script(void);
 
 /* overworld.c */
+
 void screen_off(void);
 void screen_on(void);
 void load_map(void);

@@ -5,45 +5,120 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import creatures
 import ram
 import world
-from art import CELLS, PEOPLE, ball
+from art import CELLS, PEOPLE, THINGS, logo
 from font import encode, one_bit_tiles
 
+PROMPT, NAME, STRING, NUMBER = 0x58, 0x54, 0x59, 0x5A
 NEXT_LINE, PARAGRAPH, CONTINUE, DONE, END, PLAYER, RIVAL = 0x4F, 0x51, 0x55, 0x57, 0x50, 0x52, 0x53
 LAST_MAP = 0xFF
+BANK_START = 0x4000
 DIRECTIONS = {"north": 8, "south": 4, "west": 2, "east": 1}
 FACING = {"down": 0, "up": 4, "left": 8, "right": 12}
 KINDS = {"text": 0, "script": 1, "item": 2, "trainer": 3}
 TEXT_WIDTH = 18
 
 
+#: what a text may hold besides letters: (written so, code, letters it may take)
+TOKENS = (("{P}", PLAYER, 7), ("{R}", RIVAL, 7), ("{N}", NAME, 11), ("{S}", STRING, 11), ("{#}", NUMBER, 4))
+
+
 def wrap(text: str) -> bytes:
-    """Boxes of two lines: the third line of a paragraph scrolls up, ``|`` clears the box."""
+    """Boxes of two lines: the third line of a paragraph scrolls up, ``|`` clears the box, a last ``^`` waits for A."""
     out = bytearray()
+    end = DONE
+    if text.endswith("^"):
+        text, end = text[:-1], PROMPT
+
+    def shown(line: str) -> int:
+        return len(line) + sum(line.count(token) * (room - len(token)) for token, _, room in TOKENS)
+
     for number, paragraph in enumerate(text.split("|")):
         if number:
             out.append(PARAGRAPH)
-        lines, line = [], ""
-        for word in paragraph.split():
-            shown = len((line + " " + word if line else word).replace("{P}", "PLAYER7").replace("{R}", "RIVAL77"))
-            if shown > TEXT_WIDTH:
-                lines.append(line)
-                line = word
-            else:
-                line = line + " " + word if line else word
-        lines.append(line)
+        lines: list[str] = []
+        for forced in paragraph.split("\n"):
+            line = ""
+            for word in forced.split():
+                if line and shown(line + " " + word) > TEXT_WIDTH:
+                    lines.append(line)
+                    line = word
+                else:
+                    line = line + " " + word if line else word
+            lines.append(line)
         for i, line in enumerate(lines):
             if i:
                 out.append(NEXT_LINE if i == 1 else CONTINUE)
-            for part in line.replace("{P}", "\1").replace("{R}", "\2"):
-                out += bytes([PLAYER]) if part == "\1" else bytes([RIVAL]) if part == "\2" else encode(part)
-    out.append(DONE)
+            while line:
+                for token, code, _ in TOKENS:
+                    if line.startswith(token):
+                        out.append(code)
+                        line = line[len(token) :]
+                        break
+                else:
+                    out += encode(line[0])
+                    line = line[1:]
+    out.append(end)
     return bytes(out)
 
 
+def fixed(text: str, size: int) -> bytes:
+    """A name in a field of its own: ends with 0x50, padded with it."""
+    assert len(text) < size, text
+    return encode(text).ljust(size, bytes([END]))
+
+
+def bcd(value: int) -> bytes:
+    return bytes.fromhex(f"{value:06d}")
+
+
+def creature_tables(bank: Bank) -> list[str]:
+    """Species, moves, matchups, trainers, wild encounters, experience: fixed records that the console copies to RAM."""
+    pictures = {}
+    for name in creatures.LOOKS:
+        pictures[name] = (bank.add(f"front {name}", b"".join(creatures.front(name).tiles())),
+                          bank.add(f"back {name}", b"".join(creatures.back(name).tiles())))  # fmt: skip
+    numbers = {data[0]: number for number, data in creatures.SPECIES.items()}
+    bank.add("SPECIES_TABLE", bytes(36 * len(creatures.SPECIES)))
+    moves = b"".join(
+        bytes([number]) + fixed(name, 12) + bytes([kind, power, accuracy * 255 // 100, pp, effect])
+        for number, (name, kind, power, accuracy, pp, effect) in creatures.MOVES.items()
+    )
+    bank.add("MOVE_TABLE", moves + b"\xff")
+    items = b"".join(bytes([number]) + fixed(name, 13) + bcd(price) + bytes([1 if price == 0 else 0])
+                     for number, name, price in world.ITEMS.values())  # fmt: skip
+    bank.add("ITEM_TABLE", items + b"\xff")
+    bank.add("MATCHUP_TABLE", b"".join(bytes(row) for row in creatures.MATCHUPS) + b"\xff")
+    bank.add("CLASS_TABLE", b"".join(bytes([n]) + fixed(name, 11) + bytes([money]) for n, (name, money) in creatures.CLASSES.items()) + b"\xff")
+    trainers, counts = bytearray(), {}
+    lines = []
+    for i, (name, (kind, team)) in enumerate(creatures.TRAINERS.items()):
+        counts[kind] = counts.get(kind, 0) + 1
+        slots = [(level, 0 if who == "COUNTER" else numbers[who]) for level, who in team]
+        trainers += bytes([kind, counts[kind], len(team)]) + b"".join(bytes(s) for s in (slots + [(0, 0)] * 3)[:3])
+        lines.append(f"#define TRAINER_{name} {i}")
+    bank.add("TRAINER_TABLE", bytes(trainers))
+    for i, (name, (rate, slots)) in enumerate(creatures.WILD.items()):
+        bank.add(f"WILD_{name}", bytes([rate]) + b"".join(bytes([level, numbers[who]]) for level, who in slots))
+        lines.append(f"#define WILD_INDEX_{name} {i + 1}")
+    bank.add("EXP_TABLE", b"".join((level**3).to_bytes(3, "big") for level in range(101)))
+    table = bytearray()
+    for number, (name, kinds, stats, rate, experience, learns) in creatures.SPECIES.items():
+        front, back = ((BANK_START + at).to_bytes(2, "little") for at in pictures[name])
+        record = bytes([number]) + fixed(name, 11) + bytes(kinds) + bytes(stats) + bytes([rate, experience])
+        record += front + back + b"".join(bytes(row) for row in learns)
+        table += record.ljust(36, b"\0")
+    at = bank.names["SPECIES_TABLE"]
+    bank.blobs[at : at + len(table)] = table
+    lines += [f"#define SPECIES_COUNT {len(creatures.SPECIES)}", f"#define TRAINER_COUNT {len(creatures.TRAINERS)}"]
+    lines += [f"#define SPECIES_{data[0]} {number}" for number, data in creatures.SPECIES.items()]
+    return lines
+
+
 class Bank:
-    """Bytes of one data bank, addressed from 0x4000 (or wherever the code in it ends)."""
+    """Bytes of one data bank; code may follow them."""
 
     def __init__(self, number: int) -> None:
         self.number, self.blobs, self.names = number, bytearray(), {}
@@ -52,10 +127,6 @@ class Bank:
         self.names[name] = len(self.blobs)
         self.blobs += data
         return self.names[name]
-
-    def base(self) -> int:
-        """Data is pushed to the end of the bank, so that code may grow from its beginning."""
-        return 0x8000 - len(self.blobs)
 
 
 class Tileset:
@@ -112,6 +183,7 @@ def main() -> None:
 
     by_name = {entry["name"]: entry for entry in world.MAPS}
     toggles: list[str] = []
+    toggle_events: list[int] = []
     texts: list[tuple[str, bytes]] = [(name, wrap(text)) for name, text in world.TEXTS.items()]
 
     def text_id(text: str) -> int:
@@ -127,10 +199,18 @@ def main() -> None:
             return KINDS["text"], text_id(entry["text"])
         if "script" in entry:
             return KINDS["script"], world.SCRIPTS.index(entry["script"])
+        if "item" in entry:
+            return KINDS["item"], world.ITEMS[entry["item"]][0]
+        if "trainer" in entry:
+            return KINDS["trainer"], [*creatures.TRAINERS].index(entry["trainer"])
         raise SystemExit(f"generate.py: nothing to do for {entry}")
 
+    story = [
+        (world.EVENTS.index(done), text_id(before), text_id(after), world.SCRIPTS.index(script) if script else 0xFF)
+        for done, before, after, script in (world.TRAINERS[name] for name in creatures.TRAINERS)
+    ]
     sets = {name: Tileset(name) for name in world.TILESETS}
-    sprites = [*PEOPLE, "BALL"]
+    sprites = [*PEOPLE, *THINGS]
     data = Bank(2)
     headers: list[tuple[int, bytearray, bytes]] = []
     for entry in world.MAPS:
@@ -143,8 +223,9 @@ def main() -> None:
             for y in range(height)
             for x in range(width)
         )
+        wild = [*creatures.WILD].index(entry["wild"]) + 1 if "wild" in entry else 0
         border = tileset.block((entry["border"],) * 4)
-        out = bytearray([tileset.id, height, width, border, entry.get("dark", 0), 0, 0])
+        out = bytearray([tileset.id, height, width, border, entry.get("dark", 0), wild])
         sides = [(bit, *entry[side]) for side, bit in DIRECTIONS.items() if side in entry]
         out.append(len(sides))
         for bit, other, offset in sides:
@@ -163,11 +244,12 @@ def main() -> None:
             if "toggle" in thing:
                 toggle = len(toggles)
                 toggles.append(thing["toggle"])
+                toggle_events.append(world.EVENTS.index(thing["event"]) if "event" in thing else 0xFF)
             out += bytes([sprites.index(thing["sprite"]), thing["y"], thing["x"], 0xFE if thing["move"] == "walk" else 0xFF,
                           FACING[thing.get("face", "down")], *action(thing), toggle])  # fmt: skip
         headers.append((entry["id"], out, blocks))
 
-    graphics = Bank(3)
+    graphics, beasts = Bank(4), Bank(3)
     for name, tileset in sets.items():
         data.add(f"BLOCKS_{name}", b"".join(tileset.blocks))
         graphics.add(f"TILES_{name}", b"".join(tileset.tiles))
@@ -176,7 +258,11 @@ def main() -> None:
     graphics.add("FONT", b"".join(letters.get(code, bytes(8)) for code in range(0x60, 0x100)))
     for name, poses in PEOPLE.items():
         graphics.add(f"SPRITE_{name}", b"".join(t for pose in poses for t in pose.tiles()))
-    graphics.add("SPRITE_BALL", b"".join(ball().tiles()) * 3)
+    for name, draw in THINGS.items():
+        graphics.add(f"SPRITE_{name}", b"".join(draw().tiles()) * 3)
+    graphics.add("TITLE_TILES", b"".join(logo().tiles()))
+    creature_lines = creature_tables(beasts)
+    creature_lines.append(f"#define TITLE_PICTURE 0x{BANK_START + beasts.names['front LEAFLING']:04X}\n#define TITLE_SIZE {16 * len(logo().tiles())}")
 
     # Addresses are known only when everything is in: lay the tables out once with zeros, then fill them in.
     text_at = {}
@@ -191,25 +277,26 @@ def main() -> None:
     def patch(where: int, value: int) -> None:
         data.blobs[where : where + 2] = value.to_bytes(2, "little")
 
-    base = data.base()
     for i, at in text_at.items():
-        patch(data.names["TEXT_TABLE"] + 2 * i, base + at)
+        patch(data.names["TEXT_TABLE"] + 2 * i, BANK_START + at)
     for i, (map_id, _, _) in enumerate(headers):
         at, blocks_at = header_at[map_id]
-        patch(at, base + blocks_at)
+        patch(at, BANK_START + blocks_at)
         row = data.names["MAP_TABLE"] + 3 * i
         data.blobs[row] = map_id
-        patch(row + 1, base + at)
+        patch(row + 1, BANK_START + at)
     data.blobs[data.names["MAP_TABLE"] + 3 * len(headers)] = LAST_MAP
 
-    (build / "bank2.bin").write_bytes(data.blobs)
-    (build / "bank3.bin").write_bytes(graphics.blobs)
+    for bank in (data, beasts, graphics):
+        (build / f"bank{bank.number}.bin").write_bytes(bank.blobs)
+        (build / f"bank{bank.number}.end").write_text(f"0x{bank.number}{BANK_START + len(bank.blobs):04X}")
 
-    lines = ["/* made by generate.py */", "#define DATA_BANK 2", "#define GRAPHICS_BANK 3"]
-    for bank in (data, graphics):
+    lines = ["/* made by generate.py */", "#define DATA_BANK 2", "#define GRAPHICS_BANK 4", "#define BEAST_BANK 3"]
+    for bank in (data, beasts, graphics):
         for name, at in bank.names.items():
             if " " not in name:
-                lines.append(f"#define {name} 0x{bank.base() + at:04X}")
+                lines.append(f"#define {name} 0x{BANK_START + at:04X}")
+    lines += creature_lines
     for i, (name, _) in enumerate(texts):
         if name:
             lines.append(f"#define TEXT_{name} {i}")
@@ -234,10 +321,16 @@ def main() -> None:
                      f"{(tileset.with_attribute('ledge') or [0xFF])[0]}, {(tileset.with_attribute('over') or [0xFF])[0]}}},")  # fmt: skip
         for label, tiles in (("walkable", sorted(tileset.walkable)), ("doors", tileset.with_attribute("door"))):
             tail.append(f"static const uint8_t {label}_{name}[] = {{{', '.join(str(t) for t in [*tiles, 255])}}};")
-    (build / "tilesets.h").write_text("/* made by generate.py */\n" + "\n".join(tail) + "\nstatic const tileset_t tilesets[] = {\n" + "\n".join(table) + "\n};\n"
-        + f"static const uint16_t sprite_tiles[] = {{{', '.join('SPRITE_' + s for s in sprites)}}};\n")  # fmt: skip
+    (build / "tilesets.h").write_text("/* made by generate.py */\n" + "\n".join(tail) + "\nconst tileset_t tilesets[] = {\n" + "\n".join(table) + "\n};\n"
+        + f"const uint16_t wild_tables[] = {{{', '.join('WILD_' + name for name in creatures.WILD)}}};\n"
+        + f"const uint16_t sprite_tiles[] = {{{', '.join('SPRITE_' + s for s in sprites)}}};\n")  # fmt: skip
+    rows = ["/* made by generate.py */"]
+    for label, column in (("event", 0), ("before", 1), ("after", 2), ("script", 3)):
+        rows.append(f"static const uint8_t trainer_{label}[] = {{{', '.join(str(row[column]) for row in story)}}};")
+    rows.append(f"static const uint8_t toggle_event[] = {{{', '.join(str(e) for e in toggle_events)}}};")
+    (build / "story.h").write_text("\n".join(rows) + "\n")
     (build / "data.h").write_text("\n".join(lines) + "\n")
-    print(f"texts {len(texts)}, data {len(data.blobs)}, graphics {len(graphics.blobs)}, "
+    print(f"texts {len(texts)}, data {len(data.blobs)}, creatures {len(beasts.blobs)}, graphics {len(graphics.blobs)}, "
           + ", ".join(f"{n}: {len(s.tiles)} tiles {len(s.blocks)} blocks" for n, s in sets.items()))  # fmt: skip
 
 

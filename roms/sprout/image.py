@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 BANK = 0x4000
-BANKS = 4
+BANKS = 8
 
 
 def hex_records(text: str) -> list[tuple[int, bytes]]:
@@ -70,14 +70,9 @@ def main() -> None:
     build, target = Path(sys.argv[1]), Path(sys.argv[2])
     image = Image()
     for address, data in hex_records((build / "game.ihx").read_text()):
-        bank, low = address >> 16, address & 0xFFFF
-        image.put(low if bank == 0 else bank * BANK + low - BANK, data, f"code at 0x{address:05X}")
-    for bank in (2, 3):
-        image.put(
-            bank * BANK + BANK - len((build / f"bank{bank}.bin").read_bytes()),
-            (build / f"bank{bank}.bin").read_bytes(),
-            f"data bank {bank}",
-        )
+        image.put(address, data, f"code at 0x{address:05X}")  # the linker writes places in the file, not bank and address
+    for bank in (2, 3, 4):
+        image.put(bank * BANK, (build / f"bank{bank}.bin").read_bytes(), f"data bank {bank}")
     end = data_segment_end((build / "game.map").read_text())
     if end > 0xC0F0:
         raise SystemExit(f"image.py: variables end at 0x{end:04X}, must stay below 0xC0F0")

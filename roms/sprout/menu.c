@@ -35,8 +35,6 @@ uint8_t menu_key(void) {
     return key & wMenuWatchedKeys ? 1 : 0;
 }
 
-void animate_party(void) {}
-
 void menu(uint8_t y, uint8_t x, uint8_t last, uint8_t keys) {
     wTopMenuItemY = y;
     wTopMenuItemX = x;
@@ -67,46 +65,76 @@ uint8_t yes_no(void) {
     return wChosenMenuItem;
 }
 
-static void put_name(uint8_t x, uint8_t y, volatile uint8_t *name) {
-    volatile uint8_t *p = wTileMap + (uint16_t)y * 20 + x;
-    while (*name != 0x50) *p++ = *name++;
-}
-
+/* With the book there is one line more. */
 void draw_start_menu(void) {
-    box(10, 0, 10, 14);
-    put(12, 2, "TEAM");
-    put(12, 4, "BAG");
-    put_name(12, 6, wPlayerName);
-    put(12, 8, "SAVE");
-    put(12, 10, "OPTION");
-    put(12, 12, "EXIT");
-    menu(2, 11, 6, 0xCB);
-    wCurrentMenuItem = wLastMenuItem = wBattleAndStartSavedMenuItem;
+    uint8_t book = event(EVENT_GOT_BOOK), y = 2;
+    box(10, 0, 10, book ? 16 : 14);
+    if (book) { put(12, y, "BOOK"); y += 2; }
+    put(12, y, "TEAM");
+    y += 2;
+    put(12, y, "BAG");
+    y += 2;
+    put_name(12, y, wPlayerName);
+    y += 2;
+    put(12, y, "SAVE");
+    y += 2;
+    put(12, y, "OPTION");
+    y += 2;
+    put(12, y, "EXIT");
+    book += 6;
+    menu(2, 11, book, 0xCB);
+    y = wBattleAndStartSavedMenuItem;
+    if (y >= book) y = 0;
+    wCurrentMenuItem = wLastMenuItem = y;
     place_menu_cursor();
 }
 
-void save_game(void);
+static void closed_screen(void) {
+    wUpdateSpritesEnabled = 1;
+    load_map_view();
+    draw_start_menu();
+    update_sprites();
+}
 
-/* The caller of the original's START menu wraps by itself: one line past the end is the first again. */
+/* Its highest number is one past the last line: the caller wraps by itself, as the original's does. */
 void start_menu(void) {
-    uint8_t key;
+    uint8_t key, item;
     for (;;) {
         wMenuWrappingEnabled = 1;
         key = handle_menu_input();
+        item = wCurrentMenuItem;
         if (key & (K_UP | K_DOWN)) {
-            if (wCurrentMenuItem == wMaxMenuItem) {
-                wCurrentMenuItem = key & K_UP ? (uint8_t)(wMaxMenuItem - 1) : 0;
-            }
-            wBattleAndStartSavedMenuItem = wCurrentMenuItem;
+            if (item == wMaxMenuItem) item = key & K_UP ? (uint8_t)(wMaxMenuItem - 1) : 0;
+            wCurrentMenuItem = item;
+            wBattleAndStartSavedMenuItem = item;
             continue;
         }
-        wBattleAndStartSavedMenuItem = wCurrentMenuItem;
+        wBattleAndStartSavedMenuItem = item;
         if (key & (K_B | K_START)) return;
-        switch (wCurrentMenuItem) {
+        if (event(EVENT_GOT_BOOK)) {
+            if (item == 0) { FAR_CALL(5, book_screen); closed_screen(); continue; }
+            item--;
+        }
+        switch (item) {
+            case 0:
+                if (wPartyCount) { team_screen(); closed_screen(); }
+                break;
+            case 1:
+                bag_screen();
+                closed_screen();
+                break;
+            case 2:
+                FAR_CALL(5, card_screen);
+                closed_screen();
+                break;
             case 3:
-                save_game();
+                FAR_CALL(5, save_screen);
                 return;
-            case 5: return;
+            case 4:
+                FAR_CALL(5, option_screen);
+                closed_screen();
+                break;
+            default: return;
         }
     }
 }

@@ -1,14 +1,6 @@
 /* Maps, walking, people. */
 #include "engine.h"
 
-typedef struct {
-    uint8_t id;
-    uint16_t tiles, tiles_size, blocks;
-    const uint8_t *walkable, *doors;
-    uint8_t grass, water, ledge, over;
-} tileset_t;
-#include "tilesets.h"
-
 #define MAX_KINDS 8
 static const tileset_t *tileset;
 static uint16_t signs_at, hidden_at, objects_at;
@@ -183,9 +175,19 @@ static void read_map(void) {
     wCurrentMapWidth2 = (uint8_t)(w << 1);
     wMapBackgroundTile = border;
     i = fb();
-    wMapPalOffset = i ? 6 : 0;
-    wGrassRate = fb();
-    fb();
+    side = fb();
+    at = pFarPtr;
+    wMapPalOffset = i && !has_item(ITEM_LANTERN) ? 6 : 0;
+    wGrassRate = 0;
+    if (side) {
+        pFarBank = BEAST_BANK;
+        pFarPtr = wild_tables[side - 1];
+        i = far_byte();
+        wGrassRate = i;
+        for (i = 0; i < 20; i++) wGrassMons[i] = far_byte();
+        pFarBank = DATA_BANK;
+    }
+    pFarPtr = at;
     fill_bytes(wOverworldMap, border, 1300);
     from = blocks;
     at = pFarPtr;
@@ -276,6 +278,8 @@ void load_map(void) {
     far_copy((uint8_t *)0x9000, tileset->tiles);
     pCopyLength = 384;
     far_copy((uint8_t *)0x8000, SPRITE_HERO);
+    pCopyLength = 64;
+    far_copy((uint8_t *)(0x8000 + 120 * 16), SPRITE_BALL);
     aim_view();
     load_map_view();
     draw_background();
@@ -338,11 +342,12 @@ static void walk_people(void) {
     uint8_t i, d, x, y;
     for (i = 1; i <= wNumSprites; i++) {
         volatile uint8_t *s1 = wSpriteStateData1 + ((uint16_t)i << 4), *s2 = wSpriteStateData2 + ((uint16_t)i << 4);
-        if (!s1[0] || s2[6] != 0xFE) continue;
+        if (!s1[0]) continue;
         if (s2[0]) {
             if (--s2[0] == 0) { s1[1] = 2; s1[3] = s1[5] = 0; s2[8] = (uint8_t)(random() & 0x7F) + 16; }
             continue;
         }
+        if (s2[6] != 0xFE) continue;
         if (s2[8]) { s2[8]--; continue; }
         d = random() >> 6;
         s1[9] = (uint8_t)(d << 2);
@@ -627,6 +632,16 @@ void take_warp(void) {
     wYCoord = y;
     wXCoord = x;
     wDestinationWarpID = 0xFF;
+}
+
+/* What stands in a slot; its argument goes to talk_arg. */
+uint8_t object_kind(uint8_t slot) {
+    uint8_t kind;
+    pFarBank = DATA_BANK;
+    pFarPtr = objects_at + (uint16_t)(slot - 1) * 8 + 5;
+    kind = far_byte();
+    talk_arg = far_byte();
+    return kind;
 }
 
 static void find_talk(uint8_t x, uint8_t y) {

@@ -58,6 +58,8 @@ CF0B 1 wBattleResult
 CF0C 1 wAutoTextBoxDrawingControl
 CF0E 1 wTilePlayerStandingOn
 CF0F 1 wNPCNumScriptedSteps
+CF4B 20 wStringBuffer
+CF7B 16 wItemList
 CF8B 2 wListPointer
 CF91 1 wCurItem
 CF92 1 wWhichPokemon
@@ -69,6 +71,7 @@ CFC4 1 wFontLoaded
 CFC5 1 wWalkCounter
 CFC6 1 wTileInFrontOfPlayer
 CFCB 1 wUpdateSpritesEnabled
+CFDA 11 wEnemyMonNick
 CFE5 29 wEnemyMon
 |CFE5 1 wEnemyMonSpecies
 |CFE6 2 wEnemyMonHP
@@ -78,6 +81,7 @@ CFE5 29 wEnemyMon
 |CFF3 1 wEnemyMonLevel
 |CFF4 2 wEnemyMonMaxHP
 D007 1 wEnemyMonActualCatchRate
+D009 11 wBattleMonNick
 D014 29 wBattleMon
 |D014 1 wBattleMonSpecies
 |D015 2 wBattleMonHP
@@ -241,6 +245,10 @@ C003 2 pCopyLength
 C005 1 pPartyAnimation
 C006 1 pScratch
 C007 1 pWaterFrame
+C008 1 pCallBank
+C009 2 pCall
+C00B 2 pNumber
+C00D 1 pFrames
 """
 # wPrivate's first bytes have names of their own; the rest of C000..C0EF belongs to the C compiler's data segment.
 TABLE = TABLE.replace("C000 40 wPrivate\n", "")
@@ -273,7 +281,7 @@ def header() -> str:
     """C: every name is a volatile lvalue; arrays and words by their size and prefix."""
     lines = ["/* made by generate.py from ram.py */"]
     words = {"wMenuCursorLocation", "wCurrentTileBlockMapViewPointer", "wMapViewVRAMPointer", "wTilesetBlocksPtr",
-             "wTilesetCollisionPtr", "wListPointer", "hRedrawDest", "pFarPtr", "pCopyLength"}  # fmt: skip
+             "wTilesetCollisionPtr", "wListPointer", "hRedrawDest", "pFarPtr", "pCopyLength", "pCall", "pNumber"}  # fmt: skip
     for name, address, size, _ in entries():
         if name in words:
             lines.append(f"#define {name} (*(volatile uint16_t *)0x{address:04X})")

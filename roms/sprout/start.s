@@ -615,6 +615,27 @@ _far_copy_1bpp::
         ld      (0x2000), a
         ret
 
+; uint8_t far_call(void): calls pCall in bank pCallBank, gives back what it gives
+_far_call::
+        ldh     a, (hLoadedROMBank)
+        push    af
+        ld      a, (pCallBank)
+        ldh     (hLoadedROMBank), a
+        ld      (0x2000), a
+        ld      hl, #1$
+        push    hl
+        ld      hl, #pCall
+        ld      a, (hl+)
+        ld      h, (hl)
+        ld      l, a
+        jp      (hl)
+1$:     ld      b, a
+        pop     af
+        ldh     (hLoadedROMBank), a
+        ld      (0x2000), a
+        ld      a, b
+        ret
+
 ; uint8_t far_byte(void): the next byte at pFarBank:pFarPtr
 _far_byte::
         ldh     a, (hLoadedROMBank)

@@ -116,6 +116,16 @@ static void name(volatile uint8_t *p) {
     while (*p != 0x50) letter(*p++);
 }
 
+static void number(void) {
+    uint8_t digits[5], n = 0;
+    uint16_t value = pNumber;
+    do {
+        digits[n++] = value % 10;
+        value /= 10;
+    } while (value);
+    while (n) letter(0xF6 + digits[--n]);
+}
+
 void message_box(void) {
     box(0, 12, 20, 6);
     wTextBoxID = 1;
@@ -158,6 +168,8 @@ void say(uint8_t text) {
             case 0x52: name(wPlayerName); break;
             case 0x53: name(wRivalName); break;
             case 0x54: name(wNameBuffer); break;
+            case 0x59: name(wStringBuffer); break;
+            case 0x5A: number(); break;
             default: letter(c);
         }
     }

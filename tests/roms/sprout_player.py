@@ -55,7 +55,9 @@ class Player:
         return self.word(0xDFFD)
 
     def on_stack(self, *addresses: int) -> bool:
-        stack = bytes(self.memory[0xDF00:0xDFFF])
+        """Among the return addresses in use (what lies below the stack pointer is stale)."""
+        begin = self.pyboy.register_file.SP
+        stack = bytes(self.memory[begin:0xDFFF]) if 0xDE00 < begin < 0xDFFF else b""
         return any(a.to_bytes(2, "little") in stack for a in addresses)
 
     def event(self, bit: int) -> bool:
@@ -115,6 +117,42 @@ class Player:
     def up(self, key: str) -> None:
         self.log.append((self.frames, key, False))
         self.pyboy.button_release(key)
+
+    def settle_any(self, frames: int = 900) -> str:
+        """Until something waits for a key: "map", "text", "menu" or, after that many frames, "".
+
+        The polling loops are inside the call that gives them away only part of the time: one look at the stack is not
+        enough, three out of a few are.
+        """
+        seen = {"map": 0, "text": 0, "menu": 0}
+        for _ in range(frames):
+            if self.listening:
+                seen["map"] += 1
+            elif self.on_stack(TEXT_WAITS):
+                seen["text"] += 1
+            elif self.on_stack(MENU_WAITS, PARTY_WAITS):
+                seen["menu"] += 1
+            else:
+                seen["map"] = 0
+            for what, count in seen.items():
+                if count >= 3:
+                    return what
+            self.tick()
+        return ""
+
+    def begin(self) -> None:
+        """Title, new game, the first names offered, until the player stands in the bedroom."""
+        for _ in range(60):
+            waits = self.settle_any(24)
+            if waits == "map":
+                return
+            if waits == "menu" and self[0xCC29] == 0x01 and self[0xCC26] == 0:
+                self.press("down", 4, 4)  # the list of names: the line under NEW NAME
+            elif waits:
+                self.press("a", 4, 4)
+            elif self.outermost and not self[0xD125]:
+                self.press("start", 4, 4)
+        raise AssertionError("the game does not begin")
 
     def press(self, key: str, hold_frames: int = 8, rest_frames: int = 16) -> None:
         self.down(key)
@@ -230,6 +268,40 @@ class Player:
             self.press(key, 2, 6)
         raise AssertionError(f"cannot face {key}")
 
+    def leave(self, key: str, *from_: tuple[int, int]) -> None:
+        """Walks to an edge or a mat and on: over it, onto another map."""
+        begin = self[CUR_MAP]
+        self.walk_to(*from_)
+        for _ in range(8):
+            self.step(key)
+            if self[CUR_MAP] != begin:
+                self.settle()
+                return
+            if self.outermost not in OVERWORLD:
+                return
+        raise AssertionError(f"{key} does not lead out at {self.where}")
+
+    def enter(self, *doors: tuple[int, int], ledge: int | None = None) -> None:
+        """Onto a warp: door, stairs, ladder."""
+        begin = self[CUR_MAP]
+        self.walk_to(*doors, ledge=ledge)
+        self.wait(lambda: self[CUR_MAP] != begin or self.outermost not in OVERWORLD, 120)
+        self.settle()
+
+    def look(self, key: str) -> None:
+        """Faces something and presses A; returns when it answers."""
+        self.face(key)
+        self.press("a", 4, 8)
+        self.settle_text()
+
+    def choose(self, item: int) -> None:
+        """Moves the cursor of the open menu to a line and presses A."""
+        for _ in range(30):
+            if self[0xCC26] == item:
+                break
+            self.press("down" if self[0xCC26] < item else "up", 4, 8)
+        self.press("a", 4, 8)
+
     # ---------------------------------------------------------------- talking
     def talk_to(self, slot: int) -> None:
         """Goes to a person (they may walk meanwhile), faces them, presses A; returns when the text waits."""
@@ -247,9 +319,6 @@ class Player:
                 return
         raise AssertionError(f"nobody to talk to in slot {slot} on map {self[CUR_MAP]}")
 
-    def text_waits(self) -> bool:
-        return self.on_stack(TEXT_WAITS) or self[0xC4F2] == 0xEE
-
     def talk_through(self, limit: int = 60) -> str:
         """Presses A until the talk is over; returns what was on the screen on the way."""
         seen = ""
@@ -263,10 +332,44 @@ class Player:
 
     def settle_text(self) -> None:
         """Until a text or a menu waits, or the talk is over."""
-        calm = 0
+        if not self.settle_any():
+            raise AssertionError(f"neither text nor menu waits\n{self.screen_text()}")
+
+    # ---------------------------------------------------------------- fighting
+    def menu_is(self, keys: int, y: int | None = None, x: int | None = None) -> bool:
+        """Which menu it is, once one is known to wait."""
+        return self[0xCC29] == keys and (y is None or self[0xCC24] == y) and (x is None or self[0xCC25] == x)
+
+    def best_move(self, power: dict[int, int]) -> int:
+        """Line of the strongest move that has strength left, from 1."""
+        moves = [(power.get(self[0xD01C + i], 0) if self[0xD02D + i] & 63 else -1, -i) for i in range(4) if self[0xD01C + i]]
+        return 1 - max(moves)[1]
+
+    def fight(self, power: dict[int, int], run: bool = False) -> int:
+        """Fights (or runs) until the map is back; returns wBattleResult."""
         for _ in range(900):
-            calm = calm + 1 if self.listening or self.on_stack(TEXT_WAITS, MENU_WAITS, PARTY_WAITS) else 0
-            if calm >= 4:
-                return
-            self.tick()
-        raise AssertionError(f"neither text nor menu waits\n{self.screen_text()}")
+            if self.listening:
+                return self[0xCF0B]
+            waits = self.settle_any()
+            if not waits:
+                break
+            if waits != "menu":
+                self.press("a", 4, 8)
+            elif self.menu_is(0x11) or self.menu_is(0x21):
+                if run:
+                    if self.menu_is(0x11):
+                        self.press("right", 4, 8)
+                    self.choose(1)
+                else:
+                    if self.menu_is(0x21):
+                        self.press("left", 4, 8)
+                    self.choose(0)
+            elif self.menu_is(0xC7):
+                self.choose(self.best_move(power))
+            elif self.menu_is(0x01, 1, 0):
+                self.choose(next(i for i in range(self[0xD163]) if self.big(0xD16C + 44 * i)))
+            elif self.menu_is(0x03):
+                self.press("b", 4, 8)
+            else:
+                self.press("a", 4, 8)
+        raise AssertionError(f"the battle does not end\n{self.screen_text()}")
