@@ -5,6 +5,7 @@ from math import prod
 
 import torch
 from tensordict import TensorDictBase
+from tensordict.utils import NestedKey
 from torchrl.envs.transforms import Transform
 
 from pokered_rl.data.packing import pack_bits, pack_two_bits, unpack_bits, unpack_two_bits
@@ -46,7 +47,7 @@ class SequenceCodec(Transform):
         *,
         two_bit_shapes: Mapping[str, tuple[int, ...]] | None = None,
         num_actions: int | None = None,
-        half_keys: Iterable[str] = (),
+        half_keys: Iterable[NestedKey] = (),
     ) -> None:
         super().__init__()
         if num_actions is not None and not 1 <= num_actions <= 255:
@@ -71,7 +72,7 @@ class SequenceCodec(Transform):
             flags = torch.stack([tensordict.pop(key) for key in FLAG_KEYS], -1)  # [S, L, 4]
             tensordict.set("flags", pack_bits(flags).squeeze(-1))
         for key in self.half_keys:
-            if key in keys:
+            if tensordict.get(key, None) is not None:
                 tensordict.set(key, tensordict.get(key).half())
         return tensordict
 
@@ -94,6 +95,6 @@ class SequenceCodec(Transform):
             for index, key in enumerate(FLAG_KEYS):
                 tensordict.set(key, flags[..., index])
         for key in self.half_keys:
-            if key in keys:
+            if tensordict.get(key, None) is not None:
                 tensordict.set(key, tensordict.get(key).float())
         return tensordict

@@ -123,7 +123,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         needed = bytes_per_sequence(stored) * self.capacity_sequences
         self.scratch_dir.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.scratch_dir).free
-        present = sum(file.stat().st_blocks * 512 for file in self.scratch_dir.glob("*.memmap"))
+        present = sum(file.stat().st_blocks * 512 for file in self.scratch_dir.glob("**/*.memmap"))
         if needed > free + present:
             raise _disk_full(self.scratch_dir, needed, free)
         self.extend(example[:1])
@@ -311,7 +311,11 @@ def bytes_per_transition(stored: TensorDictBase, layout: SequenceLayout, *, epis
 
 
 def _entries(rows: TensorDictBase) -> dict[str, list[Any]]:
-    return {str(key): [list(value.shape), str(value.dtype)] for key, value in sorted(rows.items())}
+    entries = {}
+    for key, value in rows.items(True, True):
+        name = key if isinstance(key, str) else "/".join(key)
+        entries[name] = [list(value.shape), str(value.dtype)]
+    return dict(sorted(entries.items()))
 
 
 def _file_sizes(entries: Mapping[str, Any]) -> dict[str, int]:

@@ -43,12 +43,22 @@ class SequenceLayout:
         n_step: successor rows after the last loss step, >= 1.
         period_steps: distance between the first loss steps of two sequences, 1..unroll_steps; with the default,
             `unroll_steps`, every step of an episode gets a loss exactly once.
+        unroll_state: keep the recurrent state of the first loss row as well, against which the loss can measure what
+            the burn-in has made of the stored one (R2D2's delta-Q).
 
     Raises:
         ConfigError: a length is out of its range.
     """
 
-    def __init__(self, *, burn_in_steps: int, unroll_steps: int, n_step: int, period_steps: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        burn_in_steps: int,
+        unroll_steps: int,
+        n_step: int,
+        period_steps: int | None = None,
+        unroll_state: bool = False,
+    ) -> None:
         period_steps = unroll_steps if period_steps is None else period_steps
         if burn_in_steps < 0:
             raise ConfigError(f"burn_in_steps must be >= 0, got {burn_in_steps}")
@@ -65,6 +75,7 @@ class SequenceLayout:
         self.unroll_steps = unroll_steps
         self.n_step = n_step
         self.period_steps = period_steps
+        self.unroll_state = unroll_state
 
     @property
     def length(self) -> int:
@@ -89,12 +100,14 @@ class SequenceLayout:
         """True at the episode steps (int64 [*]) at which some sequence stores its recurrent state."""
         after_burn_in = (step + self.burn_in_steps) % self.period_steps == 0
         padded_burn_in = (step < self.burn_in_steps) & (step % self.period_steps == 0)
+        if self.unroll_state:
+            return after_burn_in | (step % self.period_steps == 0)
         return after_burn_in | padded_burn_in
 
     def __repr__(self) -> str:
         return (
             f"SequenceLayout(burn_in_steps={self.burn_in_steps}, unroll_steps={self.unroll_steps}, "
-            f"n_step={self.n_step}, period_steps={self.period_steps})"
+            f"n_step={self.n_step}, period_steps={self.period_steps}, unroll_state={self.unroll_state})"
         )
 
 

@@ -44,7 +44,8 @@ class SequenceBuilder:
 
     - observations [S, L, ...], `action` int64 [S, L], `reward` f32 [S, L];
     - `terminated`, `truncated`, `is_init`, `mask` bool [S, L]; `mask` is True at rows that hold a transition;
-    - the recurrent state [S, H] of the first row that is not padding;
+    - the recurrent state [S, H] of the first row that is not padding, and with `layout.unroll_state` that of the first
+      loss row under `unroll_state`;
     - `td_error` f32 [S], the actor's own priority, when the batches carry action values:
       `eta max|d| + (1 - eta) mean|d|` over the loss rows, d_t = n-step target_t - Q(s_t, a_t) in rescaled space, the
       greedy value of the successor rows as bootstrap. The value of a final observation is not known to the actor;
@@ -391,6 +392,9 @@ class SequenceBuilder:
         actor_values = {key: rows.pop(key) for key in _ACTOR_VALUES if key in rows}
         state_at = emulator * ROW_STRIDE + origin + layout.first_real_step(torch.from_numpy(number)).numpy()
         sequences = TensorDict({**rows, "mask": mask, **self._states_at(lane, state_at)}, batch_size=[len(number)])
+        if layout.unroll_state and self.state_keys:
+            states = self._states_at(lane, emulator * ROW_STRIDE + origin + start)
+            sequences["unroll_state"] = TensorDict(states, batch_size=[len(number)])
         if actor_values:
             sequences["td_error"] = self._priority(sequences, **actor_values)
         return sequences

@@ -235,17 +235,25 @@ class TestDisk:
 
 
 def test_example_of_the_builder_fits_what_it_sends(tmp_path, rollout_stream):
-    builder = SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask"))
+    layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2, unroll_state=True)  # a nested entry, too
+    builder = SequenceBuilder(layout=layout, observation_keys=("pixels", "action_mask"))
     stream = rollout_stream([[6, 99]])
     example = builder.example(rollout_stream([[99]]).batch(1))
-    replay = make_replay(scratch_dir=tmp_path, capacity_transitions=40, layout=LAYOUT, batch_size=2, num_actions=3)
+    replay = make_replay(
+        scratch_dir=tmp_path / "rows", capacity_transitions=40, layout=LAYOUT, batch_size=2, num_actions=3
+    )
     replay.allocate(example)
     sequences = builder.extend(stream.batch(6))
     assert {key: value.shape[1:] for key, value in example.items()} == {
         key: value.shape[1:] for key, value in sequences.items()
     }
     replay.extend(sequences)
-    assert not builder._lanes or len(replay) == 2
+    replay.save(tmp_path / "checkpoint")
+    restored = make_replay(
+        scratch_dir=tmp_path / "rows", capacity_transitions=40, layout=LAYOUT, batch_size=2, num_actions=3
+    )
+    restored.load(tmp_path / "checkpoint")
+    assert restored.sample()["unroll_state", "recurrent_state_h"].shape == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,14 @@ class TestByHand:
         assert sequences.batch_size[0] == 2
         assert sequences.get("recurrent_state_h", None) is None
 
+    def test_state_of_the_first_loss_row_can_be_kept_too(self, rollout_stream):
+        layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2, unroll_state=True)
+        stream = rollout_stream([[10, 99]])
+        sequences = SequenceBuilder(layout=layout, **KEYS).extend(stream.batch(10))
+        # Loss on 0..3 (burn-in padded), 4..7 (burn-in from 2) and 8..9 (from 6).
+        assert sequences["recurrent_state_h"].flatten().tolist() == [0, 2, 6]
+        assert sequences["unroll_state", "recurrent_state_h"].flatten().tolist() == [0, 4, 8]
+
 
 class TestLostWorker:
     layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)

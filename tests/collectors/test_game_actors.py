@@ -1,0 +1,126 @@
+"""The actors on the real environment with the real network, on the bundled cartridge."""
+
+import io
+from functools import partial
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from pokered_rl.collectors import InlineActors
+from pokered_rl.data import SequenceBuilder, SequenceCodec, SequenceLayout
+from pokered_rl.envs import make_env
+from pokered_rl.modules import R2D2Actor, R2D2Network
+
+LAYOUT = SequenceLayout(burn_in_steps=4, unroll_steps=8, n_step=2)
+
+
+class KeepAll:
+    def __init__(self):
+        self.items = []
+
+    def extend(self, sequences):
+        self.items += list(sequences.unbind(0))
+        return torch.arange(len(sequences))
+
+
+class KeepValues(SequenceBuilder):
+    """Keeps what the actor itself thought of the actions it took, which sequences do not store."""
+
+    def _priority(self, sequences, taken_value, greedy_value):
+        sequences["taken_value"] = taken_value
+        return super()._priority(sequences, taken_value, greedy_value)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    env = make_env(num_emulators=1)
+    spec = env.observation_spec
+    env.close()
+    return R2D2Network(
+        num_actions=8,
+        size="tiny",
+        hidden_size=16,
+        num_quantiles=5,
+        pixel_shape=tuple(spec["pixels"].shape[1:]),
+        map_shape=tuple(spec["map_memory"].shape[1:]),
+        context_size=spec["context"].shape[-1],
+    )
+
+
+@pytest.fixture
+def make_actors(network):
+    made = []
+
+    def make():
+        made.append(
+            InlineActors(
+                make_envs=[partial(make_env, num_emulators=2, max_episode_steps=30)],
+                policy=R2D2Actor(network),
+                emulators_per_worker=2,
+                steps_per_batch=10,
+                builder=KeepValues(layout=LAYOUT, observation_keys=(*network.observation_keys, "action_mask")),
+                replay=KeepAll(),
+                two_bit_keys=("map_memory",),
+                epsilon_base=0.3,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for actors in made:
+        actors.close()
+
+
+def test_network_replayed_from_the_stored_state_gives_the_values_the_actor_had(make_actors, network):
+    actors = make_actors()
+    # The noise is the actor's own: without it, what the learner computes must be what the actor computed.
+    for module in actors._policy.modules():
+        if hasattr(module, "sample_noise"):
+            module.noisy = False
+    for _ in range(7):
+        actors.collect()
+    codec = SequenceCodec(two_bit_shapes={"map_memory": (2, 21, 21)}, num_actions=8)
+    compared = 0
+    for sequence in actors.sink.replay.items:
+        batch = codec(sequence.unsqueeze(0))
+        rows = batch["mask"][0].nonzero().squeeze(-1)
+        real = slice(int(rows[0]), int(rows[-1]) + 1)
+        td = TensorDict({key: batch[key][:, real] for key in network.observation_keys}, batch_size=[1])
+        for key in network.state_keys:
+            td[key] = batch[key]
+        with torch.no_grad():
+            value = network(td)["quantiles"].mean(-1)[0]  # [T, A]
+        taken = value.gather(-1, batch["action"][0, real].unsqueeze(-1)).squeeze(-1)
+        torch.testing.assert_close(taken, batch["taken_value"][0, real], atol=1e-5, rtol=1e-5)
+        compared += len(taken)
+    # 70 steps of 2 emulators, episodes of 30: 60 of each are in ended episodes, overlap counted twice.
+    assert compared > 120
+    starts = torch.stack([sequence["recurrent_state_h"] for sequence in actors.sink.replay.items])
+    assert starts.abs().sum(-1).count_nonzero() > 4  # most sequences really start in the middle of an episode
+
+
+def test_restored_actors_play_on_where_they_stood(make_actors):
+    actors = make_actors()
+    for _ in range(4):
+        actors.collect()
+    buffer = io.BytesIO()
+    torch.save(actors.state_dict(), buffer)
+    random_state, before = torch.get_rng_state(), len(actors.sink.replay.items)
+    for _ in range(5):
+        actors.collect()
+    expected = actors.sink.replay.items[before:]
+
+    buffer.seek(0)
+    torch.manual_seed(123)
+    restored = make_actors()
+    restored.load_state_dict(torch.load(buffer, weights_only=True))
+    torch.set_rng_state(random_state)
+    for _ in range(5):
+        restored.collect()
+    found = restored.sink.replay.items
+    assert len(found) == len(expected) > 4
+    for ours, theirs in zip(found, expected, strict=True):
+        different = [key for key in theirs.keys() if not torch.equal(ours[key], theirs[key])]  # noqa: SIM118
+        assert different == []
