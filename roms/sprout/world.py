@@ -763,3 +763,23 @@ ITEMS = {
     "PARCEL": (70, "PARCEL", 0),
     "LANTERN": (72, "LANTERN", 0),
 }
+
+#: what sort of place a map is, for the tables of the package
+PLACES = {
+    "MOSSBY": "town", "BRINDLE": "town", "HIGHMERE": "town", "PEBBLE_LANE": "route", "REED_PATH": "route",
+    "HOME_1F": "interior", "HOME_2F": "interior", "OTTIS_HOUSE": "interior", "LAB": "interior",
+    "BRINDLE_HEAL": "healing", "BRINDLE_SHOP": "shop", "BRINDLE_HOUSE": "interior", "STONE_HALL": "gym",
+    "GATEHOUSE": "gate", "TANGLEWOOD": "dungeon", "CAVE_1F": "dungeon", "CAVE_B1F": "dungeon",
+    "HIGHMERE_HEAL": "healing", "TIDE_HALL": "gym", "SUMMIT_HALL": "league", "HALL_OF_FRIENDS": "league",
+}  # fmt: skip
+
+#: the story in its order: (name, what reaches it)
+MILESTONES = [
+    ("leave_home", {"map": "MOSSBY"}), ("starter", {"event": "GOT_STARTER"}), ("rival_1", {"event": "BATTLED_RIVAL_IN_LAB"}),
+    ("pebble_lane", {"map": "PEBBLE_LANE"}), ("tanglewood", {"map": "TANGLEWOOD"}), ("brindle", {"map": "BRINDLE"}),
+    ("parcel", {"event": "GOT_PARCEL"}), ("parcel_delivered", {"event": "DELIVERED_PARCEL"}), ("book", {"event": "GOT_BOOK"}),
+    ("lantern", {"event": "GOT_LANTERN"}), ("badge_stone", {"badge": 0}), ("reed_path", {"map": "REED_PATH"}),
+    ("rival_2", {"event": "BEAT_RIVAL_PATH"}), ("gate", {"event": "SHOWED_GATE_PASS"}), ("cave", {"event": "ENTERED_CAVE"}),
+    ("plates", {"event": "SOLVED_PLATES"}), ("highmere", {"map": "HIGHMERE"}), ("badge_tide", {"badge": 1}),
+    ("champion", {"event": "BEAT_CHAMPION"}), ("hall_of_fame", {"hall_of_fame": True}),
+]  # fmt: skip

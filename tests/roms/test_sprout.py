@@ -311,3 +311,24 @@ def test_chapter_one_from_power_on_and_the_same_keys_give_the_same_ram() -> None
         second.replay(log, frames)
         assert second.event(bit("RETURNED_SEED_POUCH"))
         assert second.ram_hash() == expected
+
+
+# ---------------------------------------------------------------------------------------------- the package's tables
+def test_tables_of_the_package_are_the_ones_the_sources_give() -> None:
+    import export
+
+    for name, table in export.tables().items():
+        assert (export.DATA / name).read_text() == export._text(table), f"run roms/sprout/export.py: {name} is old"
+
+
+def test_neighbouring_maps_agree_on_where_they_touch() -> None:
+    import export
+
+    by_name = {entry["name"]: entry for entry in world.MAPS}
+    opposite = {"north": "south", "south": "north", "east": "west", "west": "east"}
+    for entry in world.MAPS:
+        for side, back in opposite.items():
+            if side in entry:
+                other, offset = entry[side]
+                assert by_name[other][back] == (entry["name"], -offset)
+    assert len(export.places()) == 5
