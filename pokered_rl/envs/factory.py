@@ -142,4 +142,5 @@ def make_env(
         ram_layout=layout,
         **env_arguments,
     )
-    return TransformedEnv(env, Compose(*transforms, InitTracker(), *extra_transforms))
+    # First, because its cost grows with the number of entries that it finds.
+    return TransformedEnv(env, Compose(InitTracker(), *transforms, *extra_transforms))

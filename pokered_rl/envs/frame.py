@@ -19,7 +19,7 @@ from pokered_rl.game import GameState, RamLayout
 from pokered_rl.game.ram_map import RAM_MAP
 from pokered_rl.game.screens import ScreenReading, read_screen
 
-__all__ = ["PROGRESS_LABELS", "Progress", "RamFrame", "hash_bytes", "label_ranges", "read_frame"]
+__all__ = ["PROGRESS_LABELS", "Progress", "RamFrame", "label_ranges", "read_frame"]
 
 _Bytes = npt.NDArray[np.uint8]
 _Ints = npt.NDArray[np.int64]
@@ -61,6 +61,13 @@ _PROGRESS_FIELDS = (
 #: Multipliers of the screen hashes: fixed, so that hashes mean the same in every process and after a resume.
 _HASH_WEIGHTS = np.random.default_rng(0x504B).integers(1, 2**63, size=512, dtype=np.uint64) | np.uint64(1)
 
+#: What each tile counts in the hashes: text (its arrow as a blank, map tiles as nothing), and map (text as nothing).
+_TEXT_OF_TILE = np.arange(256, dtype=np.uint64)
+_TEXT_OF_TILE[:_FIRST_TEXT_TILE] = 0
+_TEXT_OF_TILE[_ARROW_TILE] = _BLANK_TILE
+_SCENE_OF_TILE = np.arange(1, 257, dtype=np.uint64)
+_SCENE_OF_TILE[_FIRST_TEXT_TILE:] = 0
+
 
 def label_ranges(labels: Iterable[str]) -> tuple[tuple[int, int], ...]:
     """Address ranges (start, stop) of entries of the RAM map, ordered."""
@@ -83,12 +90,8 @@ class _Columns(dict[str, slice]):
 _columns_of = lru_cache(maxsize=64)(_Columns)
 
 
-def hash_bytes(values: _Bytes) -> npt.NDArray[np.uint64]:
-    """A 64-bit hash of each row of ``values`` uint8 [E, n], n <= 512: a random linear form modulo 2**64.
-
-    Two rows that differ collide with probability 2**-56 or so. Zero bytes do not contribute.
-    """
-    hashed: npt.NDArray[np.uint64] = values.astype(np.uint64) @ _HASH_WEIGHTS[: values.shape[1]]
+def _mix(hashed: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Spreads the high bits of a random linear form modulo 2**64, the better ones, over the low ones."""
     return hashed ^ (hashed >> np.uint64(29))
 
 
@@ -146,12 +149,14 @@ class RamFrame:
 
     def __init__(self, ram: torch.Tensor, layout: RamLayout, previous: RamFrame | None = None) -> None:
         self.lead = ram.shape[:-1]
-        self.tensor = ram.reshape(-1, ram.shape[-1])  # [E, R]
+        self.tensor = ram if ram.ndim == 2 else ram.reshape(-1, ram.shape[-1])  # [E, R]
         self.bytes: _Bytes = self.tensor.numpy() if ram.device.type == "cpu" else self.tensor.cpu().numpy()
         self.layout = layout
         self._columns = _columns_of(layout)
         self._previous = previous if previous is not None and previous.layout is layout else None
         self.num_rows = self.bytes.shape[0]
+        self._progress_bytes: _Bytes | None = None
+        self._changed: tuple[RamFrame, _Flags] | None = None
 
     def u8(self, label: str) -> _Bytes:
         """The first byte of an entry of the RAM map, uint8 [E] (a view)."""
@@ -239,15 +244,14 @@ class RamFrame:
     @cached_property
     def progress(self) -> Progress:
         """The decoded `PROGRESS_LABELS`; the same object as one step before when none of those bytes changed."""
-        columns = _progress_columns(self.layout)
-        raw = self.bytes[:, columns]
-        previous = self._previous
-        if previous is not None and previous.__dict__.get("_progress_raw") is not None:
-            known: npt.NDArray[np.uint8] = previous.__dict__["_progress_raw"]
-            if known.shape == raw.shape and (known == raw).all():
-                self.__dict__["_progress_raw"] = known
+        raw = self.bytes.take(_progress_columns(self.layout), 1)
+        previous, self._previous = self._previous, None  # let go of it: frames must not keep all earlier ones alive
+        if previous is not None and previous._progress_bytes is not None:
+            known = previous._progress_bytes
+            if known.shape == raw.shape and known.tobytes() == raw.tobytes():
+                self._progress_bytes = known
                 return previous.progress
-        self.__dict__["_progress_raw"] = raw
+        self._progress_bytes = raw
         state = GameState.from_ram(self.tensor, self.layout, fields=_PROGRESS_FIELDS)
         fields = {name: getattr(state, name).cpu().numpy() for name in _PROGRESS_FIELDS}
         return Progress(**fields, event_bytes=self.block("wEventFlags"))
@@ -260,15 +264,26 @@ class RamFrame:
     @cached_property
     def text_hash(self) -> npt.NDArray[np.uint64]:
         """Hash of letters and boxes on the screen; the blinking arrow counts as blank, the map as nothing."""
-        tiles = self.tile_map
-        shown = np.where(tiles == _ARROW_TILE, np.uint8(_BLANK_TILE), tiles)
-        return hash_bytes(shown * (tiles >= _FIRST_TEXT_TILE))
+        return _mix(_TEXT_OF_TILE.take(self.tile_map) @ _HASH_WEIGHTS[:360])
 
     @cached_property
     def scene_hash(self) -> npt.NDArray[np.uint64]:
         """Hash of the map tiles on the screen, letters and boxes left out."""
-        tiles = self.tile_map
-        return hash_bytes((tiles + np.uint8(1)) * (tiles < _FIRST_TEXT_TILE))
+        return _mix(_SCENE_OF_TILE.take(self.tile_map) @ _HASH_WEIGHTS[:360])
+
+    def screen_changed(self, before: RamFrame) -> _Flags:
+        """Whether a tile of the screen is another one than in ``before``; the blinking arrow counts as blank."""
+        known = self._changed
+        if known is not None and known[0] is before:
+            return known[1]
+        now, then = self.tile_map, before.tile_map
+        differs = now != then
+        changed: _Flags = differs.any(1)
+        if changed.any():
+            changed = (_TEXT_OF_TILE.take(now) != _TEXT_OF_TILE.take(then)).any(1)
+            changed |= (differs & (now < _FIRST_TEXT_TILE) & (then < _FIRST_TEXT_TILE)).any(1)
+        self._changed = (before, changed)
+        return changed
 
 
 @lru_cache(maxsize=64)
@@ -285,9 +300,10 @@ def read_frame(ram: torch.Tensor, layout: RamLayout) -> RamFrame:
     global _last
     previous = None
     if _last is not None:
-        if _last[0] is ram and _last[1] == ram._version and _last[2].layout == layout:
-            return _last[2]
-        previous = _last[2]
+        frame = _last[2]
+        if _last[0] is ram and _last[1] == ram._version and (frame.layout is layout or frame.layout == layout):
+            return frame
+        previous = frame
         previous._previous = None  # or every frame would keep all earlier ones alive
     frame = RamFrame(ram, layout, previous)
     _last = (ram, ram._version, frame)

@@ -62,19 +62,18 @@ class TileMemory:
         self.width = np.zeros(num_rows, np.int64)
         self.height = np.zeros(num_rows, np.int64)
 
-    def enter(self, map_id: _Index, width: _Index, height: _Index) -> npt.NDArray[np.bool_]:
-        """Makes ``map_id`` [E] the current map of each row and returns where it changed.
+    def enter(self, map_id: _Index, width: _Index, height: _Index) -> bool:
+        """Makes ``map_id`` [E] the current map of each row; returns whether any row changed its map or its size.
 
         A map that turns out larger than at its first visit (its size may lag behind its id while a map loads) grows;
         one that turns out smaller keeps its block.
         """
-        changed = self.map_id != map_id
-        stale = changed | (width > self.width) | (height > self.height)
-        if stale.any():
-            for row in np.flatnonzero(stale):
-                self._enter(int(row), int(map_id[row]), int(width[row]), int(height[row]))
-        result: npt.NDArray[np.bool_] = changed
-        return result
+        stale = (self.map_id != map_id) | (width > self.width) | (height > self.height)
+        if not stale.any():
+            return False
+        for row in np.flatnonzero(stale):
+            self._enter(int(row), int(map_id[row]), int(width[row]), int(height[row]))
+        return True
 
     def _enter(self, row: int, map_id: int, width: int, height: int) -> None:
         width, height = min(max(width, 1), _MAX_SIDE), min(max(height, 1), _MAX_SIDE)

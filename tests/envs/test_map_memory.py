@@ -122,13 +122,13 @@ def test_memory_grows_with_the_maps_entered_and_is_used_again(overworld):
     memory = MapMemory(radius=10)
     td = TensorDict({"ram": overworld()[None], "action": torch.tensor([0])}, [1])
     memory(td)
-    used = memory._tiles._used
+    used = memory._walk.tiles._used
     # Three planes of (20 + 20) x (18 + 20) cells, and the cell that belongs to nobody.
     assert used == 3 * 40 * 38 + 1
     for _ in range(50):
         memory._reset(TensorDict({}, [1]), td.select("ram"))
         memory(td)
-    assert memory._tiles._used == used
+    assert memory._walk.tiles._used == used
 
 
 def test_coordinates_off_the_map_are_survived(play):

@@ -52,8 +52,7 @@ class Idle(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
-        same = (now.facing == before.facing) & (now.text_hash == before.text_hash)
-        same &= (now.scene_hash == before.scene_hash) & ~step.tiles.arrived
+        same = (now.facing == before.facing) & ~now.screen_changed(before) & ~step.tiles.arrived
         self._idle = np.where(same, self._idle + 1, 0)
         return -(self._idle > self.patience).astype(np.float64)
 

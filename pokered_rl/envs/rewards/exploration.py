@@ -77,26 +77,29 @@ class Frontier(RewardTerm):
         self._maps = WorldMap(profile or CartridgeProfile.get("red"))
 
     def _allocate(self, num_rows: int) -> None:
-        self._origin = np.zeros((num_rows, 2), np.int64)
+        self._from_x = np.zeros(num_rows, np.int64)
+        self._from_y = np.zeros(num_rows, np.int64)
         self._placed = np.zeros(num_rows, bool)
         self._best = np.zeros(num_rows, np.int64)
 
     def _start(self, frame: RamFrame, rows: Flags) -> None:
-        place, known = self._maps.locate(frame)
-        self._origin[rows] = place[rows]
+        x, y, known = self._maps.locate(frame)
+        self._from_x[rows], self._from_y[rows] = x[rows], y[rows]
         self._placed[rows] = known[rows]
         self._best[rows] = 0
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        place, known = self._maps.locate(step.now)
+        if not step.tiles.arrived.any():
+            return np.zeros(step.now.num_rows)
+        x, y, known = self._maps.locate(step.now)
         late = known & ~self._placed  # the episode began on a map without coordinates
         if late.any():
-            self._origin[late] = place[late]
+            self._from_x[late], self._from_y[late] = x[late], y[late]
             self._placed |= late
-        distance = np.where(known, np.abs(place - self._origin).sum(1), 0)
-        gain = np.maximum(distance - self._best, 0)
-        self._best = np.maximum(self._best, distance)
-        return gain
+        distance = (np.abs(x - self._from_x) + np.abs(y - self._from_y)) * known
+        best = self._best
+        self._best = np.maximum(best, distance)
+        return self._best - best
 
 
 class ScreenNovelty(RewardTerm):
@@ -135,21 +138,21 @@ class WorldMap:
     """
 
     def __init__(self, profile: CartridgeProfile) -> None:
-        self._origin = np.zeros((256, 2), np.int64)
-        self._outdoor = np.zeros((256, 1), np.int64)
-        self.known = np.zeros(256, bool)
+        self._x = np.zeros(256, np.int64)
+        self._y = np.zeros(256, np.int64)
+        self._outdoor = np.zeros(256, np.int64)
+        self._known = np.zeros(256, bool)
         for entry in profile.maps:
-            place = entry.global_origin
-            if place is not None:
-                self._origin[entry.id] = place
+            if entry.global_origin is not None:
+                self._x[entry.id], self._y[entry.id] = entry.global_origin
                 self._outdoor[entry.id] = entry.outdoor
-                self.known[entry.id] = True
+                self._known[entry.id] = True
 
-    def locate(self, frame: RamFrame) -> tuple[npt.NDArray[np.int64], Flags]:
-        """Global (x, y) of each player in steps, int64 [E, 2], and whether the map has coordinates, bool [E].
+    def locate(self, frame: RamFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Flags]:
+        """Global column and row of each player in steps, int64 [E], and whether the map has a place, bool [E].
 
         Outdoors the player's own tile, indoors the entrance of the building.
         """
         maps = frame.map_id
-        here = np.stack([frame.x, frame.y], 1)
-        return self._origin[maps] + self._outdoor[maps] * here, self.known[maps]
+        outdoor = self._outdoor[maps]
+        return self._x[maps] + outdoor * frame.x, self._y[maps] + outdoor * frame.y, self._known[maps]

@@ -12,7 +12,7 @@ from torchrl.data import Binary, Composite, TensorSpec
 from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.frame import RamFrame, hash_bytes, label_ranges
+from pokered_rl.envs.frame import RamFrame, label_ranges
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.failure_memory import FailureMemory
 from pokered_rl.game import SCREEN_RANGES, RamLayout, ScreenKind
@@ -35,6 +35,8 @@ _LEARNED_KINDS = (
     ScreenKind.OTHER_MENU,
 )
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_ODD = np.uint64(0xD1B54A32D192ED03)
+_KIND_HASH = np.arange(1, 257, dtype=np.uint64) * _GOLDEN
 
 
 class AffordanceMask(RamTransform):
@@ -158,8 +160,9 @@ class AffordanceMask(RamTransform):
         self._b = self.actions.index("b") if "b" in self.actions.names else None
         self._kinds = np.zeros(256, bool)
         self._kinds[[int(kind) for kind in _LEARNED_KINDS]] = True
-        self._columns: tuple[RamLayout, npt.NDArray[np.int64], int] | None = None
-        self._spec: TensorSpec | None = None
+        self._may_be_empty = not self._is_noop.any()
+        self._known_columns: tuple[RamLayout, npt.NDArray[np.int64], npt.NDArray[np.uint64]] | None = None
+        self._spec_mask: tuple[TensorSpec | None, torch.Tensor | None] = (None, None)
 
     @property
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
@@ -167,42 +170,80 @@ class AffordanceMask(RamTransform):
         return tuple(sorted({*label_ranges(self.labels), *SCREEN_RANGES}))
 
     def _allocate(self, num_rows: int) -> None:
-        self._episode = np.zeros(num_rows, np.uint64)
-        self._row = np.arange(num_rows, dtype=np.uint64)
-        self._signature = np.zeros(num_rows, np.uint64)
-        self._state = np.zeros(num_rows, np.uint64)
-        self._slot = np.full(num_rows, -1, np.int64)
+        self._past = _Past(num_rows)
+
+    def _columns(self, layout: RamLayout) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Columns of `_SIGNATURE` and `_EFFECTS`, and what each counts in the two hashes, uint64 [n, 2]."""
+        if self._known_columns is None or self._known_columns[0] is not layout:
+            signature, effects = (
+                [address for label in labels for span in label_ranges([label]) for address in range(*span)]
+                for labels in (self._SIGNATURE, self._EFFECTS)
+            )
+            columns = np.array(layout.columns(signature + effects))
+            weights = np.zeros((len(columns), 2), np.uint64)
+            weights[: len(signature), 0] = _KIND_HASH[1 : len(signature) + 1] * _ODD
+            weights[len(signature) :, 1] = _KIND_HASH[100 : len(effects) + 100] * _ODD
+            self._known_columns = (layout, columns, weights)
+        return self._known_columns[1:]
 
     def _hashes(self, frame: RamFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
         """Hash of the situation, and of all that counts as an effect, uint64 [E] each."""
-        if self._columns is None or self._columns[0] != frame.layout:
-            labels = (*self._SIGNATURE, *self._EFFECTS)
-            columns = [
-                column
-                for label in labels
-                for start, stop in label_ranges([label])
-                for column in range(frame.layout.column(start), frame.layout.column(start) + stop - start)
-            ]
-            self._columns = (frame.layout, np.array(columns), len(self._SIGNATURE))
-        values = frame.bytes[:, self._columns[1]]
-        split = self._columns[2]
-        kind = frame.screen_kind.astype(np.uint64) + np.uint64(1)
-        signature = frame.text_hash ^ (hash_bytes(values[:, :split]) * np.uint64(31)) ^ (kind * _GOLDEN)
-        return signature, signature ^ (hash_bytes(values[:, split:]) * np.uint64(17))
+        columns, weights = self._columns(frame.layout)
+        hashed = frame.bytes.take(columns, 1).astype(np.uint64) @ weights  # [E, 2]
+        signature = frame.text_hash ^ _KIND_HASH.take(frame.screen_kind) ^ hashed[:, 0]
+        return signature, signature ^ hashed[:, 1]
 
     def _start(self, frame: RamFrame, rows: npt.NDArray[np.bool_], out: TensorDictBase) -> None:
         if not self.persistent:
-            self._episode[rows] += np.uint64(1)
-        self._write(frame, out)
+            self._past.episode[rows] += np.uint64(1)
+        self._write(frame, out, None)
 
     def _advance(
         self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
     ) -> None:
-        if self.learned and action is not None:
-            slot, state = self._slot, self._state
-            self._write(frame, out, before=(slot, state, action))
-        else:
-            self._write(frame, out)
+        self._write(frame, out, action)
+
+    def _write(self, frame: RamFrame, out: TensorDictBase, action: npt.NDArray[np.int64] | None) -> None:
+        allowed = frame.usable_buttons.take(self._buttons, 1)  # [E, A]
+        allowed |= self._is_noop
+        if self.learned:
+            in_menu = self._kinds.take(frame.screen_kind)
+            any_menu = in_menu.any()
+            if any_menu or self._past.any_menu:
+                allowed = self._experience(frame, in_menu, allowed, action)
+            self._past.any_menu = bool(any_menu)
+        if self._may_be_empty:
+            allowed |= ~allowed.any(1, keepdims=True)
+        mask = self._put(out, self.out_keys[0], allowed, frame)
+        self._tell_spec(mask)
+
+    def _experience(
+        self,
+        frame: RamFrame,
+        in_menu: npt.NDArray[np.bool_],
+        rules: npt.NDArray[np.bool_],
+        action: npt.NDArray[np.int64] | None,
+    ) -> npt.NDArray[np.bool_]:
+        """Learns from what the action did, and returns what is left of ``rules`` by experience, bool [E, A]."""
+        past = self._past
+        signature, state = self._hashes(frame)
+        if action is not None and past.any_menu:
+            self._learn(past.slot, state == past.state, action)
+        past.state = state
+        keys = signature if self.persistent else signature ^ (past.episode * _GOLDEN + past.row)
+        past.slot = np.full(frame.num_rows, -1, np.int64)
+        if not in_menu.any():
+            return rules
+        past.slot[in_menu] = self.memory.slots(keys[in_menu])
+        failed = self.memory.failures[past.slot] >= self.fail_threshold - 0.5
+        failed &= (past.slot >= 0)[:, None]
+        if not failed.any():
+            return rules
+        if self._b is not None:
+            failed[:, self._b] = False
+        allowed = rules & ~failed
+        stuck = ~(allowed & ~self._is_noop).any(1, keepdims=True)
+        return np.where(stuck, rules, allowed)
 
     def _learn(
         self, slot: npt.NDArray[np.int64], unchanged: npt.NDArray[np.bool_], action: npt.NDArray[np.int64]
@@ -214,65 +255,35 @@ class AffordanceMask(RamTransform):
         slot, action, unchanged = slot[rows], action[rows], unchanged[rows]
         failures = self.memory.failures
         failures[slot] *= np.float32(self.decay)
-        np.add.at(failures, (slot[unchanged], action[unchanged]), np.float32(1))
         failures[slot[~unchanged], action[~unchanged]] = 0
+        if unchanged.any():
+            np.add.at(failures, (slot[unchanged], action[unchanged]), np.float32(1))
 
-    def _write(
-        self,
-        frame: RamFrame,
-        out: TensorDictBase,
-        before: tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.int64]] | None = None,
-    ) -> None:
-        rules = frame.usable_buttons[:, self._buttons] | self._is_noop  # [E, A]
-        allowed = rules
-        if self.learned:
-            menus = self._kinds[frame.screen_kind]
-            if menus.any() or (self._slot >= 0).any():
-                signature, state = self._hashes(frame)
-                if before is not None:
-                    slot, old, action = before
-                    self._learn(slot, state == old, action)
-                self._state = state
-                self._slot = np.full(frame.num_rows, -1, np.int64)
-                if menus.any():
-                    keys = signature if self.persistent else signature ^ (self._episode * _GOLDEN + self._row)
-                    self._slot[menus] = self.memory.slots(keys[menus])
-                    allowed = self._without_failures(rules)
-        if not allowed.any(1).all():
-            allowed = allowed | ~allowed.any(1, keepdims=True)
-        mask = torch.from_numpy(allowed).reshape(*frame.lead, allowed.shape[1])
-        out.set(self.out_keys[0], mask)
-        spec = self._action_spec()
-        if spec is not None:
-            spec.update_mask(mask.clone())
-
-    def _without_failures(self, rules: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        known = np.expand_dims(self._slot >= 0, 1)
-        failed: npt.NDArray[np.bool_] = (self.memory.failures[self._slot] >= self.fail_threshold - 0.5) & known
-        if self._b is not None:
-            failed[:, self._b] = False
-        allowed = rules & ~failed
-        stuck = ~(allowed & ~self._is_noop).any(1, keepdims=True)
-        return np.where(stuck, rules, allowed)
-
-    def _action_spec(self) -> TensorSpec | None:
-        """The leaf of the environment's action spec, looked up once."""
-        if self._spec is None:
+    def _tell_spec(self, mask: torch.Tensor) -> None:
+        """Brings the mask of the environment's action spec up to date."""
+        spec, known = self._spec_mask
+        if spec is None:
             container = self.container
             if container is None:
-                return None
-            self._spec = container.full_action_spec[self.action_key]
-        return self._spec
+                return
+            spec = container.full_action_spec[self.action_key]
+        if known is None or spec.mask is None or spec.mask.data_ptr() != known.data_ptr():
+            # A tensor of our own, written in place from now on: `update_mask` costs 15 us, a copy 1 us.
+            known = mask.clone()
+            spec.update_mask(known)
+            self._spec_mask = (spec, known)
+        else:
+            known.copy_(mask)
 
     def set_container(self, container: Transform | EnvBase) -> None:
         """Attaches the transform; the action spec is asked for again."""
         super().set_container(container)
-        self._spec = None
+        self._spec_mask = (None, None)
 
     def empty_cache(self) -> None:
         """Called when the environment's specs are rebuilt."""
         super().empty_cache()
-        self._spec = None
+        self._spec_mask = (None, None)
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
         """Adds the mask."""
@@ -284,8 +295,10 @@ class AffordanceMask(RamTransform):
         """The memory, and in which situation each row is."""
         state: dict[str, Any] = {"num_rows": self.num_rows, "memory": self.memory.state_dict()}
         if self.num_rows:
-            rows = [self._episode.view(np.int64), self._state.view(np.int64), self._slot]
-            state["rows"] = torch.from_numpy(np.stack(rows))
+            past = self._past
+            state["rows"] = torch.from_numpy(
+                np.stack([past.episode.view(np.int64), past.state.view(np.int64), past.slot])
+            )
         return state
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -294,5 +307,26 @@ class AffordanceMask(RamTransform):
         self.num_rows = state["num_rows"]
         if self.num_rows:
             self._allocate(self.num_rows)
+            past = self._past
             episode, states, slot = (row.copy() for row in state["rows"].numpy())
-            self._episode, self._state, self._slot = episode.view(np.uint64), states.view(np.uint64), slot
+            past.episode, past.state, past.slot = episode.view(np.uint64), states.view(np.uint64), slot
+            past.any_menu = bool((slot >= 0).any())
+
+
+class _Past:
+    """Where each row was one step ago (apart from the module, whose attributes are slow to set).
+
+    Attributes:
+        episode: uint64 [E], number of the episode, part of the key unless the memory is persistent.
+        row: uint64 [E], the row's own number.
+        state: uint64 [E], hash of all that counts as an effect.
+        slot: int64 [E], slot of the situation in the memory, -1 outside of menus.
+        any_menu: whether a row was in a menu or text.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        self.episode = np.zeros(num_rows, np.uint64)
+        self.row = np.arange(num_rows, dtype=np.uint64)
+        self.state = np.zeros(num_rows, np.uint64)
+        self.slot = np.full(num_rows, -1, np.int64)
+        self.any_menu = False

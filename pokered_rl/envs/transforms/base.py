@@ -106,10 +106,21 @@ class RamTransform(Transform):
             self.num_rows = frame.num_rows
         return frame
 
+    def _put(self, out: TensorDictBase, key: NestedKey, values: npt.NDArray[Any], frame: RamFrame) -> torch.Tensor:
+        """Writes ``values`` [E, ...] under ``key`` with the leading dimensions of RAM; returns the tensor."""
+        tensor = torch.from_numpy(values)
+        if len(frame.lead) != 1:
+            tensor = tensor.reshape(*frame.lead, *values.shape[1:])
+        out.set(key, tensor)
+        return tensor
+
     def _actions(self, tensordict: TensorDictBase) -> npt.NDArray[np.int64] | None:
         action = tensordict.get(self.action_key, None)
         if action is None:
             return None
+        if action.ndim == 1 and action.dtype == torch.int64 and action.device.type == "cpu":
+            known: npt.NDArray[np.int64] = action.numpy()
+            return known
         ram = tensordict.get(self.ram_key, None)
         if action.dtype == torch.bool or (ram is not None and action.ndim == ram.ndim and action.shape[-1] > 1):
             action = action.to(torch.uint8).argmax(-1)  # one-hot

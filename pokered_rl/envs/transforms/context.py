@@ -19,6 +19,9 @@ __all__ = ["ContextFeatures"]
 
 _BATTLE_KINDS = ("none", "wild", "trainer", "safari", "lost")
 _OUTCOMES = ("moved", "turned", "changed_map", "opened_text", "closed_text", "screen_changed", "nothing")
+_MOVED, _TURNED, _CHANGED_MAP, _OPENED_TEXT, _CLOSED_TEXT, _SCREEN_CHANGED, _NOTHING = range(len(_OUTCOMES))
+#: Passages count whole, texts in 4096ths: one sum counts both.
+_SALIENT = np.array([0, 0, 1 / 4096, 1], np.float32)
 _FACINGS = ("down", "up", "left", "right")
 _SECTORS = ("up", "down", "left", "right")
 _LOG_MONEY_SCALE = np.log1p(999_999.0)
@@ -136,19 +139,17 @@ class ContextFeatures(RamTransform):
         self._tables()
 
     def _tables(self) -> None:
-        """What depends on the map alone: int8 bits, region, world position."""
+        """Look-up tables."""
         maps = self.profile.maps
-        self._by_map = np.zeros((256, 8 + len(MapKind)), np.float32)
-        self._by_map[:, :8] = (np.arange(256)[:, None] >> np.arange(8)) & 1
-        kinds = maps.kinds(torch.arange(256)).numpy()
-        self._by_map[np.arange(256), 8 + kinds] = 1
-        self._origin = np.zeros((256, 2), np.float32)
-        self._walks = np.zeros((256, 1), np.float32)  # 1 where the player's own tile counts: outdoors
+        world = np.maximum(np.array(maps.global_size), 1)
+        # By map: origin over the size of the world, the player's tile over it (0 indoors), bits, a gap, region.
+        self._places = np.zeros((256, 4 + 8 + 1 + len(MapKind)), np.float32)
+        self._places[:, 4:12] = (np.arange(256)[:, None] >> np.arange(8)) & 1
+        self._places[np.arange(256), 13 + maps.kinds(torch.arange(256)).numpy()] = 1
         for entry in maps:
             if entry.global_origin is not None:
-                self._origin[entry.id] = entry.global_origin
-                self._walks[entry.id] = entry.outdoor
-        self._world = np.maximum(np.array(maps.global_size, np.float32), 1)
+                self._places[entry.id, :2] = np.array(entry.global_origin) / world
+                self._places[entry.id, 2:4] = entry.outdoor / world
         self._screens = np.eye(256, len(ScreenKind), dtype=np.float32)
         facing = np.eye(4, dtype=np.float32)
         self._facings = facing
@@ -188,35 +189,30 @@ class ContextFeatures(RamTransform):
         self._write(frame, out)
 
     def _outcomes(self, now: RamFrame, before: RamFrame) -> npt.NDArray[np.int64]:
-        """Index into `_OUTCOMES` of what the step did; of several the first in the list of conditions here."""
-        opened, closed = now.text_open & ~before.text_open, before.text_open & ~now.text_open
-        screen = (now.text_hash != before.text_hash) | (now.screen_kind != before.screen_kind)
-        return np.select(
-            [
-                now.map_id != before.map_id,
-                (now.x != before.x) | (now.y != before.y),
-                opened,
-                closed,
-                now.facing != before.facing,
-                screen,
-            ],
-            [2, 0, 3, 4, 1, 5],
-            6,
-        )
+        """Index into `_OUTCOMES` of what the step did; of several the last one that is assigned here."""
+        outcome = np.full(now.num_rows, _NOTHING)
+        outcome[now.screen_changed(before) | (now.screen_kind != before.screen_kind)] = _SCREEN_CHANGED
+        outcome[now.facing != before.facing] = _TURNED
+        text = now.text_open != before.text_open
+        if text.any():
+            outcome[text] = np.where(now.text_open, _OPENED_TEXT, _CLOSED_TEXT)[text]
+        outcome[(now.x != before.x) | (now.y != before.y)] = _MOVED
+        outcome[now.map_id != before.map_id] = _CHANGED_MAP
+        return outcome
 
     def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
         at = self._at
         rows = frame.num_rows
         vector = np.zeros((rows, len(self.names)), np.float32)
         maps = frame.map_id
-        here = np.stack([frame.x, frame.y], 1).astype(np.float32)
-        size = np.stack([frame.width, frame.height], 1)
-        vector[:, 0:2] = np.minimum(here / np.maximum(size, 1), 1.0)
-        vector[:, 2:4] = np.clip((self._origin[maps] + self._walks[maps] * here) / self._world, 0.0, 1.0)
-        by_map = self._by_map[maps]
-        vector[:, 4:12] = by_map[:, :8]
+        vector[:, 0] = frame.x / np.maximum(frame.width, 1)
+        vector[:, 1] = frame.y / np.maximum(frame.height, 1)
+        place = self._places.take(maps, 0)  # [E, 4 + 8 + 1 + regions]
+        vector[:, 2] = place[:, 0] + place[:, 2] * frame.x
+        vector[:, 3] = place[:, 1] + place[:, 3] * frame.y
+        vector[:, 4 : at["facing"]] = place[:, 4:]
         vector[:, 12] = frame.outside
-        vector[:, at["region"] : at["facing"]] = by_map[:, 8:]
+        np.clip(vector[:, :4], 0.0, 1.0, out=vector[:, :4])
         vector[:, at["facing"] : at["progress"]] = self._facings[frame.facing]
         if frame.progress is not self._known_progress:
             self._progress = self._progress_features(frame.progress)
@@ -282,8 +278,11 @@ class ContextFeatures(RamTransform):
         features = np.empty((rows, 7), np.float32)
         features[:, 0] = crop[:, 0, cells // 2] / 3.0
         features[:, 1:5] = np.minimum((crop[:, 0] > 0).astype(np.float32) @ self._sectors, 1.0)
-        salient = np.stack([(crop[:, 1] == 3).sum(1), (crop[:, 1] == 2).sum(1)], 1)
-        features[:, 5:7] = salient / (salient + 4.0)
+        salient = _SALIENT.take(crop[:, 1]).sum(1)
+        passages = np.floor(salient)
+        texts = (salient - passages) * 4096
+        features[:, 5] = passages / (passages + 4.0)
+        features[:, 6] = texts / (texts + 4.0)
         return features
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:

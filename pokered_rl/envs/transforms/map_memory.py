@@ -34,6 +34,7 @@ class Saliency:
 _VISITS, _MARKS, _COUNTS = 0, 1, 2
 #: Visits -> level: 0, 1, 2-4, 5 and more.
 _LEVEL_OF_COUNT = np.digitize(np.arange(256), [1, 2, 5]).astype(np.uint8)
+_MARK_AFTER_VISIT = np.array([Saliency.NOTHING, Saliency.NOTHING, Saliency.TEXT, Saliency.PASSAGE], np.uint8)
 _STEP_X = np.array([0, 0, -1, 1])  # by facing: down, up, left, right
 _STEP_Y = np.array([1, -1, 0, 0])
 _FACING_OF_ACTION = {"down": 0, "up": 1, "left": 2, "right": 3}
@@ -100,94 +101,72 @@ class MapMemory(RamTransform):
         #: action -> facing it asks for, -1 for none
         self._facing_of_action = np.array([_FACING_OF_ACTION.get(name, -1) for name in names])
         self._a = names.index("a") if "a" in names else -1
-        side = 2 * radius + 1
-        self._offsets = np.arange(side)
-        self._planes = np.arange(2)
 
     def _allocate(self, num_rows: int) -> None:
-        self._tiles = TileMemory(
-            num_rows=num_rows, planes=3, margin=self.radius, margin_values=(0, Saliency.BLOCKED, 0)
-        )
-        self._map = np.full(num_rows, -1, np.int64)
-        self._x = np.zeros(num_rows, np.int64)
-        self._y = np.zeros(num_rows, np.int64)
-        self._facing = np.zeros(num_rows, np.int64)
-        self._outside = np.zeros(num_rows, bool)
-        self._quiet = np.zeros(num_rows, bool)
+        self._walk = _Walk(num_rows, self.radius)
 
     def _start(self, frame: RamFrame, rows: npt.NDArray[np.bool_], out: TensorDictBase) -> None:
+        walk = self._walk
         if not self.persistent:
-            self._tiles.clear(rows)
-        x, y = self._locate(frame)
-        self._visit(x, y, rows)
-        self._remember(frame)
-        self._write(x, y, frame, out)
+            walk.tiles.clear(rows)
+        walk.enter(frame)
+        self._visit(frame.x, frame.y, rows)
+        walk.remember(frame)
+        self._put(out, self.out_keys[0], walk.crop(frame.x, frame.y), frame)
 
     def _advance(
         self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
     ) -> None:
-        if action is not None:
-            self._mark_ahead(frame, action)
-        left = self._tiles.index(self._x, self._y, _MARKS)  # before the map changes
-        x, y = self._locate(frame)
-        changed = frame.map_id != self._map
-        if changed.any():
-            passed = changed & ~(frame.outside & self._outside) & (self._map >= 0)
-            arrived = passed & self._tiles.inside(x, y)
-            self._tiles.cells[left[passed]] = Saliency.PASSAGE
-            self._tiles.cells[self._tiles.index(x, y, _MARKS)[arrived]] = Saliency.PASSAGE
-        self._visit(x, y, changed | (x != self._x) | (y != self._y))
-        self._remember(frame)
-        self._write(x, y, frame, out)
-
-    def _locate(self, frame: RamFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        self._tiles.enter(frame.map_id, frame.width, frame.height)
-        return frame.x, frame.y
+        walk, tiles = self._walk, self._walk.tiles
+        x, y = frame.x, frame.y
+        moved = (x != walk.x) | (y != walk.y)
+        changed = frame.map_id != walk.map
+        arrived = moved | changed
+        if action is not None and not arrived.all():
+            self._mark_ahead(frame, action, ~arrived)
+        if arrived.any():
+            if changed.any():
+                passed = changed & ~(frame.outside & walk.outside) & (walk.map >= 0)
+                tiles.cells[tiles.index(walk.x, walk.y, _MARKS)[passed]] = Saliency.PASSAGE  # before the map changes
+                walk.enter(frame)
+                passed &= tiles.inside(x, y)
+                tiles.cells[tiles.index(x, y, _MARKS)[passed]] = Saliency.PASSAGE
+            else:
+                walk.enter(frame)
+            self._visit(x, y, arrived)
+        walk.remember(frame)
+        self._put(out, self.out_keys[0], walk.crop(x, y), frame)
 
     def _visit(self, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], rows: npt.NDArray[np.bool_]) -> None:
         """Counts an arrival on (x, y) in ``rows``."""
-        rows = rows & self._tiles.inside(x, y)
-        if not rows.any():
-            return
-        here = self._tiles.index(x, y)[rows]
-        plane = self._tiles.plane_size[rows]
-        cells = self._tiles.cells
-        count = np.minimum(cells[here + _COUNTS * plane], 254) + 1
-        cells[here + _COUNTS * plane] = count
+        tiles = self._walk.tiles
+        rows = rows & tiles.inside(x, y)
+        here = tiles.index(x, y)[rows]
+        plane = tiles.plane_size[rows]
+        cells = tiles.cells
+        counts = here + _COUNTS * plane
+        count = np.minimum(cells[counts], 254) + 1
+        cells[counts] = count
         cells[here] = _LEVEL_OF_COUNT[count]
         marks = here + _MARKS * plane
-        cells[marks[cells[marks] == Saliency.BLOCKED]] = Saliency.NOTHING  # it was a person, or a door that opened
+        # Where it was blocked there was a person, or a door that has opened.
+        cells[marks] = _MARK_AFTER_VISIT[cells[marks]]
 
-    def _mark_ahead(self, frame: RamFrame, action: npt.NDArray[np.int64]) -> None:
+    def _mark_ahead(self, frame: RamFrame, action: npt.NDArray[np.int64], stayed: npt.NDArray[np.bool_]) -> None:
         """Marks the tile in front where the action ran into it, or opened a text by looking at it."""
-        stayed = (frame.map_id == self._map) & (frame.x == self._x) & (frame.y == self._y)
-        stayed &= self._quiet & (frame.facing == self._facing)
+        walk, tiles = self._walk, self._walk.tiles
         text = frame.text_open
-        bumped = stayed & ~text & (self._facing_of_action[action] == frame.facing) & (frame.in_battle == 0)
-        spoke = stayed & text & (action == self._a)
-        ahead = bumped | spoke
+        stayed = stayed & walk.quiet & (frame.facing == walk.facing)
+        bumped = ~text & (self._facing_of_action[action] == frame.facing) & (frame.in_battle == 0)
+        spoke = text & (action == self._a)
+        ahead = stayed & (bumped | spoke)
         if not ahead.any():
             return
-        x, y = self._x + _STEP_X[self._facing], self._y + _STEP_Y[self._facing]
-        ahead &= self._tiles.inside(x, y)
-        cells = self._tiles.cells
-        where = self._tiles.index(x, y, _MARKS)[ahead]
-        cells[where] = np.maximum(cells[where], np.where(spoke, Saliency.TEXT, Saliency.BLOCKED)[ahead])
-
-    def _remember(self, frame: RamFrame) -> None:
-        self._map, self._x, self._y = frame.map_id.copy(), frame.x.copy(), frame.y.copy()
-        self._facing, self._outside = frame.facing, frame.outside
-        self._quiet = ~frame.text_open & (frame.in_battle == 0)
-
-    def _write(self, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], frame: RamFrame, out: TensorDictBase) -> None:
-        tiles = self._tiles
-        x = np.clip(x, 0, np.maximum(tiles.width - 1, 0))
-        y = np.clip(y, 0, np.maximum(tiles.height - 1, 0))
-        corner = tiles.base + y * tiles.stride + x  # of the crop: the margin is as wide as the radius
-        planes = corner[:, None] + self._planes * tiles.plane_size[:, None]  # [E, 2]
-        lines = planes[:, :, None] + self._offsets * tiles.stride[:, None, None]  # [E, 2, side]
-        crop = tiles.cells.take(lines[..., None] + self._offsets, mode="clip")  # [E, 2, side, side]
-        out.set(self.out_keys[0], torch.from_numpy(crop).reshape(*frame.lead, *crop.shape[1:]))
+        x, y = walk.x + _STEP_X[walk.facing], walk.y + _STEP_Y[walk.facing]
+        ahead &= tiles.inside(x, y)
+        where = tiles.index(x, y, _MARKS)[ahead]
+        found = np.where(spoke, Saliency.TEXT, Saliency.BLOCKED)[ahead]
+        tiles.cells[where] = np.maximum(tiles.cells[where], found)
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
         """Adds the crop."""
@@ -203,11 +182,12 @@ class MapMemory(RamTransform):
         """The maps of all rows and where the rows stand, as tensors and numbers."""
         if self.num_rows == 0:
             return {"num_rows": 0}
+        walk = self._walk
         return {
             "num_rows": self.num_rows,
-            "tiles": self._tiles.state_dict(),
-            "where": torch.from_numpy(np.stack([self._map, self._x, self._y, self._facing])),
-            "flags": torch.from_numpy(np.stack([self._outside, self._quiet])),
+            "tiles": walk.tiles.state_dict(),
+            "where": torch.from_numpy(np.stack([walk.map, walk.x, walk.y, walk.facing])),
+            "flags": torch.from_numpy(np.stack([walk.outside, walk.quiet])),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -216,6 +196,56 @@ class MapMemory(RamTransform):
         if self.num_rows == 0:
             return
         self._allocate(self.num_rows)
-        self._tiles.load_state_dict(state["tiles"])
-        self._map, self._x, self._y, self._facing = (row.copy() for row in state["where"].numpy())
-        self._outside, self._quiet = (row.copy() for row in state["flags"].numpy())
+        walk = self._walk
+        walk.tiles.load_state_dict(state["tiles"])
+        walk.map, walk.x, walk.y, walk.facing = (row.copy() for row in state["where"].numpy())
+        walk.outside, walk.quiet = (row.copy() for row in state["flags"].numpy())
+        walk.aim()
+
+
+class _Walk:
+    """The memory of `MapMemory`: the maps, and where each row was one step ago.
+
+    Kept apart from the transform because setting an attribute of an ``nn.Module`` costs 1.5 us, and this sets six in
+    every step.
+    """
+
+    def __init__(self, num_rows: int, radius: int) -> None:
+        self.tiles = TileMemory(num_rows=num_rows, planes=3, margin=radius, margin_values=(0, Saliency.BLOCKED, 0))
+        self.map = np.full(num_rows, -1, np.int64)
+        self.x = np.zeros(num_rows, np.int64)
+        self.y = np.zeros(num_rows, np.int64)
+        self.facing = np.zeros(num_rows, np.int64)
+        self.outside = np.zeros(num_rows, bool)
+        self.quiet = np.zeros(num_rows, bool)
+        self._line = np.arange(2 * radius + 1)
+        self.aim()
+
+    def enter(self, frame: RamFrame) -> None:
+        """Makes the maps of ``frame`` the current ones."""
+        if self.tiles.enter(frame.map_id, frame.width, frame.height):
+            self.aim()
+
+    def aim(self) -> None:
+        """Works out where the cells of a crop lie relative to its corner, which only the size of the map decides."""
+        planes = np.arange(2) * self.tiles.plane_size[:, None]  # [E, 2]
+        lines = planes[:, :, None] + self._line * self.tiles.stride[:, None, None]  # [E, 2, side]
+        self._offsets = lines[..., None] + self._line  # [E, 2, side, side]
+        self._right = np.maximum(self.tiles.width - 1, 0)
+        self._bottom = np.maximum(self.tiles.height - 1, 0)
+
+    def remember(self, frame: RamFrame) -> None:
+        """Keeps where the rows are."""
+        self.map, self.x, self.y = frame.map_id, frame.x, frame.y
+        self.facing, self.outside = frame.facing, frame.outside
+        self.quiet = ~frame.text_open & (frame.in_battle == 0)
+
+    def crop(self, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """The surroundings of (x, y), uint8 [E, 2, side, side]."""
+        tiles = self.tiles
+        # The margin is as wide as the radius: the corner of the crop around (x, y) is cell (x, y) of the block.
+        corner: npt.NDArray[np.int64] = (
+            tiles.base + np.minimum(y, self._bottom) * tiles.stride + np.minimum(x, self._right)
+        )
+        where: npt.NDArray[np.int64] = self._offsets + corner[:, None, None, None]
+        return tiles.cells.take(where)
