@@ -5,24 +5,27 @@ import os
 from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.emulator import PYBOY_VERSION, STATE_VERSION, Emulator
 from pokered_rl.emulator.savestate import MAGIC, SaveState, read_state_file
-from pokered_rl.emulator.state_layout import halted_at, with_stat_transition
+from pokered_rl.emulator.state_layout import as_version_12, halted_at, with_stat_transition
 from pokered_rl.errors import SaveStateError
 
 __all__ = ["load_raw"]
 
 _HALT = 0x76
+#: Battery memory by the code at 0x149 of the header, as PyBoy allocates it.
+_BATTERY_BYTES = {0: 8192, 1: 8192, 2: 8192, 3: 32768, 4: 131072, 5: 65536}
 
 
 def load_raw(path: str | os.PathLike[str], cartridge: Cartridge) -> SaveState:
     """Read a state file for a cartridge: one of this library's, or one that any PyBoy wrote.
 
     A bare PyBoy state is loaded, read to its last byte and saved again, so that the result is a state of the installed
-    PyBoy. By the version in its first byte (tried with 33 public states of the retail game, and with states that
-    PyBoy 2.4.0 wrote):
+    PyBoy. By the version in its first byte (for PyBoy 2.8.1; tried with 33 public states of the retail game, and with
+    states that PyBoy 2.4.0, 2.5.0, 2.5.4, 2.6.1, 2.7.0, 2.7.1 and 2.8.0 wrote):
 
-    - 7 (PyBoy 1.5) and the installed PyBoy's own load as they are;
-    - 8-12 (PyBoy 1.6 to 2.4) lack one byte, which is put in;
-    - 13-28 (PyBoy 2.5 to 2.8.0) are tried as they are; most are refused;
+    - 7 (PyBoy 1.5) and 29 (2.8) load as they are;
+    - 8-12 (1.6 to 2.4) lack one byte, which is put in;
+    - 13-17 (2.5 to 2.7.1) are written anew without their sound part;
+    - 18-28 (between releases) are tried as they are, and refused when PyBoy cannot read them;
     - newer ones are refused.
 
     A bare state does not name its cartridge. What can be checked is checked: sizes, and that a sleeping CPU sleeps on
@@ -54,11 +57,14 @@ def load_raw(path: str | os.PathLike[str], cartridge: Cartridge) -> SaveState:
             f"{PYBOY_VERSION} writes {STATE_VERSION}. Update PyBoy if a newer one wrote it."
         )
     candidates = [data]
-    if 8 <= version <= 12:
-        try:
+    try:
+        if 8 <= version <= 12:
             candidates.append(with_stat_transition(data))
-        except ValueError as error:
-            raise SaveStateError(f"{path} is no PyBoy state, or damaged: {error}.") from error
+        elif 13 <= version <= 17:
+            battery_bytes = _BATTERY_BYTES.get(cartridge.rom()[0x149], 8192)
+            candidates.append(with_stat_transition(as_version_12(data, battery_bytes=battery_bytes)))
+    except ValueError as error:
+        raise SaveStateError(f"{path} is no PyBoy state, or damaged: {error}.") from error
     problem: SaveStateError | None = None
     with Emulator(cartridge) as emulator:
         for candidate in candidates:
@@ -70,9 +76,9 @@ def load_raw(path: str | os.PathLike[str], cartridge: Cartridge) -> SaveState:
             _check_cartridge(path, data, cartridge)
             return emulator.save_state()
     advice = (
-        f"States of versions 13 to {STATE_VERSION - 1} (PyBoy 2.5 and later) cannot be converted: load it with the "
-        f"PyBoy that wrote it, save in the game, and start from there."
-        if 13 <= version < STATE_VERSION
+        f"States of versions 18 to {STATE_VERSION - 1}, which no PyBoy release wrote, cannot be converted: load it "
+        f"with the PyBoy that wrote it, save in the game, and start from there."
+        if 18 <= version < STATE_VERSION
         else "It is damaged, no PyBoy state, or of a cartridge with another size of battery memory."
     )
     raise SaveStateError(f"{path} cannot be loaded: {problem} {advice}") from problem

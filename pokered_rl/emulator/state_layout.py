@@ -2,11 +2,14 @@
 
 import struct
 
-__all__ = ["halted_at", "with_stat_transition"]
+__all__ = ["as_version_12", "halted_at", "with_stat_transition"]
 
 _VIDEO_RAM = 8192
 _OAM = 160
 _SCANLINES = 144 * 5
+_PICTURE = 144 * 160 * 5
+_WORK_RAM = 8192 + 0x60 + 0x4C + 0x7F  # with the unused range below the I/O ports, the ports, and high RAM
+_UNUSED_PORTS = 0x34
 
 
 def _cpu_start(version: int) -> int:
@@ -62,3 +65,52 @@ def with_stat_transition(raw: bytes) -> bytes:
     if len(raw) <= place:
         raise ValueError(f"a state of version {version} has more than {place} bytes, got {len(raw)}")
     return raw[:place] + b"\0" + raw[place:]
+
+
+def as_version_12(raw: bytes, *, battery_bytes: int) -> bytes:
+    """A state of version 13-17 written anew as one of version 12, without what came in between.
+
+    PyBoy 2.8 reads these versions wrongly in two places, ``stat_transition`` and the sound channels. Version 12 has no
+    sound part, and none is needed to play without sound; the frame flags of the LCD, the timer's next event and the
+    serial port, which version 12 does not have either, are those of a console that has just been switched on, and
+    settle within a frame. All parts but the sound have known sizes, so that the sound's is what is left over.
+
+    Args:
+        raw: A PyBoy state of version 13-17 (PyBoy 2.5.0 to 2.7.1).
+        battery_bytes: Size of the cartridge's battery memory.
+
+    Raises:
+        ValueError: Another version, or the sizes do not add up.
+    """
+    version = raw[0]
+    if not 13 <= version <= 17:
+        raise ValueError(f"version must be 13-17, got {version}")
+    start = _cpu_start(version)
+    place = start + _cpu_size(version)
+    head = bytes([12]) + raw[1:2] + raw[start - 3 : place]  # boot ROM flag; speed key, speed, CGB flag; CPU
+
+    lcd = place
+    place += _VIDEO_RAM + _OAM + 4 + 3 + 4
+    head += raw[lcd:place]
+    place += 1 if version >= 16 else 0  # object priority
+    head += raw[place : place + _SCANLINES + 1]  # and the CGB flag
+    place += _SCANLINES + 1
+    place += 1 if version >= 17 else 0  # downgraded to DMG
+    head += raw[place : place + 1]  # speed
+    place += 1 + 3  # frame done, first frame, reset
+    head += raw[place : place + 8 + 8 + 8 + 1]  # last cycles, clock, its target, next STAT mode
+    sound = place + 8 + 8 + 8 + 1
+
+    timer = 1 + 1 + 2 + 2 + 1 + 1 + 8  # without the 8 bytes of the next event
+    cartridge = 4 + battery_bytes
+    ports = _UNUSED_PORTS if version < 16 else 1
+    serial = 4 + 4 * 8 if version >= 15 else 0
+    picture = len(raw) - (_PICTURE + _WORK_RAM + ports + timer + 8 + cartridge + 2 + serial)
+    if not 0 <= picture - sound <= 8192:
+        raise ValueError(f"{len(raw)} bytes cannot be a state of version {version} of this cartridge")
+    place = picture + _PICTURE + _WORK_RAM
+    tail = raw[picture:place] + bytes(_UNUSED_PORTS)
+    place += ports
+    tail += raw[place : place + timer]
+    place += timer + 8
+    return head + tail + raw[place : place + cartridge + 2]  # with the two bytes of held buttons
