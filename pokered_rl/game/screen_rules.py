@@ -74,6 +74,8 @@ class Keys(IntEnum):
     TITLE = 11  # A, B and START
     QUANTITY = 195  # A, B, UP, DOWN
     OPTION_VALUE = 250  # B, START and the pad: A acts on CANCEL only
+    OPTION_FIRST = 218  # the same without LEFT
+    OPTION_LAST = 234  # the same without RIGHT
     OPTION_CANCEL = 203  # A, B, START, UP, DOWN
     BATTLE = 243  # A, B and the pad: no battle screen knows START, and SELECT swaps moves only
     ALL = 255
@@ -192,12 +194,15 @@ CONDITIONS: dict[str, Condition] = {
     "all keys": _is("wMenuWatchedKeys", 0xFF),
     "top y 1": _is("wTopMenuItemY", 1),
     "top y 2": _is("wTopMenuItemY", 2),
+    "top y 3": _is("wTopMenuItemY", 3),
     "top y 8": _is("wTopMenuItemY", 8),
     "top y 3/8/13": _is("wTopMenuItemY", 3, 8, 13),
     "top y 16": _is("wTopMenuItemY", 16),
     "top x 0": _is("wTopMenuItemX", 0),
+    "top x 1": _is("wTopMenuItemX", 1),
     "top x 5": _is("wTopMenuItemX", 5),
     "top x 11": _is("wTopMenuItemX", 11),
+    "top x 14": _is("wTopMenuItemX", 14),
     "top x 12/15": _is("wTopMenuItemX", 12, 15),
     "two items": _is("wMaxMenuItem", 1),
     "two-option box": _is("wTextBoxID", 0x14),
@@ -259,10 +264,16 @@ def _overworld(stack: bool) -> tuple[Rule, ...]:
 
 
 _MENUS = (
-    # The option screen leaves wMenuWatchedKeys as the START menu set it: its three boxes tell it apart.
+    # The option screen has an input loop of its own and leaves wMenuWatchedKeys as the menu before it did: its three
+    # boxes tell it apart. The text speed stops at both ends, and A acts on CANCEL alone.
     *(
-        Rule(ScreenKind.OPTIONS, ("menu", "box at 0,0", "box at 0,5", "box at 0,10", row), keys)
-        for row, keys in (("top y 3/8/13", Keys.OPTION_VALUE), ("top y 16", Keys.OPTION_CANCEL))
+        Rule(ScreenKind.OPTIONS, ("box at 0,0", "box at 0,5", "box at 0,10", *at), keys)
+        for at, keys in (
+            (("top y 3", "top x 1"), Keys.OPTION_FIRST),
+            (("top y 3", "top x 14"), Keys.OPTION_LAST),
+            (("top y 3/8/13",), Keys.OPTION_VALUE),
+            (("top y 16",), Keys.OPTION_CANCEL),
+        )
     ),
     Rule(ScreenKind.NAMING, ("menu", "all keys"), Keys.ALL),
     Rule(ScreenKind.START_MENU, ("menu", "START menu keys", "top y 2", "top x 11"), Acts.WATCHED),

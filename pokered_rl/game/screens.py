@@ -189,7 +189,8 @@ class _Plan:
 
         self.kinds = torch.tensor([rule.kind for rule in rules], dtype=torch.uint8, device=device)
         self.ignored = torch.tensor([rule.ignored for rule in rules], device=device)
-        self.is_menu = torch.tensor(["menu" in rule.when for rule in rules], device=device)
+        menus = [rule.kind is ScreenKind.OPTIONS or "menu" in rule.when for rule in rules]
+        self.is_menu = torch.tensor(menus, device=device)
         fixed = [0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]
         bits = [[bool(keys >> bit & 1) for bit in range(len(BUTTONS))] for keys in fixed]
         self._fixed = torch.tensor(bits, device=device)  # [K, 8]

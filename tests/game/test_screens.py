@@ -95,8 +95,6 @@ def _usable(ram: Tensor) -> set[str]:
     return {button for button, usable in zip(BUTTONS, usable_buttons(ram), strict=True) if usable}
 
 
-_PAD = {"RIGHT", "LEFT", "UP", "DOWN"}
-
 # kind, base, (top y, x), last item, watched keys, cursor on the first, a middle and the last item; extra labels; then
 # the buttons that act there. The rows are those of the menu table.
 _ROWS = [
@@ -244,20 +242,27 @@ _OPTION_BOXES = {(0, 0): 0x79, (0, 5): 0x79, (0, 10): 0x79}
 
 
 @pytest.mark.parametrize("keys", [0xCB, 0x0B])
+@pytest.mark.parametrize("cursor", [0xED, 0x7F])
 @pytest.mark.parametrize(
-    ("row", "buttons"),
+    ("row", "column", "buttons"),
     [
-        (3, _PAD | {"B", "START"}),
-        (8, _PAD | {"B", "START"}),
-        (13, _PAD | {"B", "START"}),
-        (16, {"A", "B", "START", "UP", "DOWN"}),
+        (3, 1, "B START RIGHT UP DOWN"),
+        (3, 7, "B START LEFT RIGHT UP DOWN"),
+        (3, 14, "B START LEFT UP DOWN"),
+        (8, 1, "B START LEFT RIGHT UP DOWN"),
+        (8, 10, "B START LEFT RIGHT UP DOWN"),
+        (13, 1, "B START LEFT RIGHT UP DOWN"),
+        (16, 1, "A B START UP DOWN"),
     ],
 )
-def test_option_screen_is_told_by_its_boxes(menu: Build, row: int, keys: int, buttons: set[str]) -> None:
+def test_option_screen_is_told_by_its_boxes(
+    menu: Build, row: int, column: int, buttons: str, keys: int, cursor: int
+) -> None:
     # wMenuWatchedKeys is left over from the menu that opened it: START or title.
-    ram = menu(_TEXT, (row, 1), 7, keys, tiles=_OPTION_BOXES)
+    ram = menu(_TEXT, (row, column), 7, keys, tiles=_OPTION_BOXES, cursor=cursor)
     assert _kind(ram) is ScreenKind.OPTIONS
-    assert _usable(ram) == buttons
+    assert _usable(ram) == set(buttons.split())
+    assert bool(menu_live(ram))
 
 
 @pytest.mark.parametrize("base", [_TEXT, _SCRIPT, _HIDDEN, _BATTLE, _SET_UP])
