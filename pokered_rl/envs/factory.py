@@ -21,6 +21,7 @@ from pokered_rl.envs.transforms import (
     RewardTerms,
 )
 from pokered_rl.game import CartridgeProfile, RamLayout
+from pokered_rl.game.screen_rules import STACK_RANGE
 
 __all__ = ["default_transforms", "make_env", "required_layout"]
 
@@ -69,9 +70,16 @@ def default_transforms(
     return transforms
 
 
-def required_layout(transforms: Iterable[Transform]) -> RamLayout:
-    """The bytes of memory that ``transforms`` read together: what the environment has to deliver."""
-    return RamLayout.merged(span for transform in transforms for span in getattr(transform, "ram_ranges", ()))
+def required_layout(transforms: Iterable[Transform], *, stack: bool = True) -> RamLayout:
+    """The bytes of memory that ``transforms`` read together: what the environment has to deliver.
+
+    Args:
+        transforms: those of one environment.
+        stack: whether the return addresses on the stack mean what they mean in the retail game
+            (``CartridgeProfile.stack_words``). If not they are left out, and screens are told without them.
+    """
+    spans = [span for transform in transforms for span in getattr(transform, "ram_ranges", ())]
+    return RamLayout.merged(span for span in spans if stack or span != STACK_RANGE)
 
 
 def make_env(
@@ -133,7 +141,7 @@ def make_env(
         )
     layout = env_arguments.pop("ram_layout", None)
     if layout is None:
-        layout = required_layout(transforms)
+        layout = required_layout(transforms, stack=cartridge.profile.stack_words)
     env = PokemonRedEnv(
         cartridge,
         num_emulators=num_emulators,

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pokered_rl.envs.screen_reader import read_screen_rows
 from pokered_rl.game import GameState, RamLayout
 from pokered_rl.game.ram_map import RAM_MAP
-from pokered_rl.game.screens import ScreenReading, read_screen
 
 __all__ = ["PROGRESS_LABELS", "Progress", "RamFrame", "label_ranges", "read_frame"]
 
@@ -226,20 +226,18 @@ class RamFrame:
         return self.u8("wIsInBattle")
 
     @cached_property
-    def _screen(self) -> ScreenReading:
-        return read_screen(self.tensor, self.layout)
+    def _screen(self) -> tuple[_Bytes, _Flags]:
+        return read_screen_rows(self.bytes, self.layout)
 
-    @cached_property
+    @property
     def screen_kind(self) -> _Bytes:
-        """`ScreenKind`, uint8."""
-        kind: _Bytes = self._screen.kind.cpu().numpy()
-        return kind
+        """`ScreenKind`, uint8. The stack is believed where the layout carries it."""
+        return self._screen[0]
 
-    @cached_property
+    @property
     def usable_buttons(self) -> _Flags:
         """Buttons that can have an effect, bool [E, 8]."""
-        usable: _Flags = self._screen.usable.cpu().numpy()
-        return usable
+        return self._screen[1]
 
     @cached_property
     def progress(self) -> Progress:

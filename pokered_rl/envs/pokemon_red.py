@@ -275,7 +275,8 @@ class PokemonRedEnv(EnvBase):
             terminated = torch.from_numpy(step.ram[:, self._hall_of_fame] > self._teams_at_start).unsqueeze(-1)
             truncated = truncated & ~terminated
             done = terminated | truncated
-        return TensorDict(
+        # Shapes are right by construction; the checks of the public constructor would cost as much as all of the above.
+        return TensorDict._new_unsafe(
             {
                 **self._observation(step),
                 "reward": torch.zeros(shape),

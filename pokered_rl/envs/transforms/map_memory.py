@@ -244,8 +244,7 @@ class _Walk:
         """The surroundings of (x, y), uint8 [E, 2, side, side]."""
         tiles = self.tiles
         # The margin is as wide as the radius: the corner of the crop around (x, y) is cell (x, y) of the block.
-        corner: npt.NDArray[np.int64] = (
-            tiles.base + np.minimum(y, self._bottom) * tiles.stride + np.minimum(x, self._right)
-        )
-        where: npt.NDArray[np.int64] = self._offsets + corner[:, None, None, None]
-        return tiles.cells.take(where)
+        corner = tiles.base + np.minimum(y, self._bottom) * tiles.stride + np.minimum(x, self._right)
+        where = self._offsets + np.expand_dims(corner, (1, 2, 3))
+        crop: npt.NDArray[np.uint8] = tiles.cells.take(where)
+        return crop
