@@ -33,6 +33,10 @@ class LSTMCore(nn.Module):
         super().__init__()
         self.lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
         self.hidden_size = hidden_size
+        with torch.no_grad():  # remember by default: forget gates start at sigmoid(1) (Jozefowicz et al. 2015)
+            _, _, bias_ih, bias_hh = self._weights()
+            bias_ih[hidden_size : 2 * hidden_size].fill_(1.0)
+            bias_hh[hidden_size : 2 * hidden_size].zero_()
 
     def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """Run a sequence.

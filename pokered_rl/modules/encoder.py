@@ -40,9 +40,7 @@ def unpack_shades(packed: Tensor) -> Tensor:
     Returns:
         Tensor: [..., H, W] uint8 shades, 0 black to 3 white.
     """
-    # Shifts by numbers, not by a tensor of shifts: only these are vectorised on the CPU.
-    shades = torch.stack([packed >> 6, (packed >> 4) & 3, (packed >> 2) & 3, packed & 3], -1)
-    return shades.flatten(-2)
+    return _shades_of_bytes(packed, -1).flatten(-2)
 
 
 def pack_shades(shades: Tensor) -> Tensor:
@@ -151,11 +149,14 @@ class PixelEncoder(nn.Module):
         super().__init__()
         height, width = packed_shape[0], packed_shape[1] * 4
         tile = height // _SCREEN_TILES
-        if height % _SCREEN_TILES or not tile or width % tile:
+        if height % _SCREEN_TILES or not tile or tile % 4 or width % tile:
             raise ConfigError(f"frames must have {_SCREEN_TILES} rows of square tiles, got {height} x {width} pixels")
         norm_layer = _group_norm if norm else None
         layers: list[nn.Module] = [
-            Conv2dNormActivation(1, stem_channels, tile, tile, padding=0, norm_layer=norm_layer, bias=True),
+            # The four pixels of a byte are four channels, so a tile is `tile` rows of `tile / 4` bytes.
+            Conv2dNormActivation(
+                4, stem_channels, (tile, tile // 4), (tile, tile // 4), padding=0, norm_layer=norm_layer, bias=True
+            ),
             Conv2dNormActivation(stem_channels, channels, 3, 2, norm_layer=norm_layer, bias=True),
         ]
         height, width = (height // tile + 1) // 2, (width // tile + 1) // 2
@@ -177,7 +178,7 @@ class PixelEncoder(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """Unpack, scale to [0, 1] and encode."""
-        shades = unpack_shades(packed).unsqueeze(-3)  # [M, 1, H, W]
+        shades = _shades_of_bytes(packed, -3)  # [M, 4, H, W/4]
         features: Tensor = self.layers(shades.float() / 3.0)
         return features
 
@@ -287,6 +288,12 @@ class ObservationEncoder(nn.Module):
             vector = (given.get(name) for name in ("context", "last_action", "last_reward"))
             features.append(self.encoders["vector"](*vector))
         return torch.cat(features, -1)
+
+
+def _shades_of_bytes(packed: Tensor, dim: int) -> Tensor:
+    """Unpack the four shades of each byte into a new dimension of size 4."""
+    # Shifts by numbers, not by a tensor of shifts: only these are vectorised on the CPU.
+    return torch.stack([packed >> 6, (packed >> 4) & 3, (packed >> 2) & 3, packed & 3], dim)
 
 
 def _group_norm(channels: int) -> nn.Module:

@@ -149,12 +149,14 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
             tensordict.set(("next", key), part)
         return tensordict
 
-    @torch.no_grad()
     def act(self, observations: Sequence[Tensor], state: State, noise: HeadNoise | None = None) -> tuple[Tensor, State]:
         """Compute what :meth:`step` writes, on bare tensors: observations [E, ...] -> [E, A] and the new state."""
-        features = self.encoder(*observations)
-        output, state = self.core.step(features, state)
-        return self.head.action_value(output, noise), tuple(part.float() for part in state)
+        with torch.inference_mode():
+            # `forward`, not a call: acting stays eager where `compile_parts` has compiled the calls of the learner.
+            output, state = self.core.step(self.encoder.forward(*observations), state)
+            value = self.head.action_value(output, noise)
+        # Copies made outside are ordinary tensors again: a replay in the same process may feed them to autograd.
+        return value.clone(), tuple(part.float().clone() for part in state)
 
     def compile_parts(self, **kwargs: Any) -> None:
         """Compile the encoder and the heads, whole graphs each; the LSTM kernel between them stays eager.

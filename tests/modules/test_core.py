@@ -47,3 +47,10 @@ def test_memoryless_core_ignores_the_past():
     changed[:, :-1] = 0
     assert torch.equal(core(changed, ())[0][:, -1], out[:, -1])
     torch.testing.assert_close(core.step(x[:, 2], ())[0], out[:, 2])
+
+
+def test_forget_gates_start_open():
+    core = LSTMCore(5, 7)
+    bias = core.lstm.bias_ih_l0 + core.lstm.bias_hh_l0  # gates in the order input, forget, cell, output
+    assert torch.equal(bias[7:14], torch.ones(7))
+    assert not torch.equal(bias[:7], torch.ones(7))

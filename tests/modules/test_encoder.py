@@ -55,8 +55,23 @@ def test_shades_are_scaled_to_one():
     seen = []
     encoder.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     encoder(torch.full((1, 72, 20), 255, dtype=torch.uint8))
-    assert seen[0].shape == (1, 1, 72, 80)
-    assert torch.equal(seen[0], torch.ones(1, 1, 72, 80))  # shade 3 of 3
+    assert torch.equal(seen[0], torch.ones(1, 4, 72, 20))  # shade 3 of 3, the pixels of a byte as channels
+
+
+def test_stem_sees_whole_screen_tiles_and_nothing_across_their_borders():
+    for shape, tile in (((72, 20), 4), ((144, 40), 8)):
+        encoder = PixelEncoder(shape, stem_channels=8, channels=8, num_blocks=0, num_features=4)
+        frame = torch.zeros(1, shape[0], shape[1] * 4, dtype=torch.uint8)
+        frame[0, tile : 2 * tile, 3 * tile : 4 * tile] = 3  # row 1, column 3 of the 18 x 20 tiles
+        blank = torch.zeros_like(frame)
+        seen = [encoder.layers[0](_channels(pack_shades(f))) for f in (frame, blank)]
+        assert seen[0].shape[-2:] == (18, 20)
+        changed = (seen[0] != seen[1]).any(1)[0].nonzero().tolist()
+        assert changed == [[1, 3]]
+
+
+def _channels(packed):
+    return unpack_shades(packed).unflatten(-1, (-1, 4)).movedim(-1, 1).float() / 3
 
 
 def test_map_values_are_kinds_and_not_amounts():
