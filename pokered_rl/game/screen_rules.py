@@ -24,6 +24,7 @@ __all__ = [
     "TILE_MAP_RANGE",
     "TILE_MENU_CURSOR",
     "WAIT_FOR_BUTTON_RETURN",
+    "WAIT_LOOP_RETURNS",
     "Acts",
     "Condition",
     "Keys",
@@ -146,9 +147,13 @@ _RETURN_LOW, _RETURN_HIGH = 0xDFFD, 0xDFFE
 #: Return address inside WaitForTextScrollButtonPress (00:3865): on the stack while a text waits for A or B.
 WAIT_FOR_BUTTON_RETURN = 0x3886
 
-#: Conditions that are not about one byte. ``menu``: the cursor tile stands at wMenuCursorLocation; ``waits``:
-#: WAIT_FOR_BUTTON_RETURN is on the stack.
-COMPUTED = ("menu", "waits")
+#: Further return addresses of the same loop: from the blinking of the arrow, and from the predef that ends each round.
+#: Each takes the place of the first for a part of the round, so a single look has to know all three.
+WAIT_LOOP_RETURNS = (WAIT_FOR_BUTTON_RETURN, 0x3882, 0x388B)
+
+#: Conditions that are not about one byte. ``menu``: the cursor tile stands at wMenuCursorLocation; ``waits``,
+#: ``blinks``, ``polls``: the first, second, third of WAIT_LOOP_RETURNS is on the stack.
+COMPUTED = ("menu", "waits", "blinks", "polls")
 
 CONDITIONS: dict[str, Condition] = {
     # outermost return address: 0402 and 0405 overworld loop, 041A map script, 0499 DisplayTextID, 046E hidden event
@@ -174,6 +179,7 @@ CONDITIONS: dict[str, Condition] = {
     "font": _has("wFontLoaded", 0x01),
     # screen
     "arrow": _tile(18, 16, _TILE_ARROW),
+    "arrow counter": _is("hDownArrowBlinkCount2", *range(1, 7)),
     "box": _tile(0, 12, _TILE_CORNER),
     "box at 0,0": _tile(0, 0, _TILE_CORNER),
     "box at 0,5": _tile(0, 5, _TILE_CORNER),
@@ -307,6 +313,8 @@ RULES: tuple[Rule, ...] = (
     Rule(ScreenKind.QUANTITY, ("box at 15,9", "times at 16,10"), Keys.QUANTITY),
     Rule(ScreenKind.QUANTITY, ("box at 7,9", "times at 8,10"), Keys.QUANTITY),
     Rule(ScreenKind.TEXT_WAITING, ("waits",), Keys.TEXT),
+    Rule(ScreenKind.TEXT_WAITING, ("blinks", "arrow counter", "box"), Keys.TEXT),
+    Rule(ScreenKind.TEXT_WAITING, ("polls", "arrow counter", "box"), Keys.TEXT),
     Rule(ScreenKind.BATTLE_BUSY, ("battle",), Keys.BATTLE, ignored=True),
     Rule(ScreenKind.TEXT_PRINTING, ("box", "!window hidden"), Keys.TEXT, ignored=True),
     Rule(ScreenKind.TEXT_PRINTING, ("box", "return title"), Keys.TEXT, ignored=True, stack=True),

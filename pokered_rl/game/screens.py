@@ -26,7 +26,7 @@ from pokered_rl.game.screen_rules import (
     STACK_RANGE,
     TILE_MAP_RANGE,
     TILE_MENU_CURSOR,
-    WAIT_FOR_BUTTON_RETURN,
+    WAIT_LOOP_RETURNS,
     Acts,
     ScreenKind,
 )
@@ -173,6 +173,7 @@ class _Plan:
         compared[-2:, -1] = torch.tensor([1.0, 256.0])
         constants[-1] = self._tiles.start - TILE_MAP_RANGE[0]
         self._compared, self._constants = compared.to(device), constants.to(device)
+        self._returns = torch.tensor(WAIT_LOOP_RETURNS, dtype=torch.int16, device=device)
         self._stack = layout.slice(STACK_RANGE[0], STACK_RANGE[1] - STACK_RANGE[0]) if stack else None
 
         # A rule matches when all its positive conditions hold and none of its negative ones: then, and only then,
@@ -210,11 +211,11 @@ class _Plan:
         menu = (ram.gather(-1, column.to(torch.int64)) == TILE_MENU_CURSOR) & (column == tile)
         found = [holds, values[..., :-1] > 0, menu]
         if self._stack is None:
-            found.append(torch.zeros_like(menu))
+            found.append(torch.zeros_like(menu).expand(*menu.shape[:-1], len(WAIT_LOOP_RETURNS)))
         else:
             # A fresh copy: a view as words has to begin at an even byte.
             words = ram[..., self._stack].clone(memory_format=torch.contiguous_format).view(torch.int16)  # [*, 64]
-            found.append((words == WAIT_FOR_BUTTON_RETURN).any(-1, keepdim=True))
+            found.append((words.unsqueeze(-1) == self._returns).any(-2))  # [*, 3]
         matches = torch.cat(found, -1) @ self._weights > self._needed  # [*, rules + lines of MENU_BUTTONS]
         rule = (matches[..., : self._num_rules] * self._order).argmax(-1)  # the last rule always matches
         ignored = holds[..., -8:] > 0

@@ -38,17 +38,22 @@ def _tile(x: int, y: int) -> int:
 
 @pytest.fixture
 def screen(blank_ram: Build) -> Build:
-    """RAM from a base, labels, and tiles as {(x, y): tile}; ``waits`` puts the wait for a button on the stack."""
+    """RAM from a base, labels, and tiles as {(x, y): tile}; ``waits`` is where on the stack ``word`` stands."""
 
     def build(
-        base: dict[str, Any], tiles: dict[tuple[int, int], int] | None = None, *, waits: int = 0, **labels: Any
+        base: dict[str, Any],
+        tiles: dict[tuple[int, int], int] | None = None,
+        *,
+        waits: int = 0,
+        word: int = 0x3886,
+        **labels: Any,
     ) -> Tensor:
         values = {**base, **labels}
-        word = values.pop("wStack_word")
+        outermost = values.pop("wStack_word")
         bytes_at = {_tile(x, y): tile for (x, y), tile in (tiles or {}).items()}
-        bytes_at |= {0xDFFD: word & 0xFF, 0xDFFE: word >> 8}
+        bytes_at |= {0xDFFD: outermost & 0xFF, 0xDFFE: outermost >> 8}
         if waits:
-            bytes_at |= {waits: 0x86, waits + 1: 0x38}
+            bytes_at |= {waits: word & 0xFF, waits + 1: word >> 8}
         return blank_ram(bytes_at=bytes_at, **values)
 
     return build
@@ -285,6 +290,14 @@ def test_text_without_an_arrow_waits_when_the_stack_says_so(screen: Build, base:
 def test_the_wait_has_to_be_a_word_of_the_stack(screen: Build) -> None:
     # 0xDFE2 is no word's address: the stack starts at the odd 0xDFFF.
     assert _kind(screen(_TEXT, {(0, 12): 0x79}, waits=0xDFE2)) is ScreenKind.TEXT_PRINTING
+
+
+@pytest.mark.parametrize("word", [0x3882, 0x388B])
+def test_other_halves_of_the_waiting_loop_count_while_its_counter_runs(screen: Build, word: int) -> None:
+    # One round of the loop calls the arrow (3882), the joypad (3886) and a predef (388B), each at the other's place.
+    for counter, kind in ((6, ScreenKind.TEXT_WAITING), (1, ScreenKind.TEXT_WAITING), (0, ScreenKind.TEXT_PRINTING)):
+        ram = screen(_TEXT, {(0, 12): 0x79}, waits=0xDFE3, word=word, hDownArrowBlinkCount2=counter)
+        assert _kind(ram) is kind
 
 
 @pytest.mark.parametrize("base", [_TEXT, _BATTLE])
