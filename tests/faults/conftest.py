@@ -1,0 +1,162 @@
+"""Real jobs in real processes, as small as they can be: two emulators, a network of a few thousand weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+TINY = (
+    "run.evaluation_episodes=0",
+    "run.max_runtime_seconds=600",
+    "env.max_episode_steps=40",
+    "collector.num_workers=1",
+    "collector.emulators_per_worker=2",
+    "collector.steps_per_batch=10",
+    "network.hidden_size=16",
+    "network.num_quantiles=5",
+    "loss.n_step=2",
+    "replay.capacity_transitions=3000",
+    "replay.burn_in_steps=2",
+    "replay.unroll_steps=6",
+    "replay.sequence_period_steps=6",
+    "replay.min_fill_sequences=8",
+    "replay.samples_per_insert=2",
+    "learner.batch_size=4",
+    "logging.tensorboard=false",
+    "logging.every_seconds=0.2",
+    "logging.line_every_seconds=1",
+    "runtime.deadline_margin_seconds=0",
+)
+
+
+class Job:
+    """One training process and everything that it started.
+
+    Args:
+        folder: ``run.folder``; the run is called ``a`` unless an override says otherwise.
+        overrides: Changes to ``TINY``.
+        environment: Further environment variables.
+    """
+
+    def __init__(self, folder: Path, *overrides: str, environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        names = [override.partition("=")[0] for override in overrides]
+        tiny = [override for override in TINY if override.partition("=")[0] not in names]
+        run_name = [] if "run.name" in names else ["run.name=a"]
+        self.output_path = folder / f"output-{time.monotonic_ns()}.txt"
+        folder.mkdir(parents=True, exist_ok=True)
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+        with self.output_path.open("w") as output:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    str(ROOT / "examples" / "train_r2d2.py"),
+                    "--config-name",
+                    "quickstart",
+                    f"run.folder={folder}",
+                    *run_name,
+                    *tiny,
+                    *overrides,
+                ],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+                env=variables | {"POKERED_ROM": "", "PYTHONFAULTHANDLER": "1"} | (environment or {}),
+                start_new_session=True,
+            )
+        self._family: dict[int, psutil.Process] = {}
+
+    @property
+    def run(self) -> Path:
+        """The run folder."""
+        return self.folder / "a"
+
+    @property
+    def output(self) -> str:
+        """What the process has written so far."""
+        return self.output_path.read_text()
+
+    def progress(self) -> dict[str, Any]:
+        """``progress.json``, or an empty dict."""
+        try:
+            return json.loads((self.run / "progress.json").read_text())
+        except FileNotFoundError:
+            return {}
+
+    def wait_until(self, condition: Callable[[], Any], *, seconds: float = 90.0) -> None:
+        """Wait for a condition; fails the test when the process ends before or the time is up."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.children()
+            assert self.process.poll() is None, f"the job ended with {self.process.returncode}:\n{self.output}"
+            assert time.monotonic() < deadline, f"nothing happened in {seconds} s:\n{self.output}"
+            time.sleep(0.05)
+        self.children()
+
+    def wait_for_steps(self, steps: int) -> None:
+        """Wait until this many steps are reported by this job."""
+        self.wait_until(lambda: self.progress().get("steps", 0) >= steps)
+
+    def children(self) -> list[psutil.Process]:
+        """Processes that the job has started and that live; all that were ever seen are remembered."""
+        try:
+            found = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            found = []
+        self._family |= {child.pid: child for child in found}
+        return found
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that play."""
+        return [child for child in self.children() if "spawn_main" in " ".join(child.cmdline())]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the main process only."""
+        self.process.send_signal(number)
+
+    def end(self, *, seconds: float = 60.0) -> int:
+        """Wait for the end and return the exit status."""
+        return self.process.wait(seconds)
+
+    def survivors(self, *, seconds: float = 5.0) -> list[str]:
+        """What is still alive of the job's processes after a moment."""
+        deadline = time.monotonic() + seconds
+        while True:
+            alive = [p for p in self._family.values() if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+            if not alive or time.monotonic() > deadline:
+                return [" ".join(p.cmdline()) for p in alive]
+            time.sleep(0.05)
+
+    def kill_all(self) -> None:
+        """End whatever is left, for the end of a test."""
+        self.children()
+        for process in [*self._family.values(), self.process]:
+            try:
+                process.kill()
+            except (psutil.NoSuchProcess, ProcessLookupError):
+                continue
+        self.process.wait(10)
+
+
+@pytest.fixture
+def start_job(tmp_path: Path):
+    """Starts jobs on one folder and ends them with the test."""
+    jobs: list[Job] = []
+
+    def start(*overrides: str, environment: dict[str, str] | None = None) -> Job:
+        jobs.append(Job(tmp_path, *overrides, environment=environment))
+        return jobs[-1]
+
+    yield start
+    for job in jobs:
+        job.kill_all()

@@ -1,0 +1,32 @@
+import json
+import signal
+import time
+
+import pytest
+
+from pokered_rl.training.checkpoint import CheckpointStore, load_tensors
+
+pytestmark = pytest.mark.faults
+
+
+def test_ctrl_c_ends_all_processes_within_ten_seconds_and_leaves_a_readable_run(start_job):
+    job = start_job("run.target_total_steps=1_000_000")
+    job.wait_for_steps(200)
+    assert job.workers(), "there must be a process to end"
+    began = time.monotonic()
+    job.send(signal.SIGINT)
+    status = job.end(seconds=20)
+    assert time.monotonic() - began < 10
+    assert status == 130, job.output
+    assert job.survivors() == []
+    assert "Traceback" not in job.output
+
+    progress = job.progress()
+    assert progress["last_stop"] == "interrupted"
+    newest = CheckpointStore(job.run / "checkpoints").newest()
+    assert newest is not None
+    assert newest.steps == progress["steps"] >= 200
+    assert load_tensors(job.run / "online_params.pt")["steps"] == progress["steps"]
+    assert list((job.run / "episode_logs").glob("*.episode"))
+    assert not (job.run / "run.lock").exists()
+    assert [json.loads(line)["event"] for line in (job.run / "jobs.jsonl").read_text().splitlines()] == ["begin", "end"]

@@ -1,0 +1,124 @@
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from pokered_rl.training.checkpoint import load_tensors
+
+
+def _progress(run: Path) -> dict:
+    return json.loads((run / "progress.json").read_text())
+
+
+def test_finished_run_is_readable(finished):
+    progress = _progress(finished)
+    assert progress["complete"]
+    assert progress["last_stop"] == "target reached"
+    # Batches of 2 emulators x 10 steps: both targets, 140 and 200, are multiples of 20.
+    assert progress["steps"] == progress["checkpoint_steps"] == 200
+    assert progress["updates"] > 5
+    # 2 emulators x 100 steps in episodes of 40: two whole ones each.
+    assert progress["episodes"] == 4
+    assert load_tensors(finished / "online_params.pt")["updates"] == progress["updates"]
+    begin, end = [json.loads(line) for line in (finished / "jobs.jsonl").read_text().splitlines()[:2]]
+    assert begin["packages"]["torchrl"]
+    assert len(begin["cartridge"]["sha1"]) == 40
+    assert (end["reason"], end["status"], end["steps"]) == ("target reached", 0, 140)
+    assert not (finished / "run.lock").exists()
+
+
+def test_second_job_went_on_where_the_first_had_stopped(finished):
+    assert _progress(finished)["jobs"] == 2
+    assert [path.name[:12] for path in sorted((finished / "checkpoints").iterdir())] == ["000000000140", "000000000200"]
+    with (finished / "metrics" / "episodes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    # Each emulator made 70 steps in the first job: its second episode ended in the second job, at its full length.
+    assert [(row["job"], row["length"]) for row in rows] == [("1", "40"), ("1", "40"), ("2", "40"), ("2", "40")]
+
+
+def test_next_job_says_what_changed_and_overwrites_no_log(finished, train, capsys):
+    logs = {path: path.read_bytes() for path in (finished / "episode_logs").glob("*.episode")}
+    assert logs
+    assert train("run.target_total_steps=260", "learner.learning_rate=0.001") == 0
+    shown = capsys.readouterr().out
+    assert "at step 200" in shown
+    assert "learner.learning_rate: 0.0005 -> 0.001" in shown
+    assert _progress(finished)["steps"] == 260
+    assert {path: path.read_bytes() for path in logs} == logs
+    assert len(list((finished / "episode_logs").glob("*.episode"))) > len(logs)
+
+
+def test_complete_run_called_again_is_still_complete_and_can_be_compared(finished, train, capsys):
+    assert train("run.evaluation_episodes=2") == 0
+    assert _progress(finished)["steps"] == 200
+    evaluation = json.loads((finished / "evaluation.json").read_text())
+    assert len(evaluation["trained"]["coverage"]) == len(evaluation["random"]["coverage"]) == 2
+    shown = capsys.readouterr().out
+    assert "map coverage" in shown
+    assert "random" in shown
+
+
+def test_damaged_newest_checkpoint_costs_only_itself(finished, train, capsys):
+    state = finished / "checkpoints" / sorted(path.name for path in (finished / "checkpoints").iterdir())[-1] / "state.pt"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=f"{state.parent.name} is damaged"):
+        assert train("run.target_total_steps=180") == 0
+    assert "at step 140" in capsys.readouterr().out
+    assert _progress(finished)["steps"] == 180
+
+
+def test_lost_replay_is_refused_unless_it_may_be_refilled(finished, train, capsys):
+    shutil.rmtree(finished / "replay")
+    assert train("run.target_total_steps=220") == 1
+    assert "replay.on_loss=refill" in capsys.readouterr().err
+    assert train("run.target_total_steps=220", "replay.on_loss=refill") == 0
+    assert "the learner waits until 8 sequences are there" in capsys.readouterr().out
+    assert _progress(finished)["steps"] == 220
+
+
+def test_fixed_key_cannot_change_between_jobs(finished, train, capsys):
+    assert train("network.num_quantiles=7") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: network.num_quantiles was 5")
+    assert "run.init_from=" in message
+
+
+@pytest.mark.parametrize("source", ["folder", "file"])
+def test_new_run_can_start_from_the_weights_of_another(finished, train, source):
+    path = finished if source == "folder" else finished / "online_params.pt"
+    assert train("run.name=b", f"run.init_from={path}", "run.target_total_steps=20") == 0
+    before, after = (load_tensors(finished.parent / name / "online_params.pt") for name in "ab")
+    assert after["updates"] == 0, "20 steps are no experience to learn from: the weights are those that were loaded"
+    assert all(torch.equal(before["params"][name], value) for name, value in after["params"].items())
+
+
+def test_number_of_episodes_ends_the_run_with_status_0(train, runs):
+    assert train("run.total_episodes=2", "run.target_total_steps=100_000") == 0
+    progress = _progress(runs / "a")
+    assert progress["episodes"] == 2
+    assert progress["last_stop"] == "number of episodes reached"
+
+
+def test_job_out_of_time_asks_to_be_run_again_only_if_it_advanced(train, runs, monkeypatch):
+    assert train("run.max_runtime_seconds=1", "run.target_total_steps=100_000") == 1
+    assert _progress(runs / "a")["steps"] == 0
+    # Time is up as soon as there are 40 steps.
+    monkeypatch.setattr(
+        "pokered_rl.training.run.Deadline.passed",
+        property(lambda self: _progress(runs / "a")["steps"] >= 40),
+    )
+    assert train("run.target_total_steps=100_000", "logging.every_seconds=0.001") == 75
+    progress = _progress(runs / "a")
+    assert not progress["complete"]
+    assert progress["checkpoint_steps"] == progress["steps"] >= 40
+
+
+@pytest.mark.parametrize(("resume", "exists"), [("must", False), ("never", True)])
+def test_resume_option_refuses_what_it_did_not_expect(request, train, capsys, resume, exists):
+    if exists:
+        request.getfixturevalue("finished")
+    assert train(f"run.resume={resume}") == 1
+    assert f"run.resume={resume}" in capsys.readouterr().err
