@@ -247,14 +247,21 @@ from pyboy import PyBoy
 rom, state, ram = sys.argv[1:]
 pyboy = PyBoy(rom, window="null", sound_emulated=False)
 pyboy.set_emulation_speed(0)
-pyboy.tick(400, True)
-for button in ("down", "right", "start", "down"):
+memory = pyboy.memory
+def press(button):
     pyboy.button_press(button); pyboy.tick(8, False)
     pyboy.button_release(button); pyboy.tick(16, True)
+while not (memory[0xD369] and memory[0xFFB0] == 144):  # a map is loaded and nothing covers it
+    name_list = [memory[address] for address in (0xCC24, 0xCC25, 0xCC28, 0xCC29)] == [2, 1, 3, 1]
+    press("down" if name_list and memory[0xCC26] == 0 else "a")
+    assert pyboy.frame_count < 20000
+pyboy.tick(120, True)
+for button in ("down", "right", "start", "down"):
+    press(button)
 with open(state, "wb") as file:
     pyboy.save_state(file)
 with open(ram, "wb") as file:
-    file.write(bytes(pyboy.memory[0xC000:0xE000]) + bytes(pyboy.memory[0xFF80:0xFFFF]))
+    file.write(bytes(memory[0xC000:0xE000]) + bytes(memory[0xFF80:0xFFFF]))
 pyboy.stop(save=False)
 """
 
