@@ -48,5 +48,5 @@ def draw_text(canvas: npt.NDArray[np.uint8], x: int, y: int, text: str, colour: 
             return
         code = ord(character) - 32
         glyph = _GLYPHS[code if 0 <= code < len(_GLYPHS) else ord("?") - 32]
-        canvas[y : y + 7, x : x + 5][glyph[: canvas.shape[0] - y]] = colour
+        canvas[y : y + 7, x : x + 5][glyph[: max(0, canvas.shape[0] - y)]] = colour
         x += _ADVANCE

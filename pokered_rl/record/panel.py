@@ -40,7 +40,7 @@ _RIGHT = PANEL_WIDTH - _MARGIN
 _CROP_RADIUS = 10
 _CELL = 4
 _CROP_Y = 130
-_TERMS = 5
+_TERMS = 3
 _MILESTONES = 2
 
 # Button name: (x, y, width, height) on the panel.
