@@ -1,0 +1,210 @@
+"""Learning curves and milestones from episode logs (Matplotlib).
+
+A run is a list of logs of one seed. Curves over several seeds carry a band: the 95% confidence interval of the mean
+over the seeds (Student's t). With one seed the band is the middle half of the episodes, and the legend says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from pokered_rl.episodes import EpisodeLog
+from pokered_rl.errors import ConfigError
+
+__all__ = ["Curve", "learning_curve", "learning_figure", "milestone_figure", "milestone_steps", "reward_stack_figure"]
+
+# Two-sided 97.5% points of Student's t for 1 to 30 degrees of freedom (any statistics table).
+_T975 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+    2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+_COLOURS = ("#2563a8", "#c0532c", "#3c8a4f", "#8456a8", "#a8892c", "#4c8fa0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A quantity over training. P points.
+
+    Attributes:
+        steps: float64 [P], global step: middle of each interval.
+        mean: float64 [P], NaN where no episode ended.
+        low: float64 [P], lower end of the band.
+        high: float64 [P], upper end.
+        seeds: number of runs.
+    """
+
+    steps: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    low: npt.NDArray[np.float64]
+    high: npt.NDArray[np.float64]
+    seeds: int
+
+
+def learning_curve(seeds: Sequence[Sequence[EpisodeLog]], *, points: int = 40, term: str | None = None) -> Curve:
+    """Returns the mean return over training.
+
+    Args:
+        seeds: the logs of each run.
+        points: intervals into which training is divided, at most the number of episodes of the shortest run.
+        term: a reward term instead of the whole return.
+
+    Raises:
+        ConfigError: there is no log, or a run has none.
+    """
+    if not seeds or not all(seeds):
+        raise ConfigError("every run must have at least one episode log")
+    end = max(log.header.global_step + log.steps for logs in seeds for log in logs)
+    points = max(1, min(points, *(len(logs) for logs in seeds)))
+    edges = np.linspace(0, end, points + 1)
+    means = np.full((len(seeds), points), np.nan)
+    quartiles = np.full((2, points), np.nan)
+    for row, logs in enumerate(seeds):
+        values = np.array([log.episode_return if term is None else log.term_returns.get(term, 0.0) for log in logs])
+        middle = np.array([log.header.global_step + log.steps / 2 for log in logs])
+        interval = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, points - 1)
+        for point in range(points):
+            chosen = values[interval == point]
+            if chosen.size:
+                means[row, point] = chosen.mean()
+                quartiles[:, point] = np.percentile(chosen, [25, 75])
+    mean, half = _mean_and_half_width(means)
+    low, high = (mean - half, mean + half) if len(seeds) > 1 else quartiles
+    return Curve(steps=(edges[:-1] + edges[1:]) / 2, mean=mean, low=low, high=high, seeds=len(seeds))
+
+
+def _mean_and_half_width(means: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean over the first axis and half the width of its 95% interval, NaN entries left out."""
+    count = (~np.isnan(means)).sum(axis=0)
+    safe = np.maximum(count, 1)
+    mean = np.where(count > 0, np.nansum(means, axis=0) / safe, np.nan)
+    deviation = np.nansum((means - mean) ** 2, axis=0)
+    factor = np.array([_T975[min(n - 1, len(_T975)) - 1] if n > 1 else math.nan for n in count])
+    return mean, factor * np.sqrt(deviation / np.maximum(count - 1, 1) / safe)
+
+
+def learning_figure(
+    runs: Mapping[str, Sequence[Sequence[EpisodeLog]]], *, points: int = 40, term: str | None = None
+) -> Figure:
+    """Learning curves of several experiments.
+
+    Args:
+        runs: name of an experiment to the logs of each of its seeds.
+        points: see `learning_curve`.
+        term: see `learning_curve`.
+    """
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, seeds) in enumerate(runs.items()):
+        curve = learning_curve(seeds, points=points, term=term)
+        colour = _COLOURS[index % len(_COLOURS)]
+        band = f"{curve.seeds} seeds, 95% interval" if curve.seeds > 1 else "one seed, middle half of the episodes"
+        known = ~np.isnan(curve.mean)
+        axes.plot(curve.steps[known], curve.mean[known], color=colour, lw=1.8, label=f"{name} ({band})")
+        axes.fill_between(curve.steps[known], curve.low[known], curve.high[known], color=colour, alpha=0.18, lw=0)
+        if curve.seeds == 1:
+            (logs,) = seeds
+            axes.plot(
+                [log.header.global_step + log.steps / 2 for log in logs],
+                [log.episode_return if term is None else log.term_returns.get(term, 0.0) for log in logs],
+                ".",
+                color=colour,
+                ms=3,
+                alpha=0.35,
+            )
+    _finish(axes, "agent steps", "return" if term is None else term)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: int = 8) -> Figure:
+    """What the return is made of: the mean of each reward term over training, stacked.
+
+    Args:
+        logs: of one run.
+        points: see `learning_curve`.
+        terms: how many terms get a colour of their own; the rest is "other".
+    """
+    sizes: dict[str, float] = {}
+    for log in logs:
+        for name, value in zip(log.header.reward_terms, np.abs(log.term_rewards).sum(axis=0), strict=True):
+            sizes[name] = sizes.get(name, 0.0) + float(value)
+    order = [name for name in sorted(sizes, key=lambda name: -sizes[name]) if sizes[name] > 0]
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    if order:
+        curves = {name: learning_curve([logs], points=points, term=name) for name in order}
+        known = ~np.isnan(curves[order[0]].mean)  # intervals in which an episode ended: the same for every term
+        stacked = {name: curves[name].mean[known] for name in order[:terms]}
+        if len(order) > terms:
+            stacked["other"] = np.sum([curves[name].mean[known] for name in order[terms:]], axis=0)
+        steps = curves[order[0]].steps[known]
+        positive = np.array([np.maximum(values, 0) for values in stacked.values()])
+        negative = np.array([np.minimum(values, 0) for values in stacked.values()])
+        colours = [f"C{index}" for index in range(len(stacked))]
+        axes.stackplot(steps, positive, labels=list(stacked), colors=colours, alpha=0.8)
+        axes.stackplot(steps, negative, colors=colours, alpha=0.8)
+        axes.legend(frameon=False, fontsize=7, ncols=2)
+    axes.axhline(0, color="#333", lw=0.8)
+    _finish(axes, "agent steps", "mean return by term")
+    return figure
+
+
+def milestone_steps(logs: Sequence[EpisodeLog]) -> dict[str, int]:
+    """Returns milestone to the global step at which it was first reached, in the order of these steps.
+
+    The step is that of the emulator that reached it: where its episode began, plus the steps it played since.
+    """
+    first: dict[str, int] = {}
+    for log in logs:
+        for milestone in log.milestones:
+            step = log.header.global_step + milestone.step
+            first[milestone.name] = min(step, first.get(milestone.name, step))
+    return dict(sorted(first.items(), key=lambda item: item[1]))
+
+
+def milestone_figure(runs: Mapping[str, Sequence[EpisodeLog]], *, most: int = 30) -> Figure:
+    """When each run first reached each milestone.
+
+    Args:
+        runs: name of a run to its logs.
+        most: milestones shown, the earliest ones first.
+    """
+    reached = {name: milestone_steps(logs) for name, logs in runs.items()}
+    earliest: dict[str, int] = {}
+    for steps in reached.values():
+        for name, step in steps.items():
+            earliest[name] = min(step, earliest.get(name, step))
+    shown = sorted(earliest, key=lambda name: earliest[name])[:most]
+    figure = Figure(figsize=(7, 1.2 + 0.24 * max(1, len(shown))), layout="constrained")
+    axes = figure.subplots()
+    for index, (name, steps) in enumerate(reached.items()):
+        rows = [row for row, milestone in enumerate(shown) if milestone in steps]
+        axes.plot(
+            [steps[shown[row]] for row in rows],
+            rows,
+            "o",
+            color=_COLOURS[index % len(_COLOURS)],
+            ms=5,
+            alpha=0.8,
+            label=name,
+        )
+    axes.set_yticks(range(len(shown)), shown, fontsize=7)
+    axes.set_ylim(max(1, len(shown)) - 0.5, -0.5)
+    _finish(axes, "agent steps at which it was first reached", "")
+    if len(reached) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _finish(axes: object, x_label: str, y_label: str) -> None:
+    axes.set(xlabel=x_label, ylabel=y_label)  # type: ignore[attr-defined]
+    axes.grid(alpha=0.25)  # type: ignore[attr-defined]
+    axes.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
+    axes.set_xlim(left=0)  # type: ignore[attr-defined]
+    axes.tick_params(labelsize=8)  # type: ignore[attr-defined]

@@ -1,0 +1,170 @@
+"""Pictures of where the agent was (Matplotlib): every map, and the world.
+
+All functions return a `matplotlib.figure.Figure`; ``figure.savefig(path)`` writes it. Nothing here opens a window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+
+from pokered_rl.game import BUTTONS, ScreenKind
+from pokered_rl.record.survey import EpisodeTrace, MapSurvey
+
+__all__ = ["affordance_figure", "background_picture", "draw_map", "map_title", "maps_figure", "world_figure"]
+
+Shown = Literal["visits", "first_visit"]
+
+_LABELS = {"visits": "agent steps that began here", "first_visit": "global step of the first visit"}
+_COLOURS = {"visits": "YlOrRd", "first_visit": "viridis"}
+_SHADES = np.array([70, 130, 190, 245], np.uint8)
+_UNSEEN = 225
+
+
+def map_title(survey: MapSurvey, map_id: int) -> str:
+    """Name of a map as a title."""
+    name = survey.maps.name(map_id)
+    return f"map {name}" if name.isdigit() else name.replace("_", " ").title()
+
+
+def draw_map(axes: Any, survey: MapSurvey, map_id: int, *, show: Shown = "visits", norm: Normalize) -> None:
+    """Draws one map: what it looks like, and in colour where the agent was.
+
+    Args:
+        axes: Matplotlib axes.
+        survey: where the agent was.
+        map_id: which map.
+        show: how often a step was visited, or when first.
+        norm: scale of the colours.
+    """
+    width, height = survey.size(map_id)
+    axes.imshow(background_picture(survey, map_id), extent=(0, width, height, 0), interpolation="nearest")
+    values = survey.visit_counts(map_id) if show == "visits" else survey.first_visits(map_id)
+    seen = values > 0 if show == "visits" else values >= 0
+    axes.imshow(
+        np.ma.masked_where(~seen, values),
+        extent=(0, width, height, 0),
+        cmap=_COLOURS[show],
+        norm=norm,
+        alpha=0.62,
+        interpolation="nearest",
+    )
+    axes.set_title(f"{map_title(survey, map_id)}  ({int(seen.sum())} of {seen.size})", fontsize=9)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def maps_figure(survey: MapSurvey, *, show: Shown = "visits", map_ids: Sequence[int] | None = None) -> Figure:
+    """Every visited map, in the order in which they were first reached.
+
+    Args:
+        survey: where the agent was.
+        show: how often a step was visited, or when first.
+        map_ids: which maps; all that were visited by default.
+    """
+    map_ids = survey.map_ids if map_ids is None else map_ids
+    columns = min(4, max(1, len(map_ids)))
+    rows = -(-len(map_ids) // columns)
+    figure = Figure(figsize=(3.2 * columns + 1, 3.1 * rows), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
+    norm = _norm(survey, show)
+    for axes, map_id in zip(grid, map_ids, strict=False):
+        draw_map(axes, survey, map_id, show=show, norm=norm)
+    for axes in grid[len(map_ids) :]:
+        axes.set_axis_off()
+    figure.colorbar(ScalarMappable(norm, _COLOURS[show]), ax=list(grid), label=_LABELS[show], shrink=0.8)
+    return figure
+
+
+def world_figure(survey: MapSurvey, *, show: Shown = "visits") -> Figure:
+    """The outdoor maps side by side as they lie in the world; houses count at their doors."""
+    values = survey.visits if show == "visits" else survey.first_visit
+    cells = np.array([*values], np.int64).reshape(-1, 3)
+    amounts = np.array([*values.values()], np.int64)
+    x, y, placed = (
+        part.numpy() for part in survey.maps.global_xy(*(torch.from_numpy(part.copy()) for part in cells.T))
+    )
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(_LABELS[show][0].upper() + _LABELS[show][1:], fontsize=10)
+    if not placed.any():
+        axes.text(0.5, 0.5, "none of these maps has a place in the world", ha="center", transform=axes.transAxes)
+        axes.set_axis_off()
+        return figure
+    left, right, top, bottom = _draw_outdoors(axes, survey, x[placed], y[placed])
+    grid = np.zeros((bottom - top, right - left), np.int64)
+    if show == "visits":
+        np.add.at(grid, (y[placed] - top, x[placed] - left), amounts[placed])
+        seen = grid > 0
+    else:
+        grid[:] = 2**62
+        np.minimum.at(grid, (y[placed] - top, x[placed] - left), amounts[placed])
+        seen = grid < 2**62
+    norm = _norm(survey, show)
+    masked = np.ma.masked_where(~seen, grid)
+    extent = (left, right, bottom, top)
+    axes.imshow(masked, extent=extent, cmap=_COLOURS[show], norm=norm, alpha=0.62, interpolation="nearest")
+    axes.set_xlim(left, right)
+    axes.set_ylim(bottom, top)
+    axes.tick_params(labelsize=7)
+    figure.colorbar(ScalarMappable(norm, _COLOURS[show]), ax=axes, shrink=0.7)
+    return figure
+
+
+def _draw_outdoors(
+    axes: Any, survey: MapSurvey, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
+) -> tuple[int, int, int, int]:
+    """Draws the outdoor maps around the places given; returns left, right, top and bottom of the picture."""
+    left, right, top, bottom = int(x.min()), int(x.max()) + 1, int(y.min()), int(y.max()) + 1
+    for map_id in survey.map_ids:
+        if map_id not in survey.maps:
+            continue
+        item = survey.maps[map_id]
+        if not item.outdoor or item.global_origin is None:
+            continue
+        map_x, map_y = item.global_origin
+        right, bottom = max(right, map_x + item.width_steps), max(bottom, map_y + item.height_steps)
+        left, top = min(left, map_x), min(top, map_y)
+        extent = (map_x, map_x + item.width_steps, map_y + item.height_steps, map_y)
+        axes.imshow(background_picture(survey, item.id), extent=extent, interpolation="nearest")
+        axes.text(map_x + 0.5, map_y + 0.5, map_title(survey, item.id), fontsize=6, va="top", color="#203050")
+    return left - 2, right + 2, top - 2, bottom + 2
+
+
+def affordance_figure(traces: Sequence[EpisodeTrace]) -> Figure:
+    """How often each button could have an effect, by what was on screen: 0 means that it was always masked."""
+    kinds = np.concatenate([traced.kinds for traced in traces])
+    usable = np.concatenate([traced.usable for traced in traces])
+    shown = [kind for kind in ScreenKind if (kinds == kind).any()]
+    shares = np.array([usable[kinds == kind].mean(axis=0) for kind in shown])  # [kinds, 8]
+    figure = Figure(figsize=(7, 1.2 + 0.36 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
+    axes.set_xticks(range(len(BUTTONS)), BUTTONS, fontsize=8)
+    names = [f"{kind.name.lower().replace('_', ' ')} ({(kinds == kind).mean():.1%})" for kind in shown]
+    axes.set_yticks(range(len(shown)), names, fontsize=8)
+    for row, column in np.ndindex(shares.shape):
+        share = shares[row, column]
+        axes.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color="w" if share > 0.5 else "k")
+    axes.set_title("Share of the steps on which a button could have an effect", fontsize=10)
+    return figure
+
+
+def background_picture(survey: MapSurvey, map_id: int) -> npt.NDArray[np.uint8]:
+    """uint8 [16 * height, 16 * width, 3]: grey picture of a map as it was seen; what was not seen is light."""
+    background = survey.background(map_id)
+    grey = np.where(background < 0, _UNSEEN, _SHADES[background]).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _norm(survey: MapSurvey, show: Shown) -> Normalize:
+    if show == "visits":
+        return LogNorm(1, max(2, max(survey.visits.values(), default=1)))
+    return Normalize(0, max(1, max(survey.first_visit.values(), default=1)))

@@ -1,0 +1,314 @@
+"""One self-contained HTML page about a run: no server, no network, nothing to install to read it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.image import imsave
+
+from pokered_rl.emulator import Cartridge
+from pokered_rl.episodes import EPISODE_FOLDER, EpisodeLog, cartridge_for, find_logs
+from pokered_rl.episodes.atomic import write_atomically
+from pokered_rl.errors import EpisodeLogError, PokeredError
+from pokered_rl.record.batch import load_logs
+from pokered_rl.record.curves import learning_figure, milestone_steps, reward_stack_figure
+from pokered_rl.record.maps import affordance_figure, background_picture, map_title
+from pokered_rl.record.render import RenderOptions, render_episode
+from pokered_rl.record.survey import EpisodeTrace, MapSurvey, trace
+from pokered_rl.record.video import CONSOLE_FRAME_RATE
+
+__all__ = ["ReportResult", "write_report"]
+
+_PACKAGES = ("pokered_rl", "torch", "torchrl", "tensordict", "pyboy", "numpy", "av")
+#: Episodes listed in the table: the page must stay small.
+_MAX_ROWS = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportResult:
+    """What `write_report` did.
+
+    Attributes:
+        path: the page.
+        replayed: logs that were replayed, all with equal RAM hashes.
+        errors: one message for each log that could not be read or replayed.
+    """
+
+    path: Path
+    replayed: int
+    errors: tuple[str, ...]
+
+
+def write_report(
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    cartridge: Cartridge | None = None,
+    most_replays: int = 40,
+    videos: RenderOptions | None = None,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> ReportResult:
+    """Writes the page.
+
+    Args:
+        run: the run folder.
+        out: the HTML file.
+        cartridge: the cartridge that was played; found by default.
+        most_replays: at most so many episodes are replayed for maps, statistics and verification: the best, the last
+            and others spread evenly over the run.
+        videos: how the embedded videos look; every second frame at four times the speed by default.
+        on_progress: called with what is being done, how much is done and how much there is.
+
+    Raises:
+        EpisodeLogError: there is no log that can be replayed.
+    """
+    run = Path(run)
+    report = on_progress or (lambda _what, _done, _total: None)
+    logs, errors = load_logs(find_logs([run]))
+    if not logs:
+        raise EpisodeLogError(f"{run}: none of its {len(errors)} episode logs can be read; the first: {errors[0]}")
+    chosen = _spread(logs, most_replays)
+    traces: list[EpisodeTrace] = []
+    survey: MapSurvey | None = None
+    for number, log in enumerate(chosen):
+        report("replaying", number, len(chosen))
+        try:
+            cartridge = cartridge if cartridge is not None else cartridge_for(log)
+            traced = trace(log, cartridge=cartridge, screens=True)
+        except PokeredError as error:
+            errors.append(str(error))
+            continue
+        survey = survey if survey is not None else MapSurvey(maps=cartridge.profile.maps)
+        survey.add(traced)
+        traces.append(_without_screens(traced))
+    if survey is None or cartridge is None:
+        raise EpisodeLogError(f"{run}: none of its episodes can be replayed; the first: {errors[0]}")
+    replayed = [traced.log for traced in traces]
+    options = videos or RenderOptions(fps=30, speed=4)
+    clips = _clips(replayed, cartridge, options, report)
+    page = Template(resources.files("pokered_rl.record").joinpath("report.html").read_text("utf-8")).substitute(
+        title=html.escape(f"{_name(run, logs)}: report"),
+        heading=html.escape(_name(run, logs)),
+        subtitle=html.escape(_subtitle(logs)),
+        cards=_cards(logs, survey, replayed, errors),
+        problems=_problems(errors),
+        curves=_svg(learning_figure({_name(run, logs): [logs]}), "Return of the episodes over training.")
+        + _svg(reward_stack_figure(logs), "What the return is made of."),
+        maps_note=html.escape(_maps_note(logs, replayed)),
+        milestones=_milestone_table(logs),
+        videos=clips,
+        affordances=_svg(affordance_figure(traces), "From the replayed episodes; RAM rules only."),
+        episodes_note=html.escape(f"{len(logs)} episodes"),
+        episodes=_episode_table(logs, {id(log) for log in replayed}),
+        config=html.escape(_read(run / "config.yaml")),
+        environment=_environment(run, logs),
+        data=_map_data(survey),
+    )
+    return ReportResult(path=write_atomically(Path(out), page.encode()), replayed=len(replayed), errors=tuple(errors))
+
+
+def _spread(logs: Sequence[EpisodeLog], most: int) -> list[EpisodeLog]:
+    """The best, the last and others evenly, in order."""
+    if len(logs) <= most:
+        return list(logs)
+    best = max(range(len(logs)), key=lambda index: logs[index].episode_return)
+    even = {round(index * (len(logs) - 1) / max(1, most - 2)) for index in range(most - 1)}
+    return [logs[index] for index in sorted({best, len(logs) - 1} | even)]
+
+
+def _without_screens(traced: EpisodeTrace) -> EpisodeTrace:
+    return EpisodeTrace(
+        log=traced.log, places=traced.places, sizes=traced.sizes, kinds=traced.kinds, usable=traced.usable
+    )
+
+
+def _name(run: Path, logs: Sequence[EpisodeLog]) -> str:
+    return logs[-1].header.run_name or run.name
+
+
+def _subtitle(logs: Sequence[EpisodeLog]) -> str:
+    first, last = logs[0].header, logs[-1]
+    when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(first.start_unix_seconds))
+    hours = max(0.0, last.end_unix_seconds - first.start_unix_seconds) / 3600
+    return f"{first.cartridge_title}, begun {when} UTC, {hours:.1f} hours up to the last finished episode"
+
+
+def _cards(logs: Sequence[EpisodeLog], survey: MapSurvey, replayed: Sequence[EpisodeLog], errors: Sequence[str]) -> str:
+    steps = max(log.header.global_step + log.steps for log in logs)
+    frames = sum(log.frames for log in logs)
+    verdict = f'<b class="good">{len(replayed)}</b>' if not errors else f'<b class="bad">{len(replayed)}</b>'
+    note = "replayed, all RAM hashes equal" if not errors else f"replayed, {len(errors)} logs are bad"
+    cards = [
+        (f"<b>{steps:,}</b>", "agent steps"),
+        (f"<b>{len(logs):,}</b>", "episodes"),
+        (f"<b>{float(frames / CONSOLE_FRAME_RATE) / 3600:,.1f} h</b>", "of game time logged"),
+        (f"<b>{max(log.episode_return for log in logs):,.2f}</b>", "best return"),
+        (f"<b>{sum(log.episode_return for log in logs[-20:]) / len(logs[-20:]):,.2f}</b>", "mean of the last 20"),
+        (f"<b>{len(survey.map_ids)}</b>", "maps seen"),
+        (f"<b>{len(survey.visits):,}</b>", "map steps seen"),
+        (verdict, note),
+    ]
+    return "".join(f'<div class="card">{value}<span>{label}</span></div>' for value, label in cards)
+
+
+def _problems(errors: Sequence[str]) -> str:
+    if not errors:
+        return ""
+    items = "".join(f"<li>{html.escape(error)}</li>" for error in errors[:20])
+    more = f"<li>and {len(errors) - 20} more</li>" if len(errors) > 20 else ""
+    return f'<h2 class="bad">Logs that could not be used</h2><ul class="dim">{items}{more}</ul>'
+
+
+def _svg(figure: Figure, caption: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    drawing = buffer.getvalue()
+    return f"<figure>{drawing[drawing.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _maps_note(logs: Sequence[EpisodeLog], replayed: Sequence[EpisodeLog]) -> str:
+    which = "all" if len(replayed) == len(logs) else f"{len(replayed)} of {len(logs)}"
+    return f"From {which} episodes, replayed. The maps are put together from what was on screen. Move the slider."
+
+
+def _map_data(survey: MapSurvey) -> str:
+    maps = []
+    for map_id in survey.map_ids:
+        width, height = survey.size(map_id)
+        if not width or not height:
+            continue
+        buffer = io.BytesIO()
+        imsave(buffer, background_picture(survey, map_id), format="png")
+        maps.append(
+            {
+                "name": map_title(survey, map_id),
+                "width": width,
+                "height": height,
+                "first": survey.first_visits(map_id).reshape(-1).tolist(),
+                "picture": _data_uri("image/png", buffer.getvalue()),
+            }
+        )
+    data = {"maps": maps, "last_step": max(survey.first_visit.values(), default=0)}
+    return json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+
+
+def _data_uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _clips(
+    logs: Sequence[EpisodeLog], cartridge: Cartridge, options: RenderOptions, report: Callable[[str, int, int], None]
+) -> str:
+    best = max(logs, key=lambda log: log.episode_return)
+    chosen = {"Best episode": best, "Last episode": logs[-1]} if best is not logs[-1] else {"Last and best": best}
+    figures = []
+    for number, (title, log) in enumerate(chosen.items()):
+        report("rendering", number, len(chosen))
+        with tempfile.TemporaryDirectory() as folder:
+            result = render_episode(log, Path(folder) / "clip.mp4", cartridge=cartridge, options=options)
+            source = _data_uri("video/mp4", result.path.read_bytes())
+        speed = "" if options.speed == 1 else f", {options.speed:g} times as fast"
+        caption = (
+            f"{title}: return {log.episode_return:,.2f}, {log.steps:,} steps from step {log.header.global_step:,}, "
+            f"{result.hashes_checked} RAM hashes equal{speed}"
+        )
+        figures.append(
+            f'<figure><video controls playsinline preload="metadata" src="{source}"></video>'
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        )
+    return "".join(figures)
+
+
+def _milestone_table(logs: Sequence[EpisodeLog]) -> str:
+    reached = milestone_steps(logs)
+    if not reached:
+        return '<p class="dim">none was reached</p>'
+    counts: dict[str, int] = {}
+    for log in logs:
+        for name in {milestone.name for milestone in log.milestones}:
+            counts[name] = counts.get(name, 0) + 1
+    rows = [
+        (name, f"{step:,}", f"{counts[name]:,}", f"{counts[name] / len(logs):.1%}") for name, step in reached.items()
+    ]
+    return _table(("milestone", "first at step", "episodes", "share"), rows)
+
+
+def _episode_table(logs: Sequence[EpisodeLog], replayed: set[int]) -> str:
+    rows = [
+        (
+            log.path.name if log.path else "",
+            f"{log.header.global_step:,}",
+            f"{log.steps:,}",
+            f"{log.frames:,}",
+            f"{log.episode_return:,.2f}",
+            log.outcome.value,
+            "yes" if id(log) in replayed else "",
+        )
+        for log in logs[-_MAX_ROWS:][::-1]
+    ]
+    return _table(("log", "at step", "steps", "frames", "return", "outcome", "replayed"), rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def cells(tag: str, row: Sequence[str]) -> str:
+        kind = [' class="number"' if text[:1].isdigit() or text[:2].lstrip("-").isdigit() else "" for text in row]
+        return "".join(f"<{tag}{k}>{html.escape(text)}</{tag}>" for k, text in zip(kind, row, strict=True))
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _environment(run: Path, logs: Sequence[EpisodeLog]) -> str:
+    header = logs[-1].header
+    rows: list[tuple[str, str]] = [
+        ("run folder", run.name),
+        ("cartridge", f"{header.cartridge_title}, SHA-1 {header.cartridge_sha1}"),
+        ("recorded with", f"PyBoy {header.pyboy_version}, state version {header.state_version}"),
+        ("timing", f"{header.frames_per_action} frames an action, {header.hold_frames} held"),
+        ("actions", ", ".join(header.actions)),
+        ("config hash", header.config_sha256 or "none"),
+        ("report made with", f"Python {platform.python_version()}, " + ", ".join(_versions())),
+    ]
+    rows += [(f"progress: {key}", str(value)) for key, value in _progress(run).items()]
+    return _table(("", ""), rows)
+
+
+def _versions() -> list[str]:
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _progress(run: Path) -> dict[str, Any]:
+    try:
+        progress = json.loads(_read(run / "progress.json"))
+    except ValueError:
+        return {}
+    return {key: value for key, value in progress.items() if isinstance(value, int | float | str | bool)}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", errors="replace")
+    except OSError:
+        where = path.parent / EPISODE_FOLDER
+        return f"{path.name} is not in the run folder (beside {where.name}/)"
