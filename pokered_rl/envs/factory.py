@@ -121,6 +121,7 @@ def make_env(
             ``max_episode_steps``, ``wait_while_busy``, ``max_wait_frames``, ``seed``, ...).
 
     Example:
+        >>> from pokered_rl.envs import make_env
         >>> env = make_env(num_emulators=2)
         >>> env.reset()["action_mask"].shape
         torch.Size([2, 8])

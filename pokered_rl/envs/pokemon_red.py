@@ -68,6 +68,7 @@ class PokemonRedEnv(EnvBase):
         SaveStateError: a start state cannot be read or belongs to another cartridge.
 
     Example:
+        >>> from pokered_rl.envs import PokemonRedEnv
         >>> env = PokemonRedEnv(num_emulators=2, max_episode_steps=100)
         >>> td = env.rollout(3)
         >>> td["next", "pixels"].shape

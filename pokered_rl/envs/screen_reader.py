@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from pokered_rl.game import RamLayout
-from pokered_rl.game.screen_rules import TILE_MENU_CURSOR, WAIT_FOR_BUTTON_RETURN
+from pokered_rl.game.screen_rules import TILE_MENU_CURSOR
 from pokered_rl.game.screens import _plan
 
 __all__ = ["read_screen_rows"]
@@ -39,14 +39,14 @@ class _Rows:
         menu = (np.take_along_axis(ram, column.astype(np.int64), 1) == TILE_MENU_CURSOR) & (column == tile)
         waits: Any = False
         if self._stack is not None:
-            words = np.ascontiguousarray(ram[:, self._stack]).view(np.int16)
-            waits = (words == WAIT_FOR_BUTTON_RETURN).any(1)
+            words = np.ascontiguousarray(ram[:, self._stack]).view(np.int16)  # [E, 64]
+            waits = (words[:, :, None] == self._returns).any(1)
         found = np.empty((len(ram), self._weights.shape[0]), np.float32)
-        first, last = holds.shape[1], self._weights.shape[0] - 2
+        first, last = holds.shape[1], holds.shape[1] + values.shape[1] - 1
         found[:, :first] = holds
         found[:, first:last] = values[:, :-1] > 0
         found[:, last : last + 1] = menu
-        found[:, -1] = waits
+        found[:, last + 1 :] = waits
         matches = found @ self._weights > self._needed
         rule = matches[:, : self._num_rules].argmax(1)
         acts = matches[:, self._num_rules :].astype(np.float32) @ self._buttons > 0

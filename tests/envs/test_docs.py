@@ -15,7 +15,9 @@ def rows() -> dict[str, list[str]]:
     """The table of terms: name -> the other cells."""
     text = _PAGE.read_text(encoding="utf-8")
     table = text.split("terms:begin", 1)[1].split("<!-- terms:end", 1)[0]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")
+    ]
     return {re.sub("`", "", row[0]): row[1:] for row in cells[2:]}
 
 

@@ -5,7 +5,7 @@ import torch
 
 from pokered_rl.envs.screen_reader import read_screen_rows
 from pokered_rl.game import FULL_LAYOUT, SCREEN_RANGES, RamLayout, ScreenKind, read_screen
-from pokered_rl.game.screen_rules import CONDITIONS, STACK_RANGE
+from pokered_rl.game.screen_rules import CONDITIONS, STACK_RANGE, WAIT_LOOP_RETURNS
 
 _NARROW = RamLayout.merged(SCREEN_RANGES)
 _STACKLESS = RamLayout.merged(span for span in SCREEN_RANGES if span != STACK_RANGE)
@@ -27,9 +27,10 @@ def images() -> torch.Tensor:
     ram[:, location + 1] = ((0xC3A0 + cursor) >> 8).to(torch.uint8)
     live = torch.rand(len(ram)) < 0.6
     ram[live, FULL_LAYOUT.column(0xC3A0) + cursor[live]] = 0xED
-    waits = torch.rand(len(ram)) < 0.2
-    ram[waits, FULL_LAYOUT.column(0xDFF1)] = 0x86
-    ram[waits, FULL_LAYOUT.column(0xDFF2)] = 0x38
+    for k, word in enumerate(WAIT_LOOP_RETURNS):
+        waits = torch.rand(len(ram)) < 0.2
+        ram[waits, FULL_LAYOUT.column(0xDFF1 - 2 * k)] = word & 255
+        ram[waits, FULL_LAYOUT.column(0xDFF2 - 2 * k)] = word >> 8
     return ram
 
 

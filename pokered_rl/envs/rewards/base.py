@@ -48,6 +48,8 @@ class RewardTerm:
     Example:
         A term that pays for steps to the north:
 
+        >>> from pokered_rl.envs import RewardTerms
+        >>> from pokered_rl.envs.rewards import RewardTerm
         >>> class Northwards(RewardTerm):
         ...     name, default_weight = "northwards", 0.1
         ...     def _value(self, step):

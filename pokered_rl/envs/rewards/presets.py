@@ -89,6 +89,7 @@ def make_terms(
         ConfigError: a term or option does not exist; the message has the nearest names.
 
     Example:
+        >>> from pokered_rl.envs.rewards import REWARD_TERMS, make_terms
         >>> [term.name for term in make_terms(weights={name: 0 for name in REWARD_TERMS} | {"badges": 5})]
         ['badges']
     """

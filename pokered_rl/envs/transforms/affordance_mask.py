@@ -78,6 +78,8 @@ class AffordanceMask(RamTransform):
         ValueError: a threshold below 1 or a decay outside of (0, 1].
 
     Example:
+        >>> from tensordict import TensorDict
+        >>> from pokered_rl.envs import AffordanceMask
         >>> mask = AffordanceMask()
         >>> ram = torch.zeros(1, 8319, dtype=torch.uint8)
         >>> mask(TensorDict({"ram": ram}, [1]))["action_mask"].shape

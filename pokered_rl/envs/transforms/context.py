@@ -65,6 +65,8 @@ class ContextFeatures(RamTransform):
         out_key: where the vector goes.
 
     Example:
+        >>> from tensordict import TensorDict
+        >>> from pokered_rl.envs import ContextFeatures
         >>> context = ContextFeatures()
         >>> td = context(TensorDict({"ram": torch.zeros(1, 8319, dtype=torch.uint8)}, [1]))
         >>> td["context"].shape[-1] == len(context.names)

@@ -35,6 +35,8 @@ class GameStateReader(RamTransform):
         KeyError: a field is unknown.
 
     Example:
+        >>> from tensordict import TensorDict
+        >>> from pokered_rl.envs import GameStateReader
         >>> reader = GameStateReader(fields=["map_id", "x", "y"])
         >>> reader(TensorDict({"ram": torch.zeros(2, 8319, dtype=torch.uint8)}, [2]))["game", "x"]
         tensor([0, 0])

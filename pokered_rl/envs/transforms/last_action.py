@@ -35,6 +35,8 @@ class LastActionReward(Transform):
         out_keys: where action and reward go.
 
     Example:
+        >>> from tensordict import TensorDict
+        >>> from pokered_rl.envs import LastActionReward
         >>> last = LastActionReward(num_actions=8)
         >>> td = TensorDict({"action": torch.tensor([3]), "reward": torch.tensor([[0.5]])}, [1])
         >>> last(td)["last_action"], last(td)["last_reward"]

@@ -69,6 +69,8 @@ class MapMemory(RamTransform):
         ValueError: radius is not positive.
 
     Example:
+        >>> from tensordict import TensorDict
+        >>> from pokered_rl.envs import MapMemory
         >>> memory = MapMemory(radius=2)
         >>> ram = torch.zeros(1, 8319, dtype=torch.uint8)
         >>> memory(TensorDict({"ram": ram}, [1]))["map_memory"][0, 0]

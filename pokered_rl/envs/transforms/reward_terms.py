@@ -44,6 +44,8 @@ class RewardTerms(RamTransform):
         ConfigError: two terms share a name.
 
     Example:
+        >>> from tensordict import TensorDict
+        >>> from pokered_rl.envs import RewardTerms
         >>> from pokered_rl.envs.rewards import NewTiles, Steps
         >>> reward = RewardTerms(terms=[NewTiles(weight=1.0), Steps(weight=0.5)])
         >>> td = reward(TensorDict({"ram": torch.zeros(1, 8319, dtype=torch.uint8)}, [1]))  # the episode starts
