@@ -5,9 +5,8 @@ import torch
 from pokered_rl.emulator.emulator import Emulator
 from pokered_rl.emulator.savestate import SaveState
 from pokered_rl.errors import CartridgeError
-from pokered_rl.game.ram_layout import FULL_LAYOUT, HRAM_RANGE, WRAM_RANGE, RamLayout
 from pokered_rl.game.ram_map import address
-from pokered_rl.game.screen_rules import STACK_RANGE, TILE_MAP_RANGE, TILE_MENU_CURSOR, ScreenKind
+from pokered_rl.game.screen_rules import TILE_MAP_RANGE, TILE_MENU_CURSOR, ScreenKind
 from pokered_rl.game.screens import screen_kind
 
 __all__ = ["boot"]
@@ -16,8 +15,6 @@ _HOLD_FRAMES = 4
 _LOOK_FRAMES = 12
 #: Looks at a screen that does not react before another button is tried.
 _PATIENCE_LOOKS = 12
-#: For hacks, whose return addresses are not the retail game's.
-_WITHOUT_STACK = RamLayout(((WRAM_RANGE[0], STACK_RANGE[0]), HRAM_RANGE))
 
 _MENU_LABELS = ("wTopMenuItemY", "wTopMenuItemX", "wCurrentMenuItem", "wMaxMenuItem", "wMenuWatchedKeys")
 _PLACE_LABELS = ("wCurMap", "wXCoord", "wYCoord", "wSpritePlayerStateData1FacingDirection")
@@ -111,8 +108,8 @@ def _choose(emulator: Emulator, kind: ScreenKind, looks: int) -> str | None:
 
 
 def _kind(emulator: Emulator) -> ScreenKind:
-    layout = FULL_LAYOUT if emulator.cartridge.profile.stack_words else _WITHOUT_STACK
-    return ScreenKind(int(screen_kind(torch.from_numpy(emulator.ram(layout)), layout)))
+    ram = torch.from_numpy(emulator.ram())
+    return ScreenKind(int(screen_kind(ram, stack=emulator.cartridge.profile.stack_words)))
 
 
 def _u8(emulator: Emulator, label: str) -> int:

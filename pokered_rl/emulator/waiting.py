@@ -6,7 +6,8 @@ question "is the pad ignored?" and answered from some twenty bytes in a microsec
 the rules; a test holds the two answers equal.
 """
 
-from typing import Protocol
+from itertools import product
+from typing import Protocol, overload
 
 from pokered_rl.game.ram_map import RAM_MAP
 from pokered_rl.game.screen_rules import (
@@ -16,7 +17,7 @@ from pokered_rl.game.screen_rules import (
     STACK_RANGE,
     TILE_MAP_RANGE,
     TILE_MENU_CURSOR,
-    WAIT_FOR_BUTTON_RETURN,
+    WAIT_LOOP_RETURNS,
     Rule,
 )
 
@@ -27,9 +28,12 @@ WAIT_CHUNK_FRAMES = 4
 
 
 class Memory(Protocol):
-    """Bytes by address, as ``PyBoy.memory`` gives them."""
+    """Bytes by address, and lists of them by range, as ``PyBoy.memory`` gives them."""
 
+    @overload
     def __getitem__(self, address: int, /) -> int: ...
+    @overload
+    def __getitem__(self, address: slice, /) -> list[int]: ...
 
 
 class BusyRule:
@@ -42,7 +46,6 @@ class BusyRule:
     def __init__(self, *, stack_words: bool = True) -> None:
         rules = _without_redundant([rule for rule in RULES if rule.stack in (None, stack_words)])
         names = {name.lstrip("!") for rule in rules for name in rule.when}
-        self._stack_words = stack_words
         # One bit for each condition; one table for each address, from its byte to the bits of what then holds.
         bits = {name: 1 << index for index, name in enumerate(sorted(names | set(COMPUTED)))}
         tables: dict[int, list[int]] = {}
@@ -51,7 +54,10 @@ class BusyRule:
             for value in CONDITIONS[name].values:
                 table[value] |= bits[name]
         self._tables = tuple(tables.items())
-        self._menu_bit, self._waits_bit = bits["menu"], bits["waits"]
+        self._menu_bit = bits["menu"]
+        # The other computed conditions: a certain return address is somewhere on the stack.
+        words = zip(COMPUTED[1:], WAIT_LOOP_RETURNS, strict=True)
+        self._stack_words = [(word.to_bytes(2, "little"), bits[name]) for name, word in words] if stack_words else []
         self._cursor = RAM_MAP["wMenuCursorLocation"].address
         self._decisions = [
             (
@@ -79,12 +85,15 @@ class BusyRule:
         try:
             busy = self._known[holds]
         except KeyError:
-            busy = self._decide(holds)
-            if self._stack_words and busy != self._decide(holds | self._waits_bit):
-                busy = None
-            self._known[holds] = busy
+            choices = product(*((0, bit) for _, bit in self._stack_words))
+            answers = {self._decide(holds | sum(found)) for found in choices}
+            busy = self._known[holds] = answers.pop() if len(answers) == 1 else None
         if busy is None:
-            busy = self._decide(holds | self._waits_bit if _waits(memory) else holds)
+            stack = bytes(memory[STACK_RANGE[0] : STACK_RANGE[1]])
+            for word, bit in self._stack_words:
+                if _has_word(stack, word):
+                    holds |= bit
+            busy = self._decide(holds)
         return busy
 
     def _decide(self, holds: int) -> bool:
@@ -116,9 +125,9 @@ def _without_redundant(rules: list[Rule]) -> list[Rule]:
     return kept
 
 
-def _waits(memory: Memory) -> bool:
-    """Whether the return address into WaitForTextScrollButtonPress is on the stack."""
-    low, high = WAIT_FOR_BUTTON_RETURN & 0xFF, WAIT_FOR_BUTTON_RETURN >> 8
-    return any(
-        memory[address] == low and memory[address + 1] == high for address in range(STACK_RANGE[0], STACK_RANGE[1], 2)
-    )
+def _has_word(stack: bytes, word: bytes) -> bool:
+    """Whether a word stands on the stack, at one of its even offsets."""
+    place = stack.find(word)
+    while place >= 0 and place % 2:
+        place = stack.find(word, place + 1)
+    return place >= 0
