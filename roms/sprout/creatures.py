@@ -39,21 +39,22 @@ MOVES = {
     17: ("WING CLAP", FLYING, 35, 100, 35, NONE), 141: ("NIBBLE", BUG, 20, 100, 15, NONE),
 }  # fmt: skip
 
-#: number: name, types, (HP, attack, defense, speed, special), catch rate, base experience, moves by level
+#: number: name, types, (HP, attack, defense, speed, special), catch rate, base experience, moves by level. Experience is
+#: generous: the game is short, and an agent's time is not to go into walking to and fro.
 #: The book lists them in this order.
 SPECIES = {
-    0x99: ("LEAFLING", (GRASS, GRASS), (45, 49, 49, 45, 65), 45, 64, ((1, 33), (3, 45), (7, 22), (13, 79), (20, 75))),
-    0xB0: ("EMBERKIT", (FIRE, FIRE), (39, 52, 43, 65, 50), 45, 65, ((1, 10), (3, 45), (7, 52), (14, 98), (22, 53))),
-    0xB1: ("PUDDLIN", (WATER, WATER), (44, 48, 65, 43, 50), 45, 66, ((1, 33), (3, 39), (7, 55), (14, 36), (22, 57))),
-    0xA5: ("FLUFFKIN", (NORMAL, NORMAL), (30, 56, 35, 72, 25), 255, 57, ((1, 33), (4, 39), (9, 98), (16, 36))),
-    0x24: ("PIPWING", (NORMAL, FLYING), (40, 45, 40, 56, 35), 255, 55, ((1, 33), (5, 64), (12, 98), (18, 17))),
-    0x7B: ("BUZZLET", (BUG, POISON), (40, 35, 30, 50, 20), 255, 53, ((1, 40), (4, 141), (9, 39), (15, 98))),
-    0x6D: ("MOSSHELL", (BUG, GRASS), (35, 55, 65, 25, 55), 190, 70, ((1, 10), (6, 141), (10, 22), (16, 79))),
-    0x54: ("SPARKIT", (ELECTRIC, ELECTRIC), (35, 55, 30, 90, 50), 190, 82, ((1, 84), (5, 45), (11, 98), (20, 85))),
-    0xA9: ("PEBBLOR", (ROCK, ROCK), (40, 80, 100, 20, 30), 255, 86, ((1, 33), (6, 39), (10, 88), (18, 36))),
-    0x6B: ("DUSKMOTH", (BUG, FLYING), (45, 45, 40, 70, 60), 190, 74, ((1, 141), (8, 17), (13, 79), (19, 98))),
-    0x85: ("BRINEEL", (WATER, WATER), (50, 60, 45, 60, 60), 160, 90, ((1, 33), (8, 55), (15, 98), (24, 57))),
-    0x4A: ("CROWNIX", (FIRE, FLYING), (80, 70, 70, 80, 95), 25, 180, ((1, 64), (10, 52), (20, 17), (26, 53))),
+    0x99: ("LEAFLING", (GRASS, GRASS), (45, 49, 49, 45, 65), 45, 128, ((1, 33), (3, 45), (7, 22), (13, 79), (20, 75))),
+    0xB0: ("EMBERKIT", (FIRE, FIRE), (39, 52, 43, 65, 50), 45, 130, ((1, 10), (3, 45), (7, 52), (14, 98), (22, 53))),
+    0xB1: ("PUDDLIN", (WATER, WATER), (44, 48, 65, 43, 50), 45, 132, ((1, 33), (3, 39), (7, 55), (14, 36), (22, 57))),
+    0xA5: ("FLUFFKIN", (NORMAL, NORMAL), (30, 56, 35, 72, 25), 255, 114, ((1, 33), (4, 39), (9, 98), (16, 36))),
+    0x24: ("PIPWING", (NORMAL, FLYING), (40, 45, 40, 56, 35), 255, 110, ((1, 33), (5, 64), (12, 98), (18, 17))),
+    0x7B: ("BUZZLET", (BUG, POISON), (40, 35, 30, 50, 20), 255, 106, ((1, 40), (4, 141), (9, 39), (15, 98))),
+    0x6D: ("MOSSHELL", (BUG, GRASS), (35, 55, 65, 25, 55), 190, 140, ((1, 10), (6, 141), (10, 22), (16, 79))),
+    0x54: ("SPARKIT", (ELECTRIC, ELECTRIC), (35, 55, 30, 90, 50), 190, 164, ((1, 84), (5, 45), (11, 98), (20, 85))),
+    0xA9: ("PEBBLOR", (ROCK, ROCK), (40, 80, 100, 20, 30), 255, 172, ((1, 33), (6, 39), (10, 88), (18, 36))),
+    0x6B: ("DUSKMOTH", (BUG, FLYING), (45, 45, 40, 70, 60), 190, 148, ((1, 141), (8, 17), (13, 79), (19, 98))),
+    0x85: ("BRINEEL", (WATER, WATER), (50, 60, 45, 60, 60), 160, 180, ((1, 33), (8, 55), (15, 98), (24, 57))),
+    0x4A: ("CROWNIX", (FIRE, FLYING), (80, 70, 70, 80, 95), 25, 255, ((1, 64), (10, 52), (20, 17), (26, 53))),
 }  # fmt: skip
 
 #: class number: name, money for each level of the last creature
@@ -76,7 +77,7 @@ TRAINERS = {
     "SCHOLAR_CAVE": (28, [(17, "DUSKMOTH")]),
     "HALL_SCHOLAR": (28, [(18, "SPARKIT")]),
     "LEADER_TIDE": (35, [(18, "BRINEEL"), (20, "SPARKIT")]),
-    "CHAMPION": (47, [(21, "DUSKMOTH"), (22, "MOSSHELL"), (24, "CROWNIX")]),
+    "CHAMPION": (47, [(20, "DUSKMOTH"), (20, "MOSSHELL"), (23, "CROWNIX")]),
 }  # fmt: skip
 
 #: name: encounter rate of 256, ten (level, species) from the likeliest to the rarest

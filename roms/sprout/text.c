@@ -36,6 +36,8 @@ void box(uint8_t x, uint8_t y, uint8_t width, uint8_t height) {
         *p++ = right;
         p += 20 - width;
     }
+    /* nobody stands in front of a box */
+    if ((wFontLoaded & 1) && wUpdateSpritesEnabled == 1) FAR_CALL(1, update_sprites);
 }
 
 /* ASCII of the C source to the codes of the character map */

@@ -450,7 +450,7 @@ PPPPPPPPPPffPPPPPPPP
 #.#.##.#.H#.##.#.#.#
 #.#....#.##.##.#H#.#
 #.######.#..##.###.#
-#........#.###.....#
+#..........###.....#
 ####.#####.####.####
 #......##..####.####
 #.####......###...##
@@ -462,7 +462,7 @@ PPPPPPPPPPffPPPPPPPP
 """,
         "warps": [(1, 15, "REED_PATH", 2), (9, 4, "CAVE_B1F", 0), (16, 5, "CAVE_B1F", 1), (17, 15, "HIGHMERE", 0)],
         "objects": [
-            {"x": 5, "y": 7, "sprite": "ELDER", "move": "stay", "face": "right", "trainer": "HIKER_CAVE"},
+            {"x": 9, "y": 7, "sprite": "ELDER", "move": "stay", "face": "left", "trainer": "HIKER_CAVE"},
             {"x": 10, "y": 14, "sprite": "BALL", "move": "stay", "item": "HONEY_JAR", "toggle": "CAVE_HONEY",
              "event": "FOUND_CAVE_HONEY"},
         ],
@@ -661,8 +661,8 @@ TEXTS = {
     "INTRO_END": "{P}! Time to get up!^",
     "SHOP_HELLO": "Good day! Look around.",
     "SHOP_BYE": "Thank you. Mind the step.",
-    "SHOP_SURE": "{S}? A fine choice. Take it?",
-    "SHOP_SELL_SURE": "{S}? I can take that. Agreed?",
+    "SHOP_SURE": "{S}?\nShall I pack it?",
+    "SHOP_SELL_SURE": "{S}?\nAgreed?",
     "SHOP_POOR": "You do not have enough coins.^",
     "SHOP_THANKS": "Here you are.^",
     "NOTHING_TO_SELL": "The bag is empty.^",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from pyboy import PyBoy
 
 CARTRIDGE = Path(__file__).resolve().parents[2] / "roms" / "sprout.gb"
 
+LEDGE = 31  #: tile of the outdoor set that one may jump down
 CUR_MAP, Y, X, WALK_COUNTER, FACING = 0xD35E, 0xD361, 0xD362, 0xCFC5, 0xC109
 STEPS = {"down": (0, 1, 0), "up": (0, -1, 4), "left": (-1, 0, 8), "right": (1, 0, 12)}
 OVERWORLD = (0x0402, 0x0405)
-TALK, HIDDEN, BATTLE = 0x0499, 0x046E, 0x062F
+TALK, HIDDEN, SCRIPT = 0x0499, 0x046E, 0x041A
+BATTLES = (0x062F, 0x0578)  # after a step, after a turn on the spot
 TEXT_WAITS, MENU_WAITS, PARTY_WAITS = 0x3886, 0x3AEC, 0x3AE8
 
 
@@ -172,9 +175,9 @@ class Player:
         for _ in range(1200):
             if self.listening:
                 self.tick(4)
-                if self.listening or self.outermost in (TALK, BATTLE):
+                if self.listening or self.outermost in (TALK, *BATTLES):
                     return
-            if self.outermost in (TALK, HIDDEN, BATTLE, 0x041A):
+            if self.outermost in (TALK, HIDDEN, SCRIPT, *BATTLES):
                 return
             self.tick()
         raise AssertionError(f"the game does not settle at {self.where}, stack {self.outermost:04X}")
@@ -204,8 +207,10 @@ class Player:
     def warps(self) -> set[tuple[int, int]]:
         return {(self[0xD3AF + 4 * i + 1], self[0xD3AF + 4 * i]) for i in range(self[0xD3AE])}
 
-    def route(self, goals: set[tuple[int, int]], ledge: int | None = None) -> list[str] | None:
-        walkable, closed = self.walkable(), (self.taken() | self.warps()) - goals
+    def route(self, goals: set[tuple[int, int]]) -> list[str] | None:
+        walkable, warps = self.walkable(), self.warps()
+        # Whoever stands on a mat may walk along it; any other warp is a way off the map.
+        closed = (self.taken() | (set() if (self[X], self[Y]) in warps else warps)) - goals
         width, height = self[0xD525], self[0xD524]
         start = (self[X], self[Y])
         came: dict[tuple[int, int], tuple[tuple[int, int], str] | None] = {start: None}
@@ -225,7 +230,7 @@ class Player:
                     continue
                 tile = self.tile(*there)
                 if tile not in walkable:
-                    if key != "down" or tile != ledge:
+                    if key != "down" or tile != LEDGE or self[0xD367] != 0:
                         continue
                     there = (there[0], there[1] + 1)
                     if there in came or self.tile(*there) not in walkable:
@@ -247,13 +252,13 @@ class Player:
         self.settle()
         return self.where != before
 
-    def walk_to(self, *goals: tuple[int, int], ledge: int | None = None) -> None:
+    def walk_to(self, *goals: tuple[int, int]) -> None:
         """To the nearest of the goals on this map; looks again after every step, for people move."""
         begin, failures = self[CUR_MAP], 0
         while self[CUR_MAP] == begin and (self[X], self[Y]) not in goals:
             if self.outermost not in OVERWORLD:
                 return
-            keys = self.route(set(goals), ledge)
+            keys = self.route(set(goals))
             if not keys or not self.step(keys[0]):
                 failures += 1
                 if failures > 60:
@@ -281,10 +286,10 @@ class Player:
                 return
         raise AssertionError(f"{key} does not lead out at {self.where}")
 
-    def enter(self, *doors: tuple[int, int], ledge: int | None = None) -> None:
+    def enter(self, *doors: tuple[int, int]) -> None:
         """Onto a warp: door, stairs, ladder."""
         begin = self[CUR_MAP]
-        self.walk_to(*doors, ledge=ledge)
+        self.walk_to(*doors)
         self.wait(lambda: self[CUR_MAP] != begin or self.outermost not in OVERWORLD, 120)
         self.settle()
 
@@ -340,12 +345,14 @@ class Player:
         """Which menu it is, once one is known to wait."""
         return self[0xCC29] == keys and (y is None or self[0xCC24] == y) and (x is None or self[0xCC25] == x)
 
-    def best_move(self, power: dict[int, int]) -> int:
+    def best_move(self, worth: Callable[[Player, int], float]) -> int:
         """Line of the strongest move that has strength left, from 1."""
-        moves = [(power.get(self[0xD01C + i], 0) if self[0xD02D + i] & 63 else -1, -i) for i in range(4) if self[0xD01C + i]]
+        moves = [
+            (worth(self, self[0xD01C + i]) if self[0xD02D + i] & 63 else -1.0, -i) for i in range(4) if self[0xD01C + i]
+        ]
         return 1 - max(moves)[1]
 
-    def fight(self, power: dict[int, int], run: bool = False) -> int:
+    def fight(self, worth: Callable[[Player, int], float], run: bool = False) -> int:
         """Fights (or runs) until the map is back; returns wBattleResult."""
         for _ in range(900):
             if self.listening:
@@ -365,9 +372,13 @@ class Player:
                         self.press("left", 4, 8)
                     self.choose(0)
             elif self.menu_is(0xC7):
-                self.choose(self.best_move(power))
+                self.choose(self.best_move(worth))
             elif self.menu_is(0x01, 1, 0):
                 self.choose(next(i for i in range(self[0xD163]) if self.big(0xD16C + 44 * i)))
+            elif self.menu_is(0x03, 8, 15):
+                self.choose(0)  # a new move: yes
+            elif self.menu_is(0x03, 8, 5):
+                self.choose(min(range(4), key=lambda i: worth(self, self[0xD01C + i])))  # instead of the weakest
             elif self.menu_is(0x03):
                 self.press("b", 4, 8)
             else:

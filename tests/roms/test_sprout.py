@@ -20,8 +20,6 @@ import itertools
 import sprout_player as sp  # noqa: E402
 import world  # noqa: E402
 
-LEDGE_TILE = 31
-
 
 @pytest.fixture
 def player() -> Iterator[sp.Player]:
@@ -170,8 +168,8 @@ def test_every_map_variable_of_every_map_visited(player: sp.Player) -> None:
 
 def test_ledges_are_one_way_and_take_the_pad_away(player: sp.Player) -> None:
     to_the_lane(player)
-    player.walk_to((3, 24), ledge=LEDGE_TILE)
-    player.walk_to((3, 26), ledge=None)  # around, by the path
+    player.walk_to((3, 24))
+    player.walk_to((3, 26))  # around, by the path
     player.press("up", 30, 8)
     assert player.where == (12, 3, 26)
     player.walk_to((3, 24))
@@ -295,7 +293,7 @@ def chapter_one(player: sp.Player) -> None:
     assert bytes(player.memory[0xD31D:0xD321]) == bytes([1, pouch, 1, 0xFF])
     assert any(player.memory[0xD5A6:0xD5C6])
     assert player[0xC110] == 0
-    player.walk_to((9, 35), ledge=LEDGE_TILE)
+    player.walk_to((9, 35))
     player.step("down")
     player.talk_to(1)
     player.talk_through()
