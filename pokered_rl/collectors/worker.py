@@ -100,6 +100,7 @@ class WorkerMessage:
 
     Attributes:
         batch: result of `compact_rollout`, or None when the worker failed.
+        worker: number of the worker in its pool.
         frames: agent steps in the batch, E * T.
         weights_version: version of the weights that played it.
         summary: numbers of `summarize`.
@@ -109,6 +110,7 @@ class WorkerMessage:
     """
 
     batch: TensorDict | None
+    worker: int = 0
     frames: int = 0
     weights_version: int = 0
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -166,7 +168,7 @@ class ActorCollector(Collector):
         except Exception as error:  # noqa: BLE001 - it is told to the learner, which decides
             self._failed = True
             text = (type(error).__name__, str(error), traceback.format_exc())
-            return _pack(WorkerMessage(batch=None, error=text))
+            return _pack(WorkerMessage(batch=None, worker=self.plan.index, error=text))
 
     def _build_policy(self) -> nn.Module:
         policy = self.plan.make_policy().requires_grad_(False)
@@ -212,6 +214,7 @@ class ActorCollector(Collector):
                 state_keys=plan.state_keys,
                 two_bit_keys=plan.two_bit_keys,
             ),
+            worker=plan.index,
             frames=rollout.numel(),
             weights_version=self._weights_version,
             summary=dict(plan.summarize(rollout)) if plan.summarize is not None else {},

@@ -20,6 +20,7 @@ from torchrl.data import LazyMemmapStorage, PrioritizedSampler, TensorDictPriori
 from torchrl.data.replay_buffers.writers import TensorDictRoundRobinWriter
 
 from pokered_rl.data.codec import SequenceCodec
+from pokered_rl.data.mapped_pages import MappedPages
 from pokered_rl.data.rollouts import SequenceLayout
 from pokered_rl.errors import CheckpointError, ConfigError
 
@@ -29,6 +30,9 @@ _METADATA = "replay.json"
 _FORMAT = 1
 #: Sum and minimum tree (float32, twice the capacity each) and the write counter of an item.
 _BOOKKEEPING_BYTES = 2 * 2 * 4 + 8
+#: Traffic after which touched pages of the files are given back. Linux maps up to 64 KiB around each page that is
+#: touched, so what is mapped in between can be several times this.
+_MAPPED_BUDGET_BYTES = 200_000_000
 
 
 class SequenceReplay(TensorDictPrioritizedReplayBuffer):
@@ -58,6 +62,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         self.append_transform(codec)
         #: Priorities that came back for sequences that had been overwritten meanwhile.
         self.stale_priorities = 0
+        self._pages: MappedPages | None = None
+        self._sequence_bytes = 0
 
     @property
     def scratch_dir(self) -> Path:
@@ -84,6 +90,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         if self.new_priority == "maximum":
             data.pop("td_error", None)
         index: Tensor = super().extend(data, update_priority=update_priority)
+        self._touched(size)
         return index
 
     def sample(self, batch_size: int | None = None, return_info: bool = False) -> Any:
@@ -93,6 +100,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         weight = data.get("priority_weight")
         data.set("priority_weight", (weight / weight.max()).float())
         data.pop("serial", None)
+        self._touched(len(data))
         return result
 
     def update_tensordict_priority(self, data: TensorDictBase) -> None:
@@ -208,6 +216,14 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             self._rng.set_state(torch.tensor(metadata["rng"], dtype=torch.uint8))
         return newer.numel()
 
+    def _touched(self, num_sequences: int) -> None:
+        """Keeps the pages of the files from counting as memory of this process."""
+        if self._pages is None:
+            rows = self._storage._storage
+            self._sequence_bytes = bytes_per_sequence(rows)
+            self._pages = MappedPages(rows.values(True, True), budget_bytes=_MAPPED_BUDGET_BYTES)
+        self._pages.touched(num_sequences * self._sequence_bytes)
+
     def _reopen(self, metadata: Mapping[str, Any]) -> Tensor:
         """Maps the files again and returns the slots [n] that were written after the checkpoint."""
         folder = self.scratch_dir
@@ -223,6 +239,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         if _entries(rows) != metadata["entries"]:
             raise CheckpointError(f"the rows in {folder} have other entries than the checkpoint says")
         self._storage._storage = rows
+        self._pages = None
         self._storage.initialized = True
         self._storage._len = metadata["length"]
         serial = rows["serial"][: metadata["length"]]

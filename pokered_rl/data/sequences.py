@@ -125,6 +125,7 @@ class SequenceBuilder:
         values = {key: value.flatten(0, 1) for key, value in steps.items()}
         done = (steps.get("terminated") | steps.get("truncated")).numpy()
         self._check_starts(lane, steps.get("is_init").numpy(), done, worker)
+        self._check_continues(lane, batch.get("first_step").numpy(), worker)
 
         ends_before = np.cumsum(done, 1) - done  # [E, T] episodes of this batch that ended before step t
         position = lane.write[:, None] + np.arange(time) + ends_before  # [E, T] a final row follows each end
@@ -247,6 +248,16 @@ class SequenceBuilder:
         if crossing.any():
             raise ValueError(
                 f"worker {worker}, emulator {crossing.argmax()}: is_init at the first row, but its episode is open; "
+                "cut() the worker first"
+            )
+
+    def _check_continues(self, lane: OpenRows, first_step: _Ints, worker: int) -> None:
+        gap = lane.is_open & (first_step != lane.write - lane.origin)
+        if gap.any():
+            emulator = int(gap.argmax())
+            raise ValueError(
+                f"worker {worker}, emulator {emulator}: the batch begins at step {first_step[emulator]} of its "
+                f"episode, step {(lane.write - lane.origin)[emulator]} was expected; a batch was lost, "
                 "cut() the worker first"
             )
 

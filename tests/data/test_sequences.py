@@ -220,6 +220,14 @@ class TestByHand:
         with pytest.raises(ValueError, match="episode is open"):
             builder.extend(rollout_stream([[99]]).batch(4))
 
+    def test_lost_batch_is_noticed(self, rollout_stream):
+        stream = rollout_stream([[99]])
+        builder = SequenceBuilder(layout=self.layout, **KEYS)
+        builder.extend(stream.batch(4))
+        stream.batch(3)
+        with pytest.raises(ValueError, match="begins at step 7 of its episode, step 4 was expected"):
+            builder.extend(stream.batch(4))
+
     def test_missing_is_init_after_a_done_step_raises(self, rollout_stream):
         stream = rollout_stream([[2, 99]])
         batch = stream.batch(4)
