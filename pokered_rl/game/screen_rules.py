@@ -211,6 +211,7 @@ CONDITIONS: dict[str, Condition] = {
     "top x 14": _is("wTopMenuItemX", 14),
     "top x 12/15": _is("wTopMenuItemX", 12, 15),
     "two items": _is("wMaxMenuItem", 1),
+    "list box": _is("wTextBoxID", 0x0D),
     "two-option box": _is("wTextBoxID", 0x14),
     "cursor below top": _has("wCurrentMenuItem", 0xFF),
     "several items": _has("wMaxMenuItem", 0xFF),
@@ -311,7 +312,8 @@ RULES: tuple[Rule, ...] = (
     Rule(ScreenKind.BATTLE_BUSY, ("battle", "demonstration"), Keys.BATTLE, ignored=True),
     *_MENUS,
     Rule(ScreenKind.QUANTITY, ("box at 15,9", "times at 16,10"), Keys.QUANTITY),
-    Rule(ScreenKind.QUANTITY, ("box at 7,9", "times at 8,10"), Keys.QUANTITY),
+    # The shop leaves its quantity on the screen while it talks: then a box was drawn after the list.
+    Rule(ScreenKind.QUANTITY, ("box at 7,9", "times at 8,10", "list box"), Keys.QUANTITY),
     Rule(ScreenKind.TEXT_WAITING, ("waits",), Keys.TEXT),
     Rule(ScreenKind.TEXT_WAITING, ("blinks", "arrow counter", "box"), Keys.TEXT),
     Rule(ScreenKind.TEXT_WAITING, ("polls", "arrow counter", "box"), Keys.TEXT),

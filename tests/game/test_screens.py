@@ -226,15 +226,21 @@ def test_left_and_right_are_masked_in_every_vertical_list(menu: Build, kind: str
     assert not {"LEFT", "RIGHT"} & _usable(ram)
 
 
-_QUANTITY_BOXES = [{(15, 9): 0x79, (16, 10): 0xF1}, {(7, 9): 0x79, (8, 10): 0xF1}]
+_TOSS, _SHOP = {(15, 9): 0x79, (16, 10): 0xF1}, {(7, 9): 0x79, (8, 10): 0xF1}
 
 
-@pytest.mark.parametrize("box", _QUANTITY_BOXES)
-def test_quantity_takes_a_b_up_and_down(menu: Build, box: dict[tuple[int, int], int]) -> None:
+@pytest.mark.parametrize(("box", "last_box"), [(_TOSS, 0x06), (_TOSS, 0x01), (_SHOP, 0x0D)])
+def test_quantity_takes_a_b_up_and_down(menu: Build, box: dict[tuple[int, int], int], last_box: int) -> None:
     # The list behind it keeps a hollow cursor.
-    ram = menu(_TEXT, (4, 5), 2, 0x07, cursor=0xEC, tiles=box)
+    ram = menu(_TEXT, (4, 5), 2, 0x07, cursor=0xEC, tiles={**box, (0, 12): 0x79}, wTextBoxID=last_box)
     assert _kind(ram) is ScreenKind.QUANTITY
     assert _usable(ram) == {"A", "B", "UP", "DOWN"}
+    assert not bool(input_ignored(ram))
+
+
+def test_shop_that_talks_behind_its_quantity_is_printing(screen: Build) -> None:
+    # "That will be ...": PrintText has drawn a message box (1), the quantity stays where it was.
+    assert _kind(screen(_TEXT, {**_SHOP, (0, 12): 0x79}, wTextBoxID=1)) is ScreenKind.TEXT_PRINTING
 
 
 def test_naming_screen_uses_every_button(menu: Build) -> None:
