@@ -11,6 +11,7 @@ from pokered_rl.envs.transforms import (
     GameStateReader,
     LastActionReward,
     MapMemory,
+    MilestoneStates,
     RamTransform,
     RewardTerms,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "GameStateReader",
     "LastActionReward",
     "MapMemory",
+    "MilestoneStates",
     "PokemonRedEnv",
     "RamFrame",
     "RamTransform",

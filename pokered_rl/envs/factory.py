@@ -96,7 +96,7 @@ def make_env(
     map_memory: Mapping[str, Any] | None = None,
     reward: Mapping[str, Any] | None = None,
     recorder: Mapping[str, Any] | None = None,
-    extra_transforms: Iterable[Transform] = (),
+    extra_transforms: Sequence[Transform] = (),
     **env_arguments: Any,
 ) -> TransformedEnv:
     """Builds `PokemonRedEnv` with its transforms and ``is_init``; reads only the memory that they declare.
@@ -142,7 +142,7 @@ def make_env(
         )
     layout = env_arguments.pop("ram_layout", None)
     if layout is None:
-        layout = required_layout(transforms, stack=cartridge.profile.stack_words)
+        layout = required_layout([*transforms, *extra_transforms], stack=cartridge.profile.stack_words)
     env = PokemonRedEnv(
         cartridge,
         num_emulators=num_emulators,

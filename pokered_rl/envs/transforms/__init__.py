@@ -8,6 +8,7 @@ from pokered_rl.envs.transforms.episode_recorder import EpisodeRecorder
 from pokered_rl.envs.transforms.game_state import GameStateReader
 from pokered_rl.envs.transforms.last_action import LastActionReward
 from pokered_rl.envs.transforms.map_memory import MapMemory, Saliency
+from pokered_rl.envs.transforms.milestone_states import MilestoneStates
 from pokered_rl.envs.transforms.reward_terms import RewardTerms
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "GameStateReader",
     "LastActionReward",
     "MapMemory",
+    "MilestoneStates",
     "RamFrame",
     "RamTransform",
     "RewardTerms",
