@@ -1,8 +1,9 @@
 """Several emulators stepped together on a few threads."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import NamedTuple
 
@@ -91,6 +92,11 @@ class EmulatorPool:
         # Pictures are gathered here, one byte a pixel, and packed for all rows at once.
         self._red = np.empty((num_emulators, self.screen_shape[0], 4 * self.screen_shape[1]), dtype=np.uint8)
         self._durations = [0.0] * num_emulators
+        self._begun = [False] * num_emulators
+        self._locks = [threading.Lock() for _ in range(num_emulators)]
+        # All frames but the last one, in two halves; the first has the press.
+        self._first_frames = max(self.timing.hold_frames, self.timing.frames_per_action // 2)
+        self._second_frames = self.timing.frames_per_action - 1 - self._first_frames
         # The calling thread steps too, so one thread fewer is needed.
         helpers = min(num_threads, num_emulators) - 1
         self._num_helpers = helpers
@@ -121,20 +127,24 @@ class EmulatorPool:
             raise ValueError(f"actions must be {count} indices in 0..{len(self.actions) - 1}, got {indices}")
         ram = np.empty((count, self.ram_layout.size), dtype=np.uint8)
         wait_frames = np.empty(count, dtype=np.int32)
+        self._begun = [False] * count
         if self._executor is None:
-            self._run_rows(iter(range(count)), indices, ram, wait_frames)
+            self._run_halves(iter([row for row in range(count) for _ in range(2)]), indices, ram, wait_frames)
             return PoolStep(pack_red(self._red), ram, wait_frames)
-        # Rows are handed out one by one (`next` on a list is atomic), those first that took longest in the last step:
-        # menus cost three times as much as walking, and what comes last decides how long the other threads idle.
-        rows = iter(sorted(range(count), key=self._durations.__getitem__, reverse=True))
+        # What is left for the end decides how long the other threads idle: a fixed split wastes a tenth of two threads.
+        # So rows are handed out one by one (`next` on a list is atomic) and in two halves, and those come first that
+        # took longest in the last step: a menu costs three times as much as a walk.
+        order = sorted(range(count), key=self._durations.__getitem__, reverse=True)
+        halves = iter(order + order)
         others: list[Future[None]] = [
-            self._executor.submit(self._run_rows, rows, indices, ram, wait_frames) for _ in range(self._num_helpers)
+            self._executor.submit(self._run_halves, halves, indices, ram, wait_frames) for _ in range(self._num_helpers)
         ]
         try:
-            self._run_rows(rows, indices, ram, wait_frames)
+            self._run_halves(halves, indices, ram, wait_frames)
         finally:
-            for other in others:
-                other.result()
+            wait(others)
+        for other in others:
+            other.result()
         return PoolStep(pack_red(self._red), ram, wait_frames)
 
     def observe(self, rows: Sequence[int] | None = None) -> PoolStep:
@@ -194,28 +204,34 @@ class EmulatorPool:
     ) -> None:
         self.close()
 
-    def _run_rows(
+    def _run_halves(
         self, rows: Iterator[int], actions: list[int], ram: NDArray[np.uint8], wait_frames: NDArray[np.int32]
     ) -> None:
-        buttons = self.actions.button_indices
-        hold_frames = self.timing.hold_frames
-        free_frames = self.timing.frames_per_action - 1  # all but the last one
+        """Run the next half of the step of each row that ``rows`` hands out; it names every row twice."""
         for row in rows:
-            began = time.perf_counter()
-            emulator = self._emulators[row]
-            button = buttons[actions[row]]
-            if button < 0:
-                emulator.tick(free_frames)
-            else:
-                emulator.press(button)
-                emulator.tick(hold_frames)
-                emulator.release(button)
-                emulator.tick(free_frames - hold_frames)
-            wait_frames[row] = self._wait(emulator)
-            emulator.tick(1, render=True)
-            emulator.read_ram_into(self.ram_layout, ram[row])
-            emulator.read_red_into(self._red[row])
-            self._durations[row] = time.perf_counter() - began
+            with self._locks[row]:  # the other half may still be running elsewhere
+                began = time.perf_counter()
+                emulator = self._emulators[row]
+                if not self._begun[row]:
+                    self._begun[row] = True
+                    self._begin(emulator, self.actions.button_indices[actions[row]])
+                    self._durations[row] = time.perf_counter() - began
+                    continue
+                emulator.tick(self._second_frames)
+                wait_frames[row] = self._wait(emulator)
+                emulator.tick(1, render=True)
+                emulator.read_ram_into(self.ram_layout, ram[row])
+                emulator.read_red_into(self._red[row])
+                self._durations[row] += time.perf_counter() - began
+
+    def _begin(self, emulator: Emulator, button: int) -> None:
+        if button < 0:
+            emulator.tick(self._first_frames)
+            return
+        emulator.press(button)
+        emulator.tick(self.timing.hold_frames)
+        emulator.release(button)
+        emulator.tick(self._first_frames - self.timing.hold_frames)
 
     def _wait(self, emulator: Emulator) -> int:
         waited = 0
