@@ -8,6 +8,7 @@ import io
 import json
 import os
 import platform
+import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import av
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
@@ -35,6 +37,7 @@ from pokered_rl.record.video import CONSOLE_FRAME_RATE
 __all__ = ["ReportResult", "write_report"]
 
 _PACKAGES = ("pokered_rl", "torch", "torchrl", "tensordict", "pyboy", "numpy", "av")
+_NUMBER = re.compile(r"-?[\d,]+(\.\d+)?%?")
 #: Episodes listed in the table: the page must stay small.
 _MAX_ROWS = 400
 
@@ -144,8 +147,9 @@ def _name(run: Path, logs: Sequence[EpisodeLog]) -> str:
 def _subtitle(logs: Sequence[EpisodeLog]) -> str:
     first, last = logs[0].header, logs[-1]
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(first.start_unix_seconds))
-    hours = max(0.0, last.end_unix_seconds - first.start_unix_seconds) / 3600
-    return f"{first.cartridge_title}, begun {when} UTC, {hours:.1f} hours up to the last finished episode"
+    minutes = max(0.0, last.end_unix_seconds - first.start_unix_seconds) / 60
+    lasted = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    return f"{first.cartridge_title}, begun {when} UTC, {lasted} up to the last finished episode"
 
 
 def _cards(logs: Sequence[EpisodeLog], survey: MapSurvey, replayed: Sequence[EpisodeLog], errors: Sequence[str]) -> str:
@@ -222,16 +226,26 @@ def _clips(
         with tempfile.TemporaryDirectory() as folder:
             result = render_episode(log, Path(folder) / "clip.mp4", cartridge=cartridge, options=options)
             source = _data_uri("video/mp4", result.path.read_bytes())
+            poster = _data_uri("image/png", _first_picture(result.path))
         speed = "" if options.speed == 1 else f", {options.speed:g} times as fast"
         caption = (
             f"{title}: return {log.episode_return:,.2f}, {log.steps:,} steps from step {log.header.global_step:,}, "
             f"{result.hashes_checked} RAM hashes equal{speed}"
         )
         figures.append(
-            f'<figure><video controls playsinline preload="metadata" src="{source}"></video>'
+            f'<figure><video controls playsinline preload="metadata" poster="{poster}" src="{source}"></video>'
             f"<figcaption>{html.escape(caption)}</figcaption></figure>"
         )
     return "".join(figures)
+
+
+def _first_picture(path: Path) -> bytes:
+    """The first picture of a video as PNG."""
+    with av.open(os.fspath(path)) as container:
+        frame = next(iter(container.decode(video=0)))
+        buffer = io.BytesIO()
+        imsave(buffer, frame.to_ndarray(format="rgb24"), format="png")
+    return buffer.getvalue()
 
 
 def _milestone_table(logs: Sequence[EpisodeLog]) -> str:
@@ -265,12 +279,16 @@ def _episode_table(logs: Sequence[EpisodeLog], replayed: set[int]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; columns that hold nothing but numbers are set flush right."""
+    numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(head))]
+
     def cells(tag: str, row: Sequence[str]) -> str:
-        kind = [' class="number"' if text[:1].isdigit() or text[:2].lstrip("-").isdigit() else "" for text in row]
-        return "".join(f"<{tag}{k}>{html.escape(text)}</{tag}>" for k, text in zip(kind, row, strict=True))
+        kinds = [' class="number"' if is_number else "" for is_number in numeric]
+        return "".join(f"<{tag}{kind}>{html.escape(text)}</{tag}>" for kind, text in zip(kinds, row, strict=True))
 
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{cells("th", head)}</tr></thead><tbody>{body}</tbody></table></div>'
+    top = f"<thead><tr>{cells('th', head)}</tr></thead>" if any(head) else ""
+    return f'<div class="scroll"><table>{top}<tbody>{body}</tbody></table></div>'
 
 
 def _environment(run: Path, logs: Sequence[EpisodeLog]) -> str:
