@@ -2,6 +2,7 @@
 
     python examples/render_episodes.py runs/quickstart
     python examples/render_episodes.py runs/quickstart --best 3 --last 1 --palette green --scale 3
+    python examples/render_episodes.py runs/quickstart --grid --last 16 --scale 1 --speed 4
     python examples/render_episodes.py "runs/*/episode_logs/0000001*.episode" --out videos --fps 30 --speed 4
 
 Every episode is played again from its logged start state and its actions; its RAM is compared with the hashes in the
@@ -19,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EPISODE_FOLDER, find_logs
 from pokered_rl.errors import PokeredError
-from pokered_rl.record.batch import joined_jobs, load_logs, render_jobs, select_logs, single_jobs
+from pokered_rl.record.batch import grid_job, joined_jobs, load_logs, render_jobs, select_logs, single_jobs
 from pokered_rl.record.palettes import PALETTES
 from pokered_rl.record.render import RenderOptions
 
@@ -39,7 +40,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     which.add_argument("--every", type=int, metavar="N", help="each N-th")
     which.add_argument("--from", dest="first_step", type=int, default=0, metavar="STEP", help="first agent step shown")
     which.add_argument("--to", dest="last_step", type=int, metavar="STEP", help="agent step before which to stop")
-    which.add_argument("--joined", action="store_true", help="one video for each emulator, its episodes in order")
+    layout = which.add_mutually_exclusive_group()
+    layout.add_argument("--joined", action="store_true", help="one video for each emulator, its episodes in order")
+    layout.add_argument("--grid", action="store_true", help="one video in which all of them play at once")
     look = parser.add_argument_group("how they look")
     look.add_argument("--fps", type=float, help="pictures a second; the console's 59.7275 by default, 30 halves them")
     look.add_argument("--speed", type=float, default=1.0, help="2 plays twice as fast")
@@ -82,7 +85,8 @@ def main() -> int:
         cartridge = Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None
         logs, errors = load_logs(find_logs(sources))
         logs = select_logs(logs, best=arguments.best, last=arguments.last, every=arguments.every)
-        jobs = (joined_jobs if arguments.joined else single_jobs)(logs, out)
+        make_jobs = joined_jobs if arguments.joined else grid_job if arguments.grid else single_jobs
+        jobs = make_jobs(logs, out)
     except PokeredError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1

@@ -16,9 +16,19 @@ from typing import Any
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import ConfigError, PokeredError
+from pokered_rl.record.grid import grid_pictures, render_grid
 from pokered_rl.record.render import RenderedEpisode, RenderOptions, is_rendered, picture_count, render_episodes
 
-__all__ = ["RenderJob", "RenderOutcome", "joined_jobs", "load_logs", "render_jobs", "select_logs", "single_jobs"]
+__all__ = [
+    "RenderJob",
+    "RenderOutcome",
+    "grid_job",
+    "joined_jobs",
+    "load_logs",
+    "render_jobs",
+    "select_logs",
+    "single_jobs",
+]
 
 #: Called with the number of pictures written, and the outcome of a job when one has ended.
 Progress = Callable[[int, "RenderOutcome | None"], None]
@@ -26,14 +36,21 @@ Progress = Callable[[int, "RenderOutcome | None"], None]
 
 @dataclass(frozen=True, kw_only=True)
 class RenderJob:
-    """One video: the logs it shows, one after the other, and the file to write."""
+    """One video: the logs it shows, one after the other or (``grid``) all at once, and the file to write."""
 
     logs: tuple[EpisodeLog, ...]
     out: Path
+    grid: bool = False
 
     def pictures(self, options: RenderOptions) -> int:
         """Pictures of the video."""
+        if self.grid:
+            return grid_pictures(self.logs, options)
         return sum(picture_count(log, options) for log in self.logs)
+
+    def is_finished(self, options: RenderOptions) -> bool:
+        """True if the file is there and is the video of these logs with these options."""
+        return is_rendered(self.logs, self.out, options, kind="grid" if self.grid else "episodes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +122,11 @@ def joined_jobs(logs: Sequence[EpisodeLog], out: Path) -> list[RenderJob]:
     ]
 
 
+def grid_job(logs: Sequence[EpisodeLog], out: Path) -> list[RenderJob]:
+    """One video in which all logs play at once; none without a log."""
+    return [RenderJob(logs=tuple(logs), out=out / f"grid-of-{len(logs)}.mp4", grid=True)] if logs else []
+
+
 def _stem(log: EpisodeLog) -> str:
     return log.path.stem if log.path is not None else f"{log.header.global_step:012d}"
 
@@ -150,9 +172,10 @@ def _run(
     job: RenderJob, options: RenderOptions, cartridge: Cartridge | None, on_pictures: Callable[[int], None]
 ) -> RenderOutcome:
     try:
-        if is_rendered(job.logs, job.out, options):
+        if job.is_finished(options):
             return RenderOutcome(out=job.out, skipped=True)
-        result = render_episodes(job.logs, job.out, cartridge=cartridge, options=options, on_progress=on_pictures)
+        render = render_grid if job.grid else render_episodes
+        result = render(job.logs, job.out, cartridge=cartridge, options=options, on_progress=on_pictures)
     except (PokeredError, OSError) as error:
         return RenderOutcome(out=job.out, error=str(error))
     return RenderOutcome(out=job.out, result=result)

@@ -26,7 +26,15 @@ from pokered_rl.record.palettes import ScreenPainter, palette
 from pokered_rl.record.panel import PANEL_HEIGHT, PANEL_WIDTH, Panel
 from pokered_rl.record.video import VideoWriter, pace, read_comment
 
-__all__ = ["RenderOptions", "RenderedEpisode", "is_rendered", "picture_count", "render_episode", "render_episodes"]
+__all__ = [
+    "RenderOptions",
+    "RenderedEpisode",
+    "is_rendered",
+    "logs_comment",
+    "picture_count",
+    "render_episode",
+    "render_episodes",
+]
 
 _WIDTH, _HEIGHT = 160, 144
 #: Pictures between two reports of progress.
@@ -122,16 +130,19 @@ def picture_count(log: EpisodeLog, options: RenderOptions) -> int:
     return -(-frames // options.every)
 
 
-def is_rendered(logs: Sequence[EpisodeLog], out: str | os.PathLike[str], options: RenderOptions) -> bool:
+def is_rendered(
+    logs: Sequence[EpisodeLog], out: str | os.PathLike[str], options: RenderOptions, *, kind: str = "episodes"
+) -> bool:
     """True if ``out`` is the finished video of these logs with these options."""
-    return Path(out).is_file() and read_comment(out) == _comment(logs, options)
+    return Path(out).is_file() and read_comment(out) == logs_comment(logs, options, kind=kind)
 
 
-def _comment(logs: Sequence[EpisodeLog], options: RenderOptions) -> str:
+def logs_comment(logs: Sequence[EpisodeLog], options: RenderOptions, *, kind: str = "episodes") -> str:
+    """Returns the comment of a video: what it was made from and how, so that a finished one is known again."""
     key = hashlib.sha256(repr(sorted(asdict(options).items())).encode())
     for log in logs:
         key.update(log.to_bytes())
-    return f"pokered_rl episodes {key.hexdigest()}"
+    return f"pokered_rl {kind} {key.hexdigest()}"
 
 
 def render_episode(
@@ -182,7 +193,7 @@ def render_episodes(
         rate=options.rate,
         qp=options.qp,
         preset=options.preset,
-        comment=_comment(logs, options),
+        comment=logs_comment(logs, options),
     ) as video:
         for log in logs:
             with EpisodePlayer(log, cartridge=cartridge) as player:
