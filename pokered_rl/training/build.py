@@ -51,19 +51,21 @@ class Parts:
     allocate: Callable[[], int]
 
 
-def env_factory(config: Config, *, num_emulators: int, **changes: Any) -> Callable[..., TransformedEnv]:
+def env_factory(
+    config: Config, cartridge: Cartridge, *, num_emulators: int, **changes: Any
+) -> Callable[..., TransformedEnv]:
     """A picklable function that builds an environment; workers call it with their seed.
 
     Args:
         config: The whole tree; `env` and `reward` are read.
+        cartridge: What is played.
         num_emulators: E.
         changes: Further arguments of :func:`~pokered_rl.envs.make_env`, such as ``recorder``.
     """
     env, reward = config.env, config.reward
     return partial(
         make_env,
-        env.cartridge,
-        allow_unknown=env.allow_unknown,
+        cartridge,
         num_emulators=num_emulators,
         actions=tuple(env.actions),
         frames_per_action=env.frames_per_action,
@@ -81,7 +83,7 @@ def env_factory(config: Config, *, num_emulators: int, **changes: Any) -> Callab
 
 def evaluation_env(config: Config, parts: Parts, *, num_episodes: int, epsilon: float, seed: int) -> EnvBase:
     """An environment for evaluation: a row for each episode, places in ``("game", ...)``, nothing recorded."""
-    make = env_factory(config, num_emulators=num_episodes, game_fields=("map_id", "x", "y"))
+    make = env_factory(config, parts.cartridge, num_emulators=num_episodes, game_fields=("map_id", "x", "y"))
     return make(seed=seed, extra_transforms=[parts.actor.make_primers(epsilon=epsilon)])
 
 
@@ -99,8 +101,7 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
         torch.use_deterministic_algorithms(True, warn_only=True)
     device = _device(config.runtime.device)
     cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
-    config.env.cartridge = str(cartridge.path)  # workers play what was found here
-    probe = env_factory(config, num_emulators=1)(seed=config.run.seed)
+    probe = env_factory(config, cartridge, num_emulators=1)(seed=config.run.seed)
     try:
         network = _network(config, probe).to(device)
         example = probe.rollout(2, _idle(network, config))
@@ -115,7 +116,7 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
         min_fill_sequences=config.replay.min_fill_sequences,
         slack_sequences=config.replay.samples_per_insert_slack_batches * config.learner.batch_size,
     )
-    actors = _actors(config, folder, actor, builder, replay, limiter)
+    actors = _actors(config, folder, cartridge, actor, builder, replay, limiter)
     try:
         yield Parts(
             cartridge=cartridge,
@@ -217,6 +218,7 @@ def _replay(
 def _actors(
     config: Config,
     folder: RunFolder,
+    cartridge: Cartridge,
     actor: R2D2Actor,
     builder: SequenceBuilder,
     replay: SequenceReplay,
@@ -229,6 +231,7 @@ def _actors(
         "make_envs": [
             env_factory(
                 config,
+                cartridge,
                 num_emulators=collector.emulators_per_worker,
                 num_threads=collector.threads_per_worker,
                 extra_transforms=(actor.make_primers(),),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pokered_rl.errors import CheckpointError
+from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.build import Parts, build, evaluation_env
 from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, write_atomically
 from pokered_rl.training.config import Config, OnReplayLoss, TargetUpdate
@@ -73,14 +73,20 @@ class _Job:
 
     def work(self, changes: list[str]) -> ExitStatus:
         """All stages in their order."""
-        config, progress = self.config, self.progress
+        config, progress, cartridge = self.config, self.progress, self.parts.cartridge
+        if progress.cartridge_sha1 not in ("", cartridge.sha1):
+            raise ConfigError(
+                f"the run in {self.folder.path} was played on another cartridge (SHA-1 {progress.cartridge_sha1}) than"
+                f" {cartridge.path} (SHA-1 {cartridge.sha1}); set env.cartridge to it, or choose another run.name"
+            )
+        progress.cartridge_sha1 = cartridge.sha1
         progress.jobs += 1
         progress.target_total_steps = config.run.target_total_steps
         progress.complete, progress.last_stop = False, "running"
         self.folder.write_config(config)
-        cartridge = {"title": self.parts.cartridge.title, "sha1": self.parts.cartridge.sha1}
+        played = {"title": cartridge.title, "sha1": cartridge.sha1}
         self.folder.append_job(
-            {"job": progress.jobs, "event": "begin", "changes": changes, "cartridge": cartridge, **provenance()}
+            {"job": progress.jobs, "event": "begin", "changes": changes, "cartridge": played, **provenance()}
         )
         for change in changes:
             self.say(f"changed since the last job: {change}")
@@ -167,7 +173,9 @@ class _Job:
         except (KeyError, RuntimeError) as error:
             problem = str(error).splitlines()[0]
             raise CheckpointError(f"the weights in {source} do not fit this network: {problem}") from error
-        self.parts.learner.target_updater.init_()
+        updater = self.parts.learner.target_updater
+        updater.initialized = False  # once more: the target follows the weights just loaded
+        updater.init_()
         self.say(f"starting with the weights of {source}")
 
     def load_replay(self, folder: Path) -> int:

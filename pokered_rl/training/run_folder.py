@@ -65,6 +65,8 @@ class Progress:
     complete: bool = False
     #: Jobs that have worked on it.
     jobs: int = 0
+    #: SHA-1 of the ROM that is played.
+    cartridge_sha1: str = ""
     #: Agent decisions over all jobs, and when the run is complete.
     steps: int = 0
     target_total_steps: int = 0

@@ -62,7 +62,9 @@ def test_complete_run_called_again_is_still_complete_and_can_be_compared(finishe
 
 
 def test_damaged_newest_checkpoint_costs_only_itself(finished, train, capsys):
-    state = finished / "checkpoints" / sorted(path.name for path in (finished / "checkpoints").iterdir())[-1] / "state.pt"
+    state = (
+        finished / "checkpoints" / sorted(path.name for path in (finished / "checkpoints").iterdir())[-1] / "state.pt"
+    )
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.warns(UserWarning, match=f"{state.parent.name} is damaged"):
         assert train("run.target_total_steps=180") == 0
@@ -122,3 +124,31 @@ def test_resume_option_refuses_what_it_did_not_expect(request, train, capsys, re
         request.getfixturevalue("finished")
     assert train(f"run.resume={resume}") == 1
     assert f"run.resume={resume}" in capsys.readouterr().err
+
+
+def test_another_cartridge_under_the_same_name_is_refused(finished, train, capsys):
+    progress = json.loads((finished / "progress.json").read_text())
+    (finished / "progress.json").write_text(json.dumps(progress | {"cartridge_sha1": "0" * 40}))
+    assert train("run.target_total_steps=220") == 1
+    assert "was played on another cartridge (SHA-1 0000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("env.cartridge={folder}/gone.gb", ["gone.gb"]),
+        ("env.cartridge={folder}/short.gb", ["short.gb", "1000"]),
+        ("env.start_states=[{folder}/broken.state]", ["broken.state"]),
+        ("reward.weights.new_tile=1", ["'new_tile'", "new_tiles"]),
+        ("runtime.device=gpu", ["runtime.device", "'gpu'"]),
+        ("run.init_from={folder}/nowhere", ["run.init_from", "nowhere"]),
+    ],
+)
+def test_what_cannot_work_is_one_message_and_status_1(train, tmp_path, capsys, override, words):
+    (tmp_path / "short.gb").write_bytes(b"x" * 1000)
+    (tmp_path / "broken.state").write_bytes(b"not a save state")
+    assert train(override.format(folder=tmp_path)) == 1
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("error: ")
+    for word in words:
+        assert word in message

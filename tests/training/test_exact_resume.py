@@ -1,0 +1,75 @@
+"""A run that is stopped three times ends bit-identical to one that was never stopped."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from pokered_rl.training.checkpoint import CheckpointStore
+from pokered_rl.training.run import _Job
+
+pytestmark = pytest.mark.faults
+
+DETERMINISTIC = ("runtime.deterministic=true", "run.target_total_steps=280", "collector.warmup_steps=60")
+
+
+def _final_state(run: Path) -> dict[str, Any]:
+    newest = CheckpointStore(run / "checkpoints").newest()
+    assert newest is not None
+    return newest.state()
+
+
+def _differences(left: Any, right: Any, path: str = "") -> list[str]:
+    if isinstance(left, torch.Tensor):
+        return [] if torch.equal(left, right) else [path]
+    if isinstance(left, dict):
+        if set(left) != set(right):
+            return [f"{path}: other keys"]
+        return [found for key in left for found in _differences(left[key], right[key], f"{path}/{key}")]
+    if isinstance(left, list | tuple):
+        if len(left) != len(right):
+            return [f"{path}: other length"]
+        return [found for i in range(len(left)) for found in _differences(left[i], right[i], f"{path}/{i}")]
+    return [] if left == right else [f"{path}: {left!r} and {right!r}"]
+
+
+@pytest.fixture
+def stop_by_signal(monkeypatch: pytest.MonkeyPatch):
+    """Sends this process a real SIGTERM when the run has reached a step."""
+    plain = _Job.stop_reason
+    stops: list[int] = []
+
+    def stop_reason(job: _Job):
+        if stops and job.parts.actors.steps >= stops[0]:
+            stops.pop(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(job)
+
+    monkeypatch.setattr(_Job, "stop_reason", stop_reason)
+    return stops
+
+
+def test_three_interruptions_leave_no_trace(train, runs, stop_by_signal):
+    assert train("run.name=straight", *DETERMINISTIC) == 0
+
+    # In the filling of the replay, in an episode of the learning phase, and in another one.
+    stop_by_signal += [60, 140, 220]
+    assert [train("run.name=stopped", *DETERMINISTIC) for _ in range(4)] == [75, 75, 75, 0]
+
+    straight, stopped = _final_state(runs / "straight"), _final_state(runs / "stopped")
+    assert straight["learner"]["updates"] > 20
+    for part in ("learner", "limiter", "random"):
+        assert _differences(straight[part], stopped[part]) == [], part
+    for part in ("sink",):
+        assert _differences(straight["actors"][part], stopped["actors"][part]) == [], part
+
+    left, right = (TensorDict.load_memmap(runs / name / "replay") for name in ("straight", "stopped"))
+    stored = straight["actors"]["sink"]["sequences"]
+    assert stored > 30
+    assert _differences(left[:stored].to_dict(), right[:stored].to_dict()) == []
+    for name in ("straight", "stopped"):
+        assert len(list((runs / name / "episode_logs").glob("*.episode"))) >= 6
