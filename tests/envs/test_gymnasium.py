@@ -1,0 +1,108 @@
+"""Gymnasium's own checks, and the batched environment behind its vector interface."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from pokered_rl.envs.gymnasium import ENV_ID, PokemonRedGymEnv, PokemonRedVectorEnv, register_envs
+
+
+@pytest.fixture
+def arguments(sprout, start) -> dict:
+    return {"cartridge": sprout, "start_states": start, "max_episode_steps": 5}
+
+
+def test_passes_the_check_of_gymnasium(arguments):
+    env = PokemonRedGymEnv(**arguments, render_mode="rgb_array")
+    check_env(env, skip_close_check=True)
+    env.close()
+
+
+def test_is_made_by_name(arguments):
+    register_envs()
+    env = gymnasium.make(ENV_ID, **arguments)
+    observation, info = env.reset(seed=1)
+    assert observation["pixels"].shape == (72, 80, 1)
+    assert set(np.unique(observation["pixels"])) <= {0, 85, 170, 255}
+    assert info["step_count"] == 0
+    for _ in range(5):
+        observation, reward, terminated, truncated, info = env.step(env.action_space.sample(info["action_mask"]))
+        assert reward == pytest.approx(sum(info["reward_terms"].values()), abs=1e-6)
+    assert truncated
+    assert not terminated
+    env.close()
+
+
+def test_masks_are_those_of_the_screen(arguments):
+    env = PokemonRedGymEnv(**arguments)
+    env.reset()
+    assert env.action_masks().all()
+    env.step(np.int64(3))  # START
+    # LEFT and RIGHT do nothing in the START menu.
+    assert env.action_masks().tolist() == [True] * 4 + [False] * 2 + [True] * 2
+    env.close()
+
+
+def test_shows_the_whole_screen(arguments):
+    for screen in ("half", "full"):
+        env = PokemonRedGymEnv(**arguments, screen=screen, render_mode="rgb_array")
+        env.reset()
+        picture = env.render()
+        assert picture.shape == (144, 160, 3)
+        assert picture.std() > 0
+        env.close()
+
+
+def test_the_vector_environment_steps_as_the_single_one_does(arguments):
+    envs = gymnasium.make_vec(ENV_ID, num_envs=2, vectorization_mode="vector_entry_point", **arguments)
+    env = PokemonRedGymEnv(**arguments)
+    assert isinstance(envs.unwrapped, PokemonRedVectorEnv)
+    many, _ = envs.reset(seed=0)
+    one, _ = env.reset(seed=0)
+    for action in (7, 5, 5, 4):
+        many, rewards, _, _, _ = envs.step(np.array([0, action]))
+        one, reward, _, _, _ = env.step(np.int64(action))
+        for key in one:
+            assert (many[key][1] == one[key]).all()
+        assert rewards[1] == pytest.approx(reward)
+    assert envs.observation_space.contains(many)
+    envs.close()
+    env.close()
+
+
+def test_rows_that_are_over_begin_anew_in_the_same_step(arguments):
+    envs = PokemonRedVectorEnv(2, **arguments)
+    first, _ = envs.reset(seed=0)
+    for _ in range(5):
+        observation, _, terminated, truncated, info = envs.step(np.array([7, 0]))
+    assert truncated.all()
+    assert not terminated.any()
+    assert (observation["context"] == first["context"]).all()
+    assert info["final_info"]["step_count"].tolist() == [5, 5]
+    assert info["step_count"].tolist() == [0, 0]
+    assert (info["final_obs"][0]["map_memory"] != first["map_memory"][0]).any()
+    envs.close()
+
+
+def test_stepping_before_the_first_reset_is_an_error(arguments):
+    env = PokemonRedGymEnv(**arguments)
+    with pytest.raises(gymnasium.error.ResetNeeded):
+        env.step(np.int64(0))
+    env.close()
+
+
+def test_unknown_render_modes_are_refused(arguments):
+    for make in (PokemonRedGymEnv, PokemonRedVectorEnv):
+        with pytest.raises(ValueError, match="render_mode"):
+            make(render_mode="human", **arguments)
+
+
+@pytest.mark.long
+def test_stable_baselines_learns_on_it(arguments):
+    ppo = pytest.importorskip("stable_baselines3", reason="install stable-baselines3 to try it").PPO
+    env = gymnasium.make(ENV_ID, **arguments | {"max_episode_steps": 200})
+    model = ppo("MultiInputPolicy", env, n_steps=200, batch_size=50, n_epochs=1)
+    model.learn(2000)
+    assert model.num_timesteps >= 2000
+    env.close()
