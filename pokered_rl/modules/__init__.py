@@ -3,6 +3,7 @@
 from pokered_rl.modules.actor import R2D2Actor
 from pokered_rl.modules.augmentation import RandomShift
 from pokered_rl.modules.core import LSTMCore, MemorylessCore
+from pokered_rl.modules.cost import NetworkCost, network_cost
 from pokered_rl.modules.encoder import (
     MapEncoder,
     ObservationEncoder,
@@ -25,6 +26,7 @@ __all__ = [
     "MapDecoder",
     "MapEncoder",
     "MemorylessCore",
+    "NetworkCost",
     "NetworkWidths",
     "ObservationEncoder",
     "PixelEncoder",
@@ -36,6 +38,7 @@ __all__ = [
     "ResidualBlock",
     "SpatialSelfAttention",
     "VectorEncoder",
+    "network_cost",
     "pack_shades",
     "squash_reward",
     "unpack_shades",

@@ -44,7 +44,8 @@ class R2D2Actor(TensorDictModuleBase):
 
     Args:
         network: the network; shared, not copied.
-        noise_interval_steps: steps between two noise samples (Fortunato et al. 2018 resample at every step).
+        noise_interval_steps: steps that a sample of noise is held. Fortunato et al. 2018 resample at every step with
+            DQN and once a rollout with A3C; a plan of a few decisions wants a policy that stays the same that long.
         epsilon_key: entry of epsilon; None never acts at random.
         action_mask_key: entry of the mask; None ignores masks.
         action_key: entry that is written.
@@ -57,7 +58,7 @@ class R2D2Actor(TensorDictModuleBase):
         self,
         network: RecurrentQuantileNetwork,
         *,
-        noise_interval_steps: int = 1,
+        noise_interval_steps: int = 8,
         epsilon_key: str | None = "epsilon",
         action_mask_key: str | None = "action_mask",
         action_key: str = "action",

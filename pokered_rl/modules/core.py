@@ -17,10 +17,8 @@ State = tuple[Tensor, ...]
 class LSTMCore(nn.Module):
     """One LSTM layer with two ways to run the same weights.
 
-    :meth:`forward` runs whole sequences through the fused kernel; :meth:`step` runs one step at the cost of an
-    ``LSTMCell``, a third of the sequence kernel's with eight emulators. The kernels are called with the parameters
-    that the module holds at that moment: ``nn.LSTM.forward`` keeps a list of its own, which a functional call with
-    target parameters would not reach.
+    :meth:`forward` runs whole sequences through ``nn.LSTM``; :meth:`step` runs one step through the kernel of
+    ``nn.LSTMCell``, which spends a third of the time of a sequence of length one.
 
     Args:
         input_size: F.
@@ -48,11 +46,10 @@ class LSTMCore(nn.Module):
         Returns:
             tuple: outputs [B, T, H] and the state (h, c), each [B, H], after the last step.
         """
-        weights = self._weights()
-        features = features.to(weights[0].dtype)  # autocast casts inputs, states and weights together, or none
+        # In the weights' type: autocast casts inputs, states and weights together, or none of them.
+        features = features.to(self._weights()[0].dtype)
         h, c = (part.to(features.dtype).unsqueeze(0) for part in state)
-        train = torch.is_grad_enabled()  # cuDNN keeps what a backward pass needs only when told so
-        output, h, c = torch.lstm(features, (h, c), weights, True, 1, 0.0, train, False, True)
+        output, (h, c) = self.lstm(features, (h, c))
         return output, (h.squeeze(0), c.squeeze(0))
 
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:

@@ -403,7 +403,7 @@ class R2D2Loss(LossModule):
         with self.network_params.to_module(self.network, preserve_module_state=False):
             expected = self._run(observations[:, row], acted)[keys.quantiles][:, 0].float().mean(-1)  # [B, A]
         value = online[keys.quantiles][:, 0].float().mean(-1)
-        distance = (value - expected).norm(dim=-1) / expected.amax(-1).abs().clamp(min=1e-6)
+        distance = (value - expected).norm(dim=-1) / value.amax(-1).abs().clamp(min=1e-6)
         return _mean(distance, mask[:, 0] & mask[:, self.burn_in_steps])
 
     def _reduce(self, loss: Tensor) -> Tensor:

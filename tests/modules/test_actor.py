@@ -93,7 +93,7 @@ def test_without_exploration_neither_epsilon_nor_noise_act():
 
 def test_every_emulator_and_every_step_has_its_own_noise():
     network = make_network()
-    actor = R2D2Actor(network)
+    actor = R2D2Actor(network, noise_interval_steps=1)
     td = step_input(network, 1)
     td = torch.cat([td] * 3)  # three emulators in one and the same state
     first, second = (explore(actor, td.clone())["action_value"] for _ in range(2))

@@ -137,7 +137,7 @@ def test_target_updates_leave_both_noises_alone():
 
 @pytest.mark.parametrize("make_network", [vector_network, game_network])
 def test_every_target_parameter_moves_the_targets(make_network):
-    # nn.LSTM keeps a list of its weights that functional parameters do not reach: its target would be the online LSTM.
+    # A layer that keeps its weights elsewhere, as nn.LSTM does in a list, must follow the functional parameters too.
     network = make_network(noise_std=0.0)
     loss, batch = make_loss(network, rescale_eps=None), make_batch(network)
     reference = loss(batch)["target_q"]
