@@ -1,27 +1,21 @@
-"""Actors in processes of their own, supervised: one that dies, raises or hangs is replaced, the others play on.
+"""Actors in processes of their own on this machine.
 
-Each worker is a `MultiAsyncCollector` of its own, drained by a thread in the learner's process. TorchRL ends all
-workers of a collector when one of them dies and notices none that hangs; with one collector a worker, the loss of one
-costs itself.
+Each worker is a `MultiAsyncCollector` of its own. TorchRL ends all workers of a collector when one of them dies and
+notices none that hangs; and with several workers it drops the batch of one that waits for more than a second, which
+would tear its episodes. With one collector a worker, the loss of one costs itself.
 """
 
-import atexit
 import contextlib
-import logging
 import multiprocessing
 import os
 import signal
-import threading
-import time
-from collections import deque
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torchrl.collectors import MultiAsyncCollector
 
-from pokered_rl.collectors.actors import ActorError, Actors, error_of
+from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedActors, Worker
 from pokered_rl.collectors.worker import (
     WorkerMessage,
     WorkerPlan,
@@ -29,31 +23,17 @@ from pokered_rl.collectors.worker import (
     prepare_process,
     read_message,
 )
-from pokered_rl.errors import ConfigError, PokeredError
 
 __all__ = ["ProcessActors"]
 
-_log = logging.getLogger(__name__)
-
-#: Seconds before the first, second, ... restart of a worker that fails again and again.
-_BACKOFF_SECONDS = (0.0, 1.0, 5.0, 20.0, 60.0)
-#: A worker imports torch, opens its emulators and boots the game before its first batch.
-_STARTUP_SECONDS = 180.0
-_SHUTDOWN_SECONDS = 6.0
-_POLL_SECONDS = 0.2
-#: Losses closer together than this have one cause, such as the death of the process that workers are forked from.
-_SAME_CAUSE_SECONDS = 2.0
 _PRELOADED = ["pokered_rl.collectors.worker", "pokered_rl.envs", "pokered_rl.modules"]
 
 
-class ProcessActors(Actors):
-    """W worker processes; `collect` waits for their batches, which threads insert as they come.
+class ProcessActors(SupervisedActors):
+    """W worker processes with E emulators each.
 
     Args:
-        actor_timeout_seconds: without a batch for so long, a worker counts as hung and is replaced.
-        max_restarts_per_hour: more replacements than this end the run with `ActorError`; workers lost at the same
-            moment count as one.
-        options: see `Actors`.
+        options: see `SupervisedActors` and `Actors`.
 
     Example:
         >>> with ProcessActors(make_envs=[...], policy=actor, ...) as actors:
@@ -61,243 +41,47 @@ class ProcessActors(Actors):
         ...         actors.collect()
     """
 
-    def __init__(
-        self, *, actor_timeout_seconds: float = 300.0, max_restarts_per_hour: int = 20, **options: Any
-    ) -> None:
-        super().__init__(**options)
-        if actor_timeout_seconds <= 0:
-            raise ConfigError(f"actor_timeout_seconds must be > 0, got {actor_timeout_seconds}")
-        self.actor_timeout_seconds = actor_timeout_seconds
-        self.max_restarts_per_hour = max_restarts_per_hour
-        #: Workers that raised, were killed, or hung, and were replaced.
-        self.restarts = {"raised": 0, "died": 0, "hung": 0}
-        self._threads: list[_WorkerThread] = []
-        self._restart_times: deque[float] = deque()
-        self._fatal: PokeredError | None = None
-        self._arrived = threading.Event()
-        self._snapshots: dict[int, tuple[int, dict[str, Any]]] = {}
-        self._stop = threading.Event()
-        self._collecting_states = False
-
-    def start(self) -> None:
-        """Starts the workers (several seconds each, all at once); `collect` does it when needed."""
-        if self._threads:
-            return
+    def _prepare(self) -> None:
         _choose_start_method()
-        atexit.register(self.close)
-        self._threads = [_WorkerThread(self, index) for index in range(self.num_workers)]
-        for thread in self._threads:
-            thread.start()
-        threading.Thread(target=self._watch, name="actor-watch", daemon=True).start()
 
-    def collect(self) -> None:
-        """Waits until a batch has been inserted, or for a fifth of a second."""
-        self.start()
-        self.check()
-        self._arrived.wait(_POLL_SECONDS)
-        self._arrived.clear()
-        self.check()
-
-    def check(self) -> None:
-        """Raises what a worker's thread has met; cheap, to be called also while there is nothing to collect."""
-        if self._fatal is not None:
-            raise self._fatal
-
-    def halt(self) -> None:
-        """Lets every worker send its state with its next batch and end after it."""
-        if self._threads:
-            self._collect_states(halt=True)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that the next batch depends on, weights apart.
-
-        Workers send their states with the batch that they are playing, so this waits for one batch of each. A worker
-        that does not answer in time has no state: its episodes are lost to the next job.
-        """
-        if self._threads and not self.control.halted:
-            self._collect_states(halt=False)
-        request = self.control.state_request
-        with self.sink.lock:
-            answers = {worker: saved for worker, (number, saved) in self._snapshots.items() if number == request}
-            return self._state(answers)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`; the workers take their states when they start."""
-        if self._threads:
-            raise RuntimeError("the workers play already: load_state_dict comes before the first batch")
-        super().load_state_dict(state)
-
-    def stats(self) -> dict[str, float]:
-        """Numbers for the metrics."""
-        alive = sum(thread.is_playing for thread in self._threads)
-        return super().stats() | {
-            "workers_alive": float(alive),
-            **{f"restarts_{reason}": float(count) for reason, count in self.restarts.items()},
-        }
-
-    def close(self) -> None:
-        """Ends all workers, waiting for each at most some seconds."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(_SHUTDOWN_SECONDS + 2)
-        self.kill()
-        self._threads = []
-        atexit.unregister(self.close)
-
-    def kill(self) -> None:
-        """Ends all workers at once."""
-        for worker in range(self.num_workers):
-            self._kill_worker(worker)
+    def _open(self, worker: int) -> Worker:
+        return _ProcessWorker(self._plan(worker), num_steps=self.emulators_per_worker * self.steps_per_batch)
 
     def _kill_worker(self, worker: int) -> None:
         pid = self.control.pid(worker)
         if pid:
+            self.control.forget(worker)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def _collect_states(self, *, halt: bool) -> None:
-        request = self.control.request_state(halt=halt)
-        self._collecting_states = True
-        deadline = time.monotonic() + self.actor_timeout_seconds
-        try:
-            while time.monotonic() < deadline:
-                waiting = [
-                    thread
-                    for thread in self._threads
-                    if thread.is_playing and self._snapshots.get(thread.worker, (0, None))[0] < request
-                ]
-                if not waiting or self._fatal is not None:
-                    return
-                time.sleep(0.01)
-        finally:
-            self._collecting_states = False
 
-    def _received(self, worker: int, message: WorkerMessage) -> None:
-        with self.sink.lock:
-            self._receive(worker, message)
-            if message.state is not None:
-                self._snapshots[worker] = (message.state_request, self._saved_worker(worker, message.state))
-        self._arrived.set()
+class _ProcessWorker:
+    """A `MultiAsyncCollector` with one worker."""
 
-    def _may_play_on(self) -> bool:
-        """Waits while the learner is too far behind; False when it is time to end."""
-        limiter = self.sink.limiter
-        while not self._stop.is_set():
-            if self._collecting_states or limiter is None or limiter.wait_until_can_insert(_POLL_SECONDS):
-                return True
-        return False
+    def __init__(self, plan: WorkerPlan, *, num_steps: int) -> None:
+        self._collector = MultiAsyncCollector(
+            [_environment_of_the_plan],
+            policy=None,
+            collector_class=partial(collector_in_process, plan=plan),
+            init_fn=prepare_process,
+            frames_per_batch=num_steps,
+            total_frames=-1,
+            num_threads=torch.get_num_threads(),
+            num_sub_threads=1,
+            use_buffers=False,
+            cat_results="stack",
+        )
+        # While this process holds the writing end too, a worker killed in the middle of a message is never noticed.
+        self._collector.queue_out._writer.close()
+        self._batches = iter(self._collector)
 
-    def _lost(self, worker: int, reason: str, error: BaseException) -> None:
-        """Counts a lost worker, ends its episodes, and decides whether the run can go on."""
-        with self.sink.lock:
-            self.sink.cut(worker)
-            self._snapshots.pop(worker, None)
-            self._incarnations[worker] += 1
-            self.restarts[reason] += 1
-            now = time.monotonic()
-            if not self._restart_times or now - self._restart_times[-1] > _SAME_CAUSE_SECONDS:
-                self._restart_times.append(now)
-            while self._restart_times and now - self._restart_times[0] > 3600:
-                self._restart_times.popleft()
-            recent = len(self._restart_times)
-        _log.warning("worker %d %s and is replaced (%d in this hour): %s", worker, reason, recent, error)
-        if recent > self.max_restarts_per_hour:
-            self._end_with(
-                ActorError(
-                    f"{recent} workers were lost within an hour, collector.max_restarts_per_hour is "
-                    f"{self.max_restarts_per_hour}; the last one: {error}"
-                )
-            )
+    def receive(self) -> WorkerMessage:
+        return read_message(next(self._batches))
 
-    def _end_with(self, error: PokeredError) -> None:
-        self._fatal = self._fatal or error
-        self._arrived.set()
-
-    def _watch(self) -> None:
-        """Kills workers that hang; their threads then see them die."""
-        while not self._stop.wait(_POLL_SECONDS):
-            for thread in list(self._threads):
-                if thread.overdue(self.actor_timeout_seconds):
-                    thread.hung = True
-                    self._kill_worker(thread.worker)
-
-
-class _WorkerThread(threading.Thread):
-    """Owns one worker process: starts it, drains it, starts it again."""
-
-    def __init__(self, actors: ProcessActors, worker: int) -> None:
-        super().__init__(name=f"actor-{worker}", daemon=True)
-        self.actors = actors
-        self.worker = worker
-        self.is_playing = True
-        self.hung = False
-        self._waiting_since: float | None = None
-        self._starting = True
-
-    def overdue(self, timeout_seconds: float) -> bool:
-        """Whether its process has been silent for too long."""
-        since = self._waiting_since
-        limit = max(_STARTUP_SECONDS, timeout_seconds) if self._starting else timeout_seconds
-        return since is not None and time.monotonic() - since > limit
-
-    def run(self) -> None:
-        """Plays until the pool is closed, halted, or cannot go on."""
-        # Inherited by the process from its first instruction on: Ctrl-C is the learner's business.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        failures = 0
-        actors = self.actors
-        cause: Exception
-        try:
-            while not actors._stop.is_set() and actors._fatal is None:
-                batches = 0
-                try:
-                    for _ in self._play():
-                        batches += 1
-                    return
-                except PokeredError as error:
-                    if not isinstance(error, ActorError):
-                        actors._end_with(error)  # wrong ROM, poisoned start state: a restart would meet it again
-                        return
-                    reason, cause = "raised", error
-                except Exception as error:  # noqa: BLE001 - counted, reported, and limited
-                    reason, cause = ("hung" if self.hung else "died"), error
-                if actors._stop.is_set() or actors.control.halted:
-                    return
-                actors._lost(self.worker, reason, cause)
-                failures = 0 if batches > 10 else failures + 1
-                actors._stop.wait(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
-        finally:
-            self.is_playing = False
-
-    def _play(self) -> Any:
-        """Starts a process and yields after each of its batches, until it is time to end."""
-        actors = self.actors
-        self.hung, self._starting = False, True
-        self._waiting_since = time.monotonic()
-        collector = None
-        try:
-            collector = _start_collector(actors._plan(self.worker), actors)
-            batches = iter(collector)
-            while True:
-                self._waiting_since = time.monotonic()
-                message = read_message(next(batches))
-                self._waiting_since, self._starting = None, False
-                if message.error is not None:
-                    raise error_of(message.error)
-                actors._received(self.worker, message)
-                yield
-                if message.state is not None and actors.control.halted:
-                    return
-                if not actors._may_play_on():
-                    return
-        finally:
-            self._waiting_since = None
-            if collector is not None:
-                threads = torch.get_num_threads()
-                collector.shutdown(timeout=_SHUTDOWN_SECONDS, raise_on_error=False)
-                torch.set_num_threads(threads)  # which the shutdown of a collector raises
-            actors._kill_worker(self.worker)
-            actors.control.forget(self.worker)
+    def close(self) -> None:
+        threads = torch.get_num_threads()
+        self._collector.shutdown(timeout=SHUTDOWN_SECONDS, raise_on_error=False)
+        torch.set_num_threads(threads)  # which the shutdown of a collector raises
 
 
 def _choose_start_method() -> None:
@@ -305,30 +89,11 @@ def _choose_start_method() -> None:
 
     A worker then starts in a tenth of the time that a fresh interpreter takes, and shares the libraries' memory.
     """
-    if (
-        multiprocessing.get_start_method(allow_none=True) is None
-        and "forkserver" in multiprocessing.get_all_start_methods()
-    ):
+    if multiprocessing.get_start_method(allow_none=True) is not None:
+        return
+    if "forkserver" in multiprocessing.get_all_start_methods():
         multiprocessing.set_start_method("forkserver")
         multiprocessing.set_forkserver_preload(_PRELOADED)
-
-
-def _start_collector(plan: WorkerPlan, actors: ProcessActors) -> MultiAsyncCollector:
-    collector = MultiAsyncCollector(
-        [_environment_of_the_plan],
-        policy=None,
-        collector_class=partial(collector_in_process, plan=plan),
-        init_fn=prepare_process,
-        frames_per_batch=actors.emulators_per_worker * actors.steps_per_batch,
-        total_frames=-1,
-        num_threads=torch.get_num_threads(),
-        num_sub_threads=1,
-        use_buffers=False,
-        cat_results="stack",
-    )
-    # While this process holds the writing end too, a worker killed in the middle of a message is never noticed.
-    collector.queue_out._writer.close()
-    return collector
 
 
 def _environment_of_the_plan() -> Any:
