@@ -445,6 +445,8 @@ static uint8_t throw_net(void) {
     if (wPartyCount < 6) {
         result = wPartyCount;
         give_mon(number, FOE[LEVEL]);
+        copy_bytes(MON(result) + 0x1B, FOE + DVS, 2);
+        compute_stats(MON(result));
         copy_bytes(MON(result) + 1, FOE + 1, 2);
         MON(result)[4] = FOE[STATUS];
     } else {
@@ -657,8 +659,16 @@ static void battle(void) {
     if (result == 1 && battle_trainer) prize();
     if (result == 2) {
         wBattleResult = 1;
-        say(TEXT_NO_MORE);
-        wIsInBattle = 0xFF;
+        if (battle_trainer == TRAINER_RIVAL_LAB + 1) {
+            /* the very first fight may be lost: the story goes on, as in the original */
+            say(TEXT_LOST_LAB);
+            heal_party();
+            wIsInBattle = 0;
+            battle_won = battle_trainer;
+        } else {
+            say(TEXT_NO_MORE);
+            wIsInBattle = 0xFF;
+        }
     } else {
         wBattleResult = wEscapedFromBattle ? 2 : 0;
         wIsInBattle = 0;

@@ -413,7 +413,7 @@ void update_sprites(void) {
     wSpriteStateData1[6] = 64;
     wSpriteStateData2[4] = wYCoord + 4;
     wSpriteStateData2[5] = wXCoord + 4;
-    draw_person(64, (uint8_t)(60 - lift), base, mirrored);
+    if (tile_at(8, 9) < 0x60) draw_person(64, (uint8_t)(60 - lift), base, mirrored);
     if (tile_at(9, 9) == tileset->grass && !wFontLoaded && !wWalkCounter) {
         /* the lower half stands behind the grass */
         wShadowOAM[11] |= 0x80;

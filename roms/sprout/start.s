@@ -107,6 +107,7 @@ vblank:
         ldh     (rSCY), a
         ldh     a, (hWY)
         ldh     (rWY), a
+        call    play_time               ; first: a reader between two frames must not find it half counted
         ldh     a, (hRedrawMode)
         and     a
         call    nz, redraw
@@ -122,7 +123,7 @@ vblank:
         jr      z, 1$
         dec     a
         ldh     (hFrameCounter), a
-1$:     call    play_time
+1$:
         ; The retail handler's music runs past the end of v-blank, so that a reader who stops the emulator between two
         ; frames (at line 0) finds the main loop still waiting. Sprout has no music and waits for line 0 instead.
 2$:     ldh     a, (rLY)

@@ -624,7 +624,7 @@ TEXTS = {
     "CHOOSE_PUDDLE": "PUDDLIN, the wave. Round and patient. Take it?",
     "GOT_STARTER": "{P} got {N}!",
     "RIVAL_TAKES": "{R}: Then I take this one!",
-    "LAB_AFTER": "{R}: Beginner's luck! I am off.|See you on the road, {P}.",
+    "LAB_AFTER": "{R}: That was only the first time! I am off.|See you on the road, {P}.",
     "RIVAL_PATH_AFTER": "{R}: How?|I will be champion first. You will see.",
     "HEAL_ASK": "Welcome to the healing house. Shall your friends rest?",
     "HEAL_DONE": "All well again. Come back any time.",
@@ -728,6 +728,7 @@ TEXTS = {
     "TO_BOX": "It was sent to the box.^",
     "DEFEATED": "{N} was beaten!^",
     "PRIZE": "{P} got {#} coins.^",
+    "LOST_LAB": "{R}: Ha! I knew it all along.^",
     "NO_MORE": "{P} has no friend left who can fight!|{P} is carried home.^",
 }  # fmt: skip
 
