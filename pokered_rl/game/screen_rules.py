@@ -220,7 +220,6 @@ CONDITIONS: dict[str, Condition] = {
     "scrolled": _has("wListScrollOffset", 0xFF),
     "item list": _is("wListMenuID", 3),
     **{f"watches {button}": _has("wMenuWatchedKeys", 1 << bit) for bit, button in enumerate(BUTTONS)},
-    **{f"ignores {button}": _has("wJoyIgnore", 1 << bit) for bit, button in enumerate(BUTTONS)},
 }
 
 #: Conditions that compare bytes: the sum of weight times byte is above 0, with a constant under the label "".

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
 from pokered_rl.game.ram_map import RAM_MAP
@@ -30,6 +31,7 @@ from pokered_rl.game.screen_rules import (
     Acts,
     ScreenKind,
 )
+from pokered_rl.game.state_fields import FLAGS_OF_BYTE
 
 __all__ = [
     "BUTTONS",
@@ -74,13 +76,13 @@ def read_screen(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | N
     """
     plan = _plan(layout, ram.device, stack)
     found = plan.read(ram)
-    return ScreenReading(plan.kinds[found.rule], plan.usable(found), plan.ignored[found.rule])
+    return ScreenReading(plan.kinds.take(found.rule), plan.usable(found), plan.ignored.take(found.rule))
 
 
 def screen_kind(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
     """The kind of screen: uint8 ``[*]`` of ``ScreenKind``. Arguments as for ``read_screen``."""
     plan = _plan(layout, ram.device, stack)
-    return plan.kinds[plan.read(ram).rule]
+    return plan.kinds.take(plan.read(ram).rule)
 
 
 def usable_buttons(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
@@ -100,7 +102,7 @@ def input_ignored(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool |
     ``read_screen``.
     """
     plan = _plan(layout, ram.device, stack)
-    return plan.ignored[plan.read(ram).rule]
+    return plan.ignored.take(plan.read(ram).rule)
 
 
 def text_waiting(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
@@ -114,10 +116,11 @@ def menu_live(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | Non
     They are never cleared, so without this they describe the last menu there was. Arguments as for ``read_screen``.
     """
     plan = _plan(layout, ram.device, stack)
-    return plan.is_menu[plan.read(ram).rule]
+    return plan.is_menu.take(plan.read(ram).rule)
 
 
 _CURSOR = RAM_MAP["wMenuCursorLocation"].address
+_JOY_IGNORE = RAM_MAP["wJoyIgnore"].address
 _COMPARED = tuple(sorted({label for weights in COMPARISONS.values() for label in weights if label}))
 
 
@@ -145,13 +148,13 @@ class _Plan:
         rules = [rule for rule in RULES if rule.stack is None or rule.stack is stack]
         used = {name.lstrip("!") for rule in rules for name in rule.when}
         used |= {name.lstrip("!") for _, when in MENU_BUTTONS for name in when}
-        ignores = [f"ignores {button}" for button in BUTTONS]
-        names = [*(name for name in CONDITIONS if name in used and name not in ignores), *ignores]
+        names = [name for name in CONDITIONS if name in used]
         position = {name: i for i, name in enumerate((*names, *COMPARISONS, *COMPUTED))}
 
-        # One gather brings the bytes of all conditions, then those that are compared, then the cursor's address.
+        # One gather brings the bytes of all conditions, then those that are compared, then the cursor's address, then
+        # the keys that the game throws away.
         addresses = [CONDITIONS[name].address for name in names]
-        addresses += [RAM_MAP[label].address for label in _COMPARED] + [_CURSOR, _CURSOR + 1]
+        addresses += [RAM_MAP[label].address for label in _COMPARED] + [_CURSOR, _CURSOR + 1, _JOY_IGNORE]
         self._columns = layout.index(tuple(addresses), device)
         self._num_bytes = len(names)
         self._offsets = torch.tensor([256 * i if i < len(names) else 0 for i in range(len(addresses))], device=device)
@@ -170,9 +173,9 @@ class _Plan:
                     compared[_COMPARED.index(label), k] = weight
                 else:
                     constants[k] = weight
-        compared[-2:, -1] = torch.tensor([1.0, 256.0])
+        compared[-2:, -1] = torch.tensor([1.0, 256.0], dtype=torch.float64)
         constants[-1] = self._tiles.start - TILE_MAP_RANGE[0]
-        self._compared, self._constants = compared.to(device), constants.to(device)
+        self._compared, self._constants = compared.t().contiguous().to(device), constants.to(device)
         self._returns = torch.tensor(WAIT_LOOP_RETURNS, dtype=torch.int16, device=device)
         self._stack = layout.slice(STACK_RANGE[0], STACK_RANGE[1] - STACK_RANGE[0]) if stack else None
 
@@ -188,15 +191,19 @@ class _Plan:
         self._num_rules = len(rules)
         self._order = torch.arange(len(rules), 0, -1, dtype=torch.float32, device=device)
 
+        # Eight booleans in a row are one word here: sets of buttons combine in one operation, and a table of them is a
+        # table of numbers.
+        menus = [rule.kind is ScreenKind.OPTIONS or "menu" in rule.when for rule in rules]
+        fixed = [0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]
+        watched = [255 if isinstance(rule.keys, Acts) else 0 for rule in rules]
         self.kinds = torch.tensor([rule.kind for rule in rules], dtype=torch.uint8, device=device)
         self.ignored = torch.tensor([rule.ignored for rule in rules], device=device)
-        menus = [rule.kind is ScreenKind.OPTIONS or "menu" in rule.when for rule in rules]
         self.is_menu = torch.tensor(menus, device=device)
-        fixed = [0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]
-        bits = [[bool(keys >> bit & 1) for bit in range(len(BUTTONS))] for keys in fixed]
-        self._fixed = torch.tensor(bits, device=device)  # [K, 8]
-        self._watched = torch.tensor([[isinstance(rule.keys, Acts)] for rule in rules], device=device)  # [K, 1]
-        buttons = torch.zeros(len(MENU_BUTTONS), 8)
+        self._fixed = FLAGS_OF_BYTE[fixed].to(device)  # int64 [K]
+        self._watched = FLAGS_OF_BYTE[watched].to(device)  # int64 [K]
+        self._passed = FLAGS_OF_BYTE.flip(0).to(device)  # int64 [256]: the keys that wJoyIgnore leaves
+        self._all_buttons = FLAGS_OF_BYTE[255].to(device)
+        buttons = torch.zeros(len(MENU_BUTTONS), len(BUTTONS))
         for i, (button, _) in enumerate(MENU_BUTTONS):
             buttons[i, BUTTONS.index(button)] = 1.0
         self._buttons = buttons.to(device)
@@ -205,7 +212,7 @@ class _Plan:
         """Which conditions hold, and what follows from them."""
         x = ram.index_select(-1, self._columns) + self._offsets  # int64 [*, C + compared + 2]
         holds = self._holds.take(x[..., : self._num_bytes])
-        values = x[..., self._num_bytes :].to(torch.float64) @ self._compared + self._constants
+        values = linear(x[..., self._num_bytes : -1].to(torch.float64), self._compared, self._constants)
         tile = values[..., -1:]  # the column of the cursor tile, or anything if there never was a menu
         column = tile.clamp(self._tiles.start, self._tiles.stop - 1)
         menu = (ram.gather(-1, column.to(torch.int64)) == TILE_MENU_CURSOR) & (column == tile)
@@ -218,22 +225,21 @@ class _Plan:
             found.append((words.unsqueeze(-1) == self._returns).any(-2))  # [*, 3]
         matches = torch.cat(found, -1) @ self._weights > self._needed  # [*, rules + lines of MENU_BUTTONS]
         rule = (matches[..., : self._num_rules] * self._order).argmax(-1)  # the last rule always matches
-        ignored = holds[..., -8:] > 0
-        return _Matches(rule, matches[..., self._num_rules :], ignored)
+        return _Matches(rule, matches[..., self._num_rules :], x[..., -1])
 
     def usable(self, found: _Matches) -> Tensor:
         """Bool ``[*, 8]``."""
-        acts = (found.lines.to(torch.float32) @ self._buttons) > 0
-        keys = torch.where(self._watched[found.rule], acts, self._fixed[found.rule]) & ~found.keys_ignored
-        return keys | ~keys.any(-1, keepdim=True)
+        acts = (found.lines.to(torch.float32) @ self._buttons > 0).view(torch.int64).squeeze(-1)  # [*]
+        keys = (acts & self._watched.take(found.rule) | self._fixed.take(found.rule)) & self._passed.take(found.joy)
+        return torch.where(keys == 0, self._all_buttons, keys).unsqueeze(-1).view(torch.bool)
 
 
 class _Matches(NamedTuple):
-    """What `_Plan.read` found: the rule, the lines of MENU_BUTTONS that hold, the keys that wJoyIgnore names."""
+    """What `_Plan.read` found: the rule, the lines of MENU_BUTTONS that hold, the byte of the keys thrown away."""
 
     rule: Tensor
     lines: Tensor
-    keys_ignored: Tensor
+    joy: Tensor
 
 
 @lru_cache(maxsize=64)
