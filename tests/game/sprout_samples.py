@@ -23,7 +23,7 @@ _BATTLE_MENUS = {ScreenKind.BATTLE_LEFT, ScreenKind.BATTLE_RIGHT}
 VERTICAL = frozenset(ScreenKind[name] for name in ("YES_NO", "START_MENU", "LIST", "PARTY", "MOVE_LIST"))
 MENUS = VERTICAL | _BATTLE_MENUS | {ScreenKind.OTHER_MENU, ScreenKind.TITLE}
 #: Menus and texts, where a mask is of use.
-MASKED = MENUS | {ScreenKind.TEXT_WAITING, ScreenKind.QUANTITY, ScreenKind.OPTIONS}
+MASKED = MENUS | {ScreenKind.TEXT_WAITING, ScreenKind.QUANTITY, ScreenKind.OPTIONS, ScreenKind.NAMING}
 #: The same menu or text with the cursor at the same place is one situation.
 _SITUATION = ("wMenuWatchedKeys", "wTopMenuItemY", "wTopMenuItemX", "wCurrentMenuItem", "wMaxMenuItem", "wListMenuID")
 _STATES_EACH = 2

@@ -49,11 +49,26 @@ def _browse(player: Any) -> None:
     player.settle()
 
 
+def _name(player: Any) -> None:
+    """From power-on to the naming screen, by taking the first line of everything, and through its keys."""
+    for _ in range(60):
+        player.settle_any(24)
+        player.press("start" if player.listening or not player[0xD125] else "a", 4, 4)
+        if player[0xCC29] == 0xFF:  # wMenuWatchedKeys
+            break
+    for key in ("right", "down", "a", "select", "b", "up", "left"):
+        player.press(key)
+
+
 def _play(tmp_path_factory: pytest.TempPathFactory, last: str, every: int) -> Iterator[Any]:
     walkthrough = sprout.walkthrough()
     rom = tmp_path_factory.mktemp("rom") / "sprout.gb"  # a copy: a battery save beside the original would be loaded
     rom.write_bytes(_CARTRIDGE.read_bytes())
     with sprout.sampled(walkthrough.Traveller, every)(rom) as player:
+        player.tick(1)
+        power_on = sprout.save(player)
+        _name(player)
+        sprout.load(player, power_on)
         for name, step in walkthrough.STEPS:
             step(player)
             if name in ("starter", last):
@@ -126,7 +141,7 @@ def _check_presses(player: Any) -> None:
 
 _EARLY = {
     "OVERWORLD", "WALKING", "SCRIPTED", "TEXT_PRINTING", "TEXT_WAITING", "YES_NO", "START_MENU", "LIST", "PARTY",
-    "BATTLE_LEFT", "MOVE_LIST", "OPTIONS", "OTHER_MENU", "BATTLE_BUSY", "TRANSITION", "TITLE",
+    "BATTLE_LEFT", "MOVE_LIST", "NAMING", "OPTIONS", "OTHER_MENU", "BATTLE_BUSY", "TRANSITION", "TITLE",
 }  # fmt: skip
 
 
