@@ -266,6 +266,7 @@ class InlineActors(Actors):
             raise ConfigError(f"actors in the learner's process are one worker, got {self.num_workers}")
         self._collector: ActorCollector | None = None
         self._batches: Any = None
+        self._keep_restored_weights = False
 
     def collect(self) -> None:
         """Plays one batch."""
@@ -277,14 +278,27 @@ class InlineActors(Actors):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next batch depends on, weights apart."""
-        if self._collector is None:
-            return self._state({})
-        return self._state({0: self._saved_worker(0, capture_state(self._collector))})
+        weights, _ = self.control.copy_weights()
+        workers = {} if self._collector is None else {0: self._saved_worker(0, capture_state(self._collector))}
+        return self._state(workers) | {"weights": weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`; the emulators are put back at once, while the caller's random state is open."""
+        """Continues from `state_dict`; the emulators are put back at once, while the caller's random state is open.
+
+        The weights that acted are put back too. A learner pushes its newest ones when it starts; without the
+        interruption the older ones would have acted until the next regular push, so that first push is not taken.
+        """
         super().load_state_dict(state)
+        self.control.restore_weights(state["weights"])
+        self._keep_restored_weights = True
         self.start()
+
+    def set_weights(self, network: nn.Module, *, version: int | None = None) -> bool:
+        """See `Actors.set_weights`; the first call after `load_state_dict` changes nothing."""
+        if self._keep_restored_weights:
+            self._keep_restored_weights = False
+            return False
+        return super().set_weights(network, version=version)
 
     def close(self) -> None:
         """Closes the environment."""

@@ -96,10 +96,19 @@ class SharedControl:
             self._staging = torch.zeros_like(self._weights, device=values[0].device)
         for value, target in zip(values, _views(self._staging, values), strict=True):
             target.copy_(value)
+        return self.restore_weights(self._staging)
+
+    def restore_weights(self, flat: Tensor) -> int:
+        """Copies weights in the form of `copy_weights` for the workers; returns the new version."""
         self._header[_WRITING] += 1
-        self._weights.copy_(self._staging)
+        self._weights.copy_(flat)
         self._header[_WRITTEN] = self._header[_WRITING]
         return self.version
+
+    def copy_weights(self) -> tuple[Tensor, int]:
+        """The newest weights, uint8 [bytes], in memory of their own, and their version."""
+        flat = torch.empty_like(self._weights)
+        return flat, self.read_weights(flat)
 
     def read_weights(self, flat: Tensor) -> int:
         """Copies the newest weights into `flat` (see `flatten_parameters`); returns their version."""

@@ -20,7 +20,7 @@ from torch import nn
 from torchrl.collectors import Collector
 from torchrl.envs import Compose, EnvBase, Transform, TransformedEnv
 
-from pokered_rl.collectors.control import SharedControl, flatten_parameters
+from pokered_rl.collectors.control import flatten_parameters
 from pokered_rl.collectors.exploration import Exploration, epsilon_primer
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
@@ -34,6 +34,7 @@ __all__ = [
     "network_of",
     "prepare_process",
     "read_message",
+    "unpack_message",
 ]
 
 _PR_SET_PDEATHSIG = 1
@@ -48,7 +49,7 @@ class WorkerPlan:
         make_env: builds the environment [E]; called with `seed` in the worker.
         make_policy: builds the policy, a module of this worker's own.
         exploration: epsilon of this worker's emulators; None for a policy that reads none.
-        control: shared with the learner.
+        control: a `SharedControl`, or what stands in for it on another machine.
         layout: of the sequences, tells which recurrent states are sent.
         observation_keys: entries that sequences are made of.
         state_keys: recurrent state entries.
@@ -62,7 +63,7 @@ class WorkerPlan:
     make_env: Callable[..., EnvBase]
     make_policy: Callable[[], nn.Module]
     exploration: Exploration | None
-    control: SharedControl
+    control: Any
     layout: SequenceLayout
     observation_keys: tuple[str, ...]
     state_keys: tuple[str, ...] = STATE_KEYS
@@ -228,7 +229,12 @@ class ActorCollector(Collector):
 
 def read_message(data: TensorDictBase) -> WorkerMessage:
     """Reads what an `ActorCollector` yields."""
-    message: WorkerMessage = pickle.loads(data["message"])
+    return unpack_message(data["message"])
+
+
+def unpack_message(payload: bytes) -> WorkerMessage:
+    """Reads the bytes that an `ActorCollector` sends."""
+    message: WorkerMessage = pickle.loads(payload)  # from a worker of this run
     if message.batch is not None:
         message.batch = _tensors(message.batch)
     return message

@@ -151,6 +151,23 @@ def test_restored_actors_continue_as_if_nothing_had_happened(make_actors):
     assert list(restored.sink.recent) == list(actors.sink.recent)
 
 
+def test_weights_that_acted_act_on_after_a_restart_until_the_next_regular_push(make_actors, counting_policy):
+    actors = make_actors(epsilon_base=1e-9, epsilon_alpha=0.0)
+    actors.collect()
+    state = actors.state_dict()
+    nn.init.constant_(counting_policy.network.weight, -1.0)  # what the learner has made of them since the last push
+    restored = make_actors(epsilon_base=1e-9, epsilon_alpha=0.0)
+    restored.load_state_dict(state)
+    assert not restored.set_weights(counting_policy.network)  # the push at the start of a job
+    for _ in range(4):
+        restored.collect()
+    assert restored.sink.replay.items[-1]["action"].max() == 2
+    assert restored.set_weights(counting_policy.network)
+    for _ in range(4):
+        restored.collect()
+    assert restored.sink.replay.items[-1]["action"].max() == 0
+
+
 def test_state_of_another_number_of_emulators_is_dropped(make_actors, counting_env):
     actors = make_actors()
     actors.collect()

@@ -1,0 +1,181 @@
+"""Actors on the machines of a Ray cluster, feeding a learner on one of them.
+
+Each worker is a Ray actor around the same collector that the other kinds use, so batches, saved states, exploration and
+supervision are the same: a `RayCollector` of TorchRL would have neither the states nor the replacement of one worker.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pokered_rl.collectors.exploration import Exploration
+from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedActors, Worker
+from pokered_rl.collectors.worker import ActorCollector, WorkerMessage, WorkerPlan, unpack_message
+from pokered_rl.errors import ConfigError
+
+__all__ = ["RayActors"]
+
+
+class RayActors(SupervisedActors):
+    """W workers with E emulators each, anywhere in a Ray cluster.
+
+    A weight push puts the weights into Ray's object store once; each node fetches them once. A worker whose node is
+    lost is started again wherever there is room.
+
+    Args:
+        address: of the cluster; None joins the one that this process is connected to, or starts one on this machine.
+        worker_resources: what a worker asks of its node, for example `{"num_cpus": 1, "memory": 2e9}`.
+        options: see `SupervisedActors` and `Actors`.
+
+    Raises:
+        ConfigError: Ray is not installed.
+    """
+
+    def __init__(
+        self, *, address: str | None = None, worker_resources: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise ConfigError("collector.backend=ray needs Ray: pip install 'pokered_rl[ray]'") from error
+        super().__init__(**options)
+        self._ray = ray
+        self._address = address
+        self._worker_resources = dict(worker_resources or {"num_cpus": 1})
+        self._handles: dict[int, Any] = {}
+        self._weights: tuple[int, Any] = (0, None)
+        #: Node (Ray's id) that each worker plays on.
+        self.nodes: dict[int, str] = {}
+
+    def set_weights(self, network: nn.Module, *, version: int | None = None) -> bool:
+        """See `Actors.set_weights`."""
+        changed = super().set_weights(network, version=version)
+        if changed and self._handles:
+            self._store_weights()
+        return changed
+
+    def _prepare(self) -> None:
+        if not self._ray.is_initialized():
+            self._ray.init(address=self._address, log_to_driver=False)
+        self._store_weights()
+
+    def _store_weights(self) -> None:
+        weights, version = self.control.copy_weights()
+        self._weights = (version, self._ray.put(weights.numpy()))
+
+    def _open(self, worker: int) -> Worker:
+        return _RayWorker(self, worker)
+
+    def _kill_worker(self, worker: int) -> None:
+        handle = self._handles.pop(worker, None)
+        if handle is not None:
+            self._ray.kill(handle)
+
+    def _order(self) -> dict[str, Any]:
+        """What a worker must know before its next batch."""
+        version, weights = self._weights
+        return {
+            "version": version,
+            "weights": [weights],  # in a list, Ray passes the reference on; the worker fetches it when it is new
+            "global_steps": self.control.global_steps,
+            "state_request": self.control.state_request,
+            "halted": self.control.halted,
+        }
+
+
+class _RemoteControl:
+    """Stands in for `SharedControl` on another machine: holds what the latest order said."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.global_steps = 0
+        self.state_request = 0
+        self.halted = False
+        self._weights: Any = None
+
+    def take(self, order: Mapping[str, Any]) -> None:
+        self.global_steps, self.state_request = order["global_steps"], order["state_request"]
+        self.halted = order["halted"]
+        if order["version"] != self.version:
+            import ray
+
+            self._weights = ray.get(order["weights"][0])
+            self.version = order["version"]
+
+    def read_weights(self, flat: Tensor) -> int:
+        flat.copy_(torch.from_numpy(np.array(self._weights)))  # Ray's arrays are read-only
+        return self.version
+
+
+def _steps_of(control: _RemoteControl) -> int:
+    return control.global_steps
+
+
+class _RemoteWorker:
+    """The Ray actor."""
+
+    def __init__(self, plan: WorkerPlan, num_steps: int, order: Mapping[str, Any]) -> None:
+        torch.set_num_threads(1)
+        torch.manual_seed(plan.seed)
+        self._control = _RemoteControl()
+        self._control.take(order)
+        plan.control = self._control
+        if plan.exploration is not None:
+            plan.exploration = Exploration(
+                plan.exploration.epsilon,
+                warmup_steps=plan.exploration.warmup_steps,
+                global_steps=partial(_steps_of, self._control),
+            )
+        self._collector = ActorCollector(plan=plan, frames_per_batch=num_steps, total_frames=-1)
+        self._batches = iter(self._collector)
+
+    def play(self, order: Mapping[str, Any]) -> bytes:
+        self._control.take(order)
+        message: bytes = next(self._batches)["message"]
+        return message
+
+    def node(self) -> str:
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def close(self) -> None:
+        self._collector.shutdown()
+
+
+class _RayWorker:
+    """The learner's end of one Ray actor; one batch is always being played."""
+
+    def __init__(self, actors: RayActors, worker: int) -> None:
+        ray = actors._ray
+        self._actors = actors
+        plan = actors._plan(worker)
+        plan.control = None  # shared memory does not travel
+        if plan.exploration is not None:
+            plan.exploration = Exploration(
+                plan.exploration.epsilon, warmup_steps=plan.exploration.warmup_steps, global_steps=int
+            )
+        remote = ray.remote(_RemoteWorker).options(scheduling_strategy="SPREAD", **actors._worker_resources)
+        steps = actors.emulators_per_worker * actors.steps_per_batch
+        self._handle = remote.remote(plan, steps, actors._order())
+        actors._handles[worker] = self._handle
+        actors.nodes[worker] = ray.get(self._handle.node.remote())
+        self._next: Any = self._handle.play.remote(actors._order())
+
+    def receive(self) -> WorkerMessage:
+        message = unpack_message(self._actors._ray.get(self._next))
+        ended = message.error is not None or (message.state is not None and self._actors.control.halted)
+        if not ended:
+            self._next = self._handle.play.remote(self._actors._order())
+        return message
+
+    def close(self) -> None:
+        ray = self._actors._ray
+        # One that is gone, or hangs, is killed next.
+        with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
+            ray.get(self._handle.close.remote(), timeout=SHUTDOWN_SECONDS)

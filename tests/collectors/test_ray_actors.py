@@ -1,0 +1,76 @@
+"""Two raylets on this machine stand in for two nodes."""
+
+import time
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from pokered_rl.collectors import RayActors
+from pokered_rl.data import SequenceBuilder, SequenceLayout
+
+ray = pytest.importorskip("ray", reason="needs the extra [ray]")
+
+LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
+PATIENCE_SECONDS = 400
+
+
+class ListReplay:
+    def __init__(self):
+        self.items = []
+
+    def extend(self, sequences):
+        self.items += list(sequences.unbind(0))
+        return torch.arange(len(sequences))
+
+
+def play_until(actors, condition):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "the actors did not get there in time"
+        actors.collect()
+
+
+@pytest.fixture
+def two_nodes(monkeypatch):
+    from pathlib import Path
+
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where Ray's workers import the fakes from
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    second = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield cluster, second
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_two_nodes_play_and_the_loss_of_one_is_survived(two_nodes, counting_env, counting_policy):
+    cluster, second = two_nodes
+    with RayActors(
+        make_envs=[partial(counting_env, delay=0.001)] * 2,
+        policy=counting_policy,
+        emulators_per_worker=2,
+        steps_per_batch=20,
+        builder=SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask")),
+        replay=ListReplay(),
+        epsilon_base=1e-9,
+    ) as actors:
+        play_until(actors, lambda: len(actors.sink.builder._lanes) == 2)
+        assert set(actors.nodes.values()) == {node["NodeID"] for node in ray.nodes()}  # both have produced steps
+        nn.init.constant_(counting_policy.network.weight, -1.0)
+        actors.set_weights(counting_policy.network)
+        play_until(actors, lambda: actors.sink.replay.items[-1]["action"].max() == 0)
+        state = actors.state_dict()
+        assert set(state["workers"]) == {0, 1}
+
+        (lost,) = (worker for worker, node in actors.nodes.items() if node == second.node_id)
+        cluster.remove_node(second, allow_graceful=False)
+        steps = actors.steps
+        play_until(actors, lambda: actors.steps > steps + 400)  # the other plays on
+        play_until(actors, lambda: actors.restarts["died"] == 1 and actors.nodes[lost] != second.node_id)
+        play_until(actors, lambda: len(actors.sink.builder._lanes) == 2)  # and the lost one again, on the node left
