@@ -25,8 +25,6 @@ __all__ = [
     "unpack_shades",
 ]
 
-#: Values that an entry of the map memory can take.
-_MAP_VALUES = 4
 #: Rows of hardware tiles on the screen.
 _SCREEN_TILES = 18
 
@@ -179,15 +177,15 @@ class PixelEncoder(nn.Module):
     def forward(self, packed: Tensor) -> Tensor:
         """Unpack, scale to [0, 1] and encode."""
         shades = _shades_of_bytes(packed, -3)  # [M, 4, H, W/4]
-        features: Tensor = self.layers(shades.float() / 3.0)
+        features: Tensor = self.layers(shades.float().mul_(1 / 3))
         return features
 
 
 class MapEncoder(nn.Module):
     """Map-memory crops [M, K, D, D] uint8 with values 0..3 -> features [M, F].
 
-    The values are kinds, not amounts, so each becomes a plane of its own. A 3x3 convolution of stride 3 embeds patches
-    of nine tiles, a linear layer, which knows where each patch lies, combines them.
+    The values are kinds, not amounts, so both their bits become planes. A 3x3 convolution of stride 3 embeds patches of
+    nine tiles, a linear layer, which knows where each patch lies, combines them.
 
     Args:
         shape: (K, D, D).
@@ -198,11 +196,9 @@ class MapEncoder(nn.Module):
     def __init__(self, shape: tuple[int, int, int], *, channels: int, num_features: int) -> None:
         super().__init__()
         planes, height, width = shape
-        self.values: Tensor
-        self.register_buffer("values", torch.arange(_MAP_VALUES, dtype=torch.uint8).view(-1, 1, 1), persistent=False)
         places = ((height + 2) // 3) * ((width + 2) // 3)
         self.layers = nn.Sequential(
-            Conv2dNormActivation(planes * _MAP_VALUES, channels, 3, 3, norm_layer=None),
+            Conv2dNormActivation(planes * 2, channels, 3, 3, norm_layer=None),
             nn.Flatten(),
             nn.Linear(channels * places, num_features),
             nn.ReLU(),
@@ -211,7 +207,7 @@ class MapEncoder(nn.Module):
 
     def forward(self, crop: Tensor) -> Tensor:
         """Encode the crop."""
-        planes = crop.unsqueeze(-3).eq(self.values).flatten(-4, -3)  # [M, 4K, D, D]
+        planes = torch.cat([crop >> 1, crop & 1], -3)  # [M, 2K, D, D]
         features: Tensor = self.layers(planes.float())
         return features
 
@@ -230,9 +226,7 @@ class VectorEncoder(nn.Module):
         super().__init__()
         self.action_embedding = nn.Embedding(num_actions + 1, 16) if num_actions else None
         size = context_size + (16 if num_actions else 0) + int(last_reward)
-        self.layers = nn.Sequential(
-            nn.Linear(size, num_features), nn.ReLU(), nn.Linear(num_features, num_features), nn.ReLU()
-        )
+        self.layers = nn.Sequential(nn.Linear(size, num_features), nn.ReLU())
         self.num_features = num_features
 
     def forward(self, context: Tensor | None, last_action: Tensor | None, last_reward: Tensor | None) -> Tensor:

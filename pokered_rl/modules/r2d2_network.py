@@ -42,7 +42,7 @@ class NetworkWidths:
 #: emulating their 24 frames; ``tiny`` is for tests and the quick start, ``large`` wants a GPU for acting or patience.
 NETWORK_SIZES = {
     "tiny": NetworkWidths(16, 16, 0, False, 64, 16, 32, 32, 128, 64),
-    "base": NetworkWidths(32, 32, 1, False, 128, 32, 64, 64, 512, 128),
+    "base": NetworkWidths(16, 32, 1, False, 128, 32, 64, 64, 512, 128),
     "large": NetworkWidths(48, 96, 3, True, 512, 64, 256, 256, 1024, 512),
 }
 

@@ -81,8 +81,9 @@ def test_map_values_are_kinds_and_not_amounts():
     seen = []
     encoder.layers[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     assert encoder(crops).shape == (4, 6)
-    # Plane 4 * 1 + value is set at that place, the other three of the second layer are not.
-    assert seen[0][:, 4:, 10, 10].tolist() == torch.eye(4).tolist()
+    # Planes: the high bits of both layers, then the low bits. The second layer's are planes 1 and 3.
+    assert seen[0][:, [1, 3], 10, 10].tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert seen[0].sum() == 4  # and nothing else is set
 
 
 def test_no_action_yet_has_an_embedding_of_its_own():
