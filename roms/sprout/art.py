@@ -361,7 +361,9 @@ def ball() -> Canvas:
 
 
 def boulder() -> Canvas:
-    return Canvas(16, 16).disc(8, 8, 6.5, 6.5, 2, 3).disc(6, 6, 3, 2.5, 1).dots([(10, 10), (11, 9), (9, 12), (5, 11)], 3)
+    return (
+        Canvas(16, 16).disc(8, 8, 6.5, 6.5, 2, 3).disc(6, 6, 3, 2.5, 1).dots([(10, 10), (11, 9), (9, 12), (5, 11)], 3)
+    )
 
 
 def stone_friend() -> Canvas:

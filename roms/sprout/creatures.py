@@ -104,7 +104,9 @@ def _eyes(c: Canvas, front: bool, *points: tuple[int, int]) -> None:
 
 def leafling(c: Canvas, front: bool) -> None:
     c.disc(24, 34, 13, 11, LIGHT, BLACK).disc(24, 27, 10, 9, WHITE, BLACK)
-    c.poly([(24, 18), (12, 4), (22, 6), (26, 12)], DARK, BLACK).poly([(25, 18), (38, 5), (36, 14), (28, 19)], LIGHT, BLACK)
+    c.poly([(24, 18), (12, 4), (22, 6), (26, 12)], DARK, BLACK).poly(
+        [(25, 18), (38, 5), (36, 14), (28, 19)], LIGHT, BLACK
+    )
     c.disc(16, 44, 4, 2, DARK, BLACK).disc(32, 44, 4, 2, DARK, BLACK)
     _eyes(c, front, (18, 25), (26, 25))
     if front:
@@ -185,7 +187,9 @@ def sparkit(c: Canvas, front: bool) -> None:
 
 def pebblor(c: Canvas, front: bool) -> None:
     c.poly([(24, 6), (38, 12), (44, 28), (38, 42), (12, 43), (4, 30), (10, 13)], LIGHT, BLACK)
-    c.poly([(24, 6), (38, 12), (30, 20), (20, 16)], WHITE, BLACK).poly([(38, 12), (44, 28), (34, 30), (30, 20)], DARK, BLACK)
+    c.poly([(24, 6), (38, 12), (30, 20), (20, 16)], WHITE, BLACK).poly(
+        [(38, 12), (44, 28), (34, 30), (30, 20)], DARK, BLACK
+    )
     c.disc(6, 36, 5, 5, DARK, BLACK).disc(42, 38, 5, 5, DARK, BLACK)
     _eyes(c, front, (15, 25), (25, 25))
     if front:
@@ -193,7 +197,9 @@ def pebblor(c: Canvas, front: bool) -> None:
 
 
 def duskmoth(c: Canvas, front: bool) -> None:
-    c.poly([(24, 22), (6, 4), (1, 20), (10, 30)], DARK, BLACK).poly([(24, 22), (42, 4), (47, 20), (38, 30)], DARK, BLACK)
+    c.poly([(24, 22), (6, 4), (1, 20), (10, 30)], DARK, BLACK).poly(
+        [(24, 22), (42, 4), (47, 20), (38, 30)], DARK, BLACK
+    )
     c.poly([(22, 28), (8, 32), (12, 45)], LIGHT, BLACK).poly([(26, 28), (40, 32), (36, 45)], LIGHT, BLACK)
     c.disc(9, 17, 3, 3, WHITE, BLACK).disc(39, 17, 3, 3, WHITE, BLACK)
     c.disc(24, 30, 5, 12, WHITE, BLACK).disc(24, 17, 7, 6, WHITE, BLACK)
@@ -203,7 +209,9 @@ def duskmoth(c: Canvas, front: bool) -> None:
 
 def brineel(c: Canvas, front: bool) -> None:
     c.disc(30, 38, 15, 7, DARK, BLACK).disc(30, 37, 8, 3, WHITE, BLACK)
-    c.poly([(44, 36), (47, 24), (40, 30)], LIGHT, BLACK).disc(16, 28, 7, 14, DARK, BLACK).disc(14, 14, 10, 9, LIGHT, BLACK)
+    c.poly([(44, 36), (47, 24), (40, 30)], LIGHT, BLACK).disc(16, 28, 7, 14, DARK, BLACK).disc(
+        14, 14, 10, 9, LIGHT, BLACK
+    )
     c.poly([(14, 6), (22, 0), (24, 12)], DARK, BLACK).disc(15, 32, 4, 8, WHITE)
     _eyes(c, front, (8, 12), (15, 12))
     if front:
@@ -211,9 +219,13 @@ def brineel(c: Canvas, front: bool) -> None:
 
 
 def crownix(c: Canvas, front: bool) -> None:
-    c.poly([(22, 24), (2, 8), (4, 26), (14, 36)], LIGHT, BLACK).poly([(28, 24), (46, 6), (46, 26), (34, 36)], LIGHT, BLACK)
+    c.poly([(22, 24), (2, 8), (4, 26), (14, 36)], LIGHT, BLACK).poly(
+        [(28, 24), (46, 6), (46, 26), (34, 36)], LIGHT, BLACK
+    )
     c.poly([(26, 38), (40, 46), (30, 47), (20, 46)], LIGHT, BLACK).disc(25, 31, 10, 12, DARK, BLACK)
-    c.disc(22, 16, 8, 8, WHITE, BLACK).poly([(15, 9), (13, 0), (19, 5), (23, 0), (26, 5), (31, 1), (29, 11)], LIGHT, BLACK)
+    c.disc(22, 16, 8, 8, WHITE, BLACK).poly(
+        [(15, 9), (13, 0), (19, 5), (23, 0), (26, 5), (31, 1), (29, 11)], LIGHT, BLACK
+    )
     if front:
         c.poly([(15, 17), (7, 21), (16, 22)], DARK, BLACK).disc(25, 33, 5, 6, WHITE)
     _eyes(c, front, (18, 14))

@@ -11,7 +11,17 @@ import world
 
 DATA = Path(__file__).resolve().parents[2] / "pokered_rl" / "game" / "data"
 SOURCE = "roms/sprout/world.py and creatures.py, written by roms/sprout/export.py"
-TYPES = {0: "NORMAL", 2: "FLYING", 3: "POISON", 5: "ROCK", 7: "BUG", 0x14: "FIRE", 0x15: "WATER", 0x16: "GRASS", 0x17: "ELECTRIC"}
+TYPES = {
+    0: "NORMAL",
+    2: "FLYING",
+    3: "POISON",
+    5: "ROCK",
+    7: "BUG",
+    0x14: "FIRE",
+    0x15: "WATER",
+    0x16: "GRASS",
+    0x17: "ELECTRIC",
+}
 EVENT_BASE = 0xD747
 #: the directions in the order of the headers in RAM
 SIDES = ("north", "south", "west", "east")
@@ -59,9 +69,18 @@ def maps() -> dict:
                 continue
             if name in place:
                 gx, gy = place[name]
-                entrance[other] = {"map_id": by_name[name]["id"], "x": x, "y": y, "global_x": gx + x, "global_y": gy + y}
+                entrance[other] = {
+                    "map_id": by_name[name]["id"],
+                    "x": x,
+                    "y": y,
+                    "global_x": gx + x,
+                    "global_y": gy + y,
+                }
             else:
-                entrance[other] = {**{k: v for k, v in entrance[name].items() if k != "via"}, "via": by_name[name]["id"]}
+                entrance[other] = {
+                    **{k: v for k, v in entrance[name].items() if k != "via"},
+                    "via": by_name[name]["id"],
+                }
             todo.append(other)
     rows = []
     for entry in sorted(world.MAPS, key=lambda e: e["id"]):
@@ -90,9 +109,7 @@ def maps() -> dict:
         elif name in entrance:
             row["entrance"] = entrance[name]
         rows.append(row)
-    size = [
-        max(place[n][axis] + 2 * _size(by_name[n])[axis] for n in place) + 20 for axis in (0, 1)
-    ]
+    size = [max(place[n][axis] + 2 * _size(by_name[n])[axis] for n in place) + 20 for axis in (0, 1)]
     return {"source": SOURCE, "units": "width,height: blocks (1 block = 2x2 player steps = 32x32 px); x,y,global_*: player steps",
             "global_size": size, "last_map_id": 255, "maps": rows}  # fmt: skip
 

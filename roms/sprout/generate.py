@@ -91,7 +91,11 @@ def creature_tables(bank: Bank) -> list[str]:
                      for number, name, price in world.ITEMS.values())  # fmt: skip
     bank.add("ITEM_TABLE", items + b"\xff")
     bank.add("MATCHUP_TABLE", b"".join(bytes(row) for row in creatures.MATCHUPS) + b"\xff")
-    bank.add("CLASS_TABLE", b"".join(bytes([n]) + fixed(name, 11) + bytes([money]) for n, (name, money) in creatures.CLASSES.items()) + b"\xff")
+    bank.add(
+        "CLASS_TABLE",
+        b"".join(bytes([n]) + fixed(name, 11) + bytes([money]) for n, (name, money) in creatures.CLASSES.items())
+        + b"\xff",
+    )
     trainers, counts = bytearray(), {}
     lines = []
     for i, (name, (kind, team)) in enumerate(creatures.TRAINERS.items()):
@@ -171,7 +175,8 @@ class Tileset:
 def rows_of(entry: dict) -> list[str]:
     rows = [row for row in entry["cells"].split("\n") if row]
     assert len({len(r) for r in rows}) == 1, (entry["name"], {len(r) for r in rows})
-    assert len(rows) % 2 == 0 and len(rows[0]) % 2 == 0, entry["name"]
+    assert len(rows) % 2 == 0, entry["name"]
+    assert len(rows[0]) % 2 == 0, entry["name"]
     return rows
 
 
@@ -262,7 +267,9 @@ def main() -> None:
         graphics.add(f"SPRITE_{name}", b"".join(draw().tiles()) * 3)
     graphics.add("TITLE_TILES", b"".join(logo().tiles()))
     creature_lines = creature_tables(beasts)
-    creature_lines.append(f"#define TITLE_PICTURE 0x{BANK_START + beasts.names['front LEAFLING']:04X}\n#define TITLE_SIZE {16 * len(logo().tiles())}")
+    creature_lines.append(
+        f"#define TITLE_PICTURE 0x{BANK_START + beasts.names['front LEAFLING']:04X}\n#define TITLE_SIZE {16 * len(logo().tiles())}"
+    )
 
     # Addresses are known only when everything is in: lay the tables out once with zeros, then fill them in.
     text_at = {}

@@ -70,7 +70,9 @@ def main() -> None:
     build, target = Path(sys.argv[1]), Path(sys.argv[2])
     image = Image()
     for address, data in hex_records((build / "game.ihx").read_text()):
-        image.put(address, data, f"code at 0x{address:05X}")  # the linker writes places in the file, not bank and address
+        image.put(
+            address, data, f"code at 0x{address:05X}"
+        )  # the linker writes places in the file, not bank and address
     for bank in (2, 3, 4):
         image.put(bank * BANK, (build / f"bank{bank}.bin").read_bytes(), f"data bank {bank}")
     end = data_segment_end((build / "game.map").read_text())

@@ -56,7 +56,9 @@ def broken_promises(p: Player) -> list[str]:
     return wrong
 
 
-def fuzz(player: Player, seed: int, actions: int, *, weights: tuple[int, ...] = (4, 2, 1, 1, 4, 4, 4, 4, 1)) -> dict[str, int]:
+def fuzz(
+    player: Player, seed: int, actions: int, *, weights: tuple[int, ...] = (4, 2, 1, 1, 4, 4, 4, 4, 1)
+) -> dict[str, int]:
     """Presses keys at random; raises at the first broken promise, or where nothing happens any more."""
     rng = random.Random(seed)
     silent, seen = 0, {"talk": 0, "battle": 0, "maps": 0}
@@ -75,7 +77,9 @@ def fuzz(player: Player, seed: int, actions: int, *, weights: tuple[int, ...] = 
             raise AssertionError(f"seed {seed}, action {number} ({key}): {wrong} at {player.where}")
         silent = silent + 1 if before == (player.where, player.outermost, bytes(player.memory[0xC3A0:0xC508])) else 0
         if silent > 400:
-            raise AssertionError(f"seed {seed}, action {number}: nothing moves at {player.where}\n{player.screen_text()}")
+            raise AssertionError(
+                f"seed {seed}, action {number}: nothing moves at {player.where}\n{player.screen_text()}"
+            )
         seen["talk"] += player.outermost == 0x0499
         seen["battle"] += player[0xD057] != 0
         maps.add(player[0xD35E])

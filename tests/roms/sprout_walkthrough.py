@@ -15,7 +15,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(SOURCES)]
 
 import creatures  # noqa: E402
 import world  # noqa: E402
-from sprout_player import CUR_MAP, OVERWORLD, TALK, X, Y, Player  # noqa: E402
+from sprout_player import CUR_MAP, OVERWORLD, TALK, Player, X, Y  # noqa: E402
 
 TIMES = {(a, d): tenths / 10 for a, d, tenths in creatures.MATCHUPS}
 MAPS = {entry["name"]: entry["id"] for entry in world.MAPS}
@@ -497,8 +497,10 @@ def hall_of_fame(player: Traveller) -> None:
 
 
 STEPS: list[tuple[str, Callable[[Traveller], None]]] = [
-    ("leave_home", leave_home), ("old_stone", read_the_stone), ("starter", starter), ("rival_1", rival_1), ("otti", otti),
-    ("pebble_lane", pebble_lane), ("pouch", pouch), ("tanglewood", tanglewood), ("brindle", brindle), ("parcel", parcel),
+    ("leave_home", leave_home), ("old_stone", read_the_stone), ("starter", starter), ("rival_1", rival_1),
+    ("otti", otti),
+    ("pebble_lane", pebble_lane), ("pouch", pouch), ("tanglewood", tanglewood), ("brindle", brindle),
+    ("parcel", parcel),
     ("parcel_delivered", delivered), ("lantern", lantern), ("shopping", shopping), ("badge_stone", badge_stone),
     ("catch", catch), ("rival_2", rival_2), ("gate", gate), ("cave", cave), ("plates", plates), ("highmere", highmere),
     ("badge_tide", badge_tide), ("champion", champion), ("hall_of_fame", hall_of_fame),

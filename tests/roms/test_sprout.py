@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,6 @@ pytest.importorskip("pyboy")
 
 SOURCES = Path(__file__).resolve().parents[2] / "roms" / "sprout"
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(SOURCES)]
-
-import itertools
 
 import sprout_player as sp  # noqa: E402
 import world  # noqa: E402
@@ -87,7 +86,7 @@ def test_one_step_takes_sixteen_frames_and_moves_the_coordinates_at_its_end(play
     assert (player[sp.X], player[sp.FACING]) == (x, 12)
     player.down("right")
     player.wait(lambda: player[sp.WALK_COUNTER] == 7, 8)
-    for frame in range(1, 40):
+    for frame in range(1, 40):  # noqa: B007
         player.tick()
         if player[sp.X] == x + 1:
             break

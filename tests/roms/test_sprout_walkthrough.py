@@ -1,29 +1,43 @@
-"""The whole game, from power-on to the hall of friends, and what can be seen on the way."""
+"""The whole game, from power-on to the hall of friends, and random keys at every milestone of it."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from typing import Any
 
 import pytest
-
-pytest.importorskip("pyboy")
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
-
-from sprout_walkthrough import STEPS, Traveller, event, play, world  # noqa: E402
+import sprout_fuzz as fuzz
+import sprout_walkthrough as walkthrough
 
 #: frames an agent's action takes by default
 FRAMES_PER_ACTION = 24
 
 
-def test_the_walkthrough_finishes_the_game() -> None:
-    with Traveller() as player:
-        reached = play(player)
-        assert list(reached) == [name for name, _ in STEPS]
-        done = [name for name in world.EVENTS if event(player, name)]
-        assert len(done) >= 40
-        assert player[0xD356] == 3  # two badges
-        assert player[0xD5A2] == 1  # one team in the hall of friends
-        assert player[0xD163] == 2  # the starter and the one from the net
-        for name, frames in reached.items():
-            print(f"{name:18} {frames // FRAMES_PER_ACTION:6} steps")
+def test_the_walkthrough_finishes_the_game(journey: Any, at: Any) -> None:
+    assert list(journey.frames) == [name for name, _ in walkthrough.STEPS]
+    assert sum(journey.events.values()) >= 40
+    player = at("hall_of_fame")
+    assert player[0xD356] == 3  # two badges
+    assert player[0xD5A2] == 1  # one team in the hall of friends
+    assert player[0xD163] == 2  # the starter and the one from the net
+    # longer ways are lost fights and healing; far longer ones mean that something no longer works
+    assert journey.frames["hall_of_fame"] // FRAMES_PER_ACTION < 12_000
+    for name, frames in journey.frames.items():
+        print(f"{name:18} {frames // FRAMES_PER_ACTION:6} steps")
+
+
+@pytest.mark.parametrize(
+    "name", ["leave_home", "starter", "pebble_lane", "brindle", "badge_stone", "catch", "cave", "champion"]
+)
+def test_random_keys_keep_every_promise(at: Any, name: str) -> None:
+    fuzz.fuzz(at(name), seed=walkthrough_seed(name), actions=150)
+
+
+def walkthrough_seed(name: str) -> int:
+    return [step for step, _ in walkthrough.STEPS].index(name)
+
+
+def test_random_keys_from_power_on_reach_few_milestones() -> None:
+    with walkthrough.Traveller() as player:
+        fuzz.fuzz(player, seed=1, actions=600)
+        done = sum(walkthrough.event(player, name) for name in walkthrough.world.EVENTS)
+        assert done < len(walkthrough.world.EVENTS) / 3

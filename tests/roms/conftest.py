@@ -1,0 +1,56 @@
+"""One journey through Sprout for all tests of this folder: it is played once, with a save state at every milestone."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("pyboy")
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+
+import sprout_walkthrough as walkthrough  # noqa: E402
+
+
+@dataclass
+class Journey:
+    """Frames and PyBoy states at the end of every step of the walkthrough."""
+
+    frames: dict[str, int] = field(default_factory=dict)
+    states: dict[str, bytes] = field(default_factory=dict)
+    events: dict[str, bool] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="session")
+def journey() -> Journey:
+    out = Journey()
+    with walkthrough.Traveller() as player:
+        for name, step in walkthrough.STEPS:
+            step(player)
+            out.frames[name] = player.frames
+            state = io.BytesIO()
+            player.pyboy.save_state(state)
+            out.states[name] = state.getvalue()
+        out.events = {name: walkthrough.event(player, name) for name in walkthrough.world.EVENTS}
+    return out
+
+
+@pytest.fixture
+def at(journey: Journey) -> Iterator[Callable[[str], walkthrough.Traveller]]:
+    """A player who stands where a step of the walkthrough ended."""
+    players = []
+
+    def start(name: str) -> walkthrough.Traveller:
+        player = walkthrough.Traveller()
+        players.append(player)
+        player.pyboy.load_state(io.BytesIO(journey.states[name]))
+        player.tick(4)
+        return player
+
+    yield start
+    for player in players:
+        player.pyboy.stop(save=False)
