@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.screen_reader import read_screen_rows
-from pokered_rl.game import GameState, RamLayout
+from pokered_rl.game import GameState, RamLayout, read_screen
 from pokered_rl.game.ram_map import RAM_MAP
 
 __all__ = ["PROGRESS_LABELS", "Progress", "RamFrame", "label_ranges", "read_frame"]
@@ -227,7 +226,8 @@ class RamFrame:
 
     @cached_property
     def _screen(self) -> tuple[_Bytes, _Flags]:
-        return read_screen_rows(self.bytes, self.layout)
+        reading = read_screen(self.tensor, self.layout)
+        return reading.kind.cpu().numpy(), reading.usable.cpu().numpy()
 
     @property
     def screen_kind(self) -> _Bytes:

@@ -113,8 +113,8 @@ class _Adapter:
 class PokemonRedGymEnv(gymnasium.Env[Observation, np.int64]):
     """One emulator as a `gymnasium.Env`.
 
-    Observations are a dict: ``pixels`` uint8 [72, 80, 1] (``screen="full"``: [144, 160, 1]) in the four greys 0, 85,
-    170, 255; ``map_memory`` uint8 [2, 21, 21], 0..3; ``context`` float32 [C]. `info` has ``action_mask``, ``wait_frames``,
+    Observations are a dict: ``pixels`` uint8 [72, 80, 1] (``screen="full"``: [144, 160, 1]) in the greys 0, 85, 170 and
+    255; ``map_memory`` uint8 [2, 21, 21], 0..3; ``context`` float32 [C]. `info` has ``action_mask``, ``wait_frames``,
     ``step_count`` and ``reward_terms``. An episode is truncated after ``max_episode_steps`` steps.
 
     Args:

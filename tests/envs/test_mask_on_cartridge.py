@@ -104,7 +104,7 @@ def _judge(found) -> None:
 
 
 def test_masked_buttons_have_no_effect_and_most_idle_ones_are_masked(survey):
-    _judge(survey(steps=250, most=1, seed=1))
+    _judge(survey(steps=160, most=1, seed=1))
 
 
 @pytest.mark.long
