@@ -94,13 +94,15 @@ class EmulatorPool:
         self._durations = [0.0] * num_emulators
         self._begun = [False] * num_emulators
         self._locks = [threading.Lock() for _ in range(num_emulators)]
-        # All frames but the last one, in two halves; the first has the press.
-        self._first_frames = max(self.timing.hold_frames, self.timing.frames_per_action // 2)
-        self._second_frames = self.timing.frames_per_action - 1 - self._first_frames
         # The calling thread steps too, so one thread fewer is needed.
         helpers = min(num_threads, num_emulators) - 1
         self._num_helpers = helpers
         self._executor = ThreadPoolExecutor(helpers, thread_name_prefix="emulator") if helpers else None
+        # All frames but the last one, in two halves if there is anybody to share them with; the first has the press.
+        free_frames = self.timing.frames_per_action - 1
+        middle = max(self.timing.hold_frames, self.timing.frames_per_action // 2)
+        self._first_frames = middle if helpers else free_frames
+        self._second_frames = free_frames - self._first_frames
 
     @property
     def num_emulators(self) -> int:
@@ -127,10 +129,13 @@ class EmulatorPool:
             raise ValueError(f"actions must be {count} indices in 0..{len(self.actions) - 1}, got {indices}")
         ram = np.empty((count, self.ram_layout.size), dtype=np.uint8)
         wait_frames = np.empty(count, dtype=np.int32)
-        self._begun = [False] * count
         if self._executor is None:
-            self._run_halves(iter([row for row in range(count) for _ in range(2)]), indices, ram, wait_frames)
+            for row, action in enumerate(indices):
+                self._run_first_half(row, action)
+                self._run_second_half(row, wait_frames)
+            self._read(range(count), ram)
             return PoolStep(pack_red(self._red), ram, wait_frames)
+        self._begun = [False] * count
         # What is left for the end decides how long the other threads idle: a fixed split wastes a tenth of two threads.
         # So rows are handed out one by one (`next` on a list is atomic) and in two halves, and those come first that
         # took longest in the last step: a menu costs three times as much as a walk.
@@ -208,30 +213,44 @@ class EmulatorPool:
         self, rows: Iterator[int], actions: list[int], ram: NDArray[np.uint8], wait_frames: NDArray[np.int32]
     ) -> None:
         """Run the next half of the step of each row that ``rows`` hands out; it names every row twice."""
+        done = []
         for row in rows:
             with self._locks[row]:  # the other half may still be running elsewhere
                 began = time.perf_counter()
-                emulator = self._emulators[row]
                 if not self._begun[row]:
                     self._begun[row] = True
-                    self._begin(emulator, self.actions.button_indices[actions[row]])
+                    self._run_first_half(row, actions[row])
                     self._durations[row] = time.perf_counter() - began
-                    continue
-                emulator.tick(self._second_frames)
-                wait_frames[row] = self._wait(emulator)
-                emulator.tick(1, render=True)
-                emulator.read_ram_into(self.ram_layout, ram[row])
-                emulator.read_red_into(self._red[row])
-                self._durations[row] += time.perf_counter() - began
+                else:
+                    self._run_second_half(row, wait_frames)
+                    self._durations[row] += time.perf_counter() - began
+                    done.append(row)
+        self._read(done, ram)
 
-    def _begin(self, emulator: Emulator, button: int) -> None:
+    def _run_first_half(self, row: int, action: int) -> None:
+        emulator = self._emulators[row]
+        button = self.actions.button_indices[action]
         if button < 0:
             emulator.tick(self._first_frames)
-            return
-        emulator.press(button)
-        emulator.tick(self.timing.hold_frames)
-        emulator.release(button)
-        emulator.tick(self._first_frames - self.timing.hold_frames)
+        else:
+            emulator.press(button)
+            emulator.tick(self.timing.hold_frames)
+            emulator.release(button)
+            emulator.tick(self._first_frames - self.timing.hold_frames)
+
+    def _run_second_half(self, row: int, wait_frames: NDArray[np.int32]) -> None:
+        emulator = self._emulators[row]
+        if self._second_frames:
+            emulator.tick(self._second_frames)
+        wait_frames[row] = self._wait(emulator)
+        emulator.tick(1, render=True)
+
+    def _read(self, rows: Sequence[int], ram: NDArray[np.uint8]) -> None:
+        """Read RAM and screens of rows that are through, in one go: the first brings the code into the cache."""
+        for row in rows:
+            self._emulators[row].read_ram_into(self.ram_layout, ram[row])
+        for row in rows:
+            self._emulators[row].read_red_into(self._red[row])
 
     def _wait(self, emulator: Emulator) -> int:
         waited = 0

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from pokered_rl.emulator import Emulator
 from pokered_rl.emulator.waiting import BusyRule
 from pokered_rl.game.ram_layout import FULL_LAYOUT
 from pokered_rl.game.ram_map import RAM_MAP
@@ -92,6 +93,35 @@ def test_rule_agrees_on_every_frame_of_play(emulator):
             answers.append(rule(emulator.memory))
             assert answers[-1] == bool(input_ignored(torch.from_numpy(emulator.ram())))
     assert 0 < sum(answers) < len(answers)
+
+
+@pytest.mark.long
+def test_rule_agrees_on_every_frame_of_the_whole_game(sprout, monkeypatch):
+    # The walkthrough of the cartridge's own tests finishes the game in about 140,000 frames; its keys are played again.
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "roms")
+    from sprout_walkthrough import Traveller, play
+
+    with Traveller() as player:
+        play(player)
+        log, frames = player.log, player.frames
+    rule = BusyRule()
+    keys = {}
+    for frame, key, down in log:
+        keys.setdefault(frame, []).append((key, down))
+    images, answers, waits = [], [], 0
+    with Emulator(sprout) as emulator:
+        for frame in range(frames):
+            for key, down in keys.get(frame, ()):
+                (emulator.press if down else emulator.release)(key)
+            emulator.tick(1)
+            images.append(emulator.ram())
+            answers.append(rule(emulator.memory))
+            if len(images) == 512 or frame == frames - 1:
+                assert answers == input_ignored(torch.from_numpy(np.stack(images))).tolist()
+                waits += sum(answers)
+                images, answers = [], []
+        assert emulator.memory[RAM_MAP["wNumHoFTeams"].address] == 1  # the same game, to its end
+    assert 0.5 < waits / frames < 0.9
 
 
 def test_rule_agrees_on_images_of_the_retail_game():
