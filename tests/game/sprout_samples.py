@@ -22,8 +22,8 @@ LAYOUT = RamLayout(SCREEN_RANGES)
 _BATTLE_MENUS = {ScreenKind.BATTLE_LEFT, ScreenKind.BATTLE_RIGHT}
 VERTICAL = frozenset(ScreenKind[name] for name in ("YES_NO", "START_MENU", "LIST", "PARTY", "MOVE_LIST"))
 MENUS = VERTICAL | _BATTLE_MENUS | {ScreenKind.OTHER_MENU, ScreenKind.TITLE}
-#: Menus and texts, where a mask is of use.
-MASKED = MENUS | {ScreenKind.TEXT_WAITING, ScreenKind.QUANTITY, ScreenKind.OPTIONS, ScreenKind.NAMING}
+#: Menus and texts, where the rules mask; on the naming screen every button has its use.
+MASKED = MENUS | {ScreenKind.TEXT_WAITING, ScreenKind.QUANTITY, ScreenKind.OPTIONS}
 #: The same menu or text with the cursor at the same place is one situation.
 _SITUATION = ("wMenuWatchedKeys", "wTopMenuItemY", "wTopMenuItemX", "wCurrentMenuItem", "wMaxMenuItem", "wListMenuID")
 _STATES_EACH = 2
