@@ -61,11 +61,10 @@ def test_three_interruptions_leave_no_trace(train, runs, stop_by_signal):
     assert [train("run.name=stopped", *DETERMINISTIC) for _ in range(4)] == [75, 75, 75, 0]
 
     straight, stopped = _final_state(runs / "straight"), _final_state(runs / "stopped")
-    assert straight["learner"]["updates"] > 20
+    assert straight["learner"]["updates"] > 10
     for part in ("learner", "limiter", "random"):
         assert _differences(straight[part], stopped[part]) == [], part
-    for part in ("sink",):
-        assert _differences(straight["actors"][part], stopped["actors"][part]) == [], part
+    assert _differences(straight["actors"]["sink"], stopped["actors"]["sink"]) == []
 
     left, right = (TensorDict.load_memmap(runs / name / "replay") for name in ("straight", "stopped"))
     stored = straight["actors"]["sink"]["sequences"]
