@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pokered_rl.episodes import EpisodeLog
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import GameMaps
 from pokered_rl.record.font import LINE_HEIGHT, draw_text
 from pokered_rl.record.palettes import rgb_to_yuv
@@ -40,6 +41,7 @@ _RIGHT = PANEL_WIDTH - _MARGIN
 _CROP_RADIUS = 10
 _CELL = 4
 _CROP_Y = 130
+_BARS_X, _BARS_Y, _BARS_HEIGHT = 100, 206, 28
 _TERMS = 3
 _MILESTONES = 2
 
@@ -62,14 +64,22 @@ class Panel:
     Args:
         log: the episode.
         maps: the maps of the cartridge, for their names.
+        action_values: float [T, A], what a network thought of each action at each step; shown as bars.
 
     Attributes:
         canvas: uint8 [PANEL_HEIGHT, PANEL_WIDTH] of colour numbers, what `draw` drew last.
         colours: uint8 [n, 3], luma and chroma of each colour number.
     """
 
-    def __init__(self, log: EpisodeLog, *, maps: GameMaps) -> None:
+    def __init__(
+        self, log: EpisodeLog, *, maps: GameMaps, action_values: npt.NDArray[np.float32] | None = None
+    ) -> None:
+        if action_values is not None and action_values.shape != (log.steps, len(log.header.actions)):
+            raise ConfigError(
+                f"action_values must have shape {[log.steps, len(log.header.actions)]}, got {list(action_values.shape)}"
+            )
         self._log = log
+        self._values = action_values
         self._maps = maps
         self._returns = np.concatenate([[0.0], np.cumsum(log.rewards, dtype=np.float64)])  # [T + 1]
         terms = np.cumsum(log.term_rewards, axis=0, dtype=np.float64)
@@ -94,6 +104,13 @@ class Panel:
         _box(canvas, 28, 80, 14, 14, _FRAME)
         return canvas
 
+    def visit(self, place: Place) -> None:
+        """Notes where the player was in a step that is not shown."""
+        map_id, x, y = place
+        if (x, y) not in self._seen[map_id]:
+            self._seen[map_id].add((x, y))
+            self._cells += 1
+
     def draw(self, step: int, place: Place) -> None:
         """Draws the panel for the agent step that begins.
 
@@ -102,15 +119,15 @@ class Panel:
             place: where the player is.
         """
         map_id, x, y = place
-        if (x, y) not in self._seen[map_id]:
-            self._seen[map_id].add((x, y))
-            self._cells += 1
+        self.visit(place)
         log, canvas = self._log, self.canvas
         canvas[:] = self._background
         self._draw_progress(step)
         if step < log.steps:
             self._draw_pad(log.header.actions[log.actions[step]])
         self._draw_map(map_id, x, y)
+        if self._values is not None and step < log.steps:
+            self._draw_values(self._values[step], int(log.actions[step]))
         bottom = self._draw_returns(step)
         reached = [milestone for milestone in log.milestones if milestone.step <= step][-_MILESTONES:]
         for line, milestone in enumerate(reversed(reached)):
@@ -150,9 +167,24 @@ class Panel:
         name = self._maps.name(map_id)
         name = f"map {name}" if name.isdigit() else name.replace("_", " ").lower()
         words = name.split()
-        lines = [word[:11] for word in words[:3]]
-        for line, text in enumerate([*lines, f"x {x} y {y}", "", "visited", f"{self._cells} cells"]):
+        lines = [word[:11] for word in words[: 2 if self._values is not None else 3]]
+        below = (
+            [f"x {x} y {y}"] if self._values is not None else [f"x {x} y {y}", "", "visited", f"{self._cells} cells"]
+        )
+        for line, text in enumerate([*lines, *below]):
             draw_text(self.canvas, left, _CROP_Y + 2 + line * LINE_HEIGHT, text, _TEXT if line < len(lines) else _DIM)
+
+    def _draw_values(self, values: npt.NDArray[np.float32], chosen: int) -> None:
+        """A bar for each action, from the lowest value of the step to the highest; the action taken is lit."""
+        low, high = float(values.min()), float(values.max())
+        width = min(9, (_RIGHT - _BARS_X) // len(values))
+        for action, value in enumerate(values.tolist()):
+            height = 1 + round(_BARS_HEIGHT * (value - low) / (high - low)) if high > low else 1
+            x = _BARS_X + action * width
+            colour = _LIT if action == chosen else _SEEN
+            self.canvas[_BARS_Y - height : _BARS_Y, x : x + width - 1] = colour
+            initial = self._log.header.actions[action][0].upper()
+            draw_text(self.canvas, x + (width - 6) // 2, _BARS_Y + 2, initial, colour)
 
     def _draw_returns(self, step: int) -> int:
         """Returns the row below the last line."""

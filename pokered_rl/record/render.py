@@ -17,6 +17,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog
@@ -151,10 +152,21 @@ def render_episode(
     *,
     cartridge: Cartridge | None = None,
     options: RenderOptions | None = None,
+    action_values: npt.NDArray[np.float32] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> RenderedEpisode:
-    """Renders one log to an MP4 file; see `render_episodes`."""
-    return render_episodes([log], out, cartridge=cartridge, options=options, on_progress=on_progress)
+    """Renders one log to an MP4 file; see `render_episodes`.
+
+    ``action_values`` [T, A], from `pokered_rl.record.values.action_values`, are shown in the panel.
+    """
+    return render_episodes(
+        [log],
+        out,
+        cartridge=cartridge,
+        options=options,
+        action_values=None if action_values is None else [action_values],
+        on_progress=on_progress,
+    )
 
 
 def render_episodes(
@@ -163,6 +175,7 @@ def render_episodes(
     *,
     cartridge: Cartridge | None = None,
     options: RenderOptions | None = None,
+    action_values: Sequence[npt.NDArray[np.float32]] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> RenderedEpisode:
     """Renders logs, one after the other, to one MP4 file.
@@ -172,6 +185,7 @@ def render_episodes(
         out: the file to write.
         cartridge: the cartridge they were played on; found by default.
         options: how the video looks; ``first_step`` and ``last_step`` count within each episode.
+        action_values: float32 [T, A] of each log, to be shown in the panel.
         on_progress: called now and then with the number of pictures written since the last call.
 
     Raises:
@@ -193,11 +207,12 @@ def render_episodes(
         rate=options.rate,
         qp=options.qp,
         preset=options.preset,
-        comment=logs_comment(logs, options),
+        comment=logs_comment(logs, options) if action_values is None else "",
     ) as video:
-        for log in logs:
+        for index, log in enumerate(logs):
             with EpisodePlayer(log, cartridge=cartridge) as player:
-                _write_pictures(player, video, options, on_progress)
+                values = None if action_values is None else action_values[index]
+                _write_pictures(player, video, options, values, on_progress)
                 hashes_checked += player.hashes_checked
     return RenderedEpisode(
         path=Path(out),
@@ -209,14 +224,18 @@ def render_episodes(
 
 
 def _write_pictures(
-    player: EpisodePlayer, video: VideoWriter, options: RenderOptions, on_progress: Callable[[int], None] | None
+    player: EpisodePlayer,
+    video: VideoWriter,
+    options: RenderOptions,
+    values: npt.NDArray[np.float32] | None,
+    on_progress: Callable[[int], None] | None,
 ) -> None:
     painter = ScreenPainter(palette(options.palette), scale=options.scale)
     width, height = _WIDTH * options.scale, _HEIGHT * options.scale
     top = (video.luma.shape[0] - height) // 4 * 2
     luma = video.luma[top : top + height, :width]
     chroma = [plane[top // 2 : (top + height) // 2, : width // 2] for plane in video.chroma]
-    panel = _PanelPainter(player, video, options) if options.panel else None
+    panel = _PanelPainter(player, video, options, values) if options.panel else None
     for plane in chroma:
         plane[:] = 128  # a grey palette never paints them
     shown, reported = None, video.pictures
@@ -239,9 +258,18 @@ def _write_pictures(
 class _PanelPainter:
     """Keeps the panel's part of a video up to date; draws only when a step begins."""
 
-    def __init__(self, player: EpisodePlayer, video: VideoWriter, options: RenderOptions) -> None:
-        self._panel = Panel(player.log, maps=player.emulator.cartridge.profile.maps)
+    def __init__(
+        self,
+        player: EpisodePlayer,
+        video: VideoWriter,
+        options: RenderOptions,
+        values: npt.NDArray[np.float32] | None,
+    ) -> None:
+        self._panel = Panel(player.log, maps=player.emulator.cartridge.profile.maps, action_values=values)
         self._player = player
+        for _ in range(options.first_step):  # the map shows what was visited before the video begins
+            self._panel.visit(player.place)
+            player.play_step()
         self._scale = scale = options.panel_scale
         left, bottom = _WIDTH * options.scale, PANEL_HEIGHT * scale
         self._luma = video.luma[:bottom, left:]

@@ -68,6 +68,16 @@ def test_the_panel_changes_with_the_step_and_not_the_picture(recorded_logs, tmp_
     assert all(np.abs(panels[first] - panels[first - 1]).max() > 50 for first in begin[1:])
 
 
+def test_the_map_of_the_panel_knows_what_was_visited_before_the_video_begins(recorded_logs, tmp_path):
+    log = recorded_logs[0]
+    render_episode(log, tmp_path / "part.mp4", options=RenderOptions(first_step=30, last_step=31, qp=1))
+    render_episode(log, tmp_path / "whole.mp4", options=RenderOptions(last_step=31, qp=1))
+    part, whole = (_pictures(tmp_path / name)[0] for name in ("part.mp4", "whole.mp4"))
+    crop = np.s_[130:216, 320 + 8 : 320 + 94]
+    assert np.abs(part[-1][crop].astype(int) - whole[-1][crop]).max() <= 12
+    assert len(part) == log.step_frames[30]
+
+
 def test_a_replay_that_diverges_leaves_no_video(recorded_logs, tmp_path):
     log = recorded_logs[0]
     wait_frames = log.wait_frames.copy()
