@@ -90,7 +90,7 @@ def survey(sprout, start):
     return run
 
 
-def _judge(found) -> None:
+def _judge(found, kinds: set[ScreenKind]) -> None:
     by_rules = [(kind.name, name) for kind, name, rule, _, effect in found if not rule and effect]
     assert not by_rules, f"masked by the rules, but it has an effect: {by_rules}"
     idle = [(rule, allowed) for _, _, rule, allowed, effect in found if not effect]
@@ -99,15 +99,14 @@ def _judge(found) -> None:
     learned = [effect for _, _, rule, allowed, effect in found if rule and not allowed]
     assert sum(learned) <= 0.1 * len(learned) + 1
     assert sum(not allowed for _, allowed in idle) >= sum(not rule for rule, _ in idle)
-    kinds = {kind for kind, *_ in found}
-    assert {ScreenKind.START_MENU, ScreenKind.TEXT_WAITING} <= kinds
+    assert {kind for kind, *_ in found} >= kinds
 
 
 def test_masked_buttons_have_no_effect_and_most_idle_ones_are_masked(survey):
-    _judge(survey(steps=160, most=1, seed=1))
+    _judge(survey(steps=100, most=1, seed=1), {ScreenKind.START_MENU})
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", [2, 3])
 def test_masked_buttons_have_no_effect_in_long_play(survey, seed):
-    _judge(survey(steps=4000, most=3, seed=seed))
+    _judge(survey(steps=4000, most=3, seed=seed), {ScreenKind.START_MENU, ScreenKind.TEXT_WAITING})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,6 +36,15 @@ class RewardStep:
     action: Ints | None
     tiles: TileTracker
 
+    @cached_property
+    def happened(self) -> dict[str, bool]:
+        """For each value of `RewardTerm.only_with`, whether such a term can have a value other than 0."""
+        return {
+            "": True,
+            "progress": self.now.progress is not self.before.progress,
+            "battle": bool(self.now.in_battle.any() or self.before.in_battle.any()),
+        }
+
 
 class RewardTerm:
     """One summand of the reward: weight times a value computed from the memory before and after a step.
@@ -62,6 +72,9 @@ class RewardTerm:
     name: ClassVar[str]
     #: Weight when none is given.
     default_weight: ClassVar[float] = 0.0
+    #: ``"progress"``: the value is 0 unless `RamFrame.progress` changed; ``"battle"``: unless there is or was a battle.
+    #: The term is then not even asked.
+    only_with: ClassVar[str] = ""
     #: Entries of the RAM map that the term reads beyond `RamFrame.LABELS`.
     labels: ClassVar[tuple[str, ...]] = ()
 
@@ -84,7 +97,7 @@ class RewardTerm:
 
     def evaluate(self, step: RewardStep) -> npt.NDArray[Any]:
         """The unweighted value of the step, [E]."""
-        return self._value(step)
+        return self._value(step) if step.happened[self.only_with] else np.zeros(step.now.num_rows)
 
     def _start(self, frame: RamFrame, rows: Flags) -> None:
         """An episode begins in ``rows`` (bool [E]); ``frame`` shows all rows."""

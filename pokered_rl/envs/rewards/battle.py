@@ -41,6 +41,7 @@ class BattleOutcome(RewardTerm):
 
     name = "battle_outcome"
     default_weight = 0.1
+    only_with = "battle"
     labels = ("wBattleResult", "wTrainerClass", "wTrainerNo", "wEnemyMonSpecies", "wEnemyMonHP")
 
     def __init__(
@@ -68,8 +69,6 @@ class BattleOutcome(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         fighting = (step.before.in_battle == 1) | (step.before.in_battle == 2)
-        if not fighting.any():
-            return np.zeros(step.now.num_rows)
         now = step.now
         over = fighting & (now.in_battle == 0)
         result = now.u8("wBattleResult")
@@ -91,6 +90,7 @@ class BattleDamage(RewardTerm):
 
     name = "battle_damage"
     default_weight = 0.1
+    only_with = "battle"
     labels = (
         "wTrainerClass",
         "wTrainerNo",
@@ -110,8 +110,6 @@ class BattleDamage(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
-        if not now.in_battle.any():
-            return np.zeros(now.num_rows)
         maximum = now.u16("wEnemyMonMaxHP")
         species = now.u8("wEnemyMonSpecies")
         # Before the enemy is loaded its fields are those of the last battle: it has to have been there a step ago.
@@ -132,12 +130,11 @@ class Escape(RewardTerm):
 
     name = "escape"
     default_weight = 0.05
+    only_with = "battle"
     labels = ("wBattleResult", "wEnemyMonHP", "wCapturedMonSpecies")
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         fighting = (step.before.in_battle == 1) | (step.before.in_battle == 2)
-        if not fighting.any():
-            return np.zeros(step.now.num_rows)
         now = step.now
         left = fighting & (now.in_battle == 0) & (now.u16("wEnemyMonHP") > 0)
         left &= (now.u8("wBattleResult") != _LOST_RESULT) & (now.u8("wCapturedMonSpecies") == 0)

@@ -109,12 +109,11 @@ class Blackout(RewardTerm):
 
     name = "blackout"
     default_weight = 1.0
+    only_with = "battle"
     labels = ("wBattleResult",)
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now.in_battle, step.before.in_battle
-        if not before.any() and not now.any():
-            return np.zeros(step.now.num_rows)
         lost = (now == _LOST) & (before != _LOST)
         lost |= ((before == 1) | (before == 2)) & (now == 0) & (step.now.u8("wBattleResult") == 1)
         result: npt.NDArray[Any] = -lost.astype(np.float64)

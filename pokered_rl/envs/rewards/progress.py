@@ -30,12 +30,9 @@ _BITS_SET = np.array([bin(value).count("1") for value in range(256)])
 
 
 class _Progress(ProgressTerm):
-    """A `ProgressTerm` over `RamFrame.progress`: nothing to compute while that object stays the same."""
+    """A `ProgressTerm` over `RamFrame.progress`."""
 
-    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        if step.now.progress is step.before.progress:
-            return np.zeros(step.now.num_rows)
-        return super()._value(step)
+    only_with = "progress"
 
 
 class Badges(_Progress):
@@ -130,6 +127,7 @@ class Events(RewardTerm):
 
     name = "events"
     default_weight = 1.0
+    only_with = "progress"
 
     def __init__(
         self,
@@ -155,8 +153,6 @@ class Events(RewardTerm):
         self._ever[rows] = frame.progress.event_bytes[rows]
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        if step.now.progress is step.before.progress:
-            return np.zeros(step.now.num_rows)
         fresh = step.now.progress.event_bytes & ~self._ever
         if not fresh.any():
             return np.zeros(step.now.num_rows)
@@ -169,6 +165,7 @@ class Items(RewardTerm):
 
     name = "items"
     default_weight = 0.1
+    only_with = "progress"
     _wants_key_items: ClassVar[bool] = False
 
     def __init__(self, *, weight: float | None = None, profile: CartridgeProfile | None = None) -> None:
@@ -190,8 +187,6 @@ class Items(RewardTerm):
         self._ever[rows] = self._held(frame)[rows]
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        if step.now.progress is step.before.progress:
-            return np.zeros(step.now.num_rows)
         held = self._held(step.now)
         fresh = (held & ~self._ever).sum(1)
         self._ever |= held
@@ -220,6 +215,7 @@ class Healing(RewardTerm):
 
     name = "healing"
     default_weight = 0.0
+    only_with = "progress"
 
     def __init__(self, *, weight: float | None = None, budget: float = 3.0) -> None:
         super().__init__(weight=weight)
@@ -233,8 +229,6 @@ class Healing(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now.progress, step.before.progress
-        if now is before:
-            return np.zeros(step.now.num_rows)
         gain = np.maximum(party_health(step.now) - party_health(step.before), 0)
         gain *= (now.party_count == before.party_count) & (step.now.in_battle == 0)
         gain = np.minimum(gain, self._left)

@@ -136,7 +136,6 @@ class ContextFeatures(RamTransform):
         for group, members in groups.items():
             self._at[group] = sum(len(groups[other]) for other in self._at)
             assert self.names[self._at[group]] == members[0]
-        self._num_progress = len(groups["progress"])
         self._num_key_items = len(key_items)
         self._tables()
 
@@ -160,8 +159,8 @@ class ContextFeatures(RamTransform):
         battle[255] = _BATTLE_KINDS.index("lost")
         self._battles = battle
         self._one_hot_battle = np.eye(len(_BATTLE_KINDS), dtype=np.float32)
-        self._one_hot_outcome = np.eye(len(_OUTCOMES), dtype=np.float32)
-        self._one_hot_action = np.eye(self._num_actions, dtype=np.float32)
+        self._one_hot_outcome = np.eye(len(_OUTCOMES) + 1, len(_OUTCOMES), dtype=np.float32)
+        self._one_hot_action = np.eye(self._num_actions + 1, self._num_actions, dtype=np.float32)
         self._sectors = np.zeros((0, 4), np.float32)  # made when the size of the crop is known
 
     @property
@@ -170,24 +169,22 @@ class ContextFeatures(RamTransform):
         return tuple(sorted({*label_ranges(self.labels), *SCREEN_RANGES}))
 
     def _allocate(self, num_rows: int) -> None:
-        self._known_progress: Progress | None = None
-        self._progress = np.zeros((num_rows, self._num_progress), np.float32)
-        self._last_action = np.full(num_rows, -1, np.int64)
-        self._outcome = np.full(num_rows, -1, np.int64)
-        self._before: RamFrame | None = None
+        self._past = _Past(num_rows)
 
     def _start(self, frame: RamFrame, rows: npt.NDArray[np.bool_], out: TensorDictBase) -> None:
-        self._last_action[rows] = -1
-        self._outcome[rows] = -1
+        past = self._past
+        past.action = np.where(rows, -1, past.action)
+        past.outcome = np.where(rows, -1, past.outcome)
         self._write(frame, out)
 
     def _advance(
         self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
     ) -> None:
+        past = self._past
         if action is not None:
-            self._last_action = action.copy()
-        if self._before is not None:
-            self._outcome = self._outcomes(frame, self._before)
+            past.action = action.copy()
+        if past.before is not None:
+            past.outcome = self._outcomes(frame, past.before)
         self._write(frame, out)
 
     def _outcomes(self, now: RamFrame, before: RamFrame) -> npt.NDArray[np.int64]:
@@ -203,7 +200,7 @@ class ContextFeatures(RamTransform):
         return outcome
 
     def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
-        at = self._at
+        at, past = self._at, self._past
         rows = frame.num_rows
         vector = np.zeros((rows, len(self.names)), np.float32)
         maps = frame.map_id
@@ -216,27 +213,24 @@ class ContextFeatures(RamTransform):
         vector[:, 12] = frame.outside
         np.clip(vector[:, :4], 0.0, 1.0, out=vector[:, :4])
         vector[:, at["facing"] : at["progress"]] = self._facings[frame.facing]
-        if frame.progress is not self._known_progress:
-            self._progress = self._progress_features(frame.progress)
-            self._known_progress = frame.progress
-        vector[:, at["progress"] : at["screen"]] = self._progress
+        if frame.progress is not past.progress:
+            past.progress = frame.progress
+            past.progress_features = self._progress_features(frame.progress)
+        vector[:, at["progress"] : at["screen"]] = past.progress_features
         vector[:, at["screen"] : at["battle"]] = self._screens[frame.screen_kind]
         vector[:, at["battle"] : at["memory"]] = self._battle_features(frame)
         memory = out.get(self.map_memory_key, None)
         if memory is not None:
             vector[:, at["memory"] : at["action"]] = self._memory_features(memory, rows)
-        done = self._last_action >= 0
-        if done.any():
-            vector[:, at["action"] : at["outcome"]] = self._one_hot_action[self._last_action] * done[:, None]
-        known = self._outcome >= 0
-        if known.any():
-            vector[:, at["outcome"] : at["wait"]] = self._one_hot_outcome[self._outcome] * known[:, None]
+        # The last row of both tables, which -1 picks, is all 0.
+        vector[:, at["action"] : at["outcome"]] = self._one_hot_action[past.action]
+        vector[:, at["outcome"] : at["wait"]] = self._one_hot_outcome[past.outcome]
         wait = out.get(self.wait_frames_key, None)
         if wait is not None:
             frames = wait.reshape(rows).cpu().numpy()
             vector[:, at["wait"]] = frames / (frames + 60)
-        self._before = frame
-        out.set(self.out_keys[0], torch.from_numpy(vector).reshape(*frame.lead, vector.shape[1]))
+        past.before = frame
+        self._put(out, self.out_keys[0], vector, frame)
 
     def _battle_features(self, frame: RamFrame) -> npt.NDArray[np.float32]:
         kind = self._battles[frame.in_battle]
@@ -299,13 +293,14 @@ class ContextFeatures(RamTransform):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Last action and outcome of each row, and the last frame."""
-        if self.num_rows == 0 or self._before is None:
+        if self.num_rows == 0 or self._past.before is None:
             return {"num_rows": 0}
+        past, before = self._past, self._past.before
         return {
             "num_rows": self.num_rows,
-            "rows": torch.from_numpy(np.stack([self._last_action, self._outcome])),
-            "before": self._before.tensor.clone(),
-            "layout": [list(span) for span in self._before.layout.ranges],
+            "rows": torch.from_numpy(np.stack([past.action, past.outcome])),
+            "before": before.tensor.clone(),
+            "layout": [list(span) for span in before.layout.ranges],
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -314,6 +309,23 @@ class ContextFeatures(RamTransform):
         if self.num_rows == 0:
             return
         self._allocate(self.num_rows)
-        self._last_action, self._outcome = (row.copy() for row in state["rows"].numpy())
+        self._past.action, self._past.outcome = (row.copy() for row in state["rows"].numpy())
         layout = RamLayout(tuple((start, stop) for start, stop in state["layout"]))
-        self._before = RamFrame(state["before"], layout)
+        self._past.before = RamFrame(state["before"], layout)
+
+
+class _Past:
+    """What is known from the step before (apart from the module, whose attributes are slow to set).
+
+    Attributes:
+        action, outcome: int64 [E], -1 when the episode has just begun.
+        before: the frame one step ago.
+        progress: what `progress_features` float32 [E, n] were computed from.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        self.action = np.full(num_rows, -1, np.int64)
+        self.outcome = np.full(num_rows, -1, np.int64)
+        self.before: RamFrame | None = None
+        self.progress: Progress | None = None
+        self.progress_features = np.zeros((num_rows, 0), np.float32)

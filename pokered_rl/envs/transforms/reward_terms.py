@@ -107,7 +107,7 @@ class RewardTerms(RamTransform):
         values[rows] = 0
         self._write_terms(values, frame, out)
         if out.get(self.reward_key, None) is not None:  # only without an environment: a reset has no reward
-            out.set(self.reward_key, torch.from_numpy(values.sum(1, keepdims=True)).reshape(*frame.lead, 1))
+            self._put(out, self.reward_key, values.sum(1, keepdims=True), frame)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """One step of every row, outside of an environment; where an episode starts, the reward is 0."""
@@ -122,13 +122,14 @@ class RewardTerms(RamTransform):
         self._tiles.advance(frame)
         before = self._before if self._before is not None else frame
         step = RewardStep(now=frame, before=before, action=action, tiles=self._tiles)
-        values = np.empty((frame.num_rows, len(self.terms)), np.float32)
+        values = np.zeros((frame.num_rows, len(self.terms)), np.float32)
         for column, term in enumerate(self.terms):
-            values[:, column] = term.evaluate(step)
+            if step.happened[term.only_with]:
+                values[:, column] = term.evaluate(step)
         values *= self._weights
         self._values = values
         self._before = frame
-        out.set(self.reward_key, torch.from_numpy(values.sum(1, keepdims=True)).reshape(*frame.lead, 1))
+        self._put(out, self.reward_key, values.sum(1, keepdims=True), frame)
         self._write_terms(values, frame, out)
 
     def _write_terms(self, values: npt.NDArray[np.float32], frame: RamFrame, out: TensorDictBase) -> None:
