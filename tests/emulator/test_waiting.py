@@ -96,6 +96,7 @@ def test_rule_agrees_on_every_frame_of_play(emulator):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 def test_rule_agrees_on_every_frame_of_the_whole_game(sprout, monkeypatch):
     # The walkthrough of the cartridge's own tests finishes the game in about 140,000 frames; its keys are played again.
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "roms")
