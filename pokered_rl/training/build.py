@@ -14,7 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from torchrl.envs import EnvBase, TransformedEnv
 
-from pokered_rl.collectors import Actors, InlineActors, ProcessActors
+from pokered_rl.collectors import Actors, InlineActors, ProcessActors, RayActors
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay, make_replay
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import make_env
@@ -236,7 +236,7 @@ def _actors(
                 num_threads=collector.threads_per_worker,
                 extra_transforms=(actor.make_primers(),),
                 recorder={
-                    "folder": str(folder.episode_logs),
+                    "folder": str(folder.episode_logs.resolve()),
                     "run_name": config.run.name,
                     "worker": worker,
                     "num_workers": num_workers,
@@ -260,11 +260,13 @@ def _actors(
     }
     if inline:
         return InlineActors(**common)
-    return ProcessActors(
-        actor_timeout_seconds=collector.actor_timeout_seconds,
-        max_restarts_per_hour=collector.max_restarts_per_hour,
-        **common,
-    )
+    common |= {
+        "actor_timeout_seconds": collector.actor_timeout_seconds,
+        "max_restarts_per_hour": collector.max_restarts_per_hour,
+    }
+    if collector.backend is Backend.ray:
+        return RayActors(address=collector.ray_address, **common)
+    return ProcessActors(**common)
 
 
 def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, device: torch.device) -> Learner:

@@ -178,6 +178,8 @@ class CollectorConfig:
     backend: Backend = Backend.processes
     #: Worker processes; `auto` is one less than the CPU cores that this job may use, at least one.
     num_workers: int | str = "auto"
+    #: Address of the Ray cluster (`auto` joins the one that this node belongs to); null starts one on this machine.
+    ray_address: str | None = None
     #: Emulators in each worker, stepped as one batch: a network call costs little more for 8 than for 1.
     emulators_per_worker: int = 8
     #: Threads that step the emulators of one worker. More than one helps only while cores are idle.

@@ -6,7 +6,6 @@ One run is composed and checked here; sweeps (``--multirun``) are handed to Hydr
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,14 +56,9 @@ def _sweep(arguments: argparse.Namespace, folder: Path) -> int:
     return ExitStatus.complete
 
 
-def _end_children() -> None:
-    for child in multiprocessing.active_children():
-        child.kill()
-
-
 def _train(config: Config) -> ExitStatus:
     # The signals come first: the imports below take seconds, and Ctrl-C must be clean from the beginning.
-    with StopSignals(end_now=_end_children) as signals:
+    with StopSignals() as signals:
         from pokered_rl.training.run import train
 
         return train(config, signals)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pokered_rl.collectors import SupervisedActors
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.build import Parts, build, evaluation_env
 from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, write_atomically
@@ -46,6 +47,7 @@ def train(config: Config, signals: StopSignals) -> ExitStatus:
     folder.check_resume(config.run.resume)
     changes = folder.check_config(config)
     with RunLock(folder.path, heartbeat_seconds=config.runtime.heartbeat_seconds), build(config, folder) as parts:
+        signals.end_now = parts.actors.kill
         return _Job(config, folder, parts, signals).work(changes)
 
 
@@ -130,8 +132,7 @@ class _Job:
             online_params=self.folder.online_params,
             stop_reason=self.stop_reason,
             report=lambda trainer: self.reporter.tick(trainer),
-            # In deterministic mode the acting weights are always the newest, so that no job can tell where it began.
-            sync_every_updates=1 if config.runtime.deterministic else config.collector.sync_every_updates,
+            sync_every_updates=config.collector.sync_every_updates,
             publish_every_updates=learner.target_update_interval if hard else learner.publish_every_updates,
             checkpoint_every_seconds=config.runtime.checkpoint_every_seconds,
             save_timer=self.save_timer,
@@ -242,7 +243,7 @@ class _Job:
     def save(self, trainer: Trainer) -> None:
         """Let the workers hand in their last batch and state, then write checkpoint and weights."""
         actors = trainer.actors
-        if hasattr(actors, "actor_timeout_seconds"):
+        if isinstance(actors, SupervisedActors):
             actors.actor_timeout_seconds = min(actors.actor_timeout_seconds, _HALT_SECONDS)
         actors.halt()
         trainer.save()

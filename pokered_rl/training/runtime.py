@@ -57,7 +57,8 @@ class StopSignals:
     def __init__(self, *, end_now: Callable[[], None] | None = None) -> None:
         #: Unix time at which this job began.
         self.started_at = time.time()
-        self._end_now = end_now
+        #: Ends the children on the second SIGINT.
+        self.end_now = end_now
         self._previous: dict[int, Any] = {}
         self._reason: StopReason | None = None
 
@@ -81,8 +82,8 @@ class StopSignals:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT:
             if self._reason is StopReason.interrupted:
-                if self._end_now is not None:
-                    self._end_now()
+                if self.end_now is not None:
+                    self.end_now()
                 os._exit(ExitStatus.interrupted)
             self._reason = StopReason.interrupted
         elif self._reason is None:

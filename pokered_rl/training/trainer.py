@@ -64,6 +64,7 @@ class Trainer:
         self.limiter = limiter
         self.checkpoints = checkpoints
         self.checkpoint_steps = 0
+        self._restored = False
         self._online_params = online_params
         self._stop_reason = stop_reason
         self._report = report
@@ -76,8 +77,11 @@ class Trainer:
     def run(self) -> StopReason:
         """Train until there is a reason to stop; nothing is saved at the end: call :meth:`save`."""
         self._checkpoint_at = time.monotonic()
-        self.actors.set_weights(self.network)
+        if not self._restored:  # a restored run goes on with the weights that acted, until their next regular push
+            self.actors.set_weights(self.network)
+        self.actors.start()
         while (reason := self._stop_reason()) is None:
+            self.actors.check()
             if self.limiter.can_sample(self.learner.batch_size):
                 self.learner.step()
                 self.limiter.sampled(self.learner.batch_size)
@@ -159,3 +163,4 @@ class Trainer:
         # Last: restoring the parts may draw random numbers.
         GlobalRNGState().load_state_dict(state["random"])
         self.checkpoint_steps = checkpoint.steps
+        self._restored = True

@@ -121,6 +121,13 @@ def _check_combinations(config: Config) -> None:
         "'auto' uses the CPU cores of this job",
     )
     _require(
+        collector.backend is not Backend.ray or collector.num_workers != "auto",
+        config,
+        "collector.num_workers",
+        "a number with collector.backend=ray",
+        "'auto' counts the cores of this machine, not those of the cluster",
+    )
+    _require(
         replay.sequence_period_steps <= replay.unroll_steps,
         config,
         "replay.sequence_period_steps",

@@ -67,6 +67,7 @@ def test_missing_config_is_answered_with_the_nearest_name():
         ("replay.capacity_transitions=79999", ["replay.capacity_transitions", "80000"]),
         ("replay.min_fill_sequences=63", ["replay.min_fill_sequences", "learner.batch_size (64)"]),
         ("runtime.deterministic=true", ["collector.backend", "'inline'"]),
+        ("collector.backend=ray", ["collector.num_workers", "'auto' counts the cores of this machine"]),
         ("run.name=a/b", ["run.name", "run.folder"]),
         ("run.resume=maybe", ["run.resume", "auto, must, never"]),
         ("run.target_total_steps=many", ["run.target_total_steps", "many"]),

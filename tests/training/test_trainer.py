@@ -50,6 +50,12 @@ class _Actors:
         self.steps += 10
         self.limiter.inserted(1)
 
+    def start(self) -> None:
+        pass
+
+    def check(self) -> None:
+        pass
+
     def set_weights(self, network: nn.Module) -> None:
         self.pushes.append(self.steps)
 
