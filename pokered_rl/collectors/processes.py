@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import signal
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torchrl.collectors import MultiAsyncCollector
@@ -23,6 +23,7 @@ from pokered_rl.collectors.worker import (
     prepare_process,
     read_message,
 )
+from pokered_rl.errors import ConfigError
 
 __all__ = ["ProcessActors"]
 
@@ -33,6 +34,9 @@ class ProcessActors(SupervisedActors):
     """W worker processes with E emulators each.
 
     Args:
+        start_method: how processes are started. "forkserver" forks workers from a server that has imported everything
+            once: they start in a tenth of the time that a fresh interpreter takes ("spawn") and share the libraries'
+            memory. Sets multiprocessing's global method, as importing TorchRL does.
         options: see `SupervisedActors` and `Actors`.
 
     Example:
@@ -41,8 +45,19 @@ class ProcessActors(SupervisedActors):
         ...         actors.collect()
     """
 
+    def __init__(self, *, start_method: Literal["forkserver", "spawn"] = "forkserver", **options: Any) -> None:
+        super().__init__(**options)
+        if start_method not in ("forkserver", "spawn"):
+            raise ConfigError(f"start_method must be 'forkserver' or 'spawn', got {start_method!r}")
+        self._start_method = start_method
+
     def _prepare(self) -> None:
-        _choose_start_method()
+        available = multiprocessing.get_all_start_methods()
+        method = self._start_method if self._start_method in available else "spawn"
+        # TorchRL takes the global method for its workers, and has set it to "spawn" when it was imported.
+        multiprocessing.set_start_method(method, force=True)
+        if method == "forkserver":
+            multiprocessing.set_forkserver_preload(_PRELOADED)
 
     def _open(self, worker: int) -> Worker:
         return _ProcessWorker(self._plan(worker), num_steps=self.emulators_per_worker * self.steps_per_batch)
@@ -82,18 +97,6 @@ class _ProcessWorker:
         threads = torch.get_num_threads()
         self._collector.shutdown(timeout=SHUTDOWN_SECONDS, raise_on_error=False)
         torch.set_num_threads(threads)  # which the shutdown of a collector raises
-
-
-def _choose_start_method() -> None:
-    """Workers are forked from a server that has imported everything once, unless the program has chosen otherwise.
-
-    A worker then starts in a tenth of the time that a fresh interpreter takes, and shares the libraries' memory.
-    """
-    if multiprocessing.get_start_method(allow_none=True) is not None:
-        return
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        multiprocessing.set_start_method("forkserver")
-        multiprocessing.set_forkserver_preload(_PRELOADED)
 
 
 def _environment_of_the_plan() -> Any:

@@ -26,6 +26,8 @@ _BACKOFF_SECONDS = (0.0, 1.0, 5.0, 20.0, 60.0)
 _STARTUP_SECONDS = 180.0
 #: How long `close` waits for a worker to end by itself.
 SHUTDOWN_SECONDS = 6.0
+#: How long a checkpoint waits for the workers' states: many times what a batch takes, little before a deadline.
+_STATE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 #: Losses closer together than this have one cause, such as the death of the process that workers are forked from.
 _SAME_CAUSE_SECONDS = 2.0
@@ -155,7 +157,7 @@ class SupervisedActors(Actors):
     def _collect_states(self, *, halt: bool) -> None:
         request = self.control.request_state(halt=halt)
         self._collecting_states = True
-        deadline = time.monotonic() + self.actor_timeout_seconds
+        deadline = time.monotonic() + min(_STATE_SECONDS, self.actor_timeout_seconds)
         try:
             while time.monotonic() < deadline:
                 waiting = [

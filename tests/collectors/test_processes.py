@@ -16,8 +16,11 @@ from pokered_rl.collectors import ProcessActors
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
 from pokered_rl.errors import ConfigError, SaveStateError
 
+# Starting processes takes seconds, and minutes on a machine that is busy with other things.
+pytestmark = pytest.mark.timeout(1200)
+
 LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 
 
 class CountingReplay:
@@ -213,8 +216,8 @@ def test_ctrl_c_of_the_whole_group_ends_in_order_and_in_silence(tmp_path, monkey
     process, workers = start_script(close=close)  # without close(), the interpreter's exit does it
     start = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=200)
     assert process.returncode == 130
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 10 * max(1.0, os.getloadavg()[0] / os.cpu_count())
     assert psutil.wait_procs(workers, timeout=5)[1] == []
     assert "Traceback" not in errors
