@@ -192,7 +192,7 @@ def survey(logs: Iterable[EpisodeLog], *, cartridge: Cartridge | None = None, sc
     Args:
         logs: episodes of one cartridge, at least one.
         cartridge: the cartridge they were played on; found by default.
-        screens: collect the looks of the maps too (takes about three times as long).
+        screens: collect the looks of the maps too (takes longer: every step has to be drawn).
 
     Raises:
         EpisodeLogError: a log cannot be played, or its replay is not the recorded episode.
