@@ -42,7 +42,7 @@ def render(*, quick: bool) -> Row:
         for index in range(4 if quick else 8):
             out = Path(folder) / f"{index}.mp4"
             start = time.perf_counter()
-            rendered = render_episode(log, out, cartridge=cartridge, options=RenderOptions(encoder_threads=1))
+            rendered = render_episode(log, out, cartridge=cartridge, options=RenderOptions())
             ours = rendered.pictures / (time.perf_counter() - start)
             limit = rendered.pictures / _bare_seconds(emulator, state, log)
             if index:
