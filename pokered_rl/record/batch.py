@@ -155,11 +155,18 @@ def render_jobs(
         KeyboardInterrupt: passed on after the worker processes have ended; unfinished videos are removed.
     """
     options = options or RenderOptions()
-    workers = min(len(jobs), workers or len(os.sched_getaffinity(0)))
+    workers = min(len(jobs), workers or _usable_cores())
     report = on_progress or (lambda _pictures, _outcome: None)
     if workers <= 1:
         return [_run_here(job, options, cartridge, report) for job in jobs]
     return _run_in_processes(jobs, options, cartridge, workers, report)
+
+
+def _usable_cores() -> int:
+    """Cores that this process may use; a cluster job may use fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _run_here(job: RenderJob, options: RenderOptions, cartridge: Cartridge | None, report: Progress) -> RenderOutcome:
