@@ -370,7 +370,7 @@ static void walk_people(void) {
     }
 }
 
-static volatile uint8_t *oam;
+static volatile uint8_t *oam, *oam_used;
 
 /* base: first tile of the pose; mirrored: right is left seen in a mirror */
 static void draw_person(uint8_t x, uint8_t y, uint8_t base, uint8_t mirrored) {
@@ -392,7 +392,7 @@ void update_sprites(void) {
     uint8_t i, facing, base, mirrored, shift, lift;
     int16_t px, py, ox, oy;
     volatile uint8_t *end = wShadowOAM + 160;
-    if (wUpdateSpritesEnabled != 1) return;
+    if (wUpdateSpritesEnabled != 1) { oam_used = wShadowOAM + 160; return; }
     if (!wFontLoaded) walk_people();
     oam = wShadowOAM;
     /* how far the view is into the step */
@@ -445,7 +445,12 @@ void update_sprites(void) {
         s1[2] = base;
         draw_person((uint8_t)px, (uint8_t)py, (uint8_t)(24 + slot_picture[i] * 12 + base), mirrored);
     }
-    while (oam < end) { *oam = 0; oam += 4; }
+    /* only what was drawn last time: the whole buffer would cost as much as all the people */
+    {
+        volatile uint8_t *p = oam, *last = oam_used;
+        oam_used = p;
+        while (p < last) { *p = 0; p += 4; }
+    }
 }
 
 void face_player(uint8_t slot) {

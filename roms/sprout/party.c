@@ -365,5 +365,6 @@ void team_screen(void) {
             if (i != 0xFF && i != first) swap_party(first, i);
         }
     }
+    fill_bytes(wShadowOAM, 0, 160); /* the icons */
     wUpdateSpritesEnabled = 1;
 }

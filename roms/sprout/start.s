@@ -14,6 +14,8 @@ rSTAT   = 0xFF41
 rSCY    = 0xFF42
 rSCX    = 0xFF43
 rLY     = 0xFF44
+rLYC    = 0xFF45
+rIE     = 0xFFFF
 rDMA    = 0xFF46
 rBGP    = 0xFF47
 rWY     = 0xFF4A
@@ -82,6 +84,10 @@ init:
         inc     c
         dec     b
         jr      nz, 6$
+        xor     a
+        ldh     (rLYC), a
+        ld      a, #0x40        ; line 0 sets its flag; see the v-blank handler
+        ldh     (rSTAT), a
         ld      a, #1
         ldh     (hLoadedROMBank), a
         ld      (0x2000), a
@@ -125,10 +131,23 @@ vblank:
         ldh     (hFrameCounter), a
 1$:
         ; The retail handler's music runs past the end of v-blank, so that a reader who stops the emulator between two
-        ; frames (at line 0) finds the main loop still waiting. Sprout has no music and waits for line 0 instead.
-2$:     ldh     a, (rLY)
+        ; frames (at line 0) finds the main loop still waiting. Sprout has no music and sleeps until line 0 instead.
+        ldh     a, (rLY)
         cp      #144
-        jr      nc, 2$
+        jr      c, 2$
+        ldh     a, (rIE)
+        ld      b, a
+        ld      a, #2
+        ldh     (rIE), a        ; interrupts are off here: the line counter only wakes the processor
+        xor     a
+        ldh     (rIF), a
+        halt
+        nop
+        xor     a
+        ldh     (rIF), a
+        ld      a, b
+        ldh     (rIE), a
+2$:
         ldh     a, (hDisableJoypadPolling)
         and     a
         call    z, read_pad
