@@ -9,6 +9,7 @@ from pokered_rl.collectors import Actors
 from pokered_rl.data import RateLimiter
 from pokered_rl.training.display import Display, RunView
 from pokered_rl.training.metrics import MetricsWriter, Value
+from pokered_rl.training.milestones import MilestoneWatch
 from pokered_rl.training.run_folder import Progress, RunFolder
 from pokered_rl.training.trainer import Trainer
 
@@ -52,6 +53,8 @@ class Reporter:
         self._wall_before = progress.wall_seconds
         self._began = time.monotonic()
         self._row_at = self._began
+        self._show_best()
+        self._milestones = MilestoneWatch(folder.episode_logs)
         self._restarts_before = progress.worker_restarts
         self._episodes_noted = progress.episodes
         self._steps_then = progress.steps
@@ -91,6 +94,7 @@ class Reporter:
         restarts = sum(value for name, value in stats.items() if name.startswith("restarts_"))
         progress.worker_restarts = self._restarts_before + int(restarts)
         progress.steps_lost = int(stats["steps_lost"])
+        self._note_milestones()
         self._folder.write_progress(progress)
 
         row: dict[str, Value] = {
@@ -128,7 +132,20 @@ class Reporter:
                     "length": episode.steps,
                 }
             )
-        self._view.best_progress = f"return {float(self.progress.best['return']):.3g}"
+
+    def _note_milestones(self) -> None:
+        best = self.progress.best
+        found = self._milestones.new_best(int(best.get("milestones", 0)))
+        if found is not None:
+            best["milestones"], best["milestone"] = found
+        self._show_best()
+
+    def _show_best(self) -> None:
+        best = self.progress.best
+        if "milestones" in best:
+            self._view.best_progress = f"{best['milestones']} milestones, last {best['milestone']}"
+        elif "return" in best:
+            self._view.best_progress = f"return {float(best['return']):.3g}"
 
 
 def _phase(limiter: RateLimiter, stored: int) -> str:

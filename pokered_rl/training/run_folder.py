@@ -76,7 +76,7 @@ class Progress:
     episodes: int = 0
     #: Seconds of work over all jobs.
     wall_seconds: float = 0.0
-    #: Highest return of an episode, most places seen in one, furthest milestone.
+    #: Highest return and length of an episode; most milestones reached in one, and the last of them.
     best: dict[str, float | str] = dataclasses.field(default_factory=dict)
     #: Steps of the newest checkpoint; a crash goes back to it.
     checkpoint_steps: int = 0

@@ -39,6 +39,14 @@ TINY = (
 )
 
 
+def contention() -> float:
+    """How much longer work takes here than on a core of its own: 1 on a quiet machine."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    while time.process_time() - cpu < 0.1:
+        pass
+    return max(1.0, (time.perf_counter() - wall) / 0.1)
+
+
 class Job:
     """One training process and everything that it started.
 
@@ -93,7 +101,7 @@ class Job:
         except FileNotFoundError:
             return {}
 
-    def wait_until(self, condition: Callable[[], Any], *, seconds: float = 90.0) -> None:
+    def wait_until(self, condition: Callable[[], Any], *, seconds: float = 240.0) -> None:
         """Wait for a condition; fails the test when the process ends before or the time is up."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -124,7 +132,7 @@ class Job:
         """Send a signal to the main process only."""
         self.process.send_signal(number)
 
-    def end(self, *, seconds: float = 60.0) -> int:
+    def end(self, *, seconds: float = 120.0) -> int:
         """Wait for the end and return the exit status."""
         return self.process.wait(seconds)
 
@@ -146,6 +154,18 @@ class Job:
             except (psutil.NoSuchProcess, ProcessLookupError):
                 continue
         self.process.wait(10)
+
+
+@pytest.fixture
+def busy() -> Callable[[], float]:
+    """Measures how busy the machine is, as a factor on durations."""
+    return contention
+
+
+@pytest.fixture
+def tiny() -> tuple[str, ...]:
+    """Overrides that make a job small."""
+    return TINY
 
 
 @pytest.fixture

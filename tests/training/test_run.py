@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pokered_rl.training.checkpoint import load_tensors
+from pokered_rl.training.learner import Learner, LearnerError
 
 
 def _progress(run: Path) -> dict:
@@ -81,6 +82,15 @@ def test_lost_replay_is_refused_unless_it_may_be_refilled(finished, train, capsy
     assert _progress(finished)["steps"] == 220
 
 
+def test_damaged_rows_of_the_replay_are_found_before_the_first_step(finished, train, capsys):
+    pixels = finished / "replay" / "pixels.memmap"
+    pixels.write_bytes(pixels.read_bytes()[:1000])
+    assert train("run.target_total_steps=220") == 1
+    message = capsys.readouterr().err
+    assert "pixels.memmap" in message
+    assert "replay.on_loss=refill" in message
+
+
 def test_fixed_key_cannot_change_between_jobs(finished, train, capsys):
     assert train("network.num_quantiles=7") == 1
     message = capsys.readouterr().err
@@ -142,6 +152,8 @@ def test_another_cartridge_under_the_same_name_is_refused(finished, train, capsy
         ("reward.weights.new_tile=1", ["'new_tile'", "new_tiles"]),
         ("runtime.device=gpu", ["runtime.device", "'gpu'"]),
         ("run.init_from={folder}/nowhere", ["run.init_from", "nowhere"]),
+        # A trillion transitions fit on no disk.
+        ("replay.capacity_transitions=1_000_000_000_000", ["replay.capacity_transitions", "replay.scratch_folder"]),
     ],
 )
 def test_what_cannot_work_is_one_message_and_status_1(train, tmp_path, capsys, override, words):
@@ -152,3 +164,22 @@ def test_what_cannot_work_is_one_message_and_status_1(train, tmp_path, capsys, o
     assert message.startswith("error: ")
     for word in words:
         assert word in message
+
+
+def test_learner_that_fails_ends_the_run_with_its_last_good_weights(finished, train, capsys, monkeypatch):
+    step = Learner.step
+
+    def failing(learner: Learner) -> None:
+        if learner.updates >= before + 2:
+            raise LearnerError("loss or gradient is not finite")
+        step(learner)
+
+    before = _progress(finished)["updates"]
+    monkeypatch.setattr(Learner, "step", failing)
+    assert train("run.target_total_steps=100_000") == 1
+    assert "error: loss or gradient is not finite" in capsys.readouterr().err
+    progress = _progress(finished)
+    assert progress["last_stop"].startswith("LearnerError")
+    assert not progress["complete"]
+    assert progress["updates"] == load_tensors(finished / "online_params.pt")["updates"] == before + 2
+    assert progress["checkpoint_steps"] == progress["steps"] > 200
