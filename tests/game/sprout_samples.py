@@ -141,7 +141,7 @@ _NO_EFFECT = {
 _EFFECT = np.array([at not in _NO_EFFECT for start, stop in FULL_LAYOUT.ranges for at in range(start, stop)])
 
 
-def presses(player: Any, state: bytes, frames: int = 36) -> Iterator[tuple[int, bool]]:
+def presses(player: Any, state: bytes, frames: int = 48) -> Iterator[tuple[int, bool]]:
     """Each button pressed in `state`: its index, and whether that changed anything in RAM."""
 
     def after(button: str | None) -> np.ndarray:
