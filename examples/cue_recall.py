@@ -75,7 +75,7 @@ class CueRecall(EnvBase):
         torch.manual_seed(seed or 0)
 
 
-def train(variant: str, seed: int, *, rollouts: int = 50, updates: int = 24) -> dict[str, float]:
+def train(variant: str, seed: int, *, rollouts: int = 100, updates: int = 24) -> dict[str, float]:
     """Trains one agent; returns its share of right answers, early and late, and the seconds it took."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)

@@ -10,7 +10,7 @@ from torchrl.modules import MLP, NoisyLinear
 from torchrl.objectives import SoftUpdate
 
 from pokered_rl.modules import R2D2Actor, R2D2Network, RandomShift, RecurrentQuantileNetwork
-from pokered_rl.objectives import R2D2Loss
+from pokered_rl.objectives import R2D2Loss, sequence_terms
 
 ACTIONS, ROWS, LENGTH, BURN_IN = 3, 4, 12, 3
 
@@ -308,18 +308,26 @@ def test_autocast_keeps_loss_targets_and_priorities_in_float32():
 def test_encoder_heads_and_mathematics_are_whole_graphs():
     # fullgraph raises at any break; this backend traces forward and backward and leaves out the C++ compiler.
     network = game_network(spatial_attention=True, norm=True, reconstruct_map=True)
-    eager, batch = make_loss(network), make_batch(network)
-    torch.manual_seed(3)
-    expected = eager(batch)
-    network.compile_parts(backend="aot_eager")
-    loss = make_loss(network)
-    compiled = torch.compile(loss._terms.func, fullgraph=True, backend="aot_eager")
-    loss._terms = partial(compiled, **loss._terms.keywords)
-    torch.manual_seed(3)
-    out = loss(batch)
-    total(out).backward()
-    for key in eager.out_keys:
-        torch.testing.assert_close(out[key], expected[key], rtol=1e-4, atol=1e-5)
+    batch = make_batch(network)
+    features = torch.randn(ROWS, network.hidden_size)
+    table = torch.randn(2, ROWS, LENGTH, ACTIONS, 7)
+    flow = [batch[key] for key in ("action", "reward", "terminated", "truncated", "mask", "action_mask")]
+    parts = [
+        (network.encoder, [batch[key][:, 0] for key in network.observation_keys]),
+        (network.head, [features]),
+        *((reconstruction, [features]) for reconstruction in network.reconstructions.values()),
+        (lambda online, *rest: make_terms(online, *rest).loss, [table[0].requires_grad_(), table[1], *flow]),
+    ]
+    for part, inputs in parts:
+        compiled = torch.compile(part, fullgraph=True, backend="aot_eager")
+        with set_exploration_type(ExplorationType.RANDOM):
+            out = compiled(*inputs)
+            torch.testing.assert_close(out, part(*inputs))
+        out.sum().backward()
+    assert network.head.value.weight_sigma.grad.abs().sum() > 0
+
+
+make_terms = partial(sequence_terms, gamma=0.9, n_step=2, eta=0.9, kappa=1.0, rescale_eps=1e-3)
 
 
 @pytest.mark.long

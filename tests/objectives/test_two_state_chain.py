@@ -48,9 +48,9 @@ def test_quantiles_converge_to_those_of_the_return(n_step, rescale_eps):
     loss = R2D2Loss(network, burn_in_steps=0, n_step=n_step, gamma=0.5, kappa=0.02, rescale_eps=rescale_eps)
     updater = SoftUpdate(loss, tau=0.05)
     optimizer = torch.optim.Adam(loss.parameters(), lr=1e-2)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 600)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 400)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(600):
+    for _ in range(400):
         batch = network.initial_state([128]).update(episodes(128, n_step, generator))
         optimizer.zero_grad()
         loss(batch)["loss_quantile"].backward()
