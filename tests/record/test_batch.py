@@ -1,10 +1,15 @@
+import contextlib
+import os
 import runpy
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import av
+import psutil
 import pytest
 
 from pokered_rl.episodes import EpisodeLog
@@ -111,3 +116,34 @@ def test_the_script_says_in_one_message_what_is_wrong(tmp_path, arguments, messa
         runpy.run_path(str(_SCRIPT), run_name="__main__")
     assert ended.value.code not in (0, None)
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def _alive_in_group(group):
+    alive = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                alive.append(process.cmdline())
+    return alive
+
+
+@pytest.mark.long
+def test_ctrl_c_ends_all_processes_and_leaves_no_half_video(run_folder, sprout):
+    out = run_folder / "videos"
+    command = [sys.executable, _SCRIPT, run_folder, "--scale", "8", "--workers", "2", "--rom", sprout.path]
+    process = subprocess.Popen(
+        list(map(str, command)), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 200
+    while not list(out.glob(".*.part")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert list(out.glob(".*.part"))
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert list(out.glob(".*")) == []
+    deadline = time.monotonic() + 10
+    while _alive_in_group(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert _alive_in_group(process.pid) == []

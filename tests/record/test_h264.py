@@ -17,9 +17,9 @@ def _scene(number):
     return picture.astype(np.uint8)
 
 
-@pytest.mark.parametrize("preset", ["ultrafast", "veryfast", "medium"])
+@pytest.mark.parametrize("preset", ["ultrafast", "medium"])
 def test_repeated_pictures_decode_to_the_picture_before(tmp_path, preset):
-    count = KEY_DISTANCE + 250  # beyond a second key frame, and frame_num wraps often
+    count = KEY_DISTANCE + 100  # beyond a second key frame, and frame_num wraps often
     with VideoWriter(tmp_path / "a.mp4", width=160, height=144, rate=CONSOLE_FRAME_RATE, preset=preset) as video:
         for number in range(count):
             video.luma[:] = _scene(number)
