@@ -6,7 +6,7 @@ Letters: B batch, L stored sequence length, U unroll (rows with loss), A actions
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from tensordict import NestedKey, TensorDict, TensorDictBase, TensorDictParams
@@ -17,100 +17,9 @@ from torchrl.modules import reset_noise
 from torchrl.objectives import LossModule
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.objectives.functional import (
-    double_q_action,
-    quantile_huber_loss,
-    quantile_td_error,
-    rescaled_n_step_targets,
-    sequence_priority,
-)
+from pokered_rl.objectives.sequence_terms import SequenceTerms, masked_mean, sequence_terms
 
-__all__ = ["R2D2Loss", "SequenceTerms", "sequence_terms"]
-
-
-class SequenceTerms(NamedTuple):
-    """What :func:`sequence_terms` computes for each loss row, and a few figures to log."""
-
-    #: [B, U] quantile Huber loss, 0 where there is no transition; carries the gradient.
-    loss: Tensor
-    #: [B, U] TD error in rescaled space, 0 where there is no transition.
-    td_error: Tensor
-    #: [B] sequence priority.
-    priority: Tensor
-    #: Scalars over the valid rows, without gradient.
-    logs: dict[str, Tensor]
-
-
-def sequence_terms(
-    online: Tensor,
-    target: Tensor,
-    action: Tensor,
-    reward: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    mask: Tensor,
-    action_mask: Tensor | None,
-    *,
-    gamma: float,
-    n_step: int,
-    eta: float,
-    kappa: float,
-    rescale_eps: float | None,
-) -> SequenceTerms:
-    """Compute double-Q n-step quantile loss, TD errors and priority of unrolled sequences.
-
-    Row t + 1 of the same unroll is the successor of row t, so both networks run once. Only the first
-    ``U = R - n_step`` of the R rows get a loss: behind them lie the successors that their targets need.
-
-    Args:
-        online: [B, R, A, N] quantiles of the online network, rescaled space; gradients flow through the taken action.
-        target: [B, R, A, N] quantiles of the target network.
-        action: [B, R] int64.
-        reward: [B, R].
-        terminated: [B, R] bool.
-        truncated: [B, R] bool.
-        mask: [B, R] bool, True where the row holds a transition.
-        action_mask: [B, R, A] bool, or None.
-        gamma: discount of one step.
-        n_step: steps between a state and the state it bootstraps from.
-        eta: weight of the maximum in the priority.
-        kappa: width of the quadratic part of the quantile Huber loss.
-        rescale_eps: epsilon of the value rescaling; None for plain values.
-
-    Returns:
-        SequenceTerms: loss, TD errors, priority and figures to log.
-    """
-    online, target = online.float(), target.detach().float()
-    loss_rows = online.shape[1] - n_step
-    with torch.no_grad():
-        greedy = double_q_action(online, action_mask)  # [B, R]
-        bootstrap = _of_action(target, greedy)[:, 1:]  # [B, R-1, N], value of the state after step t
-        targets = rescaled_n_step_targets(
-            reward[:, :-1],
-            terminated[:, :-1],
-            truncated[:, :-1],
-            bootstrap,
-            gamma=gamma,
-            n_step=n_step,
-            eps=rescale_eps,
-        )[:, :loss_rows]  # [B, U, N]
-    valid = mask[:, :loss_rows]
-    prediction = _of_action(online, action)[:, :loss_rows]  # [B, U, N]
-    loss = quantile_huber_loss(prediction, targets, kappa=kappa).masked_fill(~valid, 0.0)  # [B, U]
-    with torch.no_grad():
-        td_error = quantile_td_error(prediction, targets).masked_fill(~valid, 0.0)  # [B, U]
-        has_successor = mask[:, :-1]
-        changed = (greedy != double_q_action(online))[:, 1:]
-        logs = {
-            "mean_q": _mean(prediction.mean(-1), valid),
-            "target_q": _mean(targets.mean(-1), valid),
-            "td_error_abs": _mean(td_error.abs(), valid),
-            "quantile_spread": _mean(prediction.std(-1, correction=0), valid),
-            "mask_changed_argmax": _mean(changed.float(), has_successor),
-            "valid_fraction": valid.float().mean(),
-        }
-        priority = sequence_priority(td_error, valid, eta=eta)
-    return SequenceTerms(loss, td_error, priority, logs)
+__all__ = ["R2D2Loss"]
 
 
 class R2D2Loss(LossModule):
@@ -338,7 +247,7 @@ class R2D2Loss(LossModule):
                 difference = online[output][:, : last - first].float() - observations[source][:, first:last] / scale
                 error = difference.square().flatten(2).mean(-1).masked_fill(~valid, 0.0)  # [B, U]
                 out[f"loss_{name}"] = factor * self._reduce(weight * error.mean(-1))
-                out[f"{name}_error"] = _mean(error.detach(), valid)
+                out[f"{name}_error"] = masked_mean(error.detach(), valid)
         if self.log_delta_q:
             out["delta_q"] = self._delta_q(tensordict, observations, online, warm, mask)
 
@@ -404,7 +313,7 @@ class R2D2Loss(LossModule):
             expected = self._run(observations[:, row], acted)[keys.quantiles][:, 0].float().mean(-1)  # [B, A]
         value = online[keys.quantiles][:, 0].float().mean(-1)
         distance = (value - expected).norm(dim=-1) / value.amax(-1).abs().clamp(min=1e-6)
-        return _mean(distance, mask[:, 0] & mask[:, self.burn_in_steps])
+        return masked_mean(distance, mask[:, 0] & mask[:, self.burn_in_steps])
 
     def _reduce(self, loss: Tensor) -> Tensor:
         if self.reduction == "none":
@@ -413,17 +322,6 @@ class R2D2Loss(LossModule):
 
     def _forward_value_estimator_keys(self, **kwargs: Any) -> None:
         """Do nothing: the targets are R2D2's own, there is no value estimator to tell."""
-
-
-def _of_action(quantiles: Tensor, action: Tensor) -> Tensor:
-    """[B, T, A, N] at [B, T] -> [B, T, N]."""
-    index = action[..., None, None].expand(*action.shape, 1, quantiles.shape[-1])
-    return quantiles.gather(-2, index).squeeze(-2)
-
-
-def _mean(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the valid entries, 0 without any."""
-    return values.masked_fill(~valid, 0.0).sum() / valid.sum().clamp(min=1)
 
 
 def _flat(value: Tensor) -> Tensor:
