@@ -1,7 +1,7 @@
 """The part of the actors that runs in the worker: TorchRL's `Collector`, sending only what the learner reads."""
 
 import ctypes
-import multiprocessing
+import multiprocessing.forkserver
 import os
 import pickle
 import signal
@@ -267,6 +267,12 @@ def prepare_process() -> None:
     code is ended by the kernel, with the process that started it (Linux).
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server: Any = multiprocessing.forkserver._forkserver
+    if server._forkserver_alive_fd is not None:
+        # The fork server ends when nobody holds this pipe any more. A stopped worker that held it would keep the server
+        # alive, and with it itself: its death signal below comes with the server's.
+        os.close(server._forkserver_alive_fd)
+        server._forkserver_alive_fd = None
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_learner, name="end-with-learner", daemon=True).start()

@@ -154,7 +154,8 @@ def test_actors_wait_while_the_learner_is_too_far_behind(counting_env, counting_
 
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in the background
 sys.path.insert(0, {folder!r})
 from functools import partial
 import torch
