@@ -107,6 +107,8 @@ def test_the_last_action_and_what_it_did_are_there(read):
         assert features["action_right"] == 1.0
         assert features[f"outcome_{outcome}"] == 1.0, outcome
         assert sum(value for name, value in features.items() if name.startswith("outcome_")) == 1.0
+    # The outcome is that of the last step, not of all steps since the start.
+    assert read((0, {}), (RIGHT, {"wXCoord": 6}), (RIGHT, {"wXCoord": 6}))["outcome_nothing"] == 1.0
     assert read((0, {"wFontLoaded": 1}), (A, {}))["outcome_closed_text"] == 1.0
 
 

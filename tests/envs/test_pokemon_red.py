@@ -76,6 +76,7 @@ def test_partial_reset_leaves_the_other_rows_untouched(make):
     # They go on as in an env that was never reset.
     td = _step(env, reset, left, left, left)
     other = _step(twin, other, left, left, left)
+    assert td["step_count"].tolist() == [[4], [1], [4]]
     for row in (0, 2):
         assert env.ram_hash(row) == twin.ram_hash(row)
         assert torch.equal(td["pixels"][row], other["pixels"][row])
