@@ -199,20 +199,26 @@ def _replay(
 ) -> SequenceReplay:
     replay = config.replay
     scratch = Path(replay.scratch_folder) / config.run.name if replay.scratch_folder else folder.replay
-    return make_replay(
-        scratch_dir=scratch,
-        capacity_transitions=replay.capacity_transitions,
-        layout=layout,
-        batch_size=config.learner.batch_size,
-        alpha=replay.alpha,
-        beta=replay.beta,
-        new_priority=replay.new_priority.value,
-        two_bit_shapes=_two_bit_shapes(example),
-        num_actions=len(config.env.actions),
-        half_keys=tuple(network.state_keys) if replay.half_precision_state else (),
-        prefetch=0 if config.runtime.deterministic else replay.prefetch_batches,
-        seed=config.run.seed,
-    )
+    try:
+        return make_replay(
+            scratch_dir=scratch,
+            capacity_transitions=replay.capacity_transitions,
+            layout=layout,
+            batch_size=config.learner.batch_size,
+            alpha=replay.alpha,
+            beta=replay.beta,
+            new_priority=replay.new_priority.value,
+            two_bit_shapes=_two_bit_shapes(example),
+            num_actions=len(config.env.actions),
+            half_keys=tuple(network.state_keys) if replay.half_precision_state else (),
+            prefetch=0 if config.runtime.deterministic else replay.prefetch_batches,
+            seed=config.run.seed,
+        )
+    except MemoryError as error:
+        raise ConfigError(
+            f"replay.capacity_transitions={replay.capacity_transitions:,}: there is not enough memory for the"
+            " priorities of so many sequences; lower it"
+        ) from error
 
 
 def _actors(

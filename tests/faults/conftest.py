@@ -126,7 +126,8 @@ class Job:
 
     def workers(self) -> list[psutil.Process]:
         """The processes that play."""
-        return [child for child in self.children() if "spawn_main" in " ".join(child.cmdline())]
+        # The main process's own children are helpers of multiprocessing; one of them forks the workers.
+        return [child for child in self.children() if child.ppid() != self.process.pid]
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the main process only."""
@@ -136,7 +137,7 @@ class Job:
         """Wait for the end and return the exit status."""
         return self.process.wait(seconds)
 
-    def survivors(self, *, seconds: float = 5.0) -> list[str]:
+    def survivors(self, *, seconds: float = 30.0) -> list[str]:
         """What is still alive of the job's processes after a moment."""
         deadline = time.monotonic() + seconds
         while True:
