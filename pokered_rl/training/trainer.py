@@ -64,7 +64,6 @@ class Trainer:
         self.limiter = limiter
         self.checkpoints = checkpoints
         self.checkpoint_steps = 0
-        self._restored = False
         self._online_params = online_params
         self._stop_reason = stop_reason
         self._report = report
@@ -77,8 +76,7 @@ class Trainer:
     def run(self) -> StopReason:
         """Train until there is a reason to stop; nothing is saved at the end: call :meth:`save`."""
         self._checkpoint_at = time.monotonic()
-        if not self._restored:  # a restored run goes on with the weights that acted, until their next regular push
-            self.actors.set_weights(self.network)
+        self.actors.set_weights(self.network)  # in-process actors that were restored keep those that acted
         self.actors.start()
         while (reason := self._stop_reason()) is None:
             self.actors.check()
@@ -163,4 +161,3 @@ class Trainer:
         # Last: restoring the parts may draw random numbers.
         GlobalRNGState().load_state_dict(state["random"])
         self.checkpoint_steps = checkpoint.steps
-        self._restored = True

@@ -43,10 +43,10 @@ def test_second_job_went_on_where_the_first_had_stopped(finished):
 def test_next_job_says_what_changed_and_overwrites_no_log(finished, train, capsys):
     logs = {path: path.read_bytes() for path in (finished / "episode_logs").glob("*.episode")}
     assert logs
-    assert train("run.target_total_steps=260", "learner.learning_rate=0.001") == 0
+    assert train("run.target_total_steps=260", "learner.learning_rate=0.002") == 0
     shown = capsys.readouterr().out
     assert "at step 200" in shown
-    assert "learner.learning_rate: 0.0005 -> 0.001" in shown
+    assert "learner.learning_rate: 0.001 -> 0.002" in shown
     assert _progress(finished)["steps"] == 260
     assert {path: path.read_bytes() for path in logs} == logs
     assert len(list((finished / "episode_logs").glob("*.episode"))) > len(logs)
