@@ -43,7 +43,9 @@ napoleon_use_rtype = False
 napoleon_use_ivar = True
 autosummary_generate = False
 suppress_warnings = ["myst.xref_missing"] if os.environ.get("POKERED_DOCS_DRAFT") else []
-doctest_global_setup = "import torch"
+# Examples use a room's public names as a reader of its page would.
+_ROOMS = ("data", "emulator", "envs", "envs.gymnasium", "game", "modules", "modules.augmentation", "objectives")
+doctest_global_setup = "\n".join(["import torch", *(f"from pokered_rl.{room} import *" for room in _ROOMS)])
 
 
 def _reachable(url: str) -> bool:

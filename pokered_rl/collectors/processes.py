@@ -40,7 +40,7 @@ class ProcessActors(SupervisedActors):
         options: see `SupervisedActors` and `Actors`.
 
     Example:
-        >>> with ProcessActors(make_envs=[...], policy=actor, ...) as actors:
+        >>> with ProcessActors(make_envs=[...], policy=actor, **options) as actors:  # doctest: +SKIP
         ...     while actors.steps < 100_000:
         ...         actors.collect()
     """

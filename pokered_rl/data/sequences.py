@@ -67,7 +67,7 @@ class SequenceBuilder:
 
     Example:
         >>> builder = SequenceBuilder(layout=SequenceLayout(burn_in_steps=40, unroll_steps=80, n_step=5))
-        >>> for batch in collector:
+        >>> for batch in collector:  # doctest: +SKIP
         ...     replay.extend(builder.extend(batch))
     """
 
