@@ -80,9 +80,11 @@ def test_workers_play_take_weights_and_hand_over_their_states(counting_env, coun
         play_until(actors, lambda: actors.sink.replay.items[-1]["action"].max() == 0)
         assert torch.get_num_threads() == 1  # TorchRL changes it behind our back
 
-        buffer = io.BytesIO()
+        # One worker alone may have played all of that while another was still starting.
+        play_until(actors, lambda: all(actors.control.pid(worker) for worker in range(actors.num_workers)))
+        buffer, processes = io.BytesIO(), worker_processes(actors)  # a worker that has ended is forgotten at once
         actors.halt()
-        steps, processes = actors.steps, worker_processes(actors)
+        steps = actors.steps
         torch.save(actors.state_dict(), buffer)
         assert psutil.wait_procs(processes, timeout=20)[1] == []  # halted workers end by themselves
         assert actors.steps == steps
