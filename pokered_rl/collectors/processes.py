@@ -35,8 +35,8 @@ class ProcessActors(SupervisedActors):
 
     Args:
         start_method: how processes are started. "forkserver" forks workers from a server that has imported everything
-            once: they start in a tenth of the time that a fresh interpreter takes ("spawn") and share the libraries'
-            memory. Sets multiprocessing's global method, as importing TorchRL does.
+            once, so they neither import anew nor hold libraries of their own, as "spawn" makes them do.
+            Sets multiprocessing's global method, as importing TorchRL does.
         options: see `SupervisedActors` and `Actors`.
 
     Example:

@@ -117,8 +117,9 @@ class PixelEncoder(nn.Module):
     """Packed frames [M, H, W/4] uint8 -> features [M, F].
 
     The stem embeds each hardware tile of the Game Boy (the screen is 20 x 18 of them, 4 x 4 pixels each at half size)
-    by itself: text, menus and a standing player's map lie on that grid, and an aligned stem costs a quarter of the
-    usual 8x8 stride 4. A stride-2 convolution leads to 9 x 10 places, each a half tile of the map; residual blocks,
+    by itself: text, menus and a standing player's map lie on that grid, and an aligned stem needs 16
+    multiplications a place, the usual 8x8 with stride 4 needs 64.
+    A stride-2 convolution leads to 9 x 10 places, each a half tile of the map; residual blocks,
     optional attention, a 1x1 convolution that thins out the channels, and a linear layer follow.
 
     Args:
