@@ -19,7 +19,7 @@ from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, Sequen
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import make_env
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules import R2D2Actor, R2D2Network
+from pokered_rl.modules import R2D2Actor, R2D2Network, RandomShift
 from pokered_rl.objectives import R2D2Loss
 from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
@@ -169,7 +169,12 @@ def _layout(config: Config) -> SequenceLayout:
         unroll_steps=config.replay.unroll_steps,
         n_step=config.loss.n_step,
         period_steps=config.replay.sequence_period_steps,
+        unroll_state=_logs_delta_q(config),
     )
+
+
+def _logs_delta_q(config: Config) -> bool:
+    return config.loss.log_delta_q and config.network.recurrent
 
 
 def _builder(config: Config, layout: SequenceLayout, network: R2D2Network) -> SequenceBuilder:
@@ -286,8 +291,14 @@ def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, devic
         kappa=loss.kappa,
         rescale_eps=loss.rescale_epsilon,
         reconstruction_weight=loss.reconstruction_weight,
+        map_reconstruction_weight=loss.map_reconstruction_weight,
+        augmentation=RandomShift(settings.random_shift_pixels) if settings.random_shift_pixels else None,
+        log_delta_q=_logs_delta_q(config),
         compile_terms=config.runtime.compile,
     )
+    if config.runtime.compile:
+        # The loss shares these modules. Actors step through `forward`, and a copy for a worker is not compiled.
+        network.compile_parts()
     hard = settings.target_update is TargetUpdate.hard
     return Learner(
         loss=module,

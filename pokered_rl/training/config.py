@@ -238,8 +238,13 @@ class LossConfig:
     kappa: float = 1.0
     #: Epsilon of the value rescaling (Pohlen et al. 2018).
     rescale_epsilon: float = 1e-3
-    #: Weight of the auxiliary loss that reconstructs the context features.
+    #: Weight of the auxiliary loss that reconstructs the context features; 0 leaves its head out of the network.
     reconstruction_weight: float = 0.05
+    #: Weight of the auxiliary loss that reconstructs the map crop; read with `network.reconstruct_map` only.
+    map_reconstruction_weight: float = 0.05
+    #: Store the actor's LSTM state at the first learned step as well, and log `delta_q`: how far the state after
+    #: burn-in leads from it (Kapturowski et al. 2019, section 3).
+    log_delta_q: bool = True
 
 
 @dataclass
@@ -288,6 +293,8 @@ class LearnerConfig:
     adam_epsilon: float = 1e-3
     #: Norm that the gradient is clipped to.
     max_grad_norm: float = 40.0
+    #: Largest random shift in pixels of each sequence's pictures (DrQ, Kostrikov et al. 2021); 0 shifts nothing.
+    random_shift_pixels: int = 0
     #: `hard` copies the online network now and then, `soft` mixes a little of it in after each update.
     target_update: TargetUpdate = TargetUpdate.hard
     #: Updates between two hard target copies.
