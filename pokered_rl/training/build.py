@@ -26,7 +26,7 @@ from pokered_rl.training.learner import Learner, make_target_updater
 from pokered_rl.training.resources import available_cpus, worker_count
 from pokered_rl.training.run_folder import RunFolder
 
-__all__ = ["Parts", "build", "env_factory", "evaluation_env"]
+__all__ = ["Parts", "build", "env_factory", "make_actor", "make_network", "probe_env"]
 
 
 @dataclass
@@ -60,31 +60,33 @@ def env_factory(
         config: The whole tree; `env` and `reward` are read.
         cartridge: What is played.
         num_emulators: E.
-        changes: Further arguments of :func:`~pokered_rl.envs.make_env`, such as ``recorder``.
+        changes: Further arguments of :func:`~pokered_rl.envs.make_env`, such as ``recorder``; they win over the config.
     """
     env, reward = config.env, config.reward
-    return partial(
-        make_env,
-        cartridge,
-        num_emulators=num_emulators,
-        actions=tuple(env.actions),
-        frames_per_action=env.frames_per_action,
-        hold_frames=env.hold_frames,
-        screen=env.screen.value,
-        start_states=tuple(env.start_states) or None,
-        max_episode_steps=env.max_episode_steps,
-        wait_while_busy=env.wait_while_busy,
-        max_wait_frames=env.max_wait_frames,
-        map_memory={"radius": env.map_memory_radius},
-        reward={"weights": reward.weights, "options": reward.options, "goals": reward.goals, "write_terms": False},
-        **changes,
-    )
+    arguments: dict[str, Any] = {
+        "num_emulators": num_emulators,
+        "actions": tuple(env.actions),
+        "frames_per_action": env.frames_per_action,
+        "hold_frames": env.hold_frames,
+        "screen": env.screen.value,
+        "start_states": tuple(env.start_states) or None,
+        "max_episode_steps": env.max_episode_steps,
+        "wait_while_busy": env.wait_while_busy,
+        "max_wait_frames": env.max_wait_frames,
+        "map_memory": {"radius": env.map_memory_radius},
+        "reward": {
+            "weights": reward.weights,
+            "options": reward.options,
+            "goals": reward.goals,
+            "write_terms": False,
+        },
+    }
+    return partial(make_env, cartridge, **(arguments | changes))
 
 
-def evaluation_env(config: Config, parts: Parts, *, num_episodes: int, epsilon: float, seed: int) -> EnvBase:
-    """An environment for evaluation: a row for each episode, places in ``("game", ...)``, nothing recorded."""
-    make = env_factory(config, parts.cartridge, num_emulators=num_episodes, game_fields=("map_id", "x", "y"))
-    return make(seed=seed, extra_transforms=[parts.actor.make_primers(epsilon=epsilon)])
+def probe_env(config: Config, cartridge: Cartridge) -> TransformedEnv:
+    """The environment on one emulator, whose specs say what the network reads."""
+    return env_factory(config, cartridge, num_emulators=1)(seed=config.run.seed)
 
 
 @contextmanager
@@ -101,13 +103,13 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
         torch.use_deterministic_algorithms(True, warn_only=True)
     device = _device(config.runtime.device)
     cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
-    probe = env_factory(config, cartridge, num_emulators=1)(seed=config.run.seed)
+    probe = probe_env(config, cartridge)
     try:
-        network = _network(config, probe).to(device)
+        network = make_network(config, probe).to(device)
         example = probe.rollout(2, _idle(network, config))
     finally:
         probe.close()
-    actor = R2D2Actor(network, action_mask_key="action_mask" if config.env.action_mask else None)
+    actor = make_actor(config, network)
     layout = _layout(config)
     builder = _builder(config, layout, network)
     replay = _replay(config, folder, layout, network, example)
@@ -144,7 +146,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _network(config: Config, probe: EnvBase) -> R2D2Network:
+def make_network(config: Config, probe: EnvBase) -> R2D2Network:
+    """The network for the observations of an environment, with fresh weights."""
     spec, network = probe.observation_spec, config.network
     return R2D2Network(
         num_actions=len(config.env.actions),
@@ -161,6 +164,11 @@ def _network(config: Config, probe: EnvBase) -> R2D2Network:
         reconstruct_context=config.loss.reconstruction_weight > 0,
         reconstruct_map=network.reconstruct_map,
     )
+
+
+def make_actor(config: Config, network: R2D2Network) -> R2D2Actor:
+    """The policy around a network."""
+    return R2D2Actor(network, action_mask_key="action_mask" if config.env.action_mask else None)
 
 
 def _layout(config: Config) -> SequenceLayout:

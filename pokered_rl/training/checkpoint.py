@@ -22,10 +22,11 @@ import torch
 
 from pokered_rl.errors import CheckpointError
 
-__all__ = ["Checkpoint", "CheckpointStore", "load_tensors", "save_tensors", "write_atomically"]
+__all__ = ["STATE_FILE", "Checkpoint", "CheckpointStore", "load_tensors", "save_tensors", "write_atomically"]
 
+#: The tensors of a checkpoint, in its folder.
+STATE_FILE = "state.pt"
 _MANIFEST = "manifest.json"
-_STATE = "state.pt"
 _STAGING = ".writing-"
 _DOOMED = ".removing-"
 
@@ -94,7 +95,7 @@ class Checkpoint:
         Raises:
             CheckpointError: The file cannot be read.
         """
-        return load_tensors(self.path / _STATE)
+        return load_tensors(self.path / STATE_FILE)
 
 
 class CheckpointStore:
@@ -183,7 +184,7 @@ class CheckpointStore:
         return None
 
     def _commit(self, staging: Path, steps: int, updates: int, state: Mapping[str, Any]) -> Checkpoint:
-        torch.save(dict(state), staging / _STATE)
+        torch.save(dict(state), staging / STATE_FILE)
         files = [path for path in sorted(staging.rglob("*")) if path.is_file()]
         manifest = {
             str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files

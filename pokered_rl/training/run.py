@@ -11,12 +11,13 @@ from rich.console import Console
 
 from pokered_rl.collectors import SupervisedActors
 from pokered_rl.errors import CheckpointError, ConfigError
-from pokered_rl.training.build import Parts, build, evaluation_env
+from pokered_rl.training.build import Parts, build
 from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, write_atomically
 from pokered_rl.training.config import Config, OnReplayLoss, TargetUpdate
 from pokered_rl.training.display import Display, RunView
 from pokered_rl.training.evaluate import RandomPolicy, evaluate, table
 from pokered_rl.training.metrics import MetricsWriter
+from pokered_rl.training.policy import load_policy
 from pokered_rl.training.report import Reporter
 from pokered_rl.training.run_folder import Progress, RunFolder, provenance
 from pokered_rl.training.run_lock import RunLock
@@ -252,12 +253,16 @@ class _Job:
     def compare(self) -> None:
         """Play the evaluation episodes of the trained agent and of a random policy, and show both."""
         config, run = self.config, self.config.run
+        trained = load_policy(self.folder.path, cartridge=self.parts.cartridge)
         results = {}
         for name, epsilon in (("trained", run.evaluation_epsilon), ("random", 1.0)):
-            env = evaluation_env(
-                config, self.parts, num_episodes=run.evaluation_episodes, epsilon=epsilon, seed=run.seed + 1
+            env = trained.make_env(
+                num_emulators=run.evaluation_episodes,
+                epsilon=epsilon,
+                seed=run.seed + 1,
+                game_fields=("map_id", "x", "y"),
             )
-            policy = self.parts.actor if name == "trained" else RandomPolicy(seed=run.seed + 1)
+            policy = trained.actor if name == "trained" else RandomPolicy(seed=run.seed + 1)
             try:
                 results[name] = evaluate(env, policy, max_steps=config.env.max_episode_steps)
             finally:

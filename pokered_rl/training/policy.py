@@ -1,0 +1,173 @@
+"""From a run on disk to its agent: the trained policy and the environment that it was trained in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torchrl.envs import TransformedEnv
+from yaml import YAMLError
+
+from pokered_rl.emulator import Cartridge
+from pokered_rl.errors import CheckpointError, ConfigError
+from pokered_rl.modules import R2D2Actor, R2D2Network
+from pokered_rl.training.build import env_factory, make_actor, make_network, probe_env
+from pokered_rl.training.checkpoint import STATE_FILE, load_tensors
+from pokered_rl.training.config import Config
+from pokered_rl.training.load_config import config_from
+from pokered_rl.training.run_folder import RunFolder
+
+__all__ = ["TrainedPolicy", "load_policy"]
+
+_LOSS_PREFIX = "network_params."
+
+
+class TrainedPolicy:
+    """The agent of a run, as `load_policy` finds it.
+
+    Attributes:
+        weights: file that the weights are read from.
+        config: config of the run's last job.
+        cartridge: what the run plays.
+        network: the network, on the CPU.
+        actor: the policy around the network; call it on the tensordicts of `make_env`. It explores only under
+            ``set_exploration_type(ExplorationType.RANDOM)``, a collector's default; otherwise it acts greedily on mean
+            weights.
+        steps: environment steps of the run when the weights were written.
+        updates: learner updates then.
+    """
+
+    def __init__(self, *, weights: Path, config: Config, cartridge: Cartridge) -> None:
+        self.weights = weights
+        self.config = config
+        self.cartridge = cartridge
+        env = probe_env(config, cartridge)
+        try:
+            self.network: R2D2Network = make_network(config, env)
+        finally:
+            env.close()
+        self.actor: R2D2Actor = make_actor(config, self.network)
+        self.steps = self.updates = 0
+        self._read_at: tuple[int, int] | None = None
+        self.reload()
+
+    def make_env(
+        self, *, num_emulators: int = 1, epsilon: float = 0.0, seed: int | None = None, **changes: Any
+    ) -> TransformedEnv:
+        """Builds the run's environment, with the entries that the actor reads; it records nothing by default.
+
+        Args:
+            num_emulators: E.
+            epsilon: rate of random actions, used where exploration is on (see ``actor``).
+            seed: decides which start states are drawn; None takes a fresh one.
+            changes: further arguments of `pokered_rl.envs.make_env`, such as ``max_episode_steps``, ``screen`` (which
+                the network cannot read unless it is the run's), ``game_fields`` or ``recorder``.
+        """
+        make = env_factory(self.config, self.cartridge, num_emulators=num_emulators, **changes)
+        return make(seed=seed, extra_transforms=[self.actor.make_primers(epsilon=epsilon)])
+
+    def reload(self) -> bool:
+        """Reads the weights again if the file was replaced; returns whether it was.
+
+        Raises:
+            CheckpointError: the file is gone, damaged, or of another network.
+        """
+        try:
+            status = self.weights.stat()
+        except OSError as error:
+            raise CheckpointError(f"there is no file {self.weights}") from error
+        stamp = (status.st_mtime_ns, status.st_ino)
+        if stamp == self._read_at:
+            return False
+        tree = load_tensors(self.weights)
+        try:
+            if "learner" in tree:  # a checkpoint's state, online and target network in one
+                params = {
+                    name.removeprefix(_LOSS_PREFIX): value
+                    for name, value in tree["learner"]["loss"].items()
+                    if name.startswith(_LOSS_PREFIX)
+                }
+                steps, updates = tree["actors"]["sink"]["steps"], tree["learner"]["updates"]
+            else:
+                params, steps, updates = tree["params"], tree["steps"], tree["updates"]
+            self.network.load_state_dict(params)
+        except (KeyError, TypeError, RuntimeError) as error:
+            problem = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"the weights in {self.weights} do not fit the network of its config.yaml: {problem}"
+            ) from error
+        self.steps, self.updates, self._read_at = int(steps), int(updates), stamp
+        return True
+
+
+def load_policy(
+    source: str | os.PathLike[str], *, cartridge: Cartridge | str | os.PathLike[str] | None = None
+) -> TrainedPolicy:
+    """Loads the agent of a run.
+
+    The run may be finished or still running: ``online_params.pt`` is replaced as a whole while it learns, and
+    `TrainedPolicy.reload` takes up the newer weights.
+
+    Args:
+        source: a run folder, its ``online_params.pt`` (a copy elsewhere needs the run's ``config.yaml`` beside it), or
+            one of the folders in ``checkpoints/``.
+        cartridge: what to play, as `Cartridge` or ROM file; that of the run's config by default.
+
+    Raises:
+        CheckpointError: weights or config are not there or damaged, or do not fit each other.
+        CartridgeError: the ROM cannot be found.
+        ConfigError: the config is not valid, or the cartridge is another one than the run played.
+
+    Example:
+        >>> policy = load_policy("runs/quickstart")  # doctest: +SKIP
+        >>> env = policy.make_env(num_emulators=4, max_episode_steps=100)  # doctest: +SKIP
+        >>> env.rollout(100, policy.actor)["next", "reward"].sum(1)  # doctest: +SKIP
+    """
+    weights, folder = _find(Path(source))
+    config = _read_config(folder)
+    if not isinstance(cartridge, Cartridge):
+        cartridge = Cartridge.find(
+            cartridge if cartridge is not None else config.env.cartridge, allow_unknown=config.env.allow_unknown
+        )
+    progress = folder.read_progress()
+    if progress is not None and progress.cartridge_sha1 not in ("", cartridge.sha1):
+        raise ConfigError(
+            f"the run in {folder.path} was played on another cartridge (SHA-1 {progress.cartridge_sha1}) than "
+            f"{cartridge.path} (SHA-1 {cartridge.sha1}); name the ROM that was played"
+        )
+    return TrainedPolicy(weights=weights, config=config, cartridge=cartridge)
+
+
+def _find(source: Path) -> tuple[Path, RunFolder]:
+    """The file of the weights, and the folder that has the config."""
+    if source.is_file():
+        beside = source.resolve().parent
+        return source, RunFolder(beside.parents[1] if source.name == STATE_FILE else beside)
+    if (source / STATE_FILE).is_file():
+        return source / STATE_FILE, RunFolder(source.resolve().parents[1])
+    folder = RunFolder(source)
+    if folder.online_params.is_file():
+        return folder.online_params, folder
+    if not source.is_dir():
+        raise CheckpointError(f"there is no {source}; give a run folder, an online_params.pt or a checkpoint's folder")
+    raise CheckpointError(
+        f"{source} holds no {folder.online_params.name}: a run writes it after its first updates; give a run folder "
+        "that has one, or a folder in checkpoints/"
+    )
+
+
+def _read_config(folder: RunFolder) -> Config:
+    try:
+        tree = OmegaConf.load(folder.config)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"there is no {folder.config}: the weights alone do not say what network they belong to; "
+            "copy the run's config.yaml beside them"
+        ) from error
+    except (OSError, ValueError, YAMLError) as error:
+        raise CheckpointError(f"{folder.config} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(tree, DictConfig):
+        raise CheckpointError(f"{folder.config} must hold the sections of a config, got a list")
+    return config_from(tree)

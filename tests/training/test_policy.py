@@ -1,0 +1,106 @@
+import dataclasses
+import shutil
+
+import pytest
+import torch
+
+from pokered_rl.emulator import Cartridge
+from pokered_rl.errors import CheckpointError, ConfigError
+from pokered_rl.training import load_policy
+from pokered_rl.training.checkpoint import load_tensors, save_tensors
+
+
+def _newest_checkpoint(run):
+    return sorted((run / "checkpoints").iterdir())[-1]
+
+
+@pytest.mark.parametrize("source", ["run", "file", "checkpoint", "state"])
+def test_agent_of_a_run_is_found_from_every_place_that_holds_weights(finished, source):
+    path = {
+        "run": finished,
+        "file": finished / "online_params.pt",
+        "checkpoint": _newest_checkpoint(finished),
+        "state": _newest_checkpoint(finished) / "state.pt",
+    }[source]
+    policy = load_policy(path)
+    published = load_tensors(finished / "online_params.pt")
+    assert (policy.steps, policy.updates) == (published["steps"], published["updates"])
+    # The last checkpoint was written with the weights that were then published.
+    weights = policy.network.state_dict()
+    assert weights.keys() == published["params"].keys()
+    assert all(torch.equal(weights[name], value) for name, value in published["params"].items())
+
+
+def test_agent_plays_in_the_environment_of_its_run(finished):
+    policy = load_policy(finished)
+    env = policy.make_env(num_emulators=2, seed=3)
+    try:
+        played = env.rollout(5, policy.actor)
+    finally:
+        env.close()
+    assert played.shape == (2, 5)
+    assert list(env.base_env.actions.names) == policy.config.env.actions
+    assert not (finished / "episode_logs" / "new").exists()
+    # Greedy without exploration: the action with the highest value among the allowed ones.
+    allowed = played["action_value"].masked_fill(~played["action_mask"], -torch.inf)
+    assert torch.equal(played["action"], allowed.argmax(-1))
+    # The recurrent state is carried from step to step.
+    key = policy.network.state_keys[0]
+    assert torch.equal(played[key][:, 1], played["next", key][:, 0])
+    assert played[key][:, 1].abs().sum() > 0
+
+
+def test_changes_reach_the_environment(finished):
+    env = load_policy(finished).make_env(game_fields=("map_id",), max_wait_frames=7)
+    try:
+        assert env.base_env.max_wait_frames == 7
+        assert ("game", "map_id") in env.reset().keys(True)
+    finally:
+        env.close()
+
+
+def test_newer_weights_are_taken_up_when_the_file_is_replaced(finished):
+    policy = load_policy(finished)
+    assert not policy.reload()
+    tree = load_tensors(finished / "online_params.pt")
+    tree["params"] = {name: torch.zeros_like(value) for name, value in tree["params"].items()}
+    save_tensors(finished / "online_params.pt", tree | {"steps": 12345})
+    assert policy.reload()
+    assert policy.steps == 12345
+    assert all(not value.any() for value in policy.actor.network.state_dict().values())
+    assert not policy.reload()
+
+
+def test_weights_copied_without_their_config_say_what_is_missing(finished, tmp_path):
+    copy = shutil.copy(finished / "online_params.pt", tmp_path)
+    with pytest.raises(CheckpointError, match=r"no .*config\.yaml.*copy the run's config\.yaml beside them"):
+        load_policy(copy)
+    shutil.copy(finished / "config.yaml", tmp_path)
+    assert load_policy(copy).steps == 200
+
+
+@pytest.mark.parametrize("what", ["nothing", "empty", "damaged", "other network", "broken config"])
+def test_what_cannot_be_loaded_is_named(finished, tmp_path, what):
+    source, words = finished, "online_params.pt"
+    if what == "nothing":
+        source, words = tmp_path / "gone", "there is no .*gone; give a run folder"
+    elif what == "empty":
+        source, words = tmp_path, "holds no online_params.pt"
+    elif what == "damaged":
+        file = finished / "online_params.pt"
+        file.write_bytes(file.read_bytes()[:1000])
+    elif what == "other network":
+        config = (finished / "config.yaml").read_text()
+        (finished / "config.yaml").write_text(config.replace("hidden_size: 16", "hidden_size: 24"))
+        words = "do not fit the network of its config.yaml"
+    else:
+        (finished / "config.yaml").write_text("run: {")
+        words = "config.yaml cannot be read"
+    with pytest.raises(CheckpointError, match=words):
+        load_policy(source)
+
+
+def test_agent_of_another_cartridge_is_refused(finished):
+    other = dataclasses.replace(Cartridge.bundled(), sha1="0" * 40)
+    with pytest.raises(ConfigError, match="was played on another cartridge"):
+        load_policy(finished, cartridge=other)
