@@ -1,6 +1,8 @@
 """Recurrent value-based reinforcement learning (R2D2) on Pokémon Red, TorchRL-native.
 
-The names that most experiments need are here; they load on first use, so that ``import pokered_rl`` alone is quick.
+The names that most experiments need are here; they load on first use, so that ``import pokered_rl`` alone is quick. The
+only thing that it does is to tell Gymnasium the names of the environment's classes: `GYMNASIUM_ID` works in
+``gymnasium.make`` and ``gymnasium.make_vec`` from then on.
 
 Example:
     >>> from pokered_rl import PokemonRedEnv
@@ -13,6 +15,8 @@ Example:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import gymnasium
+
 if TYPE_CHECKING:
     from .data import SequenceBuilder, make_replay
     from .emulator import ActionSet, ActionTiming, Cartridge, Emulator, EmulatorPool, SaveState
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     from .objectives import R2D2Loss
 
 __all__ = [
+    "GYMNASIUM_ID",
     "ActionSet",
     "ActionTiming",
     "Cartridge",
@@ -42,6 +47,15 @@ __all__ = [
     "screen_kind",
     "usable_buttons",
 ]
+
+#: The environment's name for ``gymnasium.make`` and ``gymnasium.make_vec``.
+GYMNASIUM_ID = "pokered_rl/PokemonRed-v0"
+
+gymnasium.register(
+    GYMNASIUM_ID,
+    entry_point="pokered_rl.envs.gymnasium:PokemonRedGymEnv",
+    vector_entry_point="pokered_rl.envs.gymnasium:PokemonRedVectorEnv",
+)
 
 _HOME = {
     "data": ("SequenceBuilder", "make_replay"),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pokered_rl.errors import SaveStateError
 
-__all__ = ["MAGIC", "SaveState"]
+__all__ = ["MAGIC", "SaveState", "read_state_file"]
 
 #: First bytes of a save state file. The 0x89 and the line ends reveal files mangled as text, as in PNG.
 MAGIC = b"\x89PRSTATE\r\n\x1a\n"

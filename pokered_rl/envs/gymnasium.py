@@ -1,9 +1,9 @@
 """The environment behind Gymnasium's interfaces, for agents that are not written on TorchRL.
 
-Importing this module registers ``pokered_rl/PokemonRed-v0``:
+``import pokered_rl`` makes the name ``pokered_rl/PokemonRed-v0`` known to Gymnasium:
 
     >>> import gymnasium
-    >>> import pokered_rl.envs.gymnasium
+    >>> import pokered_rl
     >>> env = gymnasium.make("pokered_rl/PokemonRed-v0")
     >>> envs = gymnasium.make_vec("pokered_rl/PokemonRed-v0", num_envs=8)
     >>> env.close(), envs.close()
@@ -26,10 +26,7 @@ from tensordict import TensorDictBase
 from pokered_rl.emulator import unpack_shades
 from pokered_rl.envs.factory import make_env
 
-__all__ = ["ENV_ID", "PokemonRedGymEnv", "PokemonRedVectorEnv", "register_envs"]
-
-#: Name for `gymnasium.make` and `gymnasium.make_vec`.
-ENV_ID = "pokered_rl/PokemonRed-v0"
+__all__ = ["PokemonRedGymEnv", "PokemonRedVectorEnv"]
 
 Observation = dict[str, npt.NDArray[Any]]
 #: Frames a second of the console.
@@ -257,16 +254,3 @@ class PokemonRedVectorEnv(VectorEnv[Observation, npt.NDArray[np.integer], npt.ND
     def close_extras(self, **kwargs: Any) -> None:
         """Stops the emulators."""
         self._adapter.env.close(raise_if_closed=False)
-
-
-def register_envs() -> None:
-    """Makes `ENV_ID` known to Gymnasium; doing so twice does nothing."""
-    if ENV_ID not in gymnasium.registry:
-        gymnasium.register(
-            ENV_ID,
-            entry_point="pokered_rl.envs.gymnasium:PokemonRedGymEnv",
-            vector_entry_point="pokered_rl.envs.gymnasium:PokemonRedVectorEnv",
-        )
-
-
-register_envs()

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pokered_rl.errors import EpisodeLogError
 
-__all__ = ["EpisodeHeader", "Milestone", "Outcome", "pack_meta", "unpack_meta"]
+__all__ = ["EpisodeHeader", "Meta", "Milestone", "Outcome", "pack_meta", "unpack_meta"]
 
 #: An episode may be this long: keeps a damaged count from asking for memory.
 MAX_STEPS = 10_000_000

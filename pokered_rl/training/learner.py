@@ -12,7 +12,7 @@ from torchrl.objectives.utils import HardUpdate, SoftUpdate, TargetNetUpdater
 
 from pokered_rl.errors import PokeredError
 
-__all__ = ["Learner", "LearnerError", "make_target_updater", "snapshot"]
+__all__ = ["Learner", "LearnerError", "PrioritizedReplay", "make_target_updater", "snapshot"]
 
 
 class LearnerError(PokeredError):

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from pokered_rl.envs.gymnasium import ENV_ID, PokemonRedGymEnv, PokemonRedVectorEnv, register_envs
+from pokered_rl import GYMNASIUM_ID
+from pokered_rl.envs.gymnasium import PokemonRedGymEnv, PokemonRedVectorEnv
 
 
 @pytest.fixture
@@ -14,14 +15,12 @@ def arguments(sprout, start) -> dict:
 
 
 def test_passes_the_check_of_gymnasium(arguments):
-    env = PokemonRedGymEnv(**arguments, render_mode="rgb_array")
-    check_env(env, skip_close_check=True)
-    env.close()
+    env = gymnasium.make(GYMNASIUM_ID, render_mode="rgb_array", **arguments)
+    check_env(env.unwrapped)
 
 
 def test_is_made_by_name(arguments):
-    register_envs()
-    env = gymnasium.make(ENV_ID, **arguments)
+    env = gymnasium.make(GYMNASIUM_ID, **arguments)
     observation, info = env.reset(seed=1)
     assert observation["pixels"].shape == (72, 80, 1)
     assert set(np.unique(observation["pixels"])) <= {0, 85, 170, 255}
@@ -55,7 +54,7 @@ def test_shows_the_whole_screen(arguments):
 
 
 def test_the_vector_environment_steps_as_the_single_one_does(arguments):
-    envs = gymnasium.make_vec(ENV_ID, num_envs=2, vectorization_mode="vector_entry_point", **arguments)
+    envs = gymnasium.make_vec(GYMNASIUM_ID, num_envs=2, **arguments)
     env = PokemonRedGymEnv(**arguments)
     assert isinstance(envs.unwrapped, PokemonRedVectorEnv)
     many, _ = envs.reset(seed=0)
@@ -99,10 +98,15 @@ def test_unknown_render_modes_are_refused(arguments):
 
 
 @pytest.mark.long
-def test_stable_baselines_learns_on_it(arguments):
-    ppo = pytest.importorskip("stable_baselines3", reason="install stable-baselines3 to try it").PPO
-    env = gymnasium.make(ENV_ID, **arguments | {"max_episode_steps": 200})
-    model = ppo("MultiInputPolicy", env, n_steps=200, batch_size=50, n_epochs=1)
+@pytest.mark.parametrize("module", ["stable_baselines3", "sb3_contrib"])
+def test_stable_baselines_trains_on_it_with_and_without_the_mask(arguments, module):
+    reason = "pip install stable-baselines3 sb3-contrib to try them"
+    library = pytest.importorskip(module, reason=reason)
+    algorithm = library.MaskablePPO if module == "sb3_contrib" else library.PPO
+    env = gymnasium.make(GYMNASIUM_ID, **arguments | {"max_episode_steps": 200})
+    model = algorithm("MultiInputPolicy", env, n_steps=200, batch_size=50, n_epochs=1)
+    before = [parameter.detach().clone() for parameter in model.policy.parameters()]
     model.learn(2000)
     assert model.num_timesteps >= 2000
+    assert any((a != b).any() for a, b in zip(before, model.policy.parameters(), strict=True))
     env.close()

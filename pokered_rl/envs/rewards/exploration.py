@@ -11,7 +11,7 @@ from pokered_rl.envs.frame import RamFrame
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm
 from pokered_rl.game import CartridgeProfile
 
-__all__ = ["Frontier", "NewMaps", "NewTiles", "ScreenNovelty"]
+__all__ = ["Frontier", "NewMaps", "NewTiles", "ScreenNovelty", "WorldMap"]
 
 
 class NewTiles(RewardTerm):

@@ -24,6 +24,7 @@ __all__ = [
     "Money",
     "PokedexOwned",
     "PokedexSeen",
+    "party_health",
 ]
 
 _BITS_SET = np.array([bin(value).count("1") for value in range(256)])
