@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torchrl.envs import EnvBase, TransformedEnv
+from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from pokered_rl.collectors import Actors, InlineActors, ProcessActors, RayActors
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay, make_replay
 from pokered_rl.emulator import Cartridge
-from pokered_rl.envs import make_env
+from pokered_rl.envs import default_transforms, make_env
 from pokered_rl.errors import ConfigError
 from pokered_rl.modules import R2D2Actor, R2D2Network, RandomShift
 from pokered_rl.objectives import R2D2Loss
@@ -26,7 +26,7 @@ from pokered_rl.training.learner import Learner, make_target_updater
 from pokered_rl.training.resources import available_cpus, worker_count
 from pokered_rl.training.run_folder import RunFolder
 
-__all__ = ["Parts", "build", "env_factory", "make_actor", "make_network", "probe_env"]
+__all__ = ["Parts", "build", "env_factory", "make_actor", "make_network", "probe_env", "transform_factory"]
 
 
 @dataclass
@@ -62,7 +62,7 @@ def env_factory(
         num_emulators: E.
         changes: Further arguments of :func:`~pokered_rl.envs.make_env`, such as ``recorder``; they win over the config.
     """
-    env, reward = config.env, config.reward
+    env = config.env
     arguments: dict[str, Any] = {
         "num_emulators": num_emulators,
         "actions": tuple(env.actions),
@@ -73,7 +73,15 @@ def env_factory(
         "max_episode_steps": env.max_episode_steps,
         "wait_while_busy": env.wait_while_busy,
         "max_wait_frames": env.max_wait_frames,
-        "map_memory": {"radius": env.map_memory_radius},
+        **_transform_options(config),
+    }
+    return partial(make_env, cartridge, **(arguments | changes))
+
+
+def _transform_options(config: Config) -> dict[str, Any]:
+    reward = config.reward
+    return {
+        "map_memory": {"radius": config.env.map_memory_radius},
         "reward": {
             "weights": reward.weights,
             "options": reward.options,
@@ -81,7 +89,11 @@ def env_factory(
             "write_terms": False,
         },
     }
-    return partial(make_env, cartridge, **(arguments | changes))
+
+
+def transform_factory(config: Config) -> Callable[..., list[Transform]]:
+    """A picklable function of ``profile`` and ``action_set`` that makes the transforms of the environment."""
+    return partial(default_transforms, **_transform_options(config))
 
 
 def probe_env(config: Config, cartridge: Cartridge) -> TransformedEnv:

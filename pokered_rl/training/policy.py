@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torchrl.envs import TransformedEnv
+from torchrl.envs import Transform, TransformedEnv
 from yaml import YAMLError
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.modules import R2D2Actor, R2D2Network
-from pokered_rl.training.build import env_factory, make_actor, make_network, probe_env
+from pokered_rl.training.build import env_factory, make_actor, make_network, probe_env, transform_factory
 from pokered_rl.training.checkpoint import STATE_FILE, load_tensors
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import config_from
@@ -67,6 +68,14 @@ class TrainedPolicy:
         """
         make = env_factory(self.config, self.cartridge, num_emulators=num_emulators, **changes)
         return make(seed=seed, extra_transforms=[self.actor.make_primers(epsilon=epsilon)])
+
+    @property
+    def make_transforms(self) -> Callable[..., list[Transform]]:
+        """Builds the run's transforms from the keywords ``profile`` and ``action_set``, for logs that are replayed.
+
+        `pokered_rl.data.from_episode_logs` and `pokered_rl.record.values.action_values` show a network what it saw.
+        """
+        return transform_factory(self.config)
 
     def reload(self) -> bool:
         """Reads the weights again if the file was replaced; returns whether it was.

@@ -4,6 +4,7 @@ import shutil
 import pytest
 import torch
 
+from pokered_rl.data import from_episode_logs
 from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training import load_policy
@@ -57,6 +58,16 @@ def test_changes_reach_the_environment(finished):
         assert ("game", "map_id") in env.reset().keys(True)
     finally:
         env.close()
+
+
+def test_logs_of_the_run_show_the_network_what_it_saw(finished, tmp_path):
+    policy = load_policy(finished)
+    env = policy.make_env(recorder={"folder": tmp_path}, max_episode_steps=12)
+    live = env.rollout(12, policy.actor)[0]
+    env.close()
+    (steps,) = from_episode_logs(tmp_path, transforms=policy.make_transforms)
+    for key in (*policy.network.observation_keys, "action_mask", "action", ("next", "reward")):
+        assert torch.equal(steps[key], live[key]), key
 
 
 def test_newer_weights_are_taken_up_when_the_file_is_replaced(finished):

@@ -269,11 +269,12 @@ class ContextFeatures(RamTransform):
             halves = np.zeros((4, side, side), np.float32)
             halves[0, :radius], halves[1, radius + 1 :] = 1, 1
             halves[2, :, :radius], halves[3, :, radius + 1 :] = 1, 1
-            halves /= radius * side
             self._sectors = halves.reshape(4, -1).T.copy()  # [cells, 4]
+            self._sector_cells = np.float32(max(radius * side, 1))
         features = np.empty((rows, 7), np.float32)
         features[:, 0] = crop[:, 0, cells // 2] / 3.0
-        features[:, 1:5] = np.minimum((crop[:, 0] > 0).astype(np.float32) @ self._sectors, 1.0)
+        # Whole numbers until here: a product with fractions would be rounded otherwise in a batch of another size.
+        features[:, 1:5] = ((crop[:, 0] > 0).astype(np.float32) @ self._sectors) / self._sector_cells
         salient = _SALIENT.take(crop[:, 1]).sum(1)
         passages = np.floor(salient)
         texts = (salient - passages) * 4096
