@@ -5,6 +5,7 @@ from pokered_rl.emulator.boot import boot
 from pokered_rl.emulator.cartridge import ROM_VARIABLE, Cartridge
 from pokered_rl.emulator.emulator import PYBOY_VERSION, STATE_VERSION, Emulator, hash_ram
 from pokered_rl.emulator.pool import EmulatorPool, PoolStep
+from pokered_rl.emulator.press_trials import press_effects
 from pokered_rl.emulator.raw_state import load_raw
 from pokered_rl.emulator.savestate import SaveState
 from pokered_rl.emulator.screen import ScreenSize, unpack_shades
@@ -24,5 +25,6 @@ __all__ = [
     "boot",
     "hash_ram",
     "load_raw",
+    "press_effects",
     "unpack_shades",
 ]

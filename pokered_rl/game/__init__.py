@@ -1,5 +1,6 @@
 """Facts about the game and pure decoding of RAM tensors: no emulator, no environment."""
 
+from pokered_rl.game.effects import VOLATILE_RANGES, effect_columns
 from pokered_rl.game.events import EventTable
 from pokered_rl.game.items import ITEMS, KEY_ITEMS, Item
 from pokered_rl.game.maps import NUM_MAP_IDS, GameMap, GameMaps, MapKind
@@ -48,6 +49,7 @@ from pokered_rl.game.state_fields import (
     PARTY_SLOTS,
     state_ranges,
 )
+from pokered_rl.game.text import read_text, screen_lines
 from pokered_rl.game.trainers import (
     ELITE_CLASSES,
     LEADER_CLASSES,
@@ -81,6 +83,7 @@ __all__ = [
     "STATE_FIELDS",
     "STATE_RANGES",
     "TRAINERS",
+    "VOLATILE_RANGES",
     "WRAM_RANGE",
     "CartridgeProfile",
     "EventTable",
@@ -100,6 +103,7 @@ __all__ = [
     "Species",
     "TrainerClass",
     "address",
+    "effect_columns",
     "input_ignored",
     "menu_live",
     "read",
@@ -110,11 +114,13 @@ __all__ = [
     "read_i8",
     "read_screen",
     "read_structs",
+    "read_text",
     "read_u8",
     "read_u16_be",
     "read_u16_le",
     "read_u24_be",
     "screen_kind",
+    "screen_lines",
     "state_ranges",
     "text_waiting",
     "usable_buttons",

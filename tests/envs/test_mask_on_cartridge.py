@@ -1,12 +1,11 @@
 """The mask is honest: on the cartridge, what it masks changes nothing when it is pressed all the same."""
 
-import numpy as np
 import pytest
 import torch
 
-from pokered_rl.emulator import ActionSet, Emulator
+from pokered_rl.emulator import ActionSet, Emulator, press_effects
 from pokered_rl.envs import make_env
-from pokered_rl.game import FULL_LAYOUT, RAM_MAP, ScreenKind
+from pokered_rl.game import BUTTONS, ScreenKind
 
 _WORLD = {
     ScreenKind.OVERWORLD,
@@ -16,41 +15,6 @@ _WORLD = {
     ScreenKind.TRANSITION,
     ScreenKind.BATTLE_BUSY,
 }
-
-
-def _counts() -> np.ndarray:
-    """Bytes whose change is an effect, bool [8319]: all but sound, stack, joypad, random numbers and timers."""
-    counts = np.ones(FULL_LAYOUT.size, bool)
-    timers = ["hFrameCounter", "hRandomAdd", "hRandomSub", "hVBlankOccurred", "hTileAnimations"]
-    joypad = ["hJoyInput", "hJoyLast", "hJoyReleased", "hJoyPressed", "hJoyHeld", "hJoy5", "hJoy6", "hJoy7"]
-    spans = [RAM_MAP[label].range for label in timers + joypad]
-    spans += [(0xC000, 0xC100), (0xDF00, 0xE000), (0xDA41, 0xDA46)]
-    spans += [(0xFF8B, 0xFF8D)]  # hDownArrowBlinkCount1 and 2
-    for start, stop in spans:
-        counts[FULL_LAYOUT.slice(start, stop - start)] = False
-    return counts
-
-
-class _Presses:
-    """Tries buttons from a state, each beside doing nothing for as long."""
-
-    def __init__(self, emulator: Emulator, counts: np.ndarray) -> None:
-        self._emulator, self._counts = emulator, counts
-
-    def _after(self, state, name: str) -> np.ndarray:
-        emulator = self._emulator
-        emulator.load_state(state)
-        if name != "noop":
-            emulator.press(name)
-        emulator.tick(8)
-        if name != "noop":
-            emulator.release(name)
-        emulator.tick(16)
-        return emulator.ram()
-
-    def effects(self, state, names: list[str]) -> dict[str, bool]:
-        idle = self._after(state, "noop")
-        return {name: bool(((self._after(state, name) != idle) & self._counts).any()) for name in names}
 
 
 @pytest.fixture
@@ -65,7 +29,6 @@ def survey(sprout, start):
         try:
             torch.manual_seed(seed)
             with Emulator(sprout) as emulator:
-                presses = _Presses(emulator, _counts())
                 td = env.reset()
                 for _ in range(steps):
                     td = env.step(env.rand_action(td))["next"]
@@ -80,9 +43,9 @@ def survey(sprout, start):
                     if seen[key] > most:
                         continue
                     [state] = env.base_env.save_states()
-                    for name, effect in presses.effects(state, list(actions.names[1:])).items():
-                        k = actions.index(name)
-                        found.append((kind, name, by_rule[k], allowed[k], effect))
+                    for button, effect in zip(BUTTONS, press_effects(emulator, state, frames=24), strict=True):
+                        k = actions.index(button.lower())
+                        found.append((kind, button, by_rule[k], allowed[k], bool(effect)))
         finally:
             env.close()
         return found

@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from pokered_rl.game import BUTTONS, FULL_LAYOUT, SCREEN_RANGES, RamLayout, ScreenKind, read, read_screen
+from pokered_rl.game import (
+    BUTTONS,
+    FULL_LAYOUT,
+    SCREEN_RANGES,
+    RamLayout,
+    ScreenKind,
+    effect_columns,
+    read,
+    read_screen,
+)
 
 _ROMS = Path(__file__).parents[1] / "roms"
 LAYOUT = RamLayout(SCREEN_RANGES)
@@ -132,15 +141,6 @@ def sampled(base: type, every: int) -> type:
     return Sampled
 
 
-#: Bytes that differ between two runs without any effect of a key: pad, random numbers, frame counters, the blinking
-#: arrows, the sound's and the stack's memory, the order in which thirds of the screen are copied, the clock.
-_NO_EFFECT = {
-    0xFFF8, *range(0xFFB1, 0xFFB8), *range(0xFFD3, 0xFFD7), 0xFF8B, 0xFF8C, 0xFFBB, 0xC4F2, 0xC48E,
-    *range(0xC000, 0xC100), *range(0xDE00, 0xE000), *range(0xDA43, 0xDA46),
-}  # fmt: skip
-_EFFECT = np.array([at not in _NO_EFFECT for start, stop in FULL_LAYOUT.ranges for at in range(start, stop)])
-
-
 def presses(player: Any, state: bytes, frames: int = 48) -> Iterator[tuple[int, bool]]:
     """Each button pressed in `state`: its index, and whether that changed anything in RAM."""
 
@@ -156,4 +156,4 @@ def presses(player: Any, state: bytes, frames: int = 48) -> Iterator[tuple[int, 
 
     idle = after(None)
     for index, button in enumerate(BUTTONS):
-        yield index, bool(((after(button.lower()) != idle) & _EFFECT).any())
+        yield index, bool(((after(button.lower()) != idle) & effect_columns().numpy()).any())

@@ -1,0 +1,160 @@
+"""Run this first with your own cartridge: does the library read your game right?
+
+    python examples/check_retail.py                                   # the cartridge that is found first, else Sprout
+    python examples/check_retail.py --rom roms/pokemon_red.gb --json check_retail.json
+    python examples/check_retail.py --battle-state my_grass.state     # in a battle, or standing in tall grass
+
+Boots to the playable start, walks by trying directions, opens every entry of the START menu, compares what the decoder,
+the classifier and the mask say with what every button really does, goes through a battle if a state for one is given,
+renders 20 seconds and measures the environment. It writes the video (and the JSON file) and nothing else. The table
+that it prints is Markdown: please paste it into an issue, also where everything passes, because the authors do not
+have the retail game. Exit status: 0 nothing failed, 1 something did.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from retail_check import (
+    Report,
+    check_battle,
+    check_boot,
+    check_decoder,
+    check_repeats,
+    check_rom,
+    check_speed,
+    check_start_menu,
+    check_video,
+    check_walk,
+)
+from retail_check.prober import MaskTrial
+
+from pokered_rl.emulator import Cartridge, Emulator, SaveState
+
+_PACKAGES = ("pyboy", "torch", "torchrl", "tensordict", "numpy", "av")
+_STYLES = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
+_NEEDS_START = "no playable start"
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line; ``--help`` prints it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--rom", help="cartridge; by default the one that is found first (see roms/README.md)")
+    parser.add_argument("--battle-state", type=Path, metavar="FILE", help="a state in a battle or in tall grass")
+    parser.add_argument("--video", type=Path, default=Path("check_retail.mp4"), metavar="FILE", help="where it goes")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of the video")
+    parser.add_argument("--walk-presses", type=int, default=400, help="the most presses in search of another map")
+    parser.add_argument("--speed-steps", type=int, default=200, help="steps of the speed measurement, 8 emulators")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
+    return parser.parse_args(arguments)
+
+
+def versions() -> dict[str, str]:
+    """What the table was made with."""
+    return {
+        "pokered_rl": _own_version(),
+        **{name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def _own_version() -> str:
+    """Release and, in a checkout, commit."""
+    try:
+        release = version("pokered_rl")
+    except PackageNotFoundError:
+        release = "not installed"
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        commit = ""
+    return f"{release} ({commit})" if commit else release
+
+
+def _check_from_start(report: Report, cartridge: Cartridge, options: argparse.Namespace, masks: MaskTrial) -> None:
+    """Everything that needs the console switched on."""
+    with Emulator(cartridge) as emulator:
+        start: SaveState | None = report.run("boot", partial(check_boot, emulator))
+        if start is None:
+            for name in ("decoder", "walking", "same again", "START menu", "video", "speed"):
+                report.skip(name, _NEEDS_START)
+        else:
+            report.run("decoder", partial(check_decoder, emulator, start))
+            report.run("walking", partial(check_walk, emulator, start, presses=options.walk_presses))
+            report.run("same again", partial(check_repeats, emulator, start))
+            report.run("START menu", partial(check_start_menu, emulator, start, masks))
+        if options.battle_state is None:
+            report.skip("battle", "no --battle-state was given")
+        else:
+            report.run("battle", partial(check_battle, emulator, options.battle_state, masks))
+    if masks.screens:
+        report.run("masks", lambda: (masks.verdict(), None))
+    else:
+        report.skip("masks", "no menu was reached")
+    if start is not None:
+        report.run("video", partial(check_video, cartridge, start, options.video, seconds=options.seconds))
+        report.run("speed", partial(check_speed, cartridge, start, emulators=8, steps=options.speed_steps))
+
+
+def _table(report: Report) -> Table:
+    """A Markdown table, coloured where the terminal can."""
+    table = Table(box=box.MARKDOWN)
+    for column in ("check", "outcome", "what was seen"):
+        table.add_column(column, no_wrap=True)
+    for row in report.rows:
+        # A bar would begin another cell.
+        detail = escape(row.detail.replace("|", "/"))
+        table.add_row(row.name, f"[{_STYLES[row.outcome]}]{row.outcome}[/]", detail)
+    return table
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as scratch:
+        scratch.write(json.dumps(content, indent=1) + "\n")
+    Path(scratch.name).replace(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; exit status 0, or 1 if a check failed."""
+    options = parse_arguments(arguments)
+    torch.set_num_threads(1)
+    report, masks = Report(), MaskTrial()
+    cartridge: Cartridge | None = report.run("cartridge", partial(check_rom, options.rom))
+    if cartridge is not None:
+        _check_from_start(report, cartridge, options, masks)
+    for trace in report.tracebacks:
+        print(trace, file=sys.stderr)
+    made_with = versions()
+    # Wide enough that no row is broken: a broken one is no row in Markdown.
+    console = Console(width=max(120, *(len(row.detail) + 40 for row in report.rows)))
+    console.print(f"\npokered_rl check_retail: {'PASS' if report.passed else 'FAIL'}\n")
+    console.print(_table(report))
+    console.print("\n" + ", ".join(f"{name} {number}" for name, number in made_with.items()), markup=False)
+    if options.json is not None:
+        rows = [vars(row) for row in report.rows]
+        _write_json(options.json, {"passed": report.passed, "versions": made_with, "checks": rows})
+    return 0 if report.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

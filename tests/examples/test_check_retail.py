@@ -1,0 +1,149 @@
+"""`examples/check_retail.py` on Sprout: it passes there, and it notices when the library and the game disagree."""
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import av
+import pytest
+import torch
+
+_ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(_ROOT / "examples"), str(_ROOT / "tests" / "roms")]
+
+import check_retail  # noqa: E402
+import retail_check.prober as prober  # noqa: E402
+import retail_check.start as start_checks  # noqa: E402
+
+from pokered_rl.game import FULL_LAYOUT, RAM_MAP, GameState  # noqa: E402
+
+_QUICK = ("--seconds", "1", "--speed-steps", "3", "--walk-presses", "12")
+
+
+@pytest.fixture(scope="module")
+def grass_state(tmp_path_factory):
+    """A PyBoy state in the tall grass of the first lane."""
+    import sprout_walkthrough
+
+    with sprout_walkthrough.Traveller() as player:
+        for name, step in sprout_walkthrough.STEPS:
+            step(player)
+            if name == "pebble_lane":
+                break
+        player.go((4, 32))
+        state = io.BytesIO()
+        player.pyboy.save_state(state)
+    path = tmp_path_factory.mktemp("states") / "grass.state"
+    path.write_bytes(state.getvalue())
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs the script in a folder of its own; returns status, rows by name, and what was printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(*arguments: str):
+        status = check_retail.main([*_QUICK, "--json", "report.json", *arguments])
+        report = json.loads((tmp_path / "report.json").read_text())
+        return status, {row["name"]: row for row in report["checks"]}, report, capsys.readouterr()
+
+    return check
+
+
+def test_everything_passes_on_sprout_and_the_table_can_be_pasted(run, tmp_path, grass_state):
+    status, rows, report, printed = run(
+        "--rom", str(_ROOT / "roms" / "sprout.gb"), "--battle-state", str(grass_state), "--walk-presses", "400"
+    )
+    assert {name: row["outcome"] for name, row in rows.items()} == dict.fromkeys(
+        ["cartridge", "boot", "decoder", "walking", "same again", "START menu", "battle", "masks", "video", "speed"],
+        "pass",
+    ), report
+    assert status == 0
+    assert "now on HOME_1F" in rows["walking"]["detail"]  # by the stairs, which nobody had shown it
+    assert report["passed"]
+    assert {"pokered_rl", "pyboy", "torch", "torchrl", "python"} <= set(report["versions"])
+    table = [line for line in printed.out.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(rows)  # no row is broken in two
+    assert {line.count("|") for line in table} == {4}
+    with av.open(str(tmp_path / "check_retail.mp4")) as video:
+        assert 60 <= sum(1 for _ in video.decode(video=0)) <= 60 + 24 + 240
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["check_retail.mp4", "report.json"]
+
+
+def test_a_file_that_is_no_cartridge_is_a_failed_row(run, tmp_path):
+    (tmp_path / "wrong.gb").write_bytes(bytes(32768))
+    status, rows, _, printed = run("--rom", "wrong.gb")
+    assert status == 1
+    assert rows["cartridge"]["outcome"] == "FAIL"
+    assert "not a cartridge this library knows" in rows["cartridge"]["detail"]
+    assert "Traceback" not in printed.err
+    assert list(rows) == ["cartridge"]
+
+
+def test_a_mask_that_forbids_what_acts_is_noticed(run, monkeypatch):
+    def without_a(*arguments, **options):
+        reading = read_screen(*arguments, **options)
+        usable = reading.usable.clone()
+        usable[..., 0] = False
+        return reading._replace(usable=usable)
+
+    read_screen = prober.read_screen
+    monkeypatch.setattr(prober, "read_screen", without_a)
+    status, rows, _, _ = run()
+    assert status == 1
+    assert rows["masks"]["outcome"] == "FAIL"
+    assert "A on SAVE (YES_NO)" in rows["masks"]["detail"]
+    assert rows["battle"]["outcome"] == "not run"
+
+
+def test_coordinates_that_do_not_follow_the_presses_are_noticed(run, monkeypatch):
+    # Left and right exchanged: what a decoder with x and y mixed up would look like.
+    swapped = start_checks.DIRECTIONS | {"left": (1, 0, 12), "right": (-1, 0, 8)}
+    monkeypatch.setattr(start_checks, "DIRECTIONS", swapped)
+    status, rows, _, _ = run()
+    assert status == 1
+    assert rows["walking"]["outcome"] == "FAIL"
+    assert rows["START menu"]["outcome"] == "pass"  # one failure does not stop the rest
+
+
+def test_a_battle_state_of_another_place_is_a_failed_row(run, tmp_path):
+    (tmp_path / "nothing.state").write_bytes(b"\xff" * 64)
+    status, rows, _, _ = run("--battle-state", "nothing.state")
+    assert status == 1
+    assert rows["battle"]["outcome"] == "FAIL"
+    assert "nothing.state" in rows["battle"]["detail"]
+
+
+def _faults(ram: torch.Tensor) -> list[str]:
+    return start_checks.decoder_faults(ram, GameState.from_ram(ram))
+
+
+@pytest.mark.skipif("POKERED_REAL_RAM" not in os.environ, reason="POKERED_REAL_RAM is not set: no real RAM images")
+def test_decoder_finds_nothing_impossible_in_images_of_the_real_game():
+    for path in Path(os.environ["POKERED_REAL_RAM"]).glob("*.bin"):
+        assert _faults(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)) == [], path.stem
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "words"),
+    [("wXCoord", 9, "x 9"), ("wPartyCount", 1, "1 in the party"), ("wCurMapWidth", 5, "5 x 4 blocks")],
+)
+def test_impossible_numbers_are_named(label, value, words):
+    ram = torch.zeros(FULL_LAYOUT.size, dtype=torch.uint8)
+
+    def write(name: str, number: int) -> None:
+        ram[FULL_LAYOUT.column(RAM_MAP[name].address)] = number
+
+    # A bedroom of 4 x 4 blocks; lists are ended by 0xFF.
+    for name in ("wCurMapWidth", "wCurMapHeight"):
+        write(name, 4)
+    for name in ("wCurrentMapWidth2", "wCurrentMapHeight2"):
+        write(name, 8)
+    for name in ("wPartySpecies", "wBagItems"):
+        write(name, 255)
+    assert _faults(ram) == []
+    write(label, value)
+    assert any(words in fault for fault in _faults(ram))
