@@ -8,11 +8,12 @@ _USAGE = "usage: python -m pokered_rl train [--config-name NAME] [section.option
 
 
 def _main() -> int:
-    command, *rest = sys.argv[1:] or [""]
+    command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command == "train":
         from pokered_rl.training.main import main
 
-        return main(rest, program="python -m pokered_rl train")
+        del sys.argv[1]
+        return main(program="python -m pokered_rl train")
     if command in {"-h", "--help"}:
         sys.stdout.write(_USAGE)
         return 0

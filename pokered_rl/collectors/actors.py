@@ -224,11 +224,12 @@ class Actors:
         plan = copy.copy(self._plans[worker])
         entropy = [self._seed, worker, self._incarnations[worker]]
         plan.seed = int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
-        plan.state = self._states.pop(worker, None)
+        plan.state = self._states.get(worker)
         return plan
 
     def _receive(self, worker: int, message: WorkerMessage) -> None:
         with self.sink.lock:
+            self._states.pop(worker, None)  # it has played on from there
             self.sink.add(worker, message)
             self.control.global_steps = self.sink.steps
             version = self.control.version
@@ -246,6 +247,9 @@ class Actors:
         }
 
     def _state(self, workers: dict[int, Any]) -> dict[str, Any]:
+        # A worker that has not played yet stands where the last job left it.
+        for worker, state in self._states.items():
+            workers.setdefault(worker, self._saved_worker(worker, state))
         return {"sink": self.sink.state_dict(), "incarnation": max(self._incarnations), "workers": workers}
 
 

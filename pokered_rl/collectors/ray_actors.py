@@ -5,7 +5,12 @@ supervision are the same: a `RayCollector` of TorchRL would have neither the sta
 """
 
 import contextlib
-from collections.abc import Mapping
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,22 +18,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pokered_rl.collectors.actors import ActorError
 from pokered_rl.collectors.exploration import Exploration
 from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedActors, Worker
-from pokered_rl.collectors.worker import ActorCollector, WorkerMessage, WorkerPlan, unpack_message
+from pokered_rl.collectors.worker import ActorCollector, WorkerMessage, WorkerPlan, pack_error, unpack_message
 from pokered_rl.errors import ConfigError
 
 __all__ = ["RayActors"]
+
+_log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+#: After so long without room in the cluster a worker says so.
+_PATIENCE_SECONDS = 30.0
 
 
 class RayActors(SupervisedActors):
     """W workers with E emulators each, anywhere in a Ray cluster.
 
     A weight push puts the weights into Ray's object store once; each node fetches them once. A worker whose node is
-    lost is started again wherever there is room.
+    lost is started again as soon as there is room anywhere; until then the others play on.
 
     Args:
-        address: of the cluster; None joins the one that this process is connected to, or starts one on this machine.
+        address: of the cluster ("auto": the one that this machine belongs to); None joins the one that this process is
+            connected to, or starts one on this machine.
         worker_resources: what a worker asks of its node, for example `{"num_cpus": 1, "memory": 2e9}`.
         options: see `SupervisedActors` and `Actors`.
 
@@ -61,7 +74,16 @@ class RayActors(SupervisedActors):
 
     def _prepare(self) -> None:
         if not self._ray.is_initialized():
-            self._ray.init(address=self._address, log_to_driver=False)
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # compute nodes have no internet to report to
+            with _signal_handlers_kept():
+                try:
+                    self._ray.init(address=self._address, log_to_driver=False, include_dashboard=False)
+                except (ConnectionError, ValueError, RuntimeError) as error:
+                    problem = str(error).strip().splitlines()[0]
+                    raise ConfigError(
+                        f"collector.ray_address={self._address}: there is no Ray cluster to join ({problem}); start one"
+                        " with `ray start --head`, or leave the address out to start one on this machine"
+                    ) from error
         self._store_weights()
 
     def _store_weights(self) -> None:
@@ -70,6 +92,23 @@ class RayActors(SupervisedActors):
 
     def _open(self, worker: int) -> Worker:
         return _RayWorker(self, worker)
+
+    def _place(self, worker: int, handle: Any) -> None:
+        """Waits until a worker has a process on some node; a cluster without room is no fault of the worker."""
+        began, told = time.monotonic(), False
+        asked = handle.node.remote()
+        while not self._ray.wait([asked], timeout=_POLL_SECONDS)[0]:
+            if self._stop.is_set():
+                raise ActorError("ended before there was room in the cluster")
+            self._threads[worker].wait_on()
+            if not told and time.monotonic() - began > _PATIENCE_SECONDS:
+                told = True
+                _log.warning(
+                    "worker %d waits for room in the cluster, it asks for %s; the others play on",
+                    worker,
+                    self._worker_resources,
+                )
+        self.nodes[worker] = self._ray.get(asked)
 
     def _kill_worker(self, worker: int) -> None:
         handle = self._handles.pop(worker, None)
@@ -112,18 +151,37 @@ class _RemoteControl:
         return self.version
 
 
+@contextlib.contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Puts back the handlers that `ray.init` overwrites: SIGTERM would end the learner before it has saved."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _steps_of(control: _RemoteControl) -> int:
     return control.global_steps
 
 
 class _RemoteWorker:
-    """The Ray actor."""
+    """The Ray actor. It opens its emulators with the first batch, so that `node` answers as soon as it has a place."""
 
-    def __init__(self, plan: WorkerPlan, num_steps: int, order: Mapping[str, Any]) -> None:
+    def __init__(self, plan: WorkerPlan, num_steps: int) -> None:
+        self._plan, self._num_steps = plan, num_steps
+        self._control = _RemoteControl()
+        self._collector: ActorCollector | None = None
+        self._batches: Iterator[Any] = iter(())
+
+    def _start(self) -> None:
+        plan = self._plan
         torch.set_num_threads(1)
         torch.manual_seed(plan.seed)
-        self._control = _RemoteControl()
-        self._control.take(order)
         plan.control = self._control
         if plan.exploration is not None:
             plan.exploration = Exploration(
@@ -131,11 +189,16 @@ class _RemoteWorker:
                 warmup_steps=plan.exploration.warmup_steps,
                 global_steps=partial(_steps_of, self._control),
             )
-        self._collector = ActorCollector(plan=plan, frames_per_batch=num_steps, total_frames=-1)
+        self._collector = ActorCollector(plan=plan, frames_per_batch=self._num_steps, total_frames=-1)
         self._batches = iter(self._collector)
 
     def play(self, order: Mapping[str, Any]) -> bytes:
         self._control.take(order)
+        if self._collector is None:
+            try:
+                self._start()
+            except Exception as error:  # noqa: BLE001 - it is told to the learner, which decides
+                return pack_error(self._plan.index, error)
         message: bytes = next(self._batches)["message"]
         return message
 
@@ -145,7 +208,8 @@ class _RemoteWorker:
         return str(ray.get_runtime_context().get_node_id())
 
     def close(self) -> None:
-        self._collector.shutdown()
+        if self._collector is not None:
+            self._collector.shutdown()
 
 
 class _RayWorker:
@@ -162,9 +226,9 @@ class _RayWorker:
             )
         remote = ray.remote(_RemoteWorker).options(scheduling_strategy="SPREAD", **actors._worker_resources)
         steps = actors.emulators_per_worker * actors.steps_per_batch
-        self._handle = remote.remote(plan, steps, actors._order())
+        self._handle = remote.remote(plan, steps)
         actors._handles[worker] = self._handle
-        actors.nodes[worker] = ray.get(self._handle.node.remote())
+        actors._place(worker, self._handle)
         self._next: Any = self._handle.play.remote(actors._order())
 
     def receive(self) -> WorkerMessage:

@@ -133,6 +133,9 @@ class SupervisedActors(Actors):
         """Ends all workers, waiting for each at most some seconds."""
         self._stop.set()
         for thread in self._threads:
+            if not thread.has_state:
+                self._kill_worker(thread.worker)  # one that is still starting has nothing to finish
+        for thread in self._threads:
             thread.join(SHUTDOWN_SECONDS + 2)
         self.kill()
         self._threads = []
@@ -163,7 +166,7 @@ class SupervisedActors(Actors):
                 waiting = [
                     thread
                     for thread in self._threads
-                    if thread.is_playing and self._snapshots.get(thread.worker, (0, None))[0] < request
+                    if thread.has_state and self._snapshots.get(thread.worker, (0, None))[0] < request
                 ]
                 if not waiting or self._fatal is not None:
                     return
@@ -190,6 +193,7 @@ class SupervisedActors(Actors):
         """Counts a lost worker, ends its episodes, and decides whether the run can go on."""
         with self.sink.lock:
             self.sink.cut(worker)
+            self._states.pop(worker, None)
             self._snapshots.pop(worker, None)
             self._incarnations[worker] += 1
             self.restarts[reason] += 1
@@ -230,14 +234,23 @@ class _WorkerThread(threading.Thread):
         self.worker = worker
         self.is_playing = True
         self.hung = False
-        self._waiting_since: float | None = None
         self._starting = True
+        self._waiting_since: float | None = None
+
+    @property
+    def has_state(self) -> bool:
+        """Whether its worker stands elsewhere than where it was started: it has delivered a batch."""
+        return self.is_playing and not self._starting
 
     def overdue(self, timeout_seconds: float) -> bool:
         """Whether its process has been silent for too long."""
         since = self._waiting_since
         limit = max(_STARTUP_SECONDS, timeout_seconds) if self._starting else timeout_seconds
         return since is not None and time.monotonic() - since > limit
+
+    def wait_on(self) -> None:
+        """Starts the time limit anew: the worker waits for something that is not its own doing."""
+        self._waiting_since = time.monotonic()
 
     def run(self) -> None:
         """Plays until the pool is closed, halted, or cannot go on."""
@@ -279,10 +292,11 @@ class _WorkerThread(threading.Thread):
             while True:
                 self._waiting_since = time.monotonic()
                 message = opened.receive()
-                self._waiting_since, self._starting = None, False
+                self._waiting_since = None
                 if message.error is not None:
                     raise error_of(message.error)
                 actors._received(self.worker, message)
+                self._starting = False
                 yield
                 if message.state is not None and actors.control.halted:
                     return

@@ -32,6 +32,7 @@ __all__ = [
     "WorkerPlan",
     "collector_in_process",
     "network_of",
+    "pack_error",
     "prepare_process",
     "read_message",
     "unpack_message",
@@ -168,8 +169,7 @@ class ActorCollector(Collector):
             return super().rollout()
         except Exception as error:  # noqa: BLE001 - it is told to the learner, which decides
             self._failed = True
-            text = (type(error).__name__, str(error), traceback.format_exc())
-            return _pack(WorkerMessage(batch=None, worker=self.plan.index, error=text))
+            return _carried(pack_error(self.plan.index, error))
 
     def _build_policy(self) -> nn.Module:
         policy = self.plan.make_policy().requires_grad_(False)
@@ -224,7 +224,7 @@ class ActorCollector(Collector):
         if request != self._served_request:
             self._served_request = request
             message.state_request, message.state = request, capture_state(self)
-        return _pack(message)
+        return _carried(_pack(message))
 
 
 def read_message(data: TensorDictBase) -> WorkerMessage:
@@ -286,10 +286,19 @@ def _end_with_learner() -> None:
         os._exit(1)
 
 
-def _pack(message: WorkerMessage) -> TensorDict:
+def pack_error(worker: int, error: BaseException) -> bytes:
+    """What a worker sends, as bytes, when it dies of an exception; to be called while that is handled."""
+    text = (type(error).__name__, str(error), traceback.format_exc())
+    return _pack(WorkerMessage(batch=None, worker=worker, error=text))
+
+
+def _pack(message: WorkerMessage) -> bytes:
     """One bytes object: a tensor sent between processes costs a file descriptor and a socket, and the sender's life."""
     arrays = None if message.batch is None else _arrays(message.batch)
-    payload = pickle.dumps(WorkerMessage(**{**message.__dict__, "batch": arrays}), protocol=5)
+    return pickle.dumps(WorkerMessage(**{**message.__dict__, "batch": arrays}), protocol=5)
+
+
+def _carried(payload: bytes) -> TensorDict:
     return TensorDict({"message": NonTensorData(payload)}, batch_size=[])
 
 

@@ -296,7 +296,9 @@ def _actors(
         "max_restarts_per_hour": collector.max_restarts_per_hour,
     }
     if collector.backend is Backend.ray:
-        return RayActors(address=collector.ray_address, **common)
+        return RayActors(
+            address=collector.ray_address, worker_resources={"num_cpus": collector.threads_per_worker}, **common
+        )
     return ProcessActors(**common)
 
 

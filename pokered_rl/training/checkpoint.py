@@ -33,7 +33,7 @@ _DOOMED = ".removing-"
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content``: a reader finds the old bytes or the new ones, never a part."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    staging = _staging(path)
     with staging.open("wb") as file:
         file.write(content)
         file.flush()
@@ -41,9 +41,14 @@ def write_atomically(path: Path, content: bytes) -> None:
     staging.replace(path)
 
 
+def _staging(path: Path) -> Path:
+    """The name under which a file is written. One job at a time writes, so what a killed one left is written over."""
+    return path.with_name(f".{path.name}.writing")
+
+
 def save_tensors(path: Path, tree: Mapping[str, Any]) -> None:
     """``torch.save`` under another name, then rename."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    staging = _staging(path)
     torch.save(dict(tree), staging)
     _flush(staging)
     staging.replace(path)
@@ -113,6 +118,7 @@ class CheckpointStore:
         self._keep = keep
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[Checkpoint] | None = None
+        self._swept = False
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(
@@ -140,6 +146,11 @@ class CheckpointStore:
             CheckpointError: This or the previous checkpoint could not be written (disk full, for one).
         """
         self.wait()
+        if not self._swept:
+            # What a killed job was writing or removing; not before the first save, since readers make stores, too.
+            for left in [*self._folder.glob(f"{_STAGING}*"), *self._folder.glob(f"{_DOOMED}*")]:
+                shutil.rmtree(left, ignore_errors=True)
+            self._swept = True
         staging = self._folder / f"{_STAGING}{steps:012d}-{updates:09d}"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()

@@ -6,6 +6,7 @@ One run is composed and checked here; sweeps (``--multirun``) are handed to Hydr
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,9 +57,9 @@ def _sweep(arguments: argparse.Namespace, folder: Path) -> int:
     return ExitStatus.complete
 
 
-def _train(config: Config) -> ExitStatus:
+def _train(config: Config, *, until_exit: bool = False) -> ExitStatus:
     # The signals come first: the imports below take seconds, and Ctrl-C must be clean from the beginning.
-    with StopSignals() as signals:
+    with StopSignals(until_exit=until_exit) as signals:
         from pokered_rl.training.run import train
 
         return train(config, signals)
@@ -68,7 +69,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "train_r2d2.py") -
     """Train as the command line says.
 
     Args:
-        argv: Arguments without the program's name; those of this process by default.
+        argv: Arguments without the program's name. None takes those of this process, which is then taken to end with
+            the run: it keeps the handlers of its signals.
         program: Name shown in the help.
 
     Returns:
@@ -87,9 +89,15 @@ def main(argv: Sequence[str] | None = None, *, program: str = "train_r2d2.py") -
 
             sys.stdout.write(OmegaConf.to_yaml(OmegaConf.structured(config)))
             return ExitStatus.complete
-        return _train(config)
+        return _train(config, until_exit=argv is None)
     except PokeredError as error:
         sys.stderr.write(f"error: {error}\n")
+        return ExitStatus.error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        where = f" at {error.filename}" if error.filename else ""
+        sys.stderr.write(f"error: the disk is full{where} ({error.strerror}); make room and start the run again\n")
         return ExitStatus.error
     except KeyboardInterrupt:
         return ExitStatus.interrupted

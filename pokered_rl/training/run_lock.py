@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -134,4 +135,5 @@ class RunLock:
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat_seconds):
             if (self._read() or {}).get("token") == self._me["token"]:
-                write_atomically(self._path, self._content().encode())
+                with contextlib.suppress(OSError):  # a full disk, a network drive that is away: the next beat may pass
+                    write_atomically(self._path, self._content().encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
@@ -52,13 +53,16 @@ class StopSignals:
 
     Args:
         end_now: Called on the second SIGINT before the process exits with status 130, to end its children.
+        until_exit: Listen until the process ends, not only until the context does: for a program that has nothing
+            else to do. Its interpreter needs a while to end, and a Ctrl-C in that time must not change the status.
     """
 
-    def __init__(self, *, end_now: Callable[[], None] | None = None) -> None:
+    def __init__(self, *, end_now: Callable[[], None] | None = None, until_exit: bool = False) -> None:
         #: Unix time at which this job began.
         self.started_at = time.time()
         #: Ends the children on the second SIGINT.
         self.end_now = end_now
+        self._until_exit = until_exit
         self._previous: dict[int, Any] = {}
         self._reason: StopReason | None = None
 
@@ -70,11 +74,16 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._receive)
+        if self._until_exit:
+            # In its last moments the interpreter takes its handlers away, but leaves what is ignored.
+            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._until_exit:
+            return
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()

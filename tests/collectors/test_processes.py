@@ -95,6 +95,11 @@ def test_workers_play_take_weights_and_hand_over_their_states(counting_env, coun
     with make_pool(counting_policy, [partial(counting_env, delay=0.001)] * 2) as restored:
         restored.load_state_dict(state)
         assert restored.steps == steps
+        restored.start()
+        again = restored.state_dict()["workers"]  # no worker can have played yet: each stands where it stood
+        assert [torch.equal(again[worker]["state"], state["workers"][worker]["state"]) for worker in (0, 1)] == [
+            True
+        ] * 2
         # The builder raises if a worker did not go on exactly at the step where its open sequences end.
         play_until(restored, lambda: restored.steps >= steps + 400)
         assert restored.restarts == {"raised": 0, "died": 0, "hung": 0}

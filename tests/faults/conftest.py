@@ -1,5 +1,6 @@
 """Real jobs in real processes, as small as they can be: two emulators, a network of a few thousand weights."""
 
+import functools
 import json
 import os
 import signal
@@ -12,6 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from whole_run import WholeRun
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,6 +166,12 @@ class Job:
 def busy() -> Callable[[], float]:
     """Measures how busy the machine is, as a factor on durations."""
     return contention
+
+
+@pytest.fixture
+def whole_run() -> Callable[[Path], WholeRun]:
+    """The check of a run folder between two jobs; one for each folder, since it remembers what it saw."""
+    return functools.cache(WholeRun)
 
 
 @pytest.fixture

@@ -66,6 +66,17 @@ def test_interrupted_writing_is_never_taken_for_a_checkpoint(tmp_path: Path):
     assert newest.steps == 10
 
 
+def test_what_a_killed_job_left_is_swept_away_by_the_next_one_that_saves(tmp_path: Path):
+    for name in (".writing-000000000005-000000000", ".removing-000000000001-000000000"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "state.pt").write_bytes(b"half")
+    store = CheckpointStore(tmp_path)
+    store.newest()
+    assert len(list(tmp_path.iterdir())) == 2, "a reader changes nothing"
+    _saved(store, 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000010-000000001"]
+
+
 def test_parts_are_covered_by_the_manifest(tmp_path: Path):
     store = CheckpointStore(tmp_path)
     store.save(steps=1, updates=0, state={}, write_parts=lambda folder: (folder / "part.bin").write_bytes(b"abc"))

@@ -62,6 +62,25 @@ def test_heartbeat_keeps_the_lock_fresh(tmp_path: Path):
         assert json.loads((tmp_path / "run.lock").read_text())["heartbeat"] > first
 
 
+def test_heartbeat_survives_a_disk_that_is_full_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    refusals = []
+
+    def full(path: Path, content: bytes) -> None:
+        refusals.append(path)
+        raise OSError(28, "No space left on device")
+
+    with RunLock(tmp_path, heartbeat_seconds=0.02):
+        first = json.loads((tmp_path / "run.lock").read_text())["heartbeat"]
+        with monkeypatch.context() as patch:
+            patch.setattr("pokered_rl.training.run_lock.write_atomically", full)
+            while len(refusals) < 2:
+                time.sleep(0.01)
+        deadline = time.monotonic() + 20
+        while json.loads((tmp_path / "run.lock").read_text())["heartbeat"] == first:
+            assert time.monotonic() < deadline, "the heartbeat has stopped"
+            time.sleep(0.01)
+
+
 def test_lock_that_is_no_json_is_taken_over(tmp_path: Path):
     (tmp_path / "run.lock").write_text("{")
     with RunLock(tmp_path):

@@ -86,3 +86,17 @@ def test_second_interrupt_ends_the_process_at_once_with_status_130():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split("\n")[:-1] == ["still here", "children ended"]
     assert done.returncode == ExitStatus.interrupted
+
+
+def test_program_keeps_its_status_when_interrupted_again_while_it_ends():
+    code = (
+        "import atexit, os, signal, sys\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"  # runs last: the first registered
+        "from pokered_rl.training.runtime import StopSignals\n"
+        "with StopSignals(until_exit=True) as signals:\n"
+        "    pass\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.exit(75)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (75, "")
