@@ -17,7 +17,16 @@ from matplotlib.figure import Figure
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import ConfigError
 
-__all__ = ["Curve", "learning_curve", "learning_figure", "milestone_figure", "milestone_steps", "reward_stack_figure"]
+__all__ = [
+    "Curve",
+    "binned_curve",
+    "curves_figure",
+    "learning_curve",
+    "learning_figure",
+    "milestone_figure",
+    "milestone_steps",
+    "reward_stack_figure",
+]
 
 # Two-sided 97.5% points of Student's t for 1 to 30 degrees of freedom (any statistics table).
 _T975 = (
@@ -46,28 +55,31 @@ class Curve:
     seeds: int
 
 
-def learning_curve(seeds: Sequence[Sequence[EpisodeLog]], *, points: int = 40, term: str | None = None) -> Curve:
-    """Returns the mean return over training.
+def binned_curve(
+    seeds: Sequence[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]],
+    *,
+    points: int = 40,
+    end: float | None = None,
+) -> Curve:
+    """Returns the mean of scattered values over training, with a band over the seeds.
 
     Args:
-        seeds: the logs of each run.
-        points: intervals into which training is divided, at most the number of episodes of the shortest run.
-        term: a reward term instead of the whole return.
+        seeds: for each run global steps [K] and values [K], in any order.
+        points: intervals into which training is divided, at most the number of values of the shortest run.
+        end: where the last interval ends; the largest step without it.
 
     Raises:
-        ConfigError: there is no log, or a run has none.
+        ConfigError: there is no run, or a run has no value.
     """
-    if not seeds or not all(seeds):
-        raise ConfigError("every run must have at least one episode log")
-    end = max(log.header.global_step + log.steps for logs in seeds for log in logs)
-    points = max(1, min(points, *(len(logs) for logs in seeds)))
+    if not seeds or not all(len(steps) for steps, _ in seeds):
+        raise ConfigError("every run must have at least one episode log or value")
+    end = max(float(steps.max()) for steps, _ in seeds) if end is None else end
+    points = max(1, min(points, *(len(steps) for steps, _ in seeds)))
     edges = np.linspace(0, end, points + 1)
     means = np.full((len(seeds), points), np.nan)
     quartiles = np.full((2, points), np.nan)
-    for row, logs in enumerate(seeds):
-        values = np.array([log.episode_return if term is None else log.term_returns.get(term, 0.0) for log in logs])
-        middle = np.array([log.header.global_step + log.steps / 2 for log in logs])
-        interval = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, points - 1)
+    for row, (steps, values) in enumerate(seeds):
+        interval = np.clip(np.searchsorted(edges, steps, side="right") - 1, 0, points - 1)
         for point in range(points):
             chosen = values[interval == point]
             if chosen.size:
@@ -76,6 +88,27 @@ def learning_curve(seeds: Sequence[Sequence[EpisodeLog]], *, points: int = 40, t
     mean, half = _mean_and_half_width(means)
     low, high = (mean - half, mean + half) if len(seeds) > 1 else quartiles
     return Curve(steps=(edges[:-1] + edges[1:]) / 2, mean=mean, low=low, high=high, seeds=len(seeds))
+
+
+def learning_curve(seeds: Sequence[Sequence[EpisodeLog]], *, points: int = 40, term: str | None = None) -> Curve:
+    """Returns the mean return over training.
+
+    Args:
+        seeds: the logs of each run.
+        points: see `binned_curve`.
+        term: a reward term instead of the whole return.
+
+    Raises:
+        ConfigError: there is no log, or a run has none.
+    """
+    end = max((log.header.global_step + log.steps for logs in seeds for log in logs), default=None)
+    return binned_curve([_points(logs, term) for logs in seeds], points=points, end=end)
+
+
+def _points(logs: Sequence[EpisodeLog], term: str | None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Middle step [K] and return [K] of every episode."""
+    values = [log.episode_return if term is None else log.term_returns.get(term, 0.0) for log in logs]
+    return np.array([log.header.global_step + log.steps / 2 for log in logs]), np.array(values)
 
 
 def _mean_and_half_width(means: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -88,37 +121,41 @@ def _mean_and_half_width(means: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np
     return mean, factor * np.sqrt(deviation / np.maximum(count - 1, 1) / safe)
 
 
-def learning_figure(
-    runs: Mapping[str, Sequence[Sequence[EpisodeLog]]], *, points: int = 40, term: str | None = None
-) -> Figure:
-    """Learning curves of several experiments.
+def curves_figure(curves: Mapping[str, Curve], *, y_label: str) -> Figure:
+    """Curves of several experiments, each with its band.
 
     Args:
-        runs: name of an experiment to the logs of each of its seeds.
-        points: see `learning_curve`.
-        term: see `learning_curve`.
+        curves: by name of the experiment.
+        y_label: what the values are.
     """
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
-    for index, (name, seeds) in enumerate(runs.items()):
-        curve = learning_curve(seeds, points=points, term=term)
+    for index, (name, curve) in enumerate(curves.items()):
         colour = _COLOURS[index % len(_COLOURS)]
         band = f"{curve.seeds} seeds, 95% interval" if curve.seeds > 1 else "one seed, middle half of the episodes"
         known = ~np.isnan(curve.mean)
         axes.plot(curve.steps[known], curve.mean[known], color=colour, lw=1.8, label=f"{name} ({band})")
         axes.fill_between(curve.steps[known], curve.low[known], curve.high[known], color=colour, alpha=0.18, lw=0)
-        if curve.seeds == 1:
-            (logs,) = seeds
-            axes.plot(
-                [log.header.global_step + log.steps / 2 for log in logs],
-                [log.episode_return if term is None else log.term_returns.get(term, 0.0) for log in logs],
-                ".",
-                color=colour,
-                ms=3,
-                alpha=0.35,
-            )
-    _finish(axes, "agent steps", "return" if term is None else term)
+    _finish(axes, "agent steps", y_label)
     axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def learning_figure(
+    runs: Mapping[str, Sequence[Sequence[EpisodeLog]]], *, points: int = 40, term: str | None = None
+) -> Figure:
+    """Learning curves of several experiments; the episodes of a single seed are shown as dots, too.
+
+    Args:
+        runs: name of an experiment to the logs of each of its seeds.
+        points: see `binned_curve`.
+        term: see `learning_curve`.
+    """
+    curves = {name: learning_curve(seeds, points=points, term=term) for name, seeds in runs.items()}
+    figure = curves_figure(curves, y_label="return" if term is None else term)
+    for index, seeds in enumerate(runs.values()):
+        if len(seeds) == 1:
+            figure.axes[0].plot(*_points(seeds[0], term), ".", color=_COLOURS[index % len(_COLOURS)], ms=3, alpha=0.35)
     return figure
 
 
