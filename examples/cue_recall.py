@@ -24,7 +24,7 @@ from torchrl.modules import MLP
 from torchrl.objectives import SoftUpdate
 
 from pokered_rl.data import SequenceBuilder, SequenceLayout, make_replay
-from pokered_rl.modules import R2D2Actor, RecurrentQuantileNetwork
+from pokered_rl.modules import LSTMCore, MemorylessCore, R2D2Actor, RecurrentQuantileNetwork
 from pokered_rl.objectives import R2D2Loss
 
 CUES, LAST_STEP, LATE, QUERY_CHANCE = 4, 120, 60, 0.2
@@ -83,7 +83,7 @@ def train(variant: str, seed: int, *, rollouts: int = 100, updates: int = 24) ->
     network = RecurrentQuantileNetwork(
         encoder=MLP(in_features=CUES + 3, out_features=32, num_cells=[]), observation_keys=["observation"],
         num_features=32, num_actions=CUES, num_quantiles=5, hidden_size=48, head_size=32,
-        recurrent=variant != "no_lstm", noise_std=0.0,
+        core=MemorylessCore if variant == "no_lstm" else LSTMCore, noise_std=0.0,
     )  # fmt: skip
     actor = R2D2Actor(network)
     env = TransformedEnv(CueRecall(32), actor.make_primers(epsilon=0.1)).append_transform(InitTracker())

@@ -10,7 +10,7 @@ from torchrl.envs import Compose, InitTracker, Transform, TransformedEnv
 
 from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
-from pokered_rl.envs.rewards import make_terms
+from pokered_rl.envs.rewards import RewardTerm, make_terms
 from pokered_rl.envs.transforms import (
     AffordanceMask,
     ContextFeatures,
@@ -47,13 +47,15 @@ def default_transforms(
         game_fields: fields of ``("game", ...)``; none by default, since the agent does not read them; None for all.
         mask: keyword arguments of `AffordanceMask`.
         map_memory: keyword arguments of `MapMemory`, such as ``{"radius": 10}``.
-        reward: keyword arguments of `pokered_rl.envs.rewards.make_terms` (``weights``, ``options``, ``goals``), and
-            ``write_terms``.
+        reward: keyword arguments of `pokered_rl.envs.rewards.make_terms` (``weights``, ``options``, ``goals``);
+            ``extra_terms``, `RewardTerm` objects of your own that are added to those; and ``write_terms``.
         recorder: keyword arguments of `EpisodeRecorder`; None records nothing.
     """
     actions = action_set or ActionSet()
     reward = dict(reward or {})
     write_terms = bool(reward.pop("write_terms", True))
+    extra_terms: Iterable[RewardTerm] = reward.pop("extra_terms", ())
+    terms = [*make_terms(profile=profile, **reward), *extra_terms]
     fields = None if game_fields is None else tuple(game_fields)
     transforms: list[Transform] = []
     if fields is None or fields:
@@ -62,7 +64,7 @@ def default_transforms(
         AffordanceMask(actions=actions, **(mask or {})),
         MapMemory(actions=actions, **(map_memory or {})),
         ContextFeatures(profile=profile, actions=actions),
-        RewardTerms(terms=make_terms(profile=profile, **reward), write_terms=write_terms),
+        RewardTerms(terms=terms, write_terms=write_terms),
         LastActionReward(num_actions=len(actions)),
     ]
     if recorder is not None:

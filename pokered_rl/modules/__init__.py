@@ -2,7 +2,7 @@
 
 from pokered_rl.modules.actor import R2D2Actor
 from pokered_rl.modules.augmentation import RandomShift
-from pokered_rl.modules.core import LSTMCore, MemorylessCore
+from pokered_rl.modules.core import LSTMCore, MemorylessCore, RecurrentCore
 from pokered_rl.modules.cost import NetworkCost, network_cost
 from pokered_rl.modules.encoder import (
     MapEncoder,
@@ -34,6 +34,7 @@ __all__ = [
     "R2D2Network",
     "RandomShift",
     "ReconstructionHead",
+    "RecurrentCore",
     "RecurrentQuantileNetwork",
     "ResidualBlock",
     "SpatialSelfAttention",

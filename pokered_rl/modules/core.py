@@ -8,13 +8,41 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LSTMCore", "MemorylessCore", "State"]
+__all__ = ["LSTMCore", "MemorylessCore", "RecurrentCore", "State"]
 
 #: Recurrent state: one tensor [B, H] for each state key of the core; empty without memory.
 State = tuple[Tensor, ...]
 
 
-class LSTMCore(nn.Module):
+class RecurrentCore(nn.Module):
+    """What stands between encoder and heads: made as ``core(input_size, hidden_size)``.
+
+    A core of your own names its state entries and runs the same weights in two ways.
+
+    Attributes:
+        state_names: entries of the state, each [B, H], zeros at an episode's start; their order is that of `State`.
+        hidden_size: H, also the width of the output.
+
+    Args:
+        hidden_size: H.
+    """
+
+    state_names: tuple[str, ...] = ()
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+
+    def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run sequences [B, T, F] from the state at their first step: output [B, T, H] and the state after the last."""
+        raise NotImplementedError
+
+    def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run one step [E, F]: output [E, H] and the new state."""
+        raise NotImplementedError
+
+
+class LSTMCore(RecurrentCore):
     """One LSTM layer with two ways to run the same weights.
 
     :meth:`forward` runs whole sequences through ``nn.LSTM``; :meth:`step` runs one step through the kernel of
@@ -28,9 +56,8 @@ class LSTMCore(nn.Module):
     state_names = ("recurrent_state_h", "recurrent_state_c")
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
+        super().__init__(hidden_size)
         self.lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
-        self.hidden_size = hidden_size
         with torch.no_grad():  # remember by default: forget gates start at sigmoid(1) (Jozefowicz et al. 2015)
             _, _, bias_ih, bias_hh = self._weights()
             bias_ih[hidden_size : 2 * hidden_size].fill_(1.0)
@@ -66,7 +93,7 @@ class LSTMCore(nn.Module):
         return cast(list[Tensor], weights)  # not get_parameter: target parameters are buffers
 
 
-class MemorylessCore(nn.Module):
+class MemorylessCore(RecurrentCore):
     """A layer of the LSTM's width that remembers nothing: the ablation of :class:`LSTMCore`.
 
     Args:
@@ -74,12 +101,9 @@ class MemorylessCore(nn.Module):
         hidden_size: H.
     """
 
-    state_names: tuple[str, ...] = ()
-
     def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
+        super().__init__(hidden_size)
         self.linear = nn.Linear(input_size, hidden_size)
-        self.hidden_size = hidden_size
 
     def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """Map features [B, T, F] to [B, T, H]; the state is empty and stays so."""

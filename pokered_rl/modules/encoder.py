@@ -114,7 +114,7 @@ class SpatialSelfAttention(nn.Module):
 
 
 class PixelEncoder(nn.Module):
-    """Packed frames [M, H, W/4] uint8 -> features [M, F].
+    """Packed frames [*, H, W/4] uint8 -> features [*, F].
 
     The stem embeds each hardware tile of the Game Boy (the screen is 20 x 18 of them, 4 x 4 pixels each at half size)
     by itself: text, menus and a standing player's map lie on that grid, and an aligned stem needs 16
@@ -123,7 +123,8 @@ class PixelEncoder(nn.Module):
     optional attention, a 1x1 convolution that thins out the channels, and a linear layer follow.
 
     Args:
-        packed_shape: (H, W/4); (72, 20) at half size, (144, 40) at full size.
+        packed_shape: (H, W/4); (72, 20) at half size, (144, 40) at full size. The other defaults are those of the
+            ``base`` network.
         stem_channels: channels after the stem.
         channels: channels after the stride-2 convolution.
         num_blocks: residual blocks.
@@ -135,12 +136,12 @@ class PixelEncoder(nn.Module):
 
     def __init__(
         self,
-        packed_shape: tuple[int, int],
+        packed_shape: tuple[int, int] = (72, 20),
         *,
-        stem_channels: int,
-        channels: int,
-        num_blocks: int,
-        num_features: int,
+        stem_channels: int = 16,
+        channels: int = 32,
+        num_blocks: int = 1,
+        num_features: int = 128,
         norm: bool = False,
         squeeze_excitation: bool = False,
         attention: bool = False,
@@ -177,24 +178,27 @@ class PixelEncoder(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """Unpack, scale to [0, 1] and encode."""
-        shades = _shades_of_bytes(packed, -3)  # [M, 4, H, W/4]
+        lead, rows = packed.shape[:-2], packed.reshape(-1, *packed.shape[-2:])
+        shades = _shades_of_bytes(rows, -3)  # [M, 4, H, W/4]
         features: Tensor = self.layers(shades.float().mul_(1 / 3))
-        return features
+        return features.view(*lead, self.num_features)
 
 
 class MapEncoder(nn.Module):
-    """Map-memory crops [M, K, D, D] uint8 with values 0..3 -> features [M, F].
+    """Map-memory crops [*, K, D, D] uint8 with values 0..3 -> features [*, F].
 
     The values are kinds, not amounts, so both their bits become planes. A 3x3 convolution of stride 3 embeds patches of
     nine tiles, a linear layer, which knows where each patch lies, combines them.
 
     Args:
-        shape: (K, D, D).
+        shape: (K, D, D); defaults as for `PixelEncoder`.
         channels: of the patch embedding.
         num_features: F.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, channels: int, num_features: int) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int] = (2, 21, 21), *, channels: int = 32, num_features: int = 64
+    ) -> None:
         super().__init__()
         planes, height, width = shape
         places = ((height + 2) // 3) * ((width + 2) // 3)
@@ -208,9 +212,10 @@ class MapEncoder(nn.Module):
 
     def forward(self, crop: Tensor) -> Tensor:
         """Encode the crop."""
-        planes = torch.cat([crop >> 1, crop & 1], -3)  # [M, 2K, D, D]
+        lead, rows = crop.shape[:-3], crop.reshape(-1, *crop.shape[-3:])
+        planes = torch.cat([rows >> 1, rows & 1], -3)  # [M, 2K, D, D]
         features: Tensor = self.layers(planes.float())
-        return features
+        return features.view(*lead, self.num_features)
 
 
 class VectorEncoder(nn.Module):

@@ -3,9 +3,11 @@
 Letters: B batch, T time, E emulators, A actions, N quantiles, H hidden units, C context features.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pokered_rl.errors import ConfigError
+from pokered_rl.modules.core import LSTMCore, RecurrentCore
 from pokered_rl.modules.encoder import MapEncoder, ObservationEncoder, PixelEncoder, VectorEncoder
 from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
 
@@ -72,7 +74,7 @@ class R2D2Network(RecurrentQuantileNetwork):
         context_size: C.
         use_last_action: take the last action as input.
         use_last_reward: take the last reward as input.
-        recurrent: False is the ablation without memory.
+        core: see `RecurrentQuantileNetwork`.
         noise_std: initial noise of the head's layers, 0 for none.
         dueling: separate value and advantage streams.
         spatial_attention: self-attention over the frame's feature map.
@@ -111,7 +113,7 @@ class R2D2Network(RecurrentQuantileNetwork):
         context_size: int = 0,
         use_last_action: bool = True,
         use_last_reward: bool = True,
-        recurrent: bool = True,
+        core: Callable[[int, int], RecurrentCore] = LSTMCore,
         noise_std: float = 0.5,
         dueling: bool = True,
         spatial_attention: bool = False,
@@ -172,7 +174,7 @@ class R2D2Network(RecurrentQuantileNetwork):
             num_quantiles=num_quantiles,
             hidden_size=widths.hidden_size if hidden_size is None else hidden_size,
             head_size=widths.head_size,
-            recurrent=recurrent,
+            core=core,
             noise_std=noise_std,
             dueling=dueling,
             context_size=context_size if reconstruct_context else 0,

@@ -3,7 +3,7 @@
 Letters: B batch, T time, E emulators, A actions, N quantiles, H hidden units, C context features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
 
-from pokered_rl.modules.core import LSTMCore, MemorylessCore, State
+from pokered_rl.modules.core import LSTMCore, RecurrentCore, State
 from pokered_rl.modules.heads import DuelingQuantileHead, HeadNoise, MapDecoder, ReconstructionHead
 
 __all__ = ["RecurrentQuantileNetwork"]
@@ -35,7 +35,7 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         num_quantiles: N.
         hidden_size: H.
         head_size: units of the hidden layer of each head.
-        recurrent: False replaces the LSTM by a layer without memory (ablation); there are no state entries then.
+        core: makes what remembers, from F and H; `MemorylessCore` is the ablation, without state entries.
         noise_std: initial noise of the head's layers, 0 for none.
         dueling: separate value and advantage streams.
         context_size: C of a context reconstruction; 0 for none.
@@ -70,7 +70,7 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         num_quantiles: int = 51,
         hidden_size: int = 512,
         head_size: int = 512,
-        recurrent: bool = True,
+        core: Callable[[int, int], RecurrentCore] = LSTMCore,
         noise_std: float = 0.5,
         dueling: bool = True,
         context_size: int = 0,
@@ -81,7 +81,7 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         self.num_quantiles = num_quantiles
         self.hidden_size = hidden_size
         self.encoder = encoder
-        self.core: LSTMCore | MemorylessCore = (LSTMCore if recurrent else MemorylessCore)(num_features, hidden_size)
+        self.core = core(num_features, hidden_size)
         self.head = DuelingQuantileHead(
             hidden_size,
             num_actions=num_actions,

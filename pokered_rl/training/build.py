@@ -19,7 +19,7 @@ from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, Sequen
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import default_transforms, make_env
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules import R2D2Actor, R2D2Network, RandomShift
+from pokered_rl.modules import LSTMCore, MemorylessCore, R2D2Actor, R2D2Network, RandomShift
 from pokered_rl.objectives import R2D2Loss
 from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
@@ -169,7 +169,7 @@ def make_network(config: Config, probe: EnvBase) -> R2D2Network:
         pixel_shape=tuple(spec["pixels"].shape[1:]),
         map_shape=tuple(spec["map_memory"].shape[1:]),
         context_size=spec["context"].shape[-1],
-        recurrent=network.recurrent,
+        core=LSTMCore if network.recurrent else MemorylessCore,
         noise_std=network.noise_std,
         dueling=network.dueling,
         spatial_attention=network.spatial_attention,

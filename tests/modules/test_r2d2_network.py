@@ -8,7 +8,7 @@ from torchrl.envs import ExplorationType, set_exploration_type
 from torchrl.modules import MLP
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules import NETWORK_SIZES, R2D2Network, RecurrentQuantileNetwork
+from pokered_rl.modules import NETWORK_SIZES, MemorylessCore, R2D2Network, RecurrentQuantileNetwork
 
 ACTIONS = 4
 
@@ -55,7 +55,7 @@ def test_every_size_maps_sequences_to_quantiles_state_and_reconstruction(size):
         {"use_last_action": False},
         {"use_last_reward": False},
         {"pixel_shape": None, "map_shape": None, "use_last_action": False, "use_last_reward": False},
-        {"recurrent": False},
+        {"core": MemorylessCore},
         {"dueling": False, "noise_std": 0.0},
         {"spatial_attention": True, "norm": True},
     ],
@@ -137,7 +137,7 @@ def test_every_input_of_every_step_moves_the_output(key):
 
 
 def test_without_memory_the_past_does_not_matter():
-    network = make_network(recurrent=False, noise_std=0.0)
+    network = make_network(core=MemorylessCore, noise_std=0.0)
     assert network.state_keys == []
     td = observations(1, 4)
     before = network(td.clone())["quantiles"]

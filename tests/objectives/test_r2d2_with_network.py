@@ -9,7 +9,7 @@ from torchrl.envs import ExplorationType, set_exploration_type
 from torchrl.modules import MLP, NoisyLinear
 from torchrl.objectives import SoftUpdate
 
-from pokered_rl.modules import R2D2Actor, R2D2Network, RandomShift, RecurrentQuantileNetwork
+from pokered_rl.modules import MemorylessCore, R2D2Actor, R2D2Network, RandomShift, RecurrentQuantileNetwork
 from pokered_rl.objectives import R2D2Loss, sequence_terms
 
 ACTIONS, ROWS, LENGTH, BURN_IN = 3, 4, 12, 3
@@ -276,7 +276,7 @@ def test_augmentation_sees_the_observations_once_and_both_networks_see_its_resul
 
 
 def test_a_network_without_memory_is_trained_by_the_same_loss():
-    network = vector_network(recurrent=False)
+    network = vector_network(core=MemorylessCore)
     loss, batch = make_loss(network), make_batch(network)
     total(loss(batch)).backward()
     assert loss.state_keys == []

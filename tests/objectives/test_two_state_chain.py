@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torchrl.objectives import SoftUpdate
 
-from pokered_rl.modules import RecurrentQuantileNetwork
+from pokered_rl.modules import MemorylessCore, RecurrentQuantileNetwork
 from pokered_rl.objectives import R2D2Loss, value_rescale
 
 # State 0 pays -1 or +1 and leads to state 1, which pays 0 or 2 and terminates; all with chance 1/2, gamma = 1/2.
@@ -41,7 +41,7 @@ def test_quantiles_converge_to_those_of_the_return(n_step, rescale_eps):
         num_quantiles=4,
         hidden_size=16,
         head_size=16,
-        recurrent=False,
+        core=MemorylessCore,
         noise_std=0.0,
     )
     # kappa near 0: the Huber loss with kappa 1 would pull the outer quantiles towards the mean.
