@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pokered_rl import make_env
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REUSE = sorted((EXAMPLES / "reuse").glob("*.py"))
 
@@ -69,3 +71,17 @@ def test_every_example_has_a_help_that_says_what_it_is_for(path, monkeypatch, ca
     assert end.value.code == 0
     assert shown.startswith("usage:")
     assert len(shown.splitlines()) > 4
+
+
+def test_a_policy_learns_from_logs_to_press_what_was_pressed(run, tmp_path):
+    # A player whose choice the mask alone decides: the last allowed action.
+    env = make_env(num_emulators=2, max_episode_steps=40, recorder={"folder": str(tmp_path), "run_name": "a"})
+    env.rollout(
+        81,
+        lambda td: td.set("action", 7 - td["action_mask"].flip(-1).long().argmax(-1)),
+        auto_cast_to_device=False,
+        break_when_any_done=False,
+    )
+    env.close()
+    shown = run("behaviour_cloning.py", str(tmp_path), "--updates", "30")
+    assert "update 30: 100% right" in shown
