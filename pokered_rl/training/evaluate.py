@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,7 +16,12 @@ from torch import Tensor
 from torchrl.envs import EnvBase, ExplorationType, set_exploration_type
 from torchrl.envs.utils import step_mdp
 
-__all__ = ["Evaluation", "RandomPolicy", "evaluate", "table"]
+from pokered_rl.game import GameState, Milestones
+
+__all__ = ["GAME_FIELDS", "Evaluation", "RandomPolicy", "evaluate", "mean_interval", "rate_interval", "table"]
+
+#: Fields of ``("game", ...)`` that an environment needs for an evaluation with milestones (``make_env(game_fields=)``).
+GAME_FIELDS = (*Milestones.FIELDS, "x", "y")
 
 _PLACE_KEYS = (("game", "map_id"), ("game", "x"), ("game", "y"))
 
@@ -52,6 +60,8 @@ class Evaluation:
     returns: list[float]
     #: Agent decisions.
     lengths: list[int]
+    #: Milestones of the story that the episode reached, with the step after which each first held.
+    milestones: list[dict[str, int]] = field(default_factory=list)
 
     @property
     def mean_coverage(self) -> float:
@@ -72,16 +82,73 @@ class Evaluation:
             "coverage": self.coverage,
             "returns": self.returns,
             "lengths": self.lengths,
+            "milestones": self.milestones,
+        }
+
+    def summary(self, names: Sequence[str] = ()) -> dict[str, Any]:
+        """Means and rates with their 95 % intervals, for JSON.
+
+        Intervals of means are bootstrapped, those of rates are Wilson's. They say what another draw of episodes would
+        give, with this very agent; they say nothing about agents trained with other seeds.
+
+        Args:
+            names: milestones that are listed even if no episode reached them, in their order.
+        """
+        count = len(self.coverage)
+        outcomes = zip(self.coverage, self.returns, self.lengths, self.milestones or [{}] * count, strict=True)
+        means: dict[str, Sequence[float]] = {"coverage": self.coverage, "return": self.returns, "length": self.lengths}
+        reached = {name: sorted(each[name] for each in self.milestones if name in each) for name in names}
+        return {
+            "episodes": count,
+            "distinct_episodes": len({repr(outcome) for outcome in outcomes}),
+            **{
+                name: {"mean": sum(values) / count, "interval": mean_interval(values)} for name, values in means.items()
+            },
+            "milestones": {
+                name: {
+                    "rate": len(steps) / count,
+                    "interval": rate_interval(len(steps), count),
+                    "median_step": steps[len(steps) // 2] if steps else None,
+                }
+                for name, steps in reached.items()
+            },
         }
 
 
-def evaluate(env: EnvBase, policy: TensorDictModuleBase, *, max_steps: int) -> Evaluation:
+def rate_interval(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a rate (E. B. Wilson 1927); it holds for few trials and for rates of 0 and 1, too."""
+    z = 1.959964
+    rate, z2 = successes / trials, z * z
+    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = z / (1 + z2 / trials) * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials * trials))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_interval(values: Sequence[float], *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """Bootstrapped 95 % interval of a mean: percentiles of the means of resampled values (Efron 1979)."""
+    generator = random.Random(seed)
+    means = sorted(sum(generator.choices(values, k=len(values))) / len(values) for _ in range(resamples))
+    return means[round(0.025 * (resamples - 1))], means[round(0.975 * (resamples - 1))]
+
+
+def evaluate(
+    env: EnvBase,
+    policy: TensorDictModuleBase,
+    *,
+    max_steps: int,
+    milestones: Milestones | None = None,
+    explore: bool = True,
+) -> Evaluation:
     """Play one episode on each of the env's emulators.
 
     Args:
-        env: Batch size [E]; one episode is played on each row, from its reset to its first done step.
-        policy: Acts with exploration on; its rate is what the env's primer says.
+        env: Batch size [E]; one episode is played on each row, from its reset to its first done step. It delivers
+            ``("game", ...)``: ``map_id``, ``x`` and ``y``, and all of `GAME_FIELDS` when there are milestones.
+        policy: Acts on its tensordicts.
         max_steps: Decisions after which an episode is cut off.
+        milestones: What is noted when an episode reaches it; what holds at the start is not.
+        explore: Act as actors do, with the noise of the network and the rate that the env's primer says; otherwise
+            greedily on mean weights. The game is deterministic: from one start state such episodes are all the same.
 
     Returns:
         E episodes.
@@ -91,6 +158,8 @@ def evaluate(env: EnvBase, policy: TensorDictModuleBase, *, max_steps: int) -> E
     returns = torch.zeros(num_episodes)
     lengths = torch.zeros(num_episodes, dtype=torch.int64)
     playing = torch.ones(num_episodes, dtype=torch.bool)
+    reached: list[dict[str, int]] = [{} for _ in range(num_episodes)]
+    held = torch.zeros(num_episodes, 0, dtype=torch.bool)  # [E, M] milestones that held at some step, or at the start
 
     def note_places(tensordict: TensorDictBase) -> None:
         here = torch.stack([tensordict[key].reshape(num_episodes) for key in _PLACE_KEYS], dim=-1)  # [E, 3]
@@ -98,20 +167,33 @@ def evaluate(env: EnvBase, policy: TensorDictModuleBase, *, max_steps: int) -> E
             if playing[row]:
                 places[row].add(tuple(place))
 
-    with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
+    def story(tensordict: TensorDictBase) -> Tensor:
+        assert milestones is not None
+        fields = {name: tensordict["game", name] for name in Milestones.FIELDS}
+        return milestones.reached(GameState(**fields, batch_size=[num_episodes])).reshape(num_episodes, -1)
+
+    exploration = ExplorationType.RANDOM if explore else ExplorationType.DETERMINISTIC
+    with torch.no_grad(), set_exploration_type(exploration):
         tensordict = env.reset()
         note_places(tensordict)
+        if milestones is not None:
+            held = story(tensordict)
         for _ in range(max_steps):
             tensordict = env.step(policy(tensordict))
             after = tensordict["next"]
             note_places(after)
             returns += torch.where(playing, after["reward"].reshape(num_episodes), 0.0)
             lengths += playing
+            if milestones is not None:
+                fresh = story(after) & ~held & playing.unsqueeze(-1)
+                held = held | fresh
+                for row, index in fresh.nonzero().tolist():
+                    reached[row][milestones.names[index]] = int(lengths[row])
             playing &= ~after["done"].reshape(num_episodes)
             if not playing.any():
                 break
             tensordict = step_mdp(tensordict)
-    return Evaluation([len(visited) for visited in places], returns.tolist(), lengths.tolist())
+    return Evaluation([len(visited) for visited in places], returns.tolist(), lengths.tolist(), reached)
 
 
 def table(trained: Evaluation, random: Evaluation) -> Table:

@@ -1,12 +1,14 @@
 import io
 
+import pytest
 import torch
 from rich.console import Console
 from tensordict import TensorDict
 from torchrl.data import Binary, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
-from pokered_rl.training.evaluate import Evaluation, RandomPolicy, evaluate, table
+from pokered_rl.game import Milestone, Milestones
+from pokered_rl.training.evaluate import Evaluation, RandomPolicy, evaluate, mean_interval, rate_interval, table
 
 
 class _Corridor(EnvBase):
@@ -18,6 +20,9 @@ class _Corridor(EnvBase):
             {name: Unbounded(shape=(rows,), dtype=torch.int64) for name in ("map_id", "x", "y")}, shape=(rows,)
         )
         mask = Binary(2, shape=(rows, 2), dtype=torch.bool)
+        for name in ("badge_bits", "hall_of_fame"):
+            place[name] = Unbounded(shape=(rows,), dtype=torch.int64)
+        place["event_flags"] = Binary(2560, shape=(rows, 2560), dtype=torch.bool)
         self.observation_spec = Composite(game=place, action_mask=mask, shape=(rows,))
         self.action_spec = Categorical(2, shape=(rows,))
         self.reward_spec = Unbounded(shape=(rows, 1))
@@ -25,7 +30,11 @@ class _Corridor(EnvBase):
 
     def _observe(self) -> dict:
         zero = torch.zeros(self.rows, dtype=torch.int64)
-        game = TensorDict({"map_id": zero, "x": self.x.clone(), "y": zero}, batch_size=[self.rows])
+        flags = torch.zeros(self.rows, 2560, dtype=torch.bool)
+        flags[:, 7] = self.x >= 2
+        flags[:, 8] = True
+        story = {"badge_bits": (self.x >= 3).long(), "hall_of_fame": zero, "event_flags": flags}
+        game = TensorDict({"map_id": zero, "x": self.x.clone(), "y": zero, **story}, batch_size=[self.rows])
         return {"game": game, "action_mask": torch.tensor([[False, True]]).expand(self.rows, 2).clone()}
 
     def _reset(self, tensordict=None, **kwargs):
@@ -80,3 +89,46 @@ def test_table_puts_both_policies_side_by_side():
     text = out.getvalue()
     for part in ("trained", "15.0", "20", "2.00", "random", "5.0", "0.50"):
         assert part in text
+
+
+_STORY = Milestones(
+    (Milestone("met", events=(7,)), Milestone("from the start", events=(8,)), Milestone("badge", badges=(0,)))
+)
+
+
+def test_milestones_are_noted_with_the_step_that_reached_them_and_not_those_of_the_start():
+    # Row r makes r + 2 steps to the right: event 7 is set at x = 2, the badge is there at x = 3, so not in row 0.
+    result = evaluate(_Corridor(3), RandomPolicy(), max_steps=50, milestones=_STORY)
+    assert result.milestones == [{"met": 2}, {"met": 2, "badge": 3}, {"met": 2, "badge": 3}]
+
+
+def test_nothing_counts_after_the_first_end_of_an_episode():
+    # Row 0 ends at x = 2, but goes on being stepped while row 2 plays.
+    result = evaluate(_Corridor(3), RandomPolicy(), max_steps=50, milestones=_STORY)
+    assert "badge" not in result.milestones[0]
+
+
+def test_summary_gives_rates_and_median_steps_in_the_order_of_the_story():
+    summary = evaluate(_Corridor(3), RandomPolicy(), max_steps=50, milestones=_STORY).summary(_STORY.names)
+    assert list(summary["milestones"]) == ["met", "from the start", "badge"]
+    assert [each["rate"] for each in summary["milestones"].values()] == [1.0, 0.0, pytest.approx(2 / 3)]
+    assert [each["median_step"] for each in summary["milestones"].values()] == [2, None, 3]
+    assert summary["coverage"]["mean"] == 4.0
+    assert summary["distinct_episodes"] == summary["episodes"] == 3
+    assert Evaluation([5, 5], [1.0, 1.0], [9, 9]).summary()["distinct_episodes"] == 1
+
+
+def test_wilson_interval_of_eight_out_of_ten():
+    # centre = (0.8 + 3.8415/20) / (1 + 0.38415) = 0.71674; half = sqrt(0.016 + 3.8415/400) * 1.96 / 1.38415 = 0.2266
+    low, high = rate_interval(8, 10)
+    assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
+    # Of 0 in 10: high = z^2 / (10 + z^2) = 3.8415 / 13.8415.
+    assert rate_interval(0, 10) == (pytest.approx(0.0, abs=1e-12), pytest.approx(0.27753, abs=1e-4))
+
+
+def test_bootstrapped_interval_is_that_of_the_mean():
+    # 400 values with mean 0.5 and standard deviation 0.5: standard error 0.025, so 0.5 -+ 1.96 * 0.025.
+    low, high = mean_interval([0.0, 1.0] * 200)
+    assert low == pytest.approx(0.451, abs=0.01)
+    assert high == pytest.approx(0.549, abs=0.01)
+    assert mean_interval([3.0, 3.0]) == (3.0, 3.0)

@@ -1,0 +1,77 @@
+"""`examples/evaluate.py` on a run that the test itself has trained for a few steps."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from pokered_rl.training.main import main
+
+EVALUATE = str(Path(__file__).parents[2] / "examples" / "evaluate.py")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    changes = ("run.name=a", "run.target_total_steps=80", "run.evaluation_episodes=0", "env.max_episode_steps=20")
+    small = ("collector.backend=inline", "collector.emulators_per_worker=2", "replay.capacity_transitions=3000")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("POKERED_ROM", raising=False)
+        assert main(["--config-name", "quickstart", f"run.folder={folder}", *changes, *small]) == 0
+    return folder / "a"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def run_example(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.delenv("POKERED_ROM", raising=False)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(EVALUATE, run_name="__main__")
+        shown = capsys.readouterr()
+        return end.value.code, shown.out, shown.err
+
+    return run_example
+
+
+def test_agent_and_random_policy_are_evaluated_side_by_side(run, trained, tmp_path):
+    file = tmp_path / "evaluation.json"
+    status, out, _ = run(str(trained), "--episodes", "3", "--random", "--json", str(file))
+    assert status == 0
+    assert "coverage" in out
+    content = json.loads(file.read_text())
+    assert {name: result["episodes"] for name, result in content["results"].items()} == {
+        "epsilon 0": 1,  # from one start state all greedy episodes are the same
+        "epsilon 0.01": 3,
+        "random": 3,
+    }
+    assert content["samples"]["random"]["lengths"] == [20, 20, 20]
+    assert content["agent"]["steps"] == 80
+    assert {"command", "commit", "machine", "date", "samples"} <= set(content)
+    assert list(content["results"]["random"]["milestones"])  # those of the story, reached or not
+
+
+def test_the_same_seed_gives_the_same_random_episodes(run, trained, tmp_path):
+    contents = []
+    for name in ("first", "second"):
+        run(str(trained), "--episodes", "2", "--epsilon", "0", "--random", "--json", str(tmp_path / name))
+        contents.append(json.loads((tmp_path / name).read_text())["samples"])
+    assert contents[0] == contents[1]
+
+
+def test_what_is_no_run_is_one_message(run, tmp_path):
+    status, _, err = run(str(tmp_path))
+    assert status == 1
+    assert err.startswith("error: ")
+    assert str(tmp_path) in err
+
+
+@pytest.mark.parametrize("wrong", [("--episodes", "0"), ("--epsilon", "1.5")])
+def test_wrong_arguments_are_refused(run, trained, wrong):
+    status, _, err = run(str(trained), *wrong)
+    assert status == 2
+    assert "--epsilon" in err
