@@ -3,6 +3,7 @@
 import pytest
 import torch
 from tensordict import TensorDict
+from torchrl.envs.utils import check_env_specs
 
 from pokered_rl.envs import RewardTerms, make_env
 from pokered_rl.envs.rewards import REWARD_TERMS, NewTiles, RewardTerm, Steps, load_preset, make_terms
@@ -149,6 +150,18 @@ def test_no_term_pays_for_repetition_whatever_its_weight(overworld, start_menu, 
         reward = RewardTerms(terms=make_terms(weights=weights), write_terms=False)
         play(reward, frames)
         assert (play(reward, frames * 20) <= 0).all(), what
+
+
+def test_a_reward_under_a_key_of_its_own_stands_beside_the_environments(sprout, start):
+    shaped = RewardTerms(terms=[Steps(weight=0.5)], reward_key="shaped", write_terms=False)
+    env = make_env(sprout, num_emulators=2, start_states=start, transforms=[RewardTerms(write_terms=False), shaped])
+    try:
+        check_env_specs(env)
+        played = env.rollout(3)
+        assert played["next", "shaped"].flatten().tolist() == [-0.5] * 6
+        assert played["next", "reward"].shape == (2, 3, 1)
+    finally:
+        env.close()
 
 
 def test_walking_to_and_fro_on_the_cartridge_pays_nothing_after_the_first_round(sprout, start):

@@ -37,7 +37,7 @@ class RewardTerms(RamTransform):
         terms: the terms; None makes the preset ``balanced`` (`pokered_rl.envs.rewards.make_terms`).
         write_terms: write the single terms as well.
         ram_key, action_key, ram_layout: see `RamTransform`.
-        reward_key: where the sum goes.
+        reward_key: where the sum goes; a key beside ``reward`` gives the environment a second reward.
         terms_key: where the terms go.
 
     Raises:
@@ -150,6 +150,13 @@ class RewardTerms(RamTransform):
                     lambda lead: Unbounded(shape=(*lead, 1), dtype=torch.float32),
                 )
         return observation_spec
+
+    def transform_reward_spec(self, reward_spec: Composite) -> Composite:
+        """Adds the sum where it is not the environment's own reward."""
+        if self.reward_key not in reward_spec.keys(True, True):
+            shape = (*reward_spec.shape, 1)
+            reward_spec[self.reward_key] = Unbounded(shape=shape, dtype=torch.float32, device=reward_spec.device)
+        return reward_spec
 
     def get_extra_state(self) -> dict[str, Any]:
         """The memory of all terms, by name, and the last frame."""

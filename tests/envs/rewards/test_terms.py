@@ -1,5 +1,7 @@
 """Every reward term on cases worked out by hand."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -282,6 +284,12 @@ def test_every_term_has_a_test_here():
     tested = {name.removeprefix("test_") for name in globals() if name.startswith("test_")}
     missing = [name for name in REWARD_TERMS if not any(test.startswith(name) for test in tested)]
     assert not missing
+
+
+def test_every_term_is_worked_out_by_hand_at_least_twice():
+    source = Path(__file__).read_text()
+    few = {name: count for name in REWARD_TERMS if (count := source.count(f'play("{name}", ')) < 2}
+    assert not few
 
 
 def test_images_of_this_file_are_full(overworld):
