@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ from omegaconf import OmegaConf
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from pokered_rl.collectors import Actors, InlineActors, ProcessActors, RayActors
-from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay, make_replay
+from pokered_rl.data import (
+    RateLimiter,
+    SequenceBuilder,
+    SequenceLayout,
+    SequenceReplay,
+    bytes_per_sequence,
+    make_replay,
+)
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import default_transforms, make_env
 from pokered_rl.errors import ConfigError
@@ -26,10 +34,19 @@ from pokered_rl.training.learner import Learner, make_target_updater
 from pokered_rl.training.resources import available_cpus, worker_count
 from pokered_rl.training.run_folder import RunFolder
 
-__all__ = ["Parts", "build", "env_factory", "make_actor", "make_network", "probe_env", "transform_factory"]
+__all__ = [
+    "Parts",
+    "build",
+    "env_factory",
+    "make_actor",
+    "make_network",
+    "probe_env",
+    "replay_needs",
+    "transform_factory",
+]
 
 
-@dataclass
+@dataclasses.dataclass
 class Parts:
     """Everything that the training loop works with."""
 
@@ -144,6 +161,28 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
         )
     finally:
         actors.close()
+
+
+def replay_needs(config: Config) -> tuple[int, int]:
+    """What the replay will hold: its sequences, and the bytes of their rows on disk. Nothing is written.
+
+    Raises:
+        PokeredError: As for :func:`build`.
+    """
+    cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
+    probe = probe_env(config, cartridge)
+    try:
+        network = make_network(config, probe)
+        example = probe.rollout(2, _idle(network, config))
+    finally:
+        probe.close()
+    layout = _layout(config)
+    sequences = -(-config.replay.capacity_transitions // layout.period_steps)
+    smallest = dataclasses.replace(config.replay, capacity_transitions=layout.period_steps, scratch_folder=None)
+    with tempfile.TemporaryDirectory() as scratch:
+        one = _replay(dataclasses.replace(config, replay=smallest), RunFolder(Path(scratch)), layout, network, example)
+        stored = one.codec.inv(_builder(config, layout, network).example(example))
+    return sequences, sequences * bytes_per_sequence(stored)
 
 
 def _device(name: str) -> torch.device:

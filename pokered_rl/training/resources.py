@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["available_cpus", "worker_count"]
+__all__ = ["available_cpus", "available_memory_bytes", "worker_count"]
 
 
 def _cgroup_cpus(root: Path) -> float | None:
@@ -41,6 +41,39 @@ def available_cpus(environment: Mapping[str, str] = os.environ, *, cgroup_root: 
             limits.append(int(environment[name]))
             break
     return max(1, int(min(limits)))
+
+
+def _cgroup_memory(root: Path) -> int | None:
+    """Bytes that the control group has left, page cache counted as free (cgroup v2, then v1)."""
+    for limit, used, cache in (
+        ("memory.max", "memory.current", "file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_cache"),
+    ):
+        try:
+            most = int((root / limit).read_text())
+            now = int((root / used).read_text())
+            lines = (root / used).with_name("memory.stat").read_text().splitlines()
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+        cached = next((int(line.split()[1]) for line in lines if line.split()[0] == cache), 0)
+        return max(0, most - now + cached)
+    return None
+
+
+def available_memory_bytes(*, cgroup_root: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Memory that this job can still take: what the machine has available, or the rest of its control group.
+
+    On a machine that says neither, the memory that it has.
+    """
+    limits = []
+    if meminfo.is_file():
+        fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        if "MemAvailable" in fields:
+            limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
+    group = _cgroup_memory(cgroup_root)
+    if group is not None:
+        limits.append(group)
+    return min(limits) if limits else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def worker_count(setting: int | str, cpus: int) -> int:
