@@ -10,6 +10,7 @@ on the machine and are given beside it; the ratio is the result. Rounds alternat
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def main() -> int:
     """Run the chosen rows."""
     arguments = _parse()
     torch.set_num_threads(1)
+    logging.getLogger("torchrl").setLevel(logging.WARNING)
     rows = {}
     for name in arguments.only or ROWS:
         Console(stderr=True).print(f"{name} ...")

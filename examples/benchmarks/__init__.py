@@ -1,6 +1,7 @@
 """The rows of `examples/benchmark.py`, by name."""
 
-from .acting import collector_base, collector_tiny, emulator, env
+from .acting import collector_base, collector_tiny
+from .emulation import emulator, env
 from .learning import learner, replay
 from .peers import peer
 from .rendering import render

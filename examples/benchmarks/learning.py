@@ -1,47 +1,69 @@
 """Rows of learning: bytes and times of the replay, and the learner's step against bare forward and backward."""
 
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import torch
 from tensordict import TensorDict, TensorDictBase
 
-from pokered_rl.data import SequenceLayout, bytes_per_transition, make_replay
+from pokered_rl.data import SequenceLayout, SequenceReplay, bytes_per_transition, make_replay
 from pokered_rl.emulator import ActionSet
+from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network
 from pokered_rl.objectives import R2D2Loss
+from pokered_rl.training.config import Config
 from pokered_rl.training.learner import Learner, make_target_updater
 
 from .pairs import Row
 
 #: Bytes of one half-size screen of four shades: what a transition cannot do without.
 FRAME_BYTES = 72 * 80 // 4
-CONTEXT_SIZE = 64
 ACTIONS = len(ActionSet())
+_CONFIG = Config()
+LAYOUT = SequenceLayout(
+    burn_in_steps=_CONFIG.replay.burn_in_steps,
+    unroll_steps=_CONFIG.replay.unroll_steps,
+    n_step=_CONFIG.loss.n_step,
+    period_steps=_CONFIG.replay.sequence_period_steps,
+)
+#: Of the episodes that bytes are counted for; their last sequence is partly padding.
+EPISODE_STEPS = _CONFIG.env.max_episode_steps
 
 
-def random_sequences(count: int, layout: SequenceLayout, *, hidden_size: int, seed: int = 0) -> TensorDict:
-    """Sequences [S] with the entries, types and shapes of real ones."""
+def played_rows(emulators: int = 8, steps: int = 200) -> TensorDictBase:
+    """Observations of random play, [E, T, ...]: the entries and statistics of real ones."""
+    env = make_env(num_emulators=emulators, max_episode_steps=2048, seed=0)
+    try:
+        rollout = env.rollout(steps, break_when_any_done=False)
+    finally:
+        env.close()
+    return rollout.select(
+        "pixels", "map_memory", "context", "last_action", "last_reward", "action_mask", "action"
+    ).contiguous()
+
+
+def sequences_of(rows: TensorDictBase, count: int, *, hidden_size: int, seed: int = 0) -> TensorDict:
+    """Sequences [S] cut out of played rows at random, with the other entries of stored ones."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (count, layout.length)
-    flags = torch.zeros(shape, dtype=torch.bool)
+    emulators, steps = rows.batch_size
+    start = torch.randint(steps - LAYOUT.length, (count, 1), generator=generator)
+    emulator = torch.randint(emulators, (count, 1), generator=generator)
+    window = start + torch.arange(LAYOUT.length)
+    flags = torch.zeros(count, LAYOUT.length, dtype=torch.bool)
     return TensorDict(
         {
-            "pixels": torch.randint(0, 256, (*shape, 72, 20), dtype=torch.uint8, generator=generator),
-            "map_memory": torch.randint(0, 4, (*shape, 2, 21, 21), dtype=torch.uint8, generator=generator),
-            "context": torch.rand((*shape, CONTEXT_SIZE), generator=generator),
-            "last_action": torch.randint(0, ACTIONS, shape, generator=generator),
-            "last_reward": torch.rand((*shape, 1), generator=generator),
-            "action_mask": torch.ones((*shape, ACTIONS), dtype=torch.bool),
-            "action": torch.randint(0, ACTIONS, shape, generator=generator),
-            "reward": torch.rand(shape, generator=generator),
+            **{key: value[emulator, window] for key, value in rows.items()},
+            "reward": torch.rand(count, LAYOUT.length, generator=generator),
             "terminated": flags,
             "truncated": flags.clone(),
             "is_init": flags.clone(),
-            "mask": torch.ones(shape, dtype=torch.bool),
+            "mask": ~flags,
             "recurrent_state_h": torch.rand((count, hidden_size), generator=generator),
             "recurrent_state_c": torch.rand((count, hidden_size), generator=generator),
             "td_error": torch.rand(count, generator=generator),
@@ -51,69 +73,123 @@ def random_sequences(count: int, layout: SequenceLayout, *, hidden_size: int, se
 
 
 @contextmanager
-def filled_replay(layout: SequenceLayout, *, sequences: int, batch_size: int, hidden_size: int, prefetch: int = 0):
-    """A replay of the given capacity, filled once around."""
+def filled_replay(block: TensorDict, *, sequences: int, batch_size: int, prefetch: int = 0) -> Iterator[SequenceReplay]:
+    """A replay of the given capacity, filled once around with a block [S] of sequences."""
     with tempfile.TemporaryDirectory() as folder:
         replay = make_replay(
             scratch_dir=Path(folder) / "replay",
-            capacity_transitions=sequences * layout.period_steps,
-            layout=layout,
+            capacity_transitions=sequences * LAYOUT.period_steps,
+            layout=LAYOUT,
             batch_size=batch_size,
-            two_bit_shapes={"map_memory": (2, 21, 21)},
+            two_bit_shapes={"map_memory": tuple(block["map_memory"].shape[2:])},
             num_actions=ACTIONS,
             prefetch=prefetch,
             seed=0,
         )
-        block = random_sequences(64, layout, hidden_size=hidden_size)
+        replay.allocate(block)
         while len(replay) < sequences:
             replay.extend(block.clone())
-        yield replay
+        try:
+            yield replay
+        finally:
+            replay.shutdown()
 
 
-def _times(work, rounds: int) -> Iterator[float]:
+def _seconds(work: Callable[[], Any], rounds: int) -> list[float]:
+    times = []
     for _ in range(rounds):
         start = time.perf_counter()
         work()
-        yield time.perf_counter() - start
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def _busy(seconds: float) -> None:
+    """Stands in for an optimizer step on the CPU: computes for so long."""
+    a = torch.full((256, 256), 0.01)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        a = torch.tanh(a @ a)
+
+
+def _replay_at(sequences: int, block: TensorDict, *, rounds: int) -> tuple[dict[str, Any], Row]:
+    """Times at one size, and a 200 ms learner step that draws its batch, against one that does not."""
+    before = psutil.Process().memory_full_info().uss
+    result: dict[str, Any] = {"sequences": sequences}
+    with filled_replay(block, sequences=sequences, batch_size=64) as buffer:
+        few = block[:16]
+        result["extend_16_ms"] = round(1e3 * statistics.median(_seconds(lambda: buffer.extend(few.clone()), rounds)), 2)
+        result["sample_64_ms"] = round(1e3 * statistics.median(_seconds(lambda: buffer.sample(64), rounds)), 2)
+        ahead = make_replay(
+            scratch_dir=buffer.scratch_dir,
+            capacity_transitions=sequences * LAYOUT.period_steps,
+            layout=LAYOUT,
+            batch_size=64,
+            two_bit_shapes={"map_memory": tuple(block["map_memory"].shape[2:])},
+            num_actions=ACTIONS,
+            prefetch=_CONFIG.replay.prefetch_batches,
+            seed=0,
+        )
+        with tempfile.TemporaryDirectory() as checkpoint:
+            buffer.save(checkpoint)
+            ahead.load(checkpoint)
+        ahead.sample()
+        row = Row([], [], "steps of 200 ms/s")
+        waits = []
+        for _ in range(rounds):
+            (alone,) = _seconds(lambda: _busy(0.2), 1)
+            start = time.perf_counter()
+            ahead.sample()
+            waits.append(time.perf_counter() - start)
+            _busy(0.2)
+            row.ours.append(1 / (time.perf_counter() - start))
+            row.limit.append(1 / alone)
+        ahead.shutdown()
+        result["prefetched_sample_64_ms"] = round(1e3 * statistics.median(waits), 2)
+        result["private_mib"] = round((psutil.Process().memory_full_info().uss - before) / 2**20)
+    return result, row
 
 
 def replay(*, quick: bool) -> Row:
     """Bytes per unique transition at the default settings, against the packed frame alone."""
-    layout = SequenceLayout(burn_in_steps=40, unroll_steps=80, n_step=5)
-    example = random_sequences(16, layout, hidden_size=512)
-    sequences = 256 if quick else 10_000
-    with filled_replay(layout, sequences=sequences, batch_size=64, hidden_size=512) as buffer:
-        size = bytes_per_transition(buffer.codec.inv(example.clone()), layout)
-        row = Row([size], [float(FRAME_BYTES)], "bytes a transition", lower_is_better=True)
-        rounds = 5 if quick else 15
-        extend = sorted(_times(lambda: buffer.extend(example.clone()), rounds))
-        sample = sorted(_times(lambda: buffer.sample(64), rounds))
-        row.notes["sequences"] = sequences
-        row.notes["extend_16_ms"] = round(1e3 * extend[rounds // 2], 2)
-        row.notes["sample_64_ms"] = round(1e3 * sample[rounds // 2], 2)
+    block = sequences_of(played_rows(), 64, hidden_size=_CONFIG.network.hidden_size)
+    with filled_replay(block, sequences=64, batch_size=1) as buffer:
+        stored = buffer.codec.inv(block.clone())
+    size = bytes_per_transition(stored, LAYOUT, episode_steps=EPISODE_STEPS)
+    times, prefetched = _replay_at(1_000 if quick else 10_000, block, rounds=7 if quick else 20)
+    row = Row([size], [float(FRAME_BYTES)], "bytes a transition", lower_is_better=True)
+    row.extra["bytes_per_transition"] = round(size, 1)
+    row.extra["bytes_per_transition_endless_episodes"] = round(bytes_per_transition(stored, LAYOUT), 1)
+    row.notes |= times
+    row.parts["200 ms step that draws 64, prefetched"] = prefetched
     return row
 
 
-def _step_bare(loss: R2D2Loss, optimizer: torch.optim.Optimizer, batch: TensorDictBase) -> None:
-    losses = loss(batch)
-    optimizer.zero_grad(set_to_none=True)
-    sum(value for name, value in losses.items() if name.startswith("loss")).backward()
-    optimizer.step()
-
-
-def learner(*, quick: bool) -> Row:
-    """One step from sampled batch to written priorities, against forward, backward and optimizer on one batch."""
-    batch_size = 4 if quick else 8
-    layout = SequenceLayout(burn_in_steps=40, unroll_steps=80, n_step=5)
+def _learner_row(size: str, batch_size: int, device: torch.device, block: TensorDict, seconds: float) -> Row:
     torch.manual_seed(0)
     network = R2D2Network(
-        num_actions=ACTIONS, size="tiny", pixel_shape=(72, 20), map_shape=(2, 21, 21), context_size=CONTEXT_SIZE
-    )
-    loss = R2D2Loss(network, burn_in_steps=40, n_step=5)
-    optimizer = torch.optim.Adam(loss.parameters(), lr=1e-4, eps=1e-3)
-    hidden = network.hidden_size
-    resident = random_sequences(batch_size, layout, hidden_size=hidden)
-    with filled_replay(layout, sequences=256, batch_size=batch_size, hidden_size=hidden, prefetch=2) as buffer:
+        num_actions=ACTIONS,
+        size=size,
+        map_shape=tuple(block["map_memory"].shape[2:]),
+        context_size=block["context"].shape[-1],
+        hidden_size=block["recurrent_state_h"].shape[-1],
+    ).to(device)
+    loss = R2D2Loss(network, burn_in_steps=LAYOUT.burn_in_steps, n_step=LAYOUT.n_step)
+    cuda = device.type == "cuda"
+    optimizer = torch.optim.Adam(loss.parameters(), lr=1e-4, eps=1e-3, fused=cuda)
+    resident = block[:batch_size].clone().to(device)
+
+    def bare() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            losses = loss(resident.copy())
+        optimizer.zero_grad(set_to_none=True)
+        sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
+        optimizer.step()
+        if cuda:
+            torch.cuda.synchronize()
+
+    row = Row([], [], "updates/s", notes={"network": size, "batch": f"{batch_size} x {LAYOUT.length} rows"})
+    with filled_replay(block, sequences=256, batch_size=batch_size, prefetch=2) as buffer:
         whole = Learner(
             loss=loss,
             optimizer=optimizer,
@@ -121,13 +197,43 @@ def learner(*, quick: bool) -> Row:
             replay=buffer,
             batch_size=batch_size,
             max_grad_norm=40.0,
-            device=torch.device("cpu"),
+            device=device,
         )
-        row = Row([], [], "updates/s", notes={"network": "tiny", "batch": f"{batch_size} x {layout.length} rows"})
-        for index in range((4 if quick else 10) + 1):
-            (ours,) = _times(whole.step, 1)
-            (limit,) = _times(lambda: _step_bare(loss, optimizer, resident), 1)
-            if index:
-                row.ours.append(1 / ours)
-                row.limit.append(1 / limit)
+        end = time.perf_counter() + seconds
+        while len(row.ours) < 5 or time.perf_counter() < end:
+            (ours,) = _seconds(whole.step, 1)
+            (limit,) = _seconds(bare, 1)
+            row.ours.append(1 / ours)
+            row.limit.append(1 / limit)
+    del row.ours[:2], row.limit[:2]  # the first steps allocate
+    row.extra["step_over_bare"] = round(1 / row.ratio, 4)
+    if cuda:
+        row.notes["gpu"] = torch.cuda.get_device_name(device)
+        row.notes["gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
+        row.notes["bf16_over_fp32_loss"] = round(
+            _loss_value(loss, resident, True) / _loss_value(loss, resident, False), 4
+        )
+    return row
+
+
+@torch.no_grad()
+def _loss_value(loss: R2D2Loss, batch: TensorDictBase, *, autocast: bool) -> float:
+    torch.manual_seed(0)  # the same noise in both
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=autocast):
+        losses = loss(batch.copy())
+    return float(sum(value for name, value in losses.items() if name.startswith("loss_")))
+
+
+def learner(*, quick: bool) -> Row:
+    """One step from sampled batch to written priorities, against forward, backward and optimizer on one batch.
+
+    On the CPU; where there is a GPU, a part measures it with bf16 autocast and the default batch.
+    """
+    rows, seconds = played_rows(), 12.0 if quick else 40.0
+    cpu = torch.device("cpu")
+    row = _learner_row("base", 4 if quick else 8, cpu, sequences_of(rows, 64, hidden_size=512), seconds)
+    row.parts["tiny"] = _learner_row("tiny", 8, cpu, sequences_of(rows, 64, hidden_size=128), seconds / 2)
+    if torch.cuda.is_available():
+        block = sequences_of(rows, 64, hidden_size=512)
+        row.parts["GPU"] = _learner_row("base", _CONFIG.learner.batch_size, torch.device("cuda"), block, seconds)
     return row

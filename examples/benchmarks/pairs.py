@@ -6,8 +6,6 @@ import shlex
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,7 +23,8 @@ class Row:
         unit: what the samples count.
         lower_is_better: the samples are costs, so that the ratio is limit over ours.
         parts: finer comparisons of the same row, by label.
-        notes: further figures of the row.
+        notes: further figures of the row, shown in the table.
+        extra: entries of the row's JSON.
     """
 
     ours: list[float]
@@ -34,6 +33,7 @@ class Row:
     lower_is_better: bool = False
     parts: dict[str, "Row"] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ratios(self) -> list[float]:
@@ -70,6 +70,7 @@ class Row:
             "ours": statistics.median(self.ours),
             "limit": statistics.median(self.limit),
             "unit": self.unit,
+            **self.extra,
             **({"notes": self.notes} if self.notes else {}),
             **({"parts": {label: part.as_json() for label, part in self.parts.items()}} if self.parts else {}),
         }
@@ -80,24 +81,6 @@ class Row:
         if self.parts:
             own["parts"] = {label: part.samples() for label, part in self.parts.items()}
         return own
-
-
-def rate(work: Callable[[], float]) -> float:
-    """Units of work per second of one call of ``work``, which returns how many it did."""
-    start = time.perf_counter()
-    done = work()
-    return done / (time.perf_counter() - start)
-
-
-def alternate(ours: Callable[[], float], limit: Callable[[], float], *, rounds: int, unit: str) -> Row:
-    """Rates of both, in turn, after one uncounted round of each; who goes first changes from round to round."""
-    ours()
-    limit()
-    row = Row([], [], unit)
-    for index in range(rounds):
-        for work, samples in ((ours, row.ours), (limit, row.limit))[:: 1 if index % 2 else -1]:
-            samples.append(rate(work))
-    return row
 
 
 def machine() -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Row `peer`: acting end to end against the arrangements that people usually build."""
 
+import contextlib
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -14,8 +16,8 @@ from pokered_rl.emulator import ActionSet, Cartridge, SaveState
 from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network
 
-from .acting import actor_rate, cores, playable_state, playing_actors
-from .bare import BareEmulators
+from .acting import children, playing_actors, running, stopped
+from .bare import BareEmulators, cores, playable_state, scripted_actions
 from .pairs import Row
 
 
@@ -26,7 +28,7 @@ class OneEmulator(gym.Env[Any, Any]):
         cartridge = Cartridge.find()
         self._bare = BareEmulators(cartridge, 1)
         self._bare.load(SaveState.from_bytes(state))
-        self._boy: PyBoy = self._bare._boys[0]
+        self._boy: PyBoy = self._bare.boys[0]
         self.observation_space = gym.spaces.Box(0.0, 1.0, (144, 160, 3), np.float32)
         self.action_space = gym.spaces.Discrete(len(ActionSet()))
 
@@ -69,41 +71,76 @@ class _Network:
         return self._rng.integers(0, len(ActionSet()), len(frames))
 
 
-def _gymnasium_rate(vector: gym.vector.AsyncVectorEnv, network: _Network, frames: np.ndarray, steps: int) -> float:
-    start = time.perf_counter()
-    for _ in range(steps):
-        frames, *_ = vector.step(network.act(frames))
-    return steps * vector.num_envs / (time.perf_counter() - start)
+@contextlib.contextmanager
+def _gymnasium(emulators: int, state: SaveState) -> Iterator[tuple[Callable[[float], float], list[int]]]:
+    """Gymnasium's `AsyncVectorEnv` with the network acting: a function that measures steps a second, and processes."""
+    others = children()
+    vector = gym.vector.AsyncVectorEnv([partial(OneEmulator, state.to_bytes())] * emulators, context="spawn")
+    network = _Network(emulators)
+    frames, _ = vector.reset()
+
+    def steps_per_second(seconds: float) -> float:
+        nonlocal frames
+        steps, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds:
+            frames, *_ = vector.step(network.act(frames))
+            steps += emulators
+        return steps / elapsed
+
+    steps_per_second(0.5)
+    yield steps_per_second, sorted(children() - others)
+    vector.close(terminate=True)
 
 
-def _parallel_rate(env: ParallelEnv, steps: int) -> float:
-    start = time.perf_counter()
-    env.rollout(steps, break_when_any_done=False)
-    return steps * env.num_workers / (time.perf_counter() - start)
+@contextlib.contextmanager
+def _parallel_env(emulators: int, state: SaveState) -> Iterator[tuple[Callable[[float], float], list[int]]]:
+    """TorchRL's `ParallelEnv` of single environments, no network: as `_gymnasium`."""
+    others = children()
+    env = ParallelEnv(emulators, partial(make_env, num_emulators=1, start_states=state, wait_while_busy=False))
+    tensordict = env.reset()
+    actions = torch.from_numpy(scripted_actions(1_000, emulators, num_actions=len(ActionSet())))
+
+    def steps_per_second(seconds: float) -> float:
+        nonlocal tensordict
+        steps, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < seconds:
+            tensordict["action"] = actions[steps // emulators % len(actions)]
+            _, tensordict = env.step_and_maybe_reset(tensordict)
+            steps += emulators
+        return steps / elapsed
+
+    steps_per_second(0.5)
+    yield steps_per_second, sorted(children() - others)
+    env.close()
 
 
 def peer(*, quick: bool) -> Row:
     """Our actors with the `tiny` network against Gymnasium's `AsyncVectorEnv` with one emulator a process.
 
-    The part compares with TorchRL's `ParallelEnv` of single environments, our own transforms inside.
+    The part compares with TorchRL's `ParallelEnv` of single environments, our own transforms inside. All have the same
+    number of emulators; while one plays, the processes of the others are stopped.
     """
-    emulators, steps, rounds = 8 * cores(), 40 if quick else 100, 2 if quick else 4
+    per_core = 4 if quick else 8
+    emulators, seconds, rounds = per_core * cores(), 3.0 if quick else 6.0, 3 if quick else 5
     state = playable_state(Cartridge.find())
     row, parallel_row = Row([], [], "steps/s"), Row([], [], "steps/s")
-    for _ in range(rounds):
-        with playing_actors("tiny", workers=cores(), emulators=8) as actors:
-            ours = actor_rate(actors, 4.0 if quick else 8.0)
-        vector = gym.vector.AsyncVectorEnv([partial(OneEmulator, state.to_bytes())] * emulators, context="spawn")
-        frames, _ = vector.reset()
-        network = _Network(emulators)
-        _gymnasium_rate(vector, network, frames, 5)
-        row.limit.append(_gymnasium_rate(vector, network, frames, steps))
-        vector.close()
-        env = ParallelEnv(emulators, partial(make_env, num_emulators=1, start_states=state, wait_while_busy=False))
-        _parallel_rate(env, 5)
-        parallel_row.limit.append(_parallel_rate(env, steps))
-        env.close()
-        row.ours.append(ours)
-        parallel_row.ours.append(ours)
+    with (
+        playing_actors("tiny", workers=cores(), emulators=per_core) as playing,
+        stopped(playing.pids),
+        _gymnasium(emulators, state) as (gymnasium_rate, gymnasium_pids),
+        stopped(gymnasium_pids),
+        _parallel_env(emulators, state) as (parallel_rate, parallel_pids),
+        stopped(parallel_pids),
+    ):
+        for _ in range(rounds):
+            with running(playing.pids):
+                ours = playing.steps_per_second(seconds)
+            with running(gymnasium_pids):
+                row.limit.append(gymnasium_rate(seconds))
+            with running(parallel_pids):
+                parallel_row.limit.append(parallel_rate(seconds))
+            row.ours.append(ours)
+            parallel_row.ours.append(ours)
+    row.notes["emulators"] = emulators
     row.parts["ParallelEnv, no policy"] = parallel_row
     return row

@@ -8,8 +8,7 @@ from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge, Emulator, Sa
 from pokered_rl.episodes import EpisodeLog, record_episode
 from pokered_rl.record.render import RenderOptions, render_episode
 
-from .acting import playable_state
-from .bare import scripted_actions
+from .bare import playable_state, scripted_actions
 from .pairs import Row
 
 
