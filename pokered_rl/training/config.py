@@ -180,8 +180,8 @@ class CollectorConfig:
     num_workers: int | str = "auto"
     #: Address of the Ray cluster (`auto` joins the one that this node belongs to); null starts one on this machine.
     ray_address: str | None = None
-    #: Emulators in each worker, stepped as one batch: what a step costs beside emulation hardly grows with them, so more
-    #: emulators lose less of the emulator's speed; `examples/benchmark.py --sweep` measures it.
+    #: Emulators in each worker, stepped as one batch: what a step costs beside emulation hardly grows with them, so
+    #: more emulators lose less of the emulator's speed; `examples/benchmark.py --sweep` measures it.
     emulators_per_worker: int = 32
     #: Threads that step the emulators of one worker. More than one helps only while cores are idle.
     threads_per_worker: int = 1
