@@ -134,7 +134,8 @@ class Actors:
 
         Args:
             network: the policy's network (same parameter names as `policy.network`), on any device.
-            version: the learner's number of these weights; nothing is copied when it was handed over before.
+            version: the learner's number of these weights, for the logs; nothing is copied when it was handed over
+                before.
 
         Returns:
             Whether anything was copied.
@@ -142,9 +143,9 @@ class Actors:
         if version is not None and version == self._last_pushed:
             return False
         self._last_pushed = version
-        number = self.control.write_weights(network)
-        self._pushed_at[number] = time.monotonic()
-        for old in [key for key in self._pushed_at if key < number - 1000]:
+        pushed = self.control.write_weights(network, number=-1 if version is None else version)
+        self._pushed_at[pushed] = time.monotonic()
+        for old in [key for key in self._pushed_at if key < pushed - 1000]:
             del self._pushed_at[old]
         return True
 
@@ -282,9 +283,9 @@ class InlineActors(Actors):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next batch depends on, weights apart."""
-        weights, _ = self.control.copy_weights()
+        weights, _, number = self.control.copy_weights()
         workers = {} if self._collector is None else {0: self._saved_worker(0, capture_state(self._collector))}
-        return self._state(workers) | {"weights": weights}
+        return self._state(workers) | {"weights": weights, "weights_number": number}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`; the emulators are put back at once, while the caller's random state is open.
@@ -293,7 +294,7 @@ class InlineActors(Actors):
         interruption the older ones would have acted until the next regular push, so that first push is not taken.
         """
         super().load_state_dict(state)
-        self.control.restore_weights(state["weights"])
+        self.control.restore_weights(state["weights"], number=state["weights_number"])
         self._keep_restored_weights = True
         self.start()
 

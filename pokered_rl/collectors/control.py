@@ -14,7 +14,7 @@ __all__ = ["SharedControl", "flatten_parameters"]
 
 _ALIGNMENT = 16
 # Fields of the header, int64.
-_WRITING, _WRITTEN, _GLOBAL_STEPS, _STATE_REQUEST, _HALT = range(5)
+_WRITING, _WRITTEN, _GLOBAL_STEPS, _STATE_REQUEST, _HALT, _NUMBER = range(6)
 
 
 class SharedControl:
@@ -83,8 +83,12 @@ class SharedControl:
         self._pids[worker] = 0
 
     @torch.no_grad()
-    def write_weights(self, module: nn.Module) -> int:
+    def write_weights(self, module: nn.Module, *, number: int = -1) -> int:
         """Copies the module's parameters and buffers for the workers; returns the new version.
+
+        Args:
+            module: has them.
+            number: the learner's number of these weights, for the logs; -1 when it has none.
 
         Raises:
             ValueError: it is another module than the workers were started with.
@@ -96,27 +100,33 @@ class SharedControl:
             self._staging = torch.zeros_like(self._weights, device=values[0].device)
         for value, target in zip(values, _views(self._staging, values), strict=True):
             target.copy_(value)
-        return self.restore_weights(self._staging)
+        return self.restore_weights(self._staging, number=number)
 
-    def restore_weights(self, flat: Tensor) -> int:
+    def restore_weights(self, flat: Tensor, *, number: int = -1) -> int:
         """Copies weights in the form of `copy_weights` for the workers; returns the new version."""
         self._header[_WRITING] += 1
         self._weights.copy_(flat)
+        self._header[_NUMBER] = number
         self._header[_WRITTEN] = self._header[_WRITING]
         return self.version
 
-    def copy_weights(self) -> tuple[Tensor, int]:
-        """The newest weights, uint8 [bytes], in memory of their own, and their version."""
+    def copy_weights(self) -> tuple[Tensor, int, int]:
+        """The newest weights, uint8 [bytes], in memory of their own, their version and the learner's number."""
         flat = torch.empty_like(self._weights)
-        return flat, self.read_weights(flat)
+        return flat, *self.read_weights(flat)
 
-    def read_weights(self, flat: Tensor) -> int:
-        """Copies the newest weights into `flat` (see `flatten_parameters`); returns their version."""
+    def read_weights(self, flat: Tensor) -> tuple[int, int]:
+        """Copies the newest weights into `flat` (see `flatten_parameters`).
+
+        Returns:
+            Their version, and the learner's number of them, -1 where it gave none.
+        """
         while True:
             version = self.version
             flat.copy_(self._weights)
+            number = int(self._header[_NUMBER])
             if int(self._header[_WRITING]) == version:
-                return version
+                return version, number
             time.sleep(1e-3)  # the learner was writing: what was copied may be half old, half new
 
 

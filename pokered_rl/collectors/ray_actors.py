@@ -61,7 +61,7 @@ class RayActors(SupervisedActors):
         self._address = address
         self._worker_resources = dict(worker_resources or {"num_cpus": 1})
         self._handles: dict[int, Any] = {}
-        self._weights: tuple[int, Any] = (0, None)
+        self._weights: tuple[int, int, Any] = (0, -1, None)
         #: Node (Ray's id) that each worker plays on.
         self.nodes: dict[int, str] = {}
 
@@ -87,8 +87,8 @@ class RayActors(SupervisedActors):
         self._store_weights()
 
     def _store_weights(self) -> None:
-        weights, version = self.control.copy_weights()
-        self._weights = (version, self._ray.put(weights.numpy()))
+        weights, version, number = self.control.copy_weights()
+        self._weights = (version, number, self._ray.put(weights.numpy()))
 
     def _open(self, worker: int) -> Worker:
         return _RayWorker(self, worker)
@@ -117,9 +117,10 @@ class RayActors(SupervisedActors):
 
     def _order(self) -> dict[str, Any]:
         """What a worker must know before its next batch."""
-        version, weights = self._weights
+        version, number, weights = self._weights
         return {
             "version": version,
+            "number": number,
             "weights": [weights],  # in a list, Ray passes the reference on; the worker fetches it when it is new
             "global_steps": self.control.global_steps,
             "state_request": self.control.state_request,
@@ -135,6 +136,7 @@ class _RemoteControl:
         self.global_steps = 0
         self.state_request = 0
         self.halted = False
+        self._number = -1
         self._weights: Any = None
 
     def take(self, order: Mapping[str, Any]) -> None:
@@ -144,11 +146,11 @@ class _RemoteControl:
             import ray
 
             self._weights = ray.get(order["weights"][0])
-            self.version = order["version"]
+            self.version, self._number = order["version"], order["number"]
 
-    def read_weights(self, flat: Tensor) -> int:
+    def read_weights(self, flat: Tensor) -> tuple[int, int]:
         flat.copy_(torch.from_numpy(np.array(self._weights)))  # Ray's arrays are read-only
-        return self.version
+        return self.version, self._number
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from pokered_rl.collectors.control import flatten_parameters
 from pokered_rl.collectors.exploration import Exploration, epsilon_primer
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
+from pokered_rl.envs import EpisodeRecorder
 from pokered_rl.errors import ConfigError
 
 __all__ = [
@@ -137,7 +138,8 @@ class ActorCollector(Collector):
         self._flat: torch.Tensor | None = None
         self._failed = False
         self._served_request = 0
-        self._weights_version = 0
+        self._weights_version, self._weights_number = 0, -1
+        self._recorders: list[EpisodeRecorder] = []
         policy = self._build_policy()
         kwargs |= {
             "policy": policy,
@@ -155,6 +157,11 @@ class ActorCollector(Collector):
         if plan.state is not None:
             restore_state(self, plan.state)
             plan.state = None
+        transform = getattr(self.env, "transform", None)
+        transforms = transform if isinstance(transform, Compose) else [transform]
+        self._recorders = [each for each in transforms if isinstance(each, EpisodeRecorder)]
+        for recorder in self._recorders:
+            recorder.seeds["worker"] = plan.seed
 
     @property
     def weights_version(self) -> int:
@@ -180,12 +187,14 @@ class ActorCollector(Collector):
     def _take_weights(self) -> None:
         control = self.plan.control
         if self._flat is not None and control.version != self._weights_version:
-            self._weights_version = control.read_weights(self._flat)
+            self._weights_version, self._weights_number = control.read_weights(self._flat)
 
     def _before_rollout(self) -> None:
         if self.plan.control.halted and self._served_request == self.plan.control.state_request:
             raise KeyboardInterrupt  # how a collector's worker is told to end in order
         self._take_weights()
+        for recorder in self._recorders:
+            recorder.follow(global_step=self.plan.control.global_steps, weights_version=self._weights_number)
         if self.plan.exploration is not None:
             self._carrier.set("epsilon", self.plan.exploration())
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from pokered_rl.envs.frame import PROGRESS_LABELS, Progress, RamFrame
 from pokered_rl.game import CartridgeProfile, GameState, Milestones
@@ -58,3 +61,16 @@ class MilestoneTracker:
             self._maps[row, self._here[row]] = True
             reached.append((int(row), f"map:{self._profile.maps.name(int(self._here[row]))}"))
         return reached
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """What every row has reached in its episode."""
+        return {
+            "maps": torch.from_numpy(self._maps.copy()),
+            "story": torch.from_numpy(self._story.copy()),
+            "here": torch.from_numpy(self._here.copy()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restores `state_dict` of as many rows."""
+        self._maps, self._story = state["maps"].numpy().copy(), state["story"].numpy().copy()
+        self._here, self._known = state["here"].numpy().copy(), None

@@ -52,11 +52,13 @@ class EpisodeHeader:
         emulator: number of the emulator within the worker.
         global_step: agent steps of the whole run when the episode began.
         episode: how many episodes this emulator finished before in this job.
-        segment: number of the segment within an endless episode, 0 for the first.
-        weights_version: version of the weights at the start, -1 when no network acted.
+        segment: number of the segment within an episode of several logs (an endless one, or one that went on in a
+            later job), 0 for the first.
+        weights_version: the learner's number of the weights that took the first step (a training run counts its
+            updates), -1 when no network acted or its number is unknown.
         epsilon: exploration rate of the emulator, None when unknown.
-        seeds: named seeds that the worker was given.
-        config_sha256: hash of the run's config, empty when there is none.
+        seeds: named seeds: ``run``, and ``worker``, from which this worker's emulators and exploration draw.
+        config_sha256: hash of the run's ``config.yaml`` as that job wrote it, empty when there is none.
         cartridge_sha1: SHA-1 (hex) of the ROM file.
         cartridge_title: title in the cartridge's header.
         pyboy_version: PyBoy that played.

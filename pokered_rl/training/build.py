@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from pokered_rl.collectors import Actors, InlineActors, ProcessActors, RayActors
@@ -32,7 +30,7 @@ from pokered_rl.objectives import R2D2Loss
 from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
 from pokered_rl.training.resources import available_cpus, worker_count
-from pokered_rl.training.run_folder import RunFolder
+from pokered_rl.training.run_folder import RunFolder, config_sha256
 
 __all__ = [
     "Parts",
@@ -87,7 +85,7 @@ def env_factory(
         "hold_frames": env.hold_frames,
         "screen": env.screen.value,
         "start_states": tuple(env.start_states) or None,
-        "max_episode_steps": env.max_episode_steps,
+        "max_episode_steps": env.max_episode_steps or None,
         "wait_while_busy": env.wait_while_busy,
         "max_wait_frames": env.max_wait_frames,
         **_transform_options(config),
@@ -310,8 +308,10 @@ def _actors(
                     "run_name": config.run.name,
                     "worker": worker,
                     "num_workers": num_workers,
-                    "config_sha256": _sha256(config),
+                    "config_sha256": config_sha256(config),
+                    "seeds": {"run": config.run.seed},
                     "every_episodes": config.env.log_every_episodes,
+                    "segment_steps": None if config.env.max_episode_steps else config.env.log_segment_steps,
                 },
             )
             for worker in range(num_workers)
@@ -392,7 +392,3 @@ def _idle(network: R2D2Network, config: Config) -> Callable[[Any], Any]:
         return tensordict
 
     return act
-
-
-def _sha256(config: Config) -> str:
-    return hashlib.sha256(OmegaConf.to_yaml(OmegaConf.structured(config)).encode()).hexdigest()

@@ -141,7 +141,7 @@ class EnvConfig:
     frames_per_action: int = 24
     #: Emulator frames for which the button is held down within an action.
     hold_frames: int = 8
-    #: Agent decisions after which an episode is truncated.
+    #: Agent decisions after which an episode is truncated; 0 never ends one (continuous mode).
     max_episode_steps: int = 2048
     #: Save states that episodes start from, drawn at random; empty boots to the playable start.
     start_states: list[str] = field(default_factory=list)
@@ -155,6 +155,8 @@ class EnvConfig:
     map_memory_radius: int = 10
     #: Write an episode log for every N-th episode of each emulator; 1 logs all of them.
     log_every_episodes: int = 1
+    #: Agent decisions in one log file where episodes do not end; a crash loses at most the file in progress.
+    log_segment_steps: int = 2048
 
 
 @dataclass

@@ -19,7 +19,7 @@ from pokered_rl.training.evaluate import RandomPolicy, evaluate, table
 from pokered_rl.training.metrics import MetricsWriter
 from pokered_rl.training.policy import load_policy
 from pokered_rl.training.report import Reporter
-from pokered_rl.training.run_folder import Progress, RunFolder, provenance
+from pokered_rl.training.run_folder import Progress, RunFolder, config_sha256, provenance
 from pokered_rl.training.run_lock import RunLock
 from pokered_rl.training.runtime import Deadline, ExitStatus, SaveTimer, StopReason, StopSignals
 from pokered_rl.training.trainer import Trainer
@@ -89,7 +89,14 @@ class _Job:
         self.folder.write_config(config)
         played = {"title": cartridge.title, "sha1": cartridge.sha1}
         self.folder.append_job(
-            {"job": progress.jobs, "event": "begin", "changes": changes, "cartridge": played, **provenance()}
+            {
+                "job": progress.jobs,
+                "event": "begin",
+                "changes": changes,
+                "config_sha256": config_sha256(config),
+                "cartridge": played,
+                **provenance(),
+            }
         )
         for change in changes:
             self.say(f"changed since the last job: {change}")
@@ -254,6 +261,7 @@ class _Job:
         """Play the evaluation episodes of the trained agent and of a random policy, and show both."""
         config, run = self.config, self.config.run
         trained = load_policy(self.folder.path, cartridge=self.parts.cartridge)
+        max_steps = config.env.max_episode_steps or config.env.log_segment_steps
         results = {}
         for name, epsilon in (("trained", run.evaluation_epsilon), ("random", 1.0)):
             env = trained.make_env(
@@ -264,7 +272,7 @@ class _Job:
             )
             policy = trained.actor if name == "trained" else RandomPolicy(seed=run.seed + 1)
             try:
-                results[name] = evaluate(env, policy, max_steps=config.env.max_episode_steps)
+                results[name] = evaluate(env, policy, max_steps=max_steps)
             finally:
                 env.close()
         content = {name: result.as_dict() for name, result in results.items()}

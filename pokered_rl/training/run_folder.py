@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import platform
@@ -21,7 +22,7 @@ from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.checkpoint import write_atomically
 from pokered_rl.training.config import Config, Resume
 
-__all__ = ["FIXED_KEYS", "Progress", "RunFolder", "provenance"]
+__all__ = ["FIXED_KEYS", "Progress", "RunFolder", "config_sha256", "provenance"]
 
 #: Keys that must stay as they are over all jobs of a run, and what they would invalidate.
 FIXED_KEYS: dict[str, str] = {
@@ -169,12 +170,21 @@ class RunFolder:
 
     def write_config(self, config: Config) -> None:
         """Save the resolved config of this job."""
-        write_atomically(self.config, OmegaConf.to_yaml(OmegaConf.create(_plain(config))).encode())
+        write_atomically(self.config, _yaml(config))
 
     def append_job(self, entry: Mapping[str, Any]) -> None:
         """Add a line to ``jobs.jsonl``: one when a job begins, one when it ends."""
         with self.jobs.open("a") as file:
             file.write(json.dumps({"time": time.time(), **entry}) + "\n")
+
+
+def config_sha256(config: Config) -> str:
+    """SHA-256 (hex) of the ``config.yaml`` that is written for a config."""
+    return hashlib.sha256(_yaml(config)).hexdigest()
+
+
+def _yaml(config: Config) -> bytes:
+    return OmegaConf.to_yaml(OmegaConf.create(_plain(config))).encode()
 
 
 def _plain(config: Config) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class Trainer:
     def run(self) -> StopReason:
         """Train until there is a reason to stop; nothing is saved at the end: call :meth:`save`."""
         self._checkpoint_at = time.monotonic()
-        self.actors.set_weights(self.network)  # in-process actors that were restored keep those that acted
+        # In-process actors that were restored keep those that acted.
+        self.actors.set_weights(self.network, version=self.learner.updates)
         self.actors.start()
         while (reason := self._stop_reason()) is None:
             self.actors.check()
@@ -93,7 +94,7 @@ class Trainer:
 
     def _after_update(self, updates: int) -> None:
         if updates % self._sync_every == 0:
-            self.actors.set_weights(self.network)
+            self.actors.set_weights(self.network, version=updates)
         if updates % self._publish_every == 0:
             self.publish()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.training.config import Backend, Config
+from pokered_rl.training.config import Backend, Config, Send
 
 __all__ = ["validate"]
 
@@ -16,10 +16,11 @@ _AT_LEAST: dict[str, float] = {
     "run.max_requeues": 0,
     "run.evaluation_episodes": 0,
     "env.hold_frames": 1,
-    "env.max_episode_steps": 2,
+    "env.max_episode_steps": 0,
     "env.max_wait_frames": 0,
     "env.map_memory_radius": 1,
     "env.log_every_episodes": 1,
+    "env.log_segment_steps": 1,
     "collector.emulators_per_worker": 1,
     "collector.threads_per_worker": 1,
     "collector.steps_per_batch": 1,
@@ -110,6 +111,20 @@ def _check_combinations(config: Config) -> None:
         "env.frames_per_action",
         f">= env.hold_frames ({env.hold_frames})",
         "a button cannot be held for longer than its action lasts; lower env.hold_frames, too",
+    )
+    _require(
+        env.max_episode_steps != 1,
+        config,
+        "env.max_episode_steps",
+        "0 or >= 2",
+        "0 never ends an episode",
+    )
+    _require(
+        bool(env.max_episode_steps) or collector.send is not Send.episodes,
+        config,
+        "collector.send",
+        "'segments' with env.max_episode_steps=0",
+        "an episode that never ends would never be sent",
     )
     _require(len(env.actions) >= 2, config, "env.actions", "a list of two or more actions", "name more buttons")
     _require(

@@ -24,8 +24,8 @@ def test_flattened_module_has_the_weights_of_its_buffer():
     control = SharedControl(ours, num_workers=1)
     flat = flatten_parameters(ours)
     torch.testing.assert_close(ours.eval()(inputs), make_module(1.0).eval()(inputs))
-    control.write_weights(theirs)
-    assert control.read_weights(flat) == 1
+    control.write_weights(theirs, number=40)
+    assert control.read_weights(flat) == (1, 40)
     torch.testing.assert_close(ours.train()(inputs), expected)
     assert int(ours[1].num_batches_tracked) == 8  # 7, and the forward above
 

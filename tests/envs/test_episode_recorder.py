@@ -1,5 +1,8 @@
 """`EpisodeRecorder`: what it writes plays again."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 from torchrl.data import Unbounded
@@ -8,7 +11,7 @@ from torchrl.envs import TensorDictPrimer
 from pokered_rl.envs import EpisodeRecorder, make_env
 from pokered_rl.envs.rewards import NewTiles, Steps
 from pokered_rl.envs.transforms import RewardTerms
-from pokered_rl.episodes import EpisodeFolder, EpisodeLog, Outcome, load_start_state
+from pokered_rl.episodes import EpisodeFolder, EpisodeLog, Outcome, load_start_state, verify
 
 
 @pytest.fixture
@@ -149,7 +152,74 @@ def test_without_an_emulator_it_says_so():
         EpisodeRecorder(folder="logs")(TensorDict({"ram": torch.zeros(1, 8319, dtype=torch.uint8)}, [1]))
 
 
-@pytest.mark.parametrize("name", ["ram_hash_every_steps", "every_episodes"])
+def test_an_endless_episode_is_logged_in_segments_that_follow_each_other(play, sprout):
+    td, logs = play(25, num_emulators=2, max_episode_steps=None, recorder={"segment_steps": 10})
+    for row in (0, 1):
+        segments = _of(logs, row)
+        assert [log.steps for log in segments] == [10, 10, 5]
+        assert [log.outcome for log in segments] == [Outcome.CONTINUED] * 2 + [Outcome.SHUTDOWN]
+        assert [log.header.segment for log in segments] == [0, 1, 2]
+        assert {log.header.episode for log in segments} == {0}
+        # Ten steps of two emulators lie between the starts.
+        assert [log.header.global_step for log in segments] == [0, 20, 40]
+        assert np.concatenate([log.actions for log in segments]).tolist() == td["action"][row].tolist()
+        for log, following in pairwise(segments):
+            assert following.ram_hashes[0] == log.final_ram_hash
+        for log in segments:
+            # At 0, 4, 8 and at the end.
+            assert verify(log, cartridge=sprout) == len(range(0, log.steps, 4)) + 1
+    assert not td["next", "done"].any()
+
+
+def test_an_episode_that_goes_on_in_another_process_goes_on_in_a_further_segment(sprout, start, tmp_path):
+    def build():
+        recorder = {"folder": tmp_path, "every_episodes": 2}
+        return make_env(sprout, num_emulators=2, start_states=start, max_episode_steps=12, recorder=recorder, seed=1)
+
+    torch.manual_seed(3)
+    env = build()
+    td = env.rollout(5, break_when_any_done=False)[:, -1]["next"]
+    states = env.base_env.episode_state(), env.state_dict()
+    env.close()
+    env = build()
+    env.reset()
+    env.base_env.load_episode_state(states[0])
+    env.load_state_dict(states[1])
+    # Seven steps end the episode, twelve are one that is not logged, then comes the next one.
+    env.rollout(7 + 12 + 3, auto_reset=False, tensordict=td, break_when_any_done=False)
+    env.close()
+    for row in (0, 1):
+        first, second, third = _of(list(EpisodeFolder(tmp_path)), row)
+        assert [log.header.episode for log in (first, second, third)] == [0, 0, 2]
+        assert [log.header.segment for log in (first, second, third)] == [0, 1, 0]
+        assert [log.steps for log in (first, second, third)] == [5, 7, 3]
+        assert [log.outcome for log in (first, second)] == [Outcome.SHUTDOWN, Outcome.TRUNCATED]
+        assert second.ram_hashes[0] == first.final_ram_hash
+        assert second.header.global_step == 10
+        for log in (first, second, third):
+            verify(log, cartridge=sprout)
+        # The map in which the episode began was no milestone then, and is none now.
+        assert not any(m.name == f"map:{sprout.profile.maps.name(38)}" for m in second.milestones)
+
+
+def test_a_log_says_what_the_run_had_come_to_when_it_began(sprout, start, tmp_path):
+    env = make_env(sprout, start_states=start, max_episode_steps=4, recorder={"folder": tmp_path, "num_workers": 2})
+    recorder = next(t for t in env.transform if isinstance(t, EpisodeRecorder))
+    td = env.reset()
+    recorder.seeds["worker"] = 17
+    recorder.follow(global_step=100, weights_version=3)  # known before the first step, after the reset
+    td = env.rollout(6, auto_reset=False, tensordict=td, break_when_any_done=False)[:, -1]["next"]
+    # The second episode began at 100 + 4 * 2; the learner has not seen all of that yet.
+    recorder.follow(global_step=104, weights_version=5)
+    env.rollout(6, auto_reset=False, tensordict=td, break_when_any_done=False)
+    env.close()
+    logs = list(EpisodeFolder(tmp_path))
+    assert [log.header.weights_version for log in logs] == [3, 3, 5]
+    assert [log.header.global_step for log in logs] == [100, 108, 112]
+    assert all(log.header.seeds == {"worker": 17} for log in logs)
+
+
+@pytest.mark.parametrize("name", ["ram_hash_every_steps", "every_episodes", "segment_steps"])
 def test_distances_must_be_positive(name):
     with pytest.raises(ValueError, match=name):
         EpisodeRecorder(folder="logs", **{name: 0})

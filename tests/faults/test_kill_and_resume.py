@@ -3,6 +3,8 @@ import signal
 
 import pytest
 
+from pokered_rl.episodes import EpisodeLog, verify
+
 pytestmark = pytest.mark.faults
 
 
@@ -24,7 +26,8 @@ def test_run_survives_a_second_job_kill_9_and_the_signal_of_a_scheduler(start_jo
     first.end()
     assert first.survivors() == [], "no process may outlive the main process"
     logs = _logs(first)
-    assert logs
+    # What a crash costs: the episodes in progress, one of at most 40 steps on each of the two emulators.
+    assert sum(EpisodeLog.load(path).steps for path in logs) > before["steps"] - 2 * 40
 
     second = start_job("run.target_total_steps=1_000_000", "runtime.checkpoint_every_seconds=1")
     second.wait_until(lambda: second.progress().get("jobs") == 2 and second.progress()["steps"] > before["steps"])
@@ -41,6 +44,8 @@ def test_run_survives_a_second_job_kill_9_and_the_signal_of_a_scheduler(start_jo
     third = start_job(f"run.target_total_steps={target}")
     assert third.end() == 0, third.output
     assert third.progress()["complete"]
+    for path in _logs(third):
+        verify(EpisodeLog.load(path))
     events = [json.loads(line) for line in (third.run / "jobs.jsonl").read_text().splitlines()]
     assert [(event["job"], event["event"]) for event in events] == [
         (1, "begin"),

@@ -44,7 +44,7 @@ class _Actors:
         self.limiter = limiter
         self.sink = SimpleNamespace(lock=threading.RLock())
         self.steps = 0
-        self.pushes: list[int] = []
+        self.pushes: list[tuple[int, int]] = []
 
     def collect(self) -> None:
         self.steps += 10
@@ -56,8 +56,8 @@ class _Actors:
     def check(self) -> None:
         pass
 
-    def set_weights(self, network: nn.Module) -> None:
-        self.pushes.append(self.steps)
+    def set_weights(self, network: nn.Module, *, version: int) -> None:
+        self.pushes.append((self.steps, version))
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps}
@@ -116,7 +116,7 @@ def test_weights_go_to_the_actors_at_the_start_and_every_few_updates(tmp_path: P
     trainer.run()
     # 6 updates were made: one push at the start, one after the fourth.
     assert trainer.learner.updates == 6
-    assert trainer.actors.pushes == [0, 50]
+    assert trainer.actors.pushes == [(0, 0), (50, 4)]  # steps of the run, number of the weights
 
 
 def test_interrupted_run_ends_like_one_that_was_not(tmp_path: Path):
