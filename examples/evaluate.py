@@ -88,7 +88,8 @@ def main() -> int:
     console = Console()
     try:
         trained = load_policy(arguments.source, cartridge=arguments.rom)
-        steps = arguments.steps or trained.config.env.max_episode_steps
+        env = trained.config.env
+        steps = arguments.steps or env.max_episode_steps or env.log_segment_steps
         names = trained.cartridge.profile.milestones.names
         results, samples = {}, {}
         for epsilon in [*dict.fromkeys(arguments.epsilon), *([None] if arguments.random else [])]:
