@@ -2,6 +2,7 @@
 
     python examples/render_episodes.py runs/quickstart
     python examples/render_episodes.py runs/quickstart --best 3 --last 1 --palette green --scale 3
+    python examples/render_episodes.py runs/quickstart --last 1 --values runs/quickstart
     python examples/render_episodes.py runs/quickstart --grid --last 16 --scale 1 --speed 4
     python examples/render_episodes.py "runs/*/episode_logs/0000001*.episode" --out videos --fps 30 --speed 4
 
@@ -20,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EPISODE_FOLDER, find_logs
 from pokered_rl.errors import PokeredError
-from pokered_rl.record.batch import grid_job, joined_jobs, load_logs, render_jobs, select_logs, single_jobs
+from pokered_rl.record.batch import ShownValues, grid_job, joined_jobs, load_logs, render_jobs, select_logs, single_jobs
 from pokered_rl.record.palettes import PALETTES
 from pokered_rl.record.render import RenderOptions
 
@@ -49,10 +50,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     look.add_argument("--scale", type=int, default=2, help="size of a console pixel")
     look.add_argument("--palette", choices=list(PALETTES), default="grey", help="colours of the four shades")
     look.add_argument("--no-panel", dest="panel", action="store_false", help="leave the side panel away")
+    look.add_argument(
+        "--values",
+        metavar="RUN",
+        help="what the network of this run or checkpoint thinks of each action",
+    )
     look.add_argument("--qp", type=int, default=18, help="H.264 quantizer, 1 (best) to 51")
     look.add_argument("--preset", default="ultrafast", help="H.264 preset; slower ones make smaller files")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    if parsed.values and (parsed.grid or not parsed.panel):
+        parser.error("--values are shown in the panel, which --grid and --no-panel leave away")
+    return parsed
+
+
+def shown_values(source: str, cartridge: Cartridge | None) -> ShownValues:
+    """The opinion of a trained network, for the panel."""
+    from pokered_rl.training import load_policy
+
+    policy = load_policy(source, cartridge=cartridge)
+    return ShownValues(of=policy.action_values, name=policy.weights_sha256)
 
 
 def output_folder(source: str) -> Path:
@@ -87,6 +104,7 @@ def main() -> int:
         logs = select_logs(logs, best=arguments.best, last=arguments.last, every=arguments.every)
         make_jobs = joined_jobs if arguments.joined else grid_job if arguments.grid else single_jobs
         jobs = make_jobs(logs, out)
+        values = shown_values(arguments.values, cartridge) if arguments.values else None
     except PokeredError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
@@ -125,7 +143,14 @@ def main() -> int:
                 )
 
         try:
-            render_jobs(jobs, options=options, cartridge=cartridge, workers=arguments.workers, on_progress=on_progress)
+            render_jobs(
+                jobs,
+                options=options,
+                cartridge=cartridge,
+                workers=arguments.workers,
+                values=values,
+                on_progress=on_progress,
+            )
         except KeyboardInterrupt:
             console.print("interrupted; finished videos stay, the rest can be rendered later", style="yellow")
             return 130

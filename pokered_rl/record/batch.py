@@ -13,6 +13,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import ConfigError, PokeredError
@@ -22,6 +25,7 @@ from pokered_rl.record.render import RenderedEpisode, RenderOptions, is_rendered
 __all__ = [
     "RenderJob",
     "RenderOutcome",
+    "ShownValues",
     "grid_job",
     "joined_jobs",
     "load_logs",
@@ -48,9 +52,22 @@ class RenderJob:
             return grid_pictures(self.logs, options)
         return sum(picture_count(log, options) for log in self.logs)
 
-    def is_finished(self, options: RenderOptions) -> bool:
+    def is_finished(self, options: RenderOptions, *, values_of: str = "") -> bool:
         """True if the file is there and is the video of these logs with these options."""
-        return is_rendered(self.logs, self.out, options, kind="grid" if self.grid else "episodes")
+        return is_rendered(self.logs, self.out, options, kind="grid" if self.grid else "episodes", values_of=values_of)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownValues:
+    """Action values for the panel of videos that show one episode at a time.
+
+    Attributes:
+        of: a log's action values, float32 [T, A]; picklable, such as ``load_policy(run).action_values``.
+        name: says whose they are: a finished video with values of the same name is skipped.
+    """
+
+    of: Callable[[EpisodeLog], npt.NDArray[np.float32]]
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +154,7 @@ def render_jobs(
     options: RenderOptions | None = None,
     cartridge: Cartridge | None = None,
     workers: int | None = None,
+    values: ShownValues | None = None,
     on_progress: Progress | None = None,
 ) -> list[RenderOutcome]:
     """Renders all jobs; a bad log costs only its own video.
@@ -146,6 +164,7 @@ def render_jobs(
         options: how they look.
         cartridge: the cartridge all of them were played on; found for each by default.
         workers: processes; by default as many as there are cores, at most one a job.
+        values: action values to be shown in the panel; not in a grid.
         on_progress: called from time to time.
 
     Returns:
@@ -158,8 +177,8 @@ def render_jobs(
     workers = min(len(jobs), workers or _usable_cores())
     report = on_progress or (lambda _pictures, _outcome: None)
     if workers <= 1:
-        return [_run_here(job, options, cartridge, report) for job in jobs]
-    return _run_in_processes(jobs, options, cartridge, workers, report)
+        return [_run_here(job, options, cartridge, values, report) for job in jobs]
+    return _run_in_processes(jobs, options, cartridge, values, workers, report)
 
 
 def _usable_cores() -> int:
@@ -169,20 +188,41 @@ def _usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _run_here(job: RenderJob, options: RenderOptions, cartridge: Cartridge | None, report: Progress) -> RenderOutcome:
-    outcome = _run(job, options, cartridge, lambda pictures: report(pictures, None))
+def _run_here(
+    job: RenderJob,
+    options: RenderOptions,
+    cartridge: Cartridge | None,
+    values: ShownValues | None,
+    report: Progress,
+) -> RenderOutcome:
+    outcome = _run(job, options, cartridge, values, lambda pictures: report(pictures, None))
     report(job.pictures(options) if outcome.skipped else 0, outcome)
     return outcome
 
 
 def _run(
-    job: RenderJob, options: RenderOptions, cartridge: Cartridge | None, on_pictures: Callable[[int], None]
+    job: RenderJob,
+    options: RenderOptions,
+    cartridge: Cartridge | None,
+    values: ShownValues | None,
+    on_pictures: Callable[[int], None],
 ) -> RenderOutcome:
+    values_of = values.name if values is not None else ""
     try:
-        if job.is_finished(options):
+        if job.is_finished(options, values_of=values_of):
             return RenderOutcome(out=job.out, skipped=True)
-        render = render_grid if job.grid else render_episodes
-        result = render(job.logs, job.out, cartridge=cartridge, options=options, on_progress=on_pictures)
+        if job.grid:
+            result = render_grid(job.logs, job.out, cartridge=cartridge, options=options, on_progress=on_pictures)
+        else:
+            result = render_episodes(
+                job.logs,
+                job.out,
+                cartridge=cartridge,
+                options=options,
+                action_values=None if values is None else [values.of(log) for log in job.logs],
+                values_of=values_of,
+                on_progress=on_pictures,
+            )
     except (PokeredError, OSError) as error:
         return RenderOutcome(out=job.out, error=str(error))
     return RenderOutcome(out=job.out, result=result)
@@ -196,12 +236,19 @@ def _begin_worker(pictures: Any) -> None:
     _pictures = pictures
 
 
-def _run_in_worker(job: RenderJob, options: RenderOptions, cartridge: Cartridge | None) -> RenderOutcome:
-    return _run(job, options, cartridge, _pictures.put)
+def _run_in_worker(
+    job: RenderJob, options: RenderOptions, cartridge: Cartridge | None, values: ShownValues | None
+) -> RenderOutcome:
+    return _run(job, options, cartridge, values, _pictures.put)
 
 
 def _run_in_processes(
-    jobs: Sequence[RenderJob], options: RenderOptions, cartridge: Cartridge | None, workers: int, report: Progress
+    jobs: Sequence[RenderJob],
+    options: RenderOptions,
+    cartridge: Cartridge | None,
+    values: ShownValues | None,
+    workers: int,
+    report: Progress,
 ) -> list[RenderOutcome]:
     context = multiprocessing.get_context("spawn")
     pictures = context.Queue()
@@ -209,7 +256,7 @@ def _run_in_processes(
     # Long ones first: the last one to end should not be one that began late.
     order = sorted(range(len(jobs)), key=lambda index: -jobs[index].pictures(options))
     try:
-        futures = {executor.submit(_run_in_worker, jobs[index], options, cartridge): index for index in order}
+        futures = {executor.submit(_run_in_worker, jobs[index], options, cartridge, values): index for index in order}
         outcomes: dict[int, RenderOutcome] = {}
         waiting: set[Future[RenderOutcome]] = set(futures)
         while waiting:

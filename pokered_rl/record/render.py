@@ -132,15 +132,22 @@ def picture_count(log: EpisodeLog, options: RenderOptions) -> int:
 
 
 def is_rendered(
-    logs: Sequence[EpisodeLog], out: str | os.PathLike[str], options: RenderOptions, *, kind: str = "episodes"
+    logs: Sequence[EpisodeLog],
+    out: str | os.PathLike[str],
+    options: RenderOptions,
+    *,
+    kind: str = "episodes",
+    values_of: str = "",
 ) -> bool:
-    """True if ``out`` is the finished video of these logs with these options."""
-    return Path(out).is_file() and read_comment(out) == logs_comment(logs, options, kind=kind)
+    """True if ``out`` is the finished video of these logs with these options, action values included."""
+    return Path(out).is_file() and read_comment(out) == logs_comment(logs, options, kind=kind, values_of=values_of)
 
 
-def logs_comment(logs: Sequence[EpisodeLog], options: RenderOptions, *, kind: str = "episodes") -> str:
+def logs_comment(
+    logs: Sequence[EpisodeLog], options: RenderOptions, *, kind: str = "episodes", values_of: str = ""
+) -> str:
     """Returns the comment of a video: what it was made from and how, so that a finished one is known again."""
-    key = hashlib.sha256(repr(sorted(asdict(options).items())).encode())
+    key = hashlib.sha256(repr(sorted(asdict(options).items())).encode() + values_of.encode())
     for log in logs:
         key.update(log.to_bytes())
     return f"pokered_rl {kind} {key.hexdigest()}"
@@ -176,6 +183,7 @@ def render_episodes(
     cartridge: Cartridge | None = None,
     options: RenderOptions | None = None,
     action_values: Sequence[npt.NDArray[np.float32]] | None = None,
+    values_of: str = "",
     on_progress: Callable[[int], None] | None = None,
 ) -> RenderedEpisode:
     """Renders logs, one after the other, to one MP4 file.
@@ -186,6 +194,7 @@ def render_episodes(
         cartridge: the cartridge they were played on; found by default.
         options: how the video looks; ``first_step`` and ``last_step`` count within each episode.
         action_values: float32 [T, A] of each log, to be shown in the panel.
+        values_of: says whose action values they are, so that the finished video is known again.
         on_progress: called now and then with the number of pictures written since the last call.
 
     Raises:
@@ -207,7 +216,7 @@ def render_episodes(
         rate=options.rate,
         qp=options.qp,
         preset=options.preset,
-        comment=logs_comment(logs, options) if action_values is None else "",
+        comment=logs_comment(logs, options, values_of=values_of) if action_values is None or values_of else "",
     ) as video:
         for index, log in enumerate(logs):
             with EpisodePlayer(log, cartridge=cartridge) as player:

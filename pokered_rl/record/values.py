@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ def action_values(
     log: EpisodeLog,
     network: RecurrentQuantileNetwork,
     *,
-    transforms: Iterable[Transform] | None = None,
+    transforms: Callable[..., Sequence[Transform]] = default_transforms,
     cartridge: Cartridge | None = None,
 ) -> npt.NDArray[np.float32]:
     """Replays a log and asks a network at every step.
@@ -33,7 +33,8 @@ def action_values(
     Args:
         log: the episode.
         network: the network, with the weights to ask; it acts on the mean weights, without noise.
-        transforms: those the network was trained with, new ones; `default_transforms` without options by default.
+        transforms: builds those that the network was trained with from the keywords ``profile`` and ``action_set``, as
+            ``load_policy(run).make_transforms`` does; `default_transforms` without options by default.
         cartridge: the cartridge it was played on; found by default.
 
     Returns:
@@ -44,14 +45,12 @@ def action_values(
     """
     cartridge = cartridge if cartridge is not None else cartridge_for(log)
     actions = ActionSet(log.header.actions)
-    if transforms is None:
-        transforms = default_transforms(profile=cartridge.profile, action_set=actions)
-    transforms = list(transforms)
+    applied = transforms(profile=cartridge.profile, action_set=actions)
     values = np.empty((log.steps, len(actions)), np.float32)
     with EpisodePlayer(log, cartridge=cartridge, screen="half") as player:
         state: TensorDictBase = network.initial_state([1])
         for step in range(log.steps):
-            observed = _observed(player, transforms)
+            observed = _observed(player, applied)
             observed.update(state)
             network.step(observed)
             values[step] = observed["action_value"][0].numpy()

@@ -22,7 +22,15 @@ import torch
 
 from pokered_rl.errors import CheckpointError
 
-__all__ = ["STATE_FILE", "Checkpoint", "CheckpointStore", "load_tensors", "save_tensors", "write_atomically"]
+__all__ = [
+    "STATE_FILE",
+    "Checkpoint",
+    "CheckpointStore",
+    "load_tensors",
+    "save_tensors",
+    "sha256_of",
+    "write_atomically",
+]
 
 #: The tensors of a checkpoint, in its folder.
 STATE_FILE = "state.pt"
@@ -79,7 +87,8 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -198,7 +207,7 @@ class CheckpointStore:
         torch.save(dict(state), staging / STATE_FILE)
         files = [path for path in sorted(staging.rglob("*")) if path.is_file()]
         manifest = {
-            str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in files
+            str(path.relative_to(staging)): {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in files
         }
         (staging / _MANIFEST).write_text(json.dumps({"format": 1, "files": manifest}, indent=1))
         for path in [*files, staging / _MANIFEST]:
@@ -231,7 +240,7 @@ def _damage(path: Path) -> str | None:
             part = path / name
             if part.stat().st_size != entry["bytes"]:
                 return f"{name} has {part.stat().st_size} bytes instead of {entry['bytes']}"
-            if _sha256(part) != entry["sha256"]:
+            if sha256_of(part) != entry["sha256"]:
                 return f"{name} is not the file that was written"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return str(error) or type(error).__name__

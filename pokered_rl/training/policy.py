@@ -7,15 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from omegaconf import DictConfig, OmegaConf
 from torchrl.envs import Transform, TransformedEnv
 from yaml import YAMLError
 
 from pokered_rl.emulator import Cartridge
+from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.modules import R2D2Actor, R2D2Network
+from pokered_rl.record.values import action_values
 from pokered_rl.training.build import env_factory, make_actor, make_network, probe_env, transform_factory
-from pokered_rl.training.checkpoint import STATE_FILE, load_tensors
+from pokered_rl.training.checkpoint import STATE_FILE, load_tensors, sha256_of
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import config_from
 from pokered_rl.training.run_folder import RunFolder
@@ -36,6 +40,7 @@ class TrainedPolicy:
         actor: the policy around the network; call it on the tensordicts of `make_env`. It explores only under
             ``set_exploration_type(ExplorationType.RANDOM)``, a collector's default; otherwise it acts greedily on mean
             weights.
+        weights_sha256: hash (hex) of that file when it was read.
         steps: environment steps of the run when the weights were written.
         updates: learner updates then.
     """
@@ -50,6 +55,7 @@ class TrainedPolicy:
         finally:
             env.close()
         self.actor: R2D2Actor = make_actor(config, self.network)
+        self.weights_sha256 = ""
         self.steps = self.updates = 0
         self._read_at: tuple[int, int] | None = None
         self.reload()
@@ -76,6 +82,20 @@ class TrainedPolicy:
         `pokered_rl.data.from_episode_logs` and `pokered_rl.record.values.action_values` show a network what it saw.
         """
         return transform_factory(self.config)
+
+    def action_values(self, log: EpisodeLog) -> npt.NDArray[np.float32]:
+        """What these weights think of each action at each step of a log, float32 [T, A].
+
+        Raises:
+            EpisodeLogError: the log cannot be played, or its replay is not the recorded episode.
+            ConfigError: it was played with other actions than the run's.
+        """
+        if log.header.actions != tuple(self.config.env.actions):
+            raise ConfigError(
+                f"{log.path}: played with the actions {', '.join(log.header.actions)}; the network in {self.weights} "
+                f"knows {', '.join(self.config.env.actions)}"
+            )
+        return action_values(log, self.network, transforms=self.make_transforms, cartridge=self.cartridge)
 
     def reload(self) -> bool:
         """Reads the weights again if the file was replaced; returns whether it was.
@@ -107,6 +127,7 @@ class TrainedPolicy:
             raise CheckpointError(
                 f"the weights in {self.weights} do not fit the network of its config.yaml: {problem}"
             ) from error
+        self.weights_sha256 = sha256_of(self.weights)
         self.steps, self.updates, self._read_at = int(steps), int(updates), stamp
         return True
 

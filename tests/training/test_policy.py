@@ -1,11 +1,15 @@
 import dataclasses
+import runpy
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from pokered_rl.data import from_episode_logs
 from pokered_rl.emulator import Cartridge
+from pokered_rl.episodes import EpisodeLog, find_logs
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training import load_policy
 from pokered_rl.training.checkpoint import load_tensors, save_tensors
@@ -68,6 +72,35 @@ def test_logs_of_the_run_show_the_network_what_it_saw(finished, tmp_path):
     (steps,) = from_episode_logs(tmp_path, transforms=policy.make_transforms)
     for key in (*policy.network.observation_keys, "action_mask", "action", ("next", "reward")):
         assert torch.equal(steps[key], live[key]), key
+
+
+def test_videos_show_what_the_network_thought(finished, monkeypatch, capsys):
+    script = Path(__file__).parents[2] / "examples" / "render_episodes.py"
+    look = ("--last", "1", "--to", "2", "--fps", "15", "--workers", "1")
+
+    def render():
+        monkeypatch.setattr(sys, "argv", ["render", str(finished), *look, "--values", str(finished)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(script), run_name="__main__")
+        assert ended.value.code == 0
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "RAM hashes equal" in render()
+    assert "skipped" in render()
+    tree = load_tensors(finished / "online_params.pt")
+    save_tensors(finished / "online_params.pt", tree | {"steps": 1})
+    assert "RAM hashes equal" in render(), "other weights give another video"
+
+
+def test_network_is_not_asked_about_buttons_that_it_does_not_know(finished):
+    log = EpisodeLog.load(find_logs([finished])[0])
+    policy = load_policy(finished)
+    assert policy.action_values(log).shape == (log.steps, 6)
+    fewer = dataclasses.replace(
+        log, header=dataclasses.replace(log.header, actions=("a", "up")), actions=log.actions % 2
+    )
+    with pytest.raises(ConfigError, match=r"played with the actions a, up; the network in .* knows a, b, right"):
+        policy.action_values(fewer)
 
 
 def test_newer_weights_are_taken_up_when_the_file_is_replaced(finished):

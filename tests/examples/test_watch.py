@@ -1,0 +1,118 @@
+"""`examples/watch.py` without a display, on a run that the test itself has trained for a few steps."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pokered_rl.training import load_policy
+from pokered_rl.training.checkpoint import load_tensors, save_tensors
+from pokered_rl.training.main import main
+
+WATCH = str(Path(__file__).parents[2] / "examples" / "watch.py")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    changes = ("run.name=a", "run.target_total_steps=40", "run.evaluation_episodes=0", "env.max_episode_steps=10")
+    small = ("collector.backend=inline", "collector.emulators_per_worker=2", "replay.capacity_transitions=3000")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("POKERED_ROM", raising=False)
+        assert main(["--config-name", "quickstart", f"run.folder={folder}", *changes, *small]) == 0
+    return folder / "a"
+
+
+@pytest.fixture
+def example(monkeypatch):
+    monkeypatch.delenv("POKERED_ROM", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return runpy.run_path(WATCH)
+
+
+class _Eyes:
+    """Keeps what is shown; ends after `patience` looks, or never."""
+
+    def __init__(self, patience: int | None = None) -> None:
+        self.pictures, self.captions, self.looks, self.patience = [], [], 0, patience
+
+    def show(self, shades) -> None:
+        self.pictures.append(shades)
+
+    def caption(self, text: str) -> None:
+        self.captions.append(text)
+
+    def wants_end(self) -> bool:
+        self.looks += 1
+        return self.looks == self.patience
+
+
+def test_every_frame_of_the_agents_game_is_shown(example, trained):
+    eyes = _Eyes()
+    # Two episodes of ten steps. That the pictures are of the agent's game is checked by `watch` itself, by memory hash.
+    assert example["watch"](load_policy(trained), eyes, epsilon=0.0, speed=0, every=1, max_episodes=2) == 20
+    assert len(eyes.pictures) >= 20 * 24
+    assert eyes.pictures[0].shape == (144, 160)
+    assert len({picture.tobytes() for picture in eyes.pictures}) > 10
+    assert "episode 1, step 10" in eyes.captions[9]
+    assert "episode 2, step 1 " in eyes.captions[10]
+    # From the same state the greedy agent plays the same game.
+    half = len(eyes.pictures) // 2
+    assert np.array_equal(eyes.pictures[half - 1], eyes.pictures[-1])
+
+
+def test_newer_weights_of_a_running_run_are_taken_up(example, trained, tmp_path):
+    for name in ("online_params.pt", "config.yaml"):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+
+    class _Learns(_Eyes):
+        def caption(self, text):
+            super().caption(text)
+            if len(self.captions) == 3:
+                tree = load_tensors(tmp_path / "online_params.pt")
+                save_tensors(tmp_path / "online_params.pt", tree | {"steps": 12_345})
+
+    eyes = _Learns()
+    example["watch"](load_policy(tmp_path), eyes, epsilon=0.5, speed=0, every=8, max_steps=5)
+    assert ["12,345" in text for text in eyes.captions] == [False, False, False, True, True]
+
+
+def test_whoever_watches_can_end_it(example, trained):
+    eyes = _Eyes(patience=4)
+    assert example["watch"](load_policy(trained), eyes, epsilon=0.0, speed=0, every=8) == 3
+
+
+def test_watching_takes_as_long_as_the_console_would(example, trained, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("time.monotonic", lambda: sum(slept))  # nothing but sleeping takes time
+    eyes = _Eyes()
+    example["watch"](load_policy(trained), eyes, epsilon=0.0, speed=2.0, every=4, max_steps=5)
+    # A picture every four frames at twice 59.7275 frames a second; the first one does not wait.
+    assert sum(slept) == pytest.approx((len(eyes.pictures) - 1) * 4 / (2 * 59.7275), rel=1e-4)
+
+
+def test_without_a_display_the_terminal_shows_it(example, trained, capsys):
+    assert example["main"]([str(trained), "--speed", "0", "--steps", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "▀" in out
+    assert "weights of step 40" in out
+    assert out.endswith("2 steps\n")
+
+
+def test_with_a_display_a_window_shows_it(example, trained, capsys, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert example["main"]([str(trained), "--speed", "0", "--steps", "2"]) == 0
+    assert capsys.readouterr().out == "2 steps\n"
+
+
+def test_what_cannot_be_watched_ends_with_status_1(example, tmp_path, capsys):
+    assert example["main"]([str(tmp_path)]) == 1
+    assert "holds no online_params.pt" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        example["main"]([str(tmp_path), "--epsilon", "2"])
