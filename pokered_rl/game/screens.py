@@ -1,19 +1,21 @@
 """What is on the screen and which buttons can have an effect: `screen_kind`, `usable_buttons`, `input_ignored`.
 
-The rules stand in `screen_rules.py` as a table; this module evaluates them for a batch in a fixed handful of tensor
-operations, whatever the batch and whatever the number of rules. They read RAM only: the outermost return address on
-the stack, the tile map, the menu variables and the script flags. Sources are in the "Behaviour" chapters of
-`docs/reference/ram_map.md`; what each rule says in words is in `docs/reference/screens.md`.
+The rules stand in `screen_rules.py` as a table; this module evaluates them for a batch in a fixed handful of array
+operations, whatever the batch and whatever the number of rules. NumPy's, not Torch's: on a few bytes of a few images an
+operation costs what its dispatch costs, a third of a tensor operation's, and RAM comes from the CPU. The rules read RAM
+only: the outermost return address on the stack, the tile map, the menu variables and the script flags. Sources are in
+the "Behaviour" chapters of `docs/reference/ram_map.md`; what each rule says in words is in `docs/reference/screens.md`.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
 from pokered_rl.game.ram_map import RAM_MAP
@@ -65,7 +67,8 @@ def read_screen(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | N
     """Classify the screen and say what the buttons can do.
 
     Args:
-        ram: uint8 ``[*, R]``.
+        ram: uint8 ``[*, R]``. A tensor on another device is copied to the CPU, where emulators leave it anyway, and
+            the answers are copied back.
         layout: The columns of ``ram``; it must carry ``SCREEN_RANGES``, the stack excepted.
         stack: Whether to believe the return addresses on the stack: True for the retail game and Sprout, False for
             hacks with other code (``CartridgeProfile.stack_words``). None: if the layout carries the stack. Without
@@ -74,15 +77,13 @@ def read_screen(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | N
     Raises:
         KeyError: If the layout lacks something that the rules read.
     """
-    plan = _plan(layout, ram.device, stack)
-    found = plan.read(ram)
-    return ScreenReading(plan.kinds.take(found.rule), plan.usable(found), plan.ignored.take(found.rule))
+    plan, found = _match(ram, layout, stack)
+    return ScreenReading(*(_like(ram, values) for values in (found.kind, plan.usable(found), found.ignored)))
 
 
 def screen_kind(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
     """The kind of screen: uint8 ``[*]`` of ``ScreenKind``. Arguments as for ``read_screen``."""
-    plan = _plan(layout, ram.device, stack)
-    return plan.kinds.take(plan.read(ram).rule)
+    return _like(ram, _match(ram, layout, stack)[1].kind)
 
 
 def usable_buttons(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
@@ -91,8 +92,8 @@ def usable_buttons(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool 
     Never all False: where the game ignores everything, or the RAM does not tell, nothing is masked. Arguments as for
     ``read_screen``.
     """
-    plan = _plan(layout, ram.device, stack)
-    return plan.usable(plan.read(ram))
+    plan, found = _match(ram, layout, stack)
+    return _like(ram, plan.usable(found))
 
 
 def input_ignored(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
@@ -101,8 +102,7 @@ def input_ignored(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool |
     True while a step, a script, a warp or a battle animation runs and while a text is being printed. Arguments as for
     ``read_screen``.
     """
-    plan = _plan(layout, ram.device, stack)
-    return plan.ignored.take(plan.read(ram).rule)
+    return _like(ram, _match(ram, layout, stack)[1].ignored)
 
 
 def text_waiting(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
@@ -115,8 +115,23 @@ def menu_live(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | Non
 
     They are never cleared, so without this they describe the last menu there was. Arguments as for ``read_screen``.
     """
-    plan = _plan(layout, ram.device, stack)
-    return plan.is_menu.take(plan.read(ram).rule)
+    plan, found = _match(ram, layout, stack)
+    return _like(ram, plan.is_menu.take(found.rule))
+
+
+def _match(ram: Tensor, layout: RamLayout, stack: bool | None) -> tuple[_Plan, _Matches]:
+    """The rules for ``layout``, and what they find in each of the images."""
+    plan = _plan(layout, stack)
+    images = ram if ram.ndim == 2 else ram.reshape(-1, ram.shape[-1])
+    return plan, plan.read(images.numpy(force=True))
+
+
+def _like(ram: Tensor, values: npt.NDArray[Any]) -> Tensor:
+    """``values`` [N, ...] with the leading dimensions and the device of ``ram``."""
+    tensor = torch.from_numpy(values)
+    if ram.ndim != 2:
+        tensor = tensor.reshape((*ram.shape[:-1], *values.shape[1:]))
+    return tensor if ram.device.type == "cpu" else tensor.to(ram.device)
 
 
 _CURSOR = RAM_MAP["wMenuCursorLocation"].address
@@ -136,15 +151,14 @@ SCREEN_RANGES: tuple[tuple[int, int], ...] = _ranges()
 
 
 class _Plan:
-    """The rules as tensors, for one layout and device.
+    """The rules as arrays, for one layout.
 
     Args:
         layout: The columns of ``ram``.
-        device: Where ``ram`` lives.
         stack: Whether the return addresses are to be believed.
     """
 
-    def __init__(self, layout: RamLayout, device: torch.device, stack: bool) -> None:
+    def __init__(self, layout: RamLayout, stack: bool) -> None:
         rules = [rule for rule in RULES if rule.stack is None or rule.stack is stack]
         used = {name.lstrip("!") for rule in rules for name in rule.when}
         used |= {name.lstrip("!") for _, when in MENU_BUTTONS for name in when}
@@ -155,94 +169,101 @@ class _Plan:
         # the keys that the game throws away.
         addresses = [CONDITIONS[name].address for name in names]
         addresses += [RAM_MAP[label].address for label in _COMPARED] + [_CURSOR, _CURSOR + 1, _JOY_IGNORE]
-        self._columns = layout.index(tuple(addresses), device)
+        self._columns = np.array(layout.columns(addresses))
         self._num_bytes = len(names)
-        self._offsets = torch.tensor([256 * i if i < len(names) else 0 for i in range(len(addresses))], device=device)
-        holds = torch.zeros(len(names), 256)
+        self._offsets = 256 * np.arange(len(names))
+        holds = np.zeros((len(names), 256), np.float32)
         for i, name in enumerate(names):
             holds[i, list(CONDITIONS[name].values)] = 1.0
-        self._holds = holds.flatten().to(device)
+        self._holds = holds.ravel()
 
-        # The last column of the comparisons is the column of the cursor tile. Doubles: addresses are exact on a GPU.
+        # The last column of the comparisons is the column of the cursor tile.
         self._tiles = layout.slice(TILE_MAP_RANGE[0], TILE_MAP_RANGE[1] - TILE_MAP_RANGE[0])
-        compared = torch.zeros(len(_COMPARED) + 2, len(COMPARISONS) + 1, dtype=torch.float64)
-        constants = torch.zeros(len(COMPARISONS) + 1, dtype=torch.float64)
+        self._compared = np.zeros((len(_COMPARED) + 2, len(COMPARISONS) + 1), np.float32)
+        self._constants = np.zeros(len(COMPARISONS) + 1, np.float32)
         for k, weights in enumerate(COMPARISONS.values()):
             for label, weight in weights.items():
                 if label:
-                    compared[_COMPARED.index(label), k] = weight
+                    self._compared[_COMPARED.index(label), k] = weight
                 else:
-                    constants[k] = weight
-        compared[-2:, -1] = torch.tensor([1.0, 256.0], dtype=torch.float64)
-        constants[-1] = self._tiles.start - TILE_MAP_RANGE[0]
-        self._compared, self._constants = compared.t().contiguous().to(device), constants.to(device)
-        self._returns = torch.tensor(WAIT_LOOP_RETURNS, dtype=torch.int16, device=device)
+                    self._constants[k] = weight
+        self._compared[-2:, -1] = 1.0, 256.0
+        self._constants[-1] = self._tiles.start - TILE_MAP_RANGE[0]
+        self._returns = np.array(WAIT_LOOP_RETURNS, "<u2")[:, None]
         self._stack = layout.slice(STACK_RANGE[0], STACK_RANGE[1] - STACK_RANGE[0]) if stack else None
 
         # A rule matches when all its positive conditions hold and none of its negative ones: then, and only then,
         # the sum of +1 and -1 reaches the number of the positive ones. The first rule that matches wins.
         lines = [rule.when for rule in rules] + [when for _, when in MENU_BUTTONS]
-        weights_of = torch.zeros(len(position), len(lines))
+        self._weights = np.zeros((len(position), len(lines)), np.float32)
         for k, when in enumerate(lines):
             for name in when:
-                weights_of[position[name.lstrip("!")], k] = -1.0 if name.startswith("!") else 1.0
-        self._weights = weights_of.to(device)
-        self._needed = weights_of.clamp(min=0).sum(0).to(device) - 0.5
+                self._weights[position[name.lstrip("!")], k] = -1.0 if name.startswith("!") else 1.0
+        self._needed = self._weights.clip(min=0).sum(0) - 0.5
         self._num_rules = len(rules)
-        self._order = torch.arange(len(rules), 0, -1, dtype=torch.float32, device=device)
 
         # Eight booleans in a row are one word here: sets of buttons combine in one operation, and a table of them is a
         # table of numbers.
+        flags = FLAGS_OF_BYTE.numpy()
         menus = [rule.kind is ScreenKind.OPTIONS or "menu" in rule.when for rule in rules]
-        fixed = [0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]
-        watched = [255 if isinstance(rule.keys, Acts) else 0 for rule in rules]
-        self.kinds = torch.tensor([rule.kind for rule in rules], dtype=torch.uint8, device=device)
-        self.ignored = torch.tensor([rule.ignored for rule in rules], device=device)
-        self.is_menu = torch.tensor(menus, device=device)
-        self._fixed = FLAGS_OF_BYTE[fixed].to(device)  # int64 [K]
-        self._watched = FLAGS_OF_BYTE[watched].to(device)  # int64 [K]
-        self._passed = FLAGS_OF_BYTE.flip(0).to(device)  # int64 [256]: the keys that wJoyIgnore leaves
-        self._all_buttons = FLAGS_OF_BYTE[255].to(device)
-        buttons = torch.zeros(len(MENU_BUTTONS), len(BUTTONS))
+        self.kinds = np.array([rule.kind for rule in rules], np.uint8)
+        self.ignored = np.array([rule.ignored for rule in rules])
+        self.is_menu = np.array(menus)
+        self._fixed = flags[[0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]]  # int64 [K]
+        self._watched = flags[[255 if isinstance(rule.keys, Acts) else 0 for rule in rules]]  # int64 [K]
+        self._passed = flags[::-1].copy()  # int64 [256]: the keys that wJoyIgnore leaves
+        self._all_buttons = flags[255]
+        self._buttons = np.zeros((len(MENU_BUTTONS), len(BUTTONS)), np.float32)
         for i, (button, _) in enumerate(MENU_BUTTONS):
-            buttons[i, BUTTONS.index(button)] = 1.0
-        self._buttons = buttons.to(device)
+            self._buttons[i, BUTTONS.index(button)] = 1.0
 
-    def read(self, ram: Tensor) -> _Matches:
-        """Which conditions hold, and what follows from them."""
-        x = ram.index_select(-1, self._columns) + self._offsets  # int64 [*, C + compared + 2]
-        holds = self._holds.take(x[..., : self._num_bytes])
-        values = linear(x[..., self._num_bytes : -1].to(torch.float64), self._compared, self._constants)
-        tile = values[..., -1:]  # the column of the cursor tile, or anything if there never was a menu
-        column = tile.clamp(self._tiles.start, self._tiles.stop - 1)
-        menu = (ram.gather(-1, column.to(torch.int64)) == TILE_MENU_CURSOR) & (column == tile)
-        found = [holds, values[..., :-1] > 0, menu]
-        if self._stack is None:
-            found.append(torch.zeros_like(menu).expand(*menu.shape[:-1], len(WAIT_LOOP_RETURNS)))
-        else:
-            # A fresh copy: a view as words has to begin at an even byte.
-            words = ram[..., self._stack].clone(memory_format=torch.contiguous_format).view(torch.int16)  # [*, 64]
-            found.append((words.unsqueeze(-1) == self._returns).any(-2))  # [*, 3]
-        matches = torch.cat(found, -1) @ self._weights > self._needed  # [*, rules + lines of MENU_BUTTONS]
-        rule = (matches[..., : self._num_rules] * self._order).argmax(-1)  # the last rule always matches
-        return _Matches(rule, matches[..., self._num_rules :], x[..., -1])
+    def read(self, ram: npt.NDArray[np.uint8]) -> _Matches:
+        """Which rule holds for each image of ``ram`` uint8 [N, R]."""
+        x = ram.take(self._columns, 1)  # uint8 [N, C + compared + 3]
+        n, rows = self._num_bytes, len(ram)
+        facts = np.zeros((rows, len(self._weights)), np.float32)
+        facts[:, :n] = self._holds.take(x[:, :n] + self._offsets)
+        values = x[:, n:-1].astype(np.float32) @ self._compared + self._constants
+        after = n + len(COMPARISONS)
+        facts[:, n:after] = values[:, :-1] > 0
+        tile = values[:, -1].astype(np.int64)  # the column of the cursor tile, or anything if there never was a menu
+        column = tile.clip(self._tiles.start, self._tiles.stop - 1)
+        facts[:, after] = (ram[np.arange(rows), column] == TILE_MENU_CURSOR) & (column == tile)
+        if self._stack is not None:
+            words = np.ascontiguousarray(ram[:, self._stack]).view("<u2")  # [N, 64]
+            facts[:, after + 1 :] = (words[:, None] == self._returns).any(2)
+        matches = facts @ self._weights > self._needed  # [N, rules + lines of MENU_BUTTONS]
+        rule = matches[:, : self._num_rules].argmax(1)  # the last rule always matches
+        return _Matches(rule, self.kinds.take(rule), self.ignored.take(rule), matches[:, self._num_rules :], x[:, -1])
 
-    def usable(self, found: _Matches) -> Tensor:
-        """Bool ``[*, 8]``."""
-        acts = (found.lines.to(torch.float32) @ self._buttons > 0).view(torch.int64).squeeze(-1)  # [*]
+    def usable(self, found: _Matches) -> npt.NDArray[np.bool_]:
+        """Bool ``[N, 8]``."""
+        acts = (found.lines.astype(np.float32) @ self._buttons > 0).view(np.int64)[:, 0]
         keys = (acts & self._watched.take(found.rule) | self._fixed.take(found.rule)) & self._passed.take(found.joy)
-        return torch.where(keys == 0, self._all_buttons, keys).unsqueeze(-1).view(torch.bool)
+        keys[keys == 0] = self._all_buttons
+        usable: npt.NDArray[np.bool_] = keys[:, None].view(np.bool_)
+        return usable
 
 
 class _Matches(NamedTuple):
-    """What `_Plan.read` found: the rule, the lines of MENU_BUTTONS that hold, the byte of the keys thrown away."""
+    """What `_Plan.read` found, [N] each.
 
-    rule: Tensor
-    lines: Tensor
-    joy: Tensor
+    Attributes:
+        rule: The number of the rule.
+        kind: What it says.
+        ignored: Whether the game ignores the buttons.
+        lines: The lines of MENU_BUTTONS that hold, [N, lines].
+        joy: The keys thrown away.
+    """
+
+    rule: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.uint8]
+    ignored: npt.NDArray[np.bool_]
+    lines: npt.NDArray[np.bool_]
+    joy: npt.NDArray[np.uint8]
 
 
 @lru_cache(maxsize=64)
-def _plan(layout: RamLayout, device: torch.device, stack: bool | None) -> _Plan:
+def _plan(layout: RamLayout, stack: bool | None) -> _Plan:
     carried = layout.covers([STACK_RANGE])
-    return _Plan(layout, device, carried if stack is None else carried and stack)
+    return _Plan(layout, carried if stack is None else carried and stack)

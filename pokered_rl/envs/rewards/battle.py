@@ -68,15 +68,17 @@ class BattleOutcome(RewardTerm):
         self._beaten.clear(rows)
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        fighting = (step.before.in_battle == 1) | (step.before.in_battle == 2)
-        now = step.now
+        now, before = step.now, step.before
+        if (now.in_battle == before.in_battle).all():
+            return np.zeros(now.num_rows)  # nobody's battle ended
+        fighting = (before.in_battle == 1) | (before.in_battle == 2)
         over = fighting & (now.in_battle == 0)
         result = now.u8("wBattleResult")
         won = over & (result == _WON) & (now.u16("wEnemyMonHP") == 0)
         lost = (fighting & (now.in_battle == _LOST)) | (over & (result == _LOST_RESULT))
         # Who it was is read before the end, when it is certain.
-        first = self._beaten.first(_opponent(step.before), won)
-        tier = np.where(step.before.in_battle == 2, self._tiers[step.before.u8("wTrainerClass")], self.wild)
+        first = self._beaten.first(_opponent(before), won)
+        tier = np.where(before.in_battle == 2, self._tiers[before.u8("wTrainerClass")], self.wild)
         value: npt.NDArray[Any] = np.where(first, tier, 0.0) - self.lost * lost
         return value
 
@@ -134,8 +136,10 @@ class Escape(RewardTerm):
     labels = ("wBattleResult", "wEnemyMonHP", "wCapturedMonSpecies")
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        fighting = (step.before.in_battle == 1) | (step.before.in_battle == 2)
-        now = step.now
+        now, before = step.now, step.before
+        if (now.in_battle == before.in_battle).all():
+            return np.zeros(now.num_rows)  # nobody's battle ended
+        fighting = (before.in_battle == 1) | (before.in_battle == 2)
         left = fighting & (now.in_battle == 0) & (now.u16("wEnemyMonHP") > 0)
         left &= (now.u8("wBattleResult") != _LOST_RESULT) & (now.u8("wCapturedMonSpecies") == 0)
         result: npt.NDArray[Any] = -left.astype(np.float64)

@@ -135,10 +135,11 @@ class RewardTerms(RamTransform):
     def _write_terms(self, values: npt.NDArray[np.float32], frame: RamFrame, out: TensorDictBase) -> None:
         if not self.write_terms:
             return
-        table = torch.from_numpy(values.copy()).reshape(*frame.lead, len(self.terms))
-        columns = dict(zip(self.term_names, table.split(1, -1), strict=True))
+        table = torch.from_numpy(values.T.copy()).reshape(len(self.terms), *frame.lead, 1)
+        columns = dict(zip(self.term_names, table.unbind(0), strict=True))
         # The checks of the public constructor cost 25 us; shapes are right by construction.
-        out.set(self.terms_key, TensorDict._new_unsafe(columns, batch_size=out.batch_size, device=out.device))
+        terms = TensorDict._new_unsafe(columns, batch_size=out.batch_size, device=out.device)
+        self._set(out, self.terms_key, terms)
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
         """Adds the terms; the reward has its place in the reward spec."""
