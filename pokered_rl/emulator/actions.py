@@ -10,6 +10,7 @@ from pokered_rl.game.screen_rules import BUTTONS
 
 __all__ = ["DEFAULT_ACTIONS", "NOOP", "ActionSet", "ActionTiming"]
 
+#: Name of the action that presses nothing.
 NOOP = "noop"
 
 #: Everything but SELECT, which only reorders lists and would be one more action to learn to leave alone.

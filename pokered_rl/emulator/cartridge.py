@@ -22,6 +22,7 @@ from pokered_rl.game.profiles import CartridgeProfile
 
 __all__ = ["ROM_VARIABLE", "Cartridge", "CartridgeKind"]
 
+#: What a cartridge was identified as.
 CartridgeKind = Literal["red", "blue", "sprout", "unknown"]
 
 #: Environment variable that names the ROM to use.

@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     # PyBoy imports its window plug-ins; SDL's bindings then announce themselves on stderr in every worker.
     warnings.simplefilter("ignore")
     from pyboy import PyBoy
-    from pyboy.utils import STATE_VERSION, PyBoyException, WindowEvent
+    from pyboy import utils as pyboy_utils
 
 from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.memory import RamReader
@@ -30,6 +30,8 @@ __all__ = ["PYBOY_VERSION", "STATE_VERSION", "Emulator", "hash_ram"]
 
 #: Release of the PyBoy that is installed.
 PYBOY_VERSION = version("pyboy")
+#: Version of the save states that it writes.
+STATE_VERSION: int = pyboy_utils.STATE_VERSION
 
 _EVENT_NAMES = {
     "A": "BUTTON_A",
@@ -41,8 +43,8 @@ _EVENT_NAMES = {
     "UP": "ARROW_UP",
     "DOWN": "ARROW_DOWN",
 }
-_PRESS = tuple(int(getattr(WindowEvent, f"PRESS_{_EVENT_NAMES[button.upper()]}")) for button in BUTTONS)
-_RELEASE = tuple(int(getattr(WindowEvent, f"RELEASE_{_EVENT_NAMES[button.upper()]}")) for button in BUTTONS)
+_PRESS = tuple(int(getattr(pyboy_utils.WindowEvent, f"PRESS_{_EVENT_NAMES[button.upper()]}")) for button in BUTTONS)
+_RELEASE = tuple(int(getattr(pyboy_utils.WindowEvent, f"RELEASE_{_EVENT_NAMES[button.upper()]}")) for button in BUTTONS)
 _INDEX = {button.lower(): index for index, button in enumerate(BUTTONS)}
 
 _live: "weakref.WeakSet[Emulator]" = weakref.WeakSet()
@@ -201,7 +203,7 @@ class Emulator:
         problem: object = None
         try:
             self._pyboy.load_state(buffer)
-        except (PyBoyException, OverflowError, ValueError) as error:
+        except (pyboy_utils.PyBoyException, OverflowError, ValueError) as error:
             problem = error
         if problem is None and buffer.tell() != len(raw):
             problem = f"{len(raw) - buffer.tell()} bytes are left over"

@@ -9,6 +9,7 @@ from pokered_rl.errors import ConfigError
 
 __all__ = ["SCREEN_SHAPES", "ScreenReader", "ScreenSize", "pack_red", "unpack_shades"]
 
+#: Every second pixel of every second row, or all of them.
 ScreenSize = Literal["half", "full"]
 
 #: Packed rows and bytes a row of each size.

@@ -130,6 +130,7 @@ def _has(at: str | int, mask: int) -> Condition:
 
 #: wTileMap: 18 rows of 20 tiles.
 TILE_MAP_RANGE = RAM_MAP["wTileMap"].range
+#: Tiles in a row of the screen.
 TILE_MAP_COLUMNS = 20
 
 
@@ -155,6 +156,7 @@ WAIT_LOOP_RETURNS = (WAIT_FOR_BUTTON_RETURN, 0x3882, 0x388B)
 #: ``blinks``, ``polls``: the first, second, third of WAIT_LOOP_RETURNS is on the stack.
 COMPUTED = ("menu", "waits", "blinks", "polls")
 
+#: What the rules ask, by name.
 CONDITIONS: dict[str, Condition] = {
     # outermost return address: 0402 and 0405 overworld loop, 041A map script, 0499 DisplayTextID, 046E hidden event
     "return 04xx": _is(_RETURN_HIGH, 0x04),

@@ -31,11 +31,17 @@ __all__ = [
     "with_counts",
 ]
 
+#: Creatures in a party.
 PARTY_SLOTS = 6
+#: Kinds of items in the bag.
 BAG_SLOTS = 20
+#: Bits of wEventFlags.
 NUM_EVENT_FLAGS = 2560
+#: Species in the Pokédex.
 NUM_SPECIES = 151
+#: Most money the player can have.
 MAX_MONEY = 999_999
+#: Most coins of the game corner.
 MAX_COINS = 9_999
 
 _MOVE_SLOTS = 4
@@ -65,6 +71,7 @@ BYTE_TABLES = torch.cat(
 #: int64 ``[256]``: the eight flags of each byte as eight booleans in a row: a look-up and a view unpack a bit field.
 FLAGS_OF_BYTE = _BIT_OF_BYTE.to(torch.bool).view(torch.int64).squeeze(-1)
 
+#: Addresses of the event flags, as (first, one past the last).
 EVENT_RANGE = RAM_MAP["wEventFlags"].range
 
 

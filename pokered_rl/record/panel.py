@@ -17,6 +17,7 @@ __all__ = ["PANEL_HEIGHT", "PANEL_WIDTH", "Panel", "Place"]
 
 #: Size of the panel in its own pixels; it is enlarged together with the picture.
 PANEL_WIDTH = 176
+#: Rows of the panel beside the picture, before scaling.
 PANEL_HEIGHT = 288
 
 Place = tuple[int, int, int]
