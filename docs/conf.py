@@ -28,6 +28,7 @@ extensions = [
     "measured",
     "config_reference",
     "public_api",
+    "pictures",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3

@@ -1,8 +1,8 @@
 """The API pages, and the check that no public name is missing from them.
 
 ``.. room:: pokered_rl.game`` documents what the room exports, then what only its modules export. Public is what stands
-in the ``__all__`` of a module whose path has no leading underscore. The build warns, and so fails, for every public name
-that no page shows: one without a docstring, or a constant without a ``#:`` comment.
+in the ``__all__`` of a module whose path has no leading underscore. The build warns, and so fails, for every public
+name that no page shows: one without a docstring, or a constant without a ``#:`` comment.
 """
 
 import importlib

@@ -18,7 +18,7 @@ import torch
 from pokered_rl.game import GameState, RamLayout, read_screen
 from pokered_rl.game.ram_map import RAM_MAP
 
-__all__ = ["PROGRESS_LABELS", "Progress", "RamFrame", "label_ranges", "read_frame"]
+__all__ = ["PROGRESS_LABELS", "GameProgress", "RamFrame", "label_ranges", "read_frame"]
 
 _Bytes = npt.NDArray[np.uint8]
 _Ints = npt.NDArray[np.int64]
@@ -95,7 +95,7 @@ def _mix(hashed: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 @dataclass(frozen=True, eq=False)
-class Progress:
+class GameProgress:
     """What changes rarely: party, Pokédex, bag, badges, money and events of E emulators (fields of `GameState`).
 
     Attributes:
@@ -240,7 +240,7 @@ class RamFrame:
         return self._screen[1]
 
     @cached_property
-    def progress(self) -> Progress:
+    def progress(self) -> GameProgress:
         """The decoded `PROGRESS_LABELS`; the same object as one step before when none of those bytes changed."""
         raw = self.bytes.take(_progress_columns(self.layout), 1)
         previous, self._previous = self._previous, None  # let go of it: frames must not keep all earlier ones alive
@@ -252,7 +252,7 @@ class RamFrame:
         self._progress_bytes = raw
         state = GameState.from_ram(self.tensor, self.layout, fields=_PROGRESS_FIELDS)
         fields = {name: getattr(state, name).cpu().numpy() for name in _PROGRESS_FIELDS}
-        return Progress(**fields, event_bytes=self.block("wEventFlags"))
+        return GameProgress(**fields, event_bytes=self.block("wEventFlags"))
 
     @cached_property
     def tile_map(self) -> _Bytes:

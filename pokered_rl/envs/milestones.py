@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.frame import PROGRESS_LABELS, Progress, RamFrame
+from pokered_rl.envs.frame import PROGRESS_LABELS, GameProgress, RamFrame
 from pokered_rl.game import CartridgeProfile, GameState, Milestones
 
 __all__ = ["MilestoneTracker"]
@@ -33,7 +33,7 @@ class MilestoneTracker:
         self._maps = np.zeros((num_rows, 256), bool)
         self._story = np.zeros((num_rows, len(profile.milestones)), bool)
         self._rows = np.arange(num_rows)
-        self._known: Progress | None = None
+        self._known: GameProgress | None = None
         self._here = np.full(num_rows, -1, np.int64)
 
     def _reached(self, frame: RamFrame) -> npt.NDArray[np.bool_]:

@@ -12,7 +12,7 @@ from pokered_rl.objectives.functional import (
     value_rescale_inverse,
 )
 from pokered_rl.objectives.r2d2 import R2D2Loss
-from pokered_rl.objectives.sequence_terms import SequenceTerms, sequence_terms
+from pokered_rl.objectives.terms import SequenceTerms, sequence_terms
 
 __all__ = [
     "R2D2Loss",

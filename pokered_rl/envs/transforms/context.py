@@ -11,7 +11,7 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Bounded, Composite
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.frame import PROGRESS_LABELS, Progress, RamFrame, label_ranges
+from pokered_rl.envs.frame import PROGRESS_LABELS, GameProgress, RamFrame, label_ranges
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.game import ITEMS, SCREEN_RANGES, CartridgeProfile, MapKind, RamLayout, ScreenKind
 
@@ -239,7 +239,7 @@ class ContextFeatures(RamTransform):
             kind = np.where(safari, _BATTLE_KINDS.index("safari"), kind)
         return self._one_hot_battle[kind]
 
-    def _progress_features(self, progress: Progress) -> npt.NDArray[np.float32]:
+    def _progress_features(self, progress: GameProgress) -> npt.NDArray[np.float32]:
         rows = len(progress.money)
         held = np.zeros((rows, self._num_key_items + 1), np.float32)
         np.put_along_axis(held, self._key_items[progress.bag_items[:, :, 0] & 255], 1.0, axis=1)
@@ -328,5 +328,5 @@ class _Past:
         self.action = np.full(num_rows, -1, np.int64)
         self.outcome = np.full(num_rows, -1, np.int64)
         self.before: RamFrame | None = None
-        self.progress: Progress | None = None
+        self.progress: GameProgress | None = None
         self.progress_features = np.zeros((num_rows, 0), np.float32)
