@@ -104,7 +104,7 @@ class RayActors(SupervisedActors):
             if not told and time.monotonic() - began > _PATIENCE_SECONDS:
                 told = True
                 _log.warning(
-                    "worker %d waits for room in the cluster, it asks for %s; the others play on",
+                    "worker %d has no place in the cluster yet, it asks for %s; the others play on",
                     worker,
                     self._worker_resources,
                 )

@@ -24,7 +24,7 @@ from pokered_rl.data.mapped_pages import MappedPages
 from pokered_rl.data.rollouts import SequenceLayout
 from pokered_rl.errors import CheckpointError, ConfigError
 
-__all__ = ["SequenceReplay", "bytes_per_sequence", "bytes_per_transition", "make_replay"]
+__all__ = ["SequenceReplay", "bytes_per_sequence", "bytes_per_transition", "make_replay", "matching_rows"]
 
 _METADATA = "replay.json"
 _FORMAT = 1
@@ -182,8 +182,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
     def load(self, path: str | os.PathLike[str]) -> int:
         """Reopens the rows in `scratch_dir` with the priorities and cursor that `save` wrote.
 
-        Rows written after that moment are taken out of use (no transition in them, smallest priority) until they
-        are overwritten, which the restored cursor does first.
+        Rows written after that moment, and rows of an older copy of the files, are taken out of use (no transition in
+        them, smallest priority) until they are overwritten: a priority is never paired with another row than its own.
 
         Returns:
             How many such rows there were.
@@ -201,20 +201,22 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 f"{path} holds a replay of {metadata.get('capacity_sequences')} sequences (format "
                 f"{metadata.get('format')}), this run wants {self.capacity_sequences} (format {_FORMAT})"
             )
-        newer = self._reopen(metadata) if metadata["entries"] else torch.zeros(0, dtype=torch.int64)
+        if metadata["entries"]:
+            self._reopen(metadata)
         try:
             if metadata["length"]:
                 self._sampler.loads(path / "sampler")
             self._writer.loads(path / "writer")
+            foreign = _foreign(self.scratch_dir, path) if metadata["length"] else torch.zeros(0, dtype=torch.int64)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(f"the priorities in {path} cannot be read: {error}") from error
-        if newer.numel():
-            self._storage._storage["flags"][newer] = 0
-            self.update_priority(newer, torch.zeros(len(newer)))
+        if foreign.numel():
+            self._storage._storage["flags"][foreign] = 0
+            self.update_priority(foreign, torch.zeros(len(foreign)))
         self.stale_priorities = metadata["stale_priorities"]
         if self._rng is not None and metadata["rng"] is not None:
             self._rng.set_state(torch.tensor(metadata["rng"], dtype=torch.uint8))
-        return newer.numel()
+        return foreign.numel()
 
     def _touched(self, num_sequences: int) -> None:
         """Keeps the pages of the files from counting as memory of this process."""
@@ -224,8 +226,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             self._pages = MappedPages(rows.values(True, True), budget_bytes=_MAPPED_BUDGET_BYTES)
         self._pages.touched(num_sequences * self._sequence_bytes)
 
-    def _reopen(self, metadata: Mapping[str, Any]) -> Tensor:
-        """Maps the files again and returns the slots [n] that were written after the checkpoint."""
+    def _reopen(self, metadata: Mapping[str, Any]) -> None:
+        """Maps the files again."""
         folder = self.scratch_dir
         if not (folder / "meta.json").exists():
             raise CheckpointError(f"the rows of the replay are gone: {folder} has no meta.json")
@@ -235,16 +237,44 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 raise CheckpointError(
                     f"the rows of the replay are damaged: {file} is missing or shorter than {size} bytes"
                 )
-        rows = TensorDict.load_memmap(folder)
+        try:
+            rows = TensorDict.load_memmap(folder)
+        except Exception as error:
+            raise CheckpointError(f"the rows of the replay are damaged: {folder / 'meta.json'}: {error}") from error
         if _entries(rows) != metadata["entries"]:
             raise CheckpointError(f"the rows in {folder} have other entries than the checkpoint says")
         self._storage._storage = rows
         self._pages = None
         self._storage.initialized = True
         self._storage._len = metadata["length"]
-        serial = rows["serial"][: metadata["length"]]
-        newer: Tensor = (serial >= metadata["write_count"]).nonzero().squeeze(-1)
-        return newer
+
+
+def matching_rows(rows: str | os.PathLike[str], saved: str | os.PathLike[str]) -> int:
+    """How many of the rows in a folder are those that a saved replay state has priorities for; 0 if unreadable.
+
+    Args:
+        rows: a `scratch_dir`, or a copy of one.
+        saved: what `SequenceReplay.save` wrote.
+    """
+    try:
+        length = int(json.loads((Path(saved) / _METADATA).read_text())["length"])
+        return length - len(_foreign(Path(rows), Path(saved))) if length else 0
+    except (OSError, ValueError, KeyError, RuntimeError):
+        return 0
+
+
+def _foreign(rows: Path, saved: Path) -> Tensor:
+    """Slots int64 [n] whose row is not the one that was there when the state was saved.
+
+    The last write before that went to the slot before the cursor, and so on backwards.
+    """
+    metadata = json.loads((saved / _METADATA).read_text())
+    cursor = json.loads((saved / "writer" / "metadata.json").read_text())["cursor"]
+    length, capacity = metadata["length"], metadata["capacity_sequences"]
+    serial = torch.from_file(str(rows / "serial.memmap"), shared=False, size=length, dtype=torch.int64)
+    expected = metadata["write_count"] - 1 - (cursor - 1 - torch.arange(length)) % capacity
+    foreign: Tensor = (serial != expected).nonzero().squeeze(-1)
+    return foreign
 
 
 def make_replay(

@@ -278,6 +278,9 @@ class ReplayConfig:
     half_precision_state: bool = False
     #: Folder of the memory-mapped rows; without one `replay/` in the run folder. `$TMPDIR` is the node's scratch.
     scratch_folder: str | None = None
+    #: Longest time in seconds that the end of a job may spend on copying the rows from `scratch_folder` back into the
+    #: run folder; 0 leaves them there. Rows for which there is no time are lost with the node's disk.
+    copy_back_max_seconds: float = 600.0
     #: What a resumed run does when the rows are gone: stop with a message, or fill the replay anew.
     on_loss: OnReplayLoss = OnReplayLoss.refuse
     #: Batches drawn ahead by a thread. Not in deterministic mode.

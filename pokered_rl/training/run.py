@@ -22,6 +22,7 @@ from pokered_rl.training.report import Reporter
 from pokered_rl.training.run_folder import Progress, RunFolder, config_sha256, provenance
 from pokered_rl.training.run_lock import RunLock
 from pokered_rl.training.runtime import Deadline, ExitStatus, SaveTimer, StopReason, StopSignals
+from pokered_rl.training.scratch import ScratchRows
 from pokered_rl.training.trainer import Trainer
 
 __all__ = ["train"]
@@ -60,11 +61,19 @@ class _Job:
         self.console = Console()
         self.progress = folder.read_progress() or Progress(run=config.run.name)
         self.save_timer = SaveTimer()
+        self.scratch = None
+        if config.replay.scratch_folder is not None:
+            self.scratch = ScratchRows(
+                scratch=parts.replay.scratch_dir,
+                home=folder.replay,
+                max_seconds=config.replay.copy_back_max_seconds,
+            )
         self.deadline = Deadline(
             max_runtime_seconds=config.run.max_runtime_seconds,
             start=signals.started_at,
             margin_seconds=config.runtime.deadline_margin_seconds,
             save_timer=self.save_timer,
+            also_needed=lambda: 0.0 if self.scratch is None else self.scratch.seconds_needed(self.filled_share),
         )
         self.view = RunView(config.run.name, self.progress.jobs + 1, target_steps=config.run.target_total_steps)
         self.display = Display(
@@ -106,7 +115,12 @@ class _Job:
         progress.steps, progress.updates = trainer.actors.steps, trainer.learner.updates
         progress.episodes = trainer.actors.episodes
         first_step = progress.steps
+        if self.scratch is not None:
+            self.scratch.measure()
         reason = self.train(trainer)
+        if self.scratch is not None and reason is not StopReason.interrupted:
+            seconds = self.deadline.seconds_until_killed
+            self.say(self.scratch.bring_back(share=self.filled_share, seconds_left=seconds))
         if config.run.evaluation_episodes and reason in (StopReason.target, StopReason.episodes, StopReason.deadline):
             self.compare()
         status = reason.exit_status(advanced=trainer.actors.steps > first_step)
@@ -120,6 +134,12 @@ class _Job:
             }
         )
         return status
+
+    @property
+    def filled_share(self) -> float:
+        """Part of the replay's rows that is filled."""
+        replay = self.parts.replay
+        return len(replay) / replay.capacity_sequences
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -190,6 +210,8 @@ class _Job:
     def load_replay(self, folder: Path) -> int:
         """Open the replay's rows again, or accept that they are gone."""
         replay = self.parts.replay
+        if self.scratch is not None and (fetched := self.scratch.fetch(folder)):
+            self.say(f"{fetched:,} sequences were fetched from {self.folder.replay} to {replay.scratch_dir}")
         try:
             newer = replay.load(folder)
         except CheckpointError as error:
@@ -202,7 +224,7 @@ class _Job:
             return 0
         replay.reserve()
         if newer:
-            self.say(f"{newer:,} sequences were written after the checkpoint and are left out")
+            self.say(f"{newer:,} sequences are not those of the checkpoint (newer, or an older copy) and are left out")
         return len(replay)
 
     def train(self, trainer: Trainer) -> StopReason:

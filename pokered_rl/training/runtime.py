@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import signal
 import time
@@ -138,6 +139,7 @@ class Deadline:
             own start does not count; its end does.
         margin_seconds: Left free after saving.
         save_timer: Knows how long saving takes.
+        also_needed: Further seconds that the end of the job takes, asked for each time.
         environment: Environment variables.
         clock: Unix time.
     """
@@ -149,6 +151,7 @@ class Deadline:
         start: float,
         margin_seconds: float,
         save_timer: SaveTimer,
+        also_needed: Callable[[], float] = float,
         environment: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -157,13 +160,19 @@ class Deadline:
         # The margin guards against the scheduler's kill; a limit that we chose ourselves needs none.
         self._hard_end = allocation_end - margin_seconds if allocation_end is not None else None
         self._save_timer = save_timer
+        self._also_needed = also_needed
         self._clock = clock
 
     @property
     def seconds_left(self) -> float:
         """Seconds until saving must begin; negative when it is late."""
         end = self._end if self._hard_end is None else min(self._end, self._hard_end)
-        return end - self._save_timer.seconds - self._clock()
+        return end - self._save_timer.seconds - self._also_needed() - self._clock()
+
+    @property
+    def seconds_until_killed(self) -> float:
+        """Seconds until the scheduler ends this job, margin taken off; infinite where none does."""
+        return math.inf if self._hard_end is None else self._hard_end - self._clock()
 
     @property
     def passed(self) -> bool:

@@ -42,6 +42,7 @@ _AT_LEAST: dict[str, float] = {
     "replay.min_fill_sequences": 1,
     "replay.samples_per_insert_slack_batches": 1,
     "replay.prefetch_batches": 0,
+    "replay.copy_back_max_seconds": 0,
     "learner.batch_size": 1,
     "learner.random_shift_pixels": 0,
     "learner.target_update_interval": 1,

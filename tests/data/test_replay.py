@@ -14,6 +14,7 @@ from pokered_rl.data import (
     bytes_per_sequence,
     bytes_per_transition,
     make_replay,
+    matching_rows,
 )
 from pokered_rl.errors import CheckpointError, ConfigError
 
@@ -163,6 +164,20 @@ class TestCheckpoint:
         index = torch.cat([restored.sample(100)["index"] for _ in range(10)])
         assert set(index.tolist()) == {0, 1, 2, 3}
 
+    def test_rows_of_an_older_copy_are_out_of_use_where_the_checkpoint_has_others(self, tmp_path):
+        replay = replay_in(tmp_path / "rows", sequences=4, alpha=1.0)
+        replay.extend(make_sequences(3, priority=100.0))
+        shutil.copytree(tmp_path / "rows", tmp_path / "copy")
+        replay.extend(make_sequences(3, priority=100.0, seed=1))  # slots 3, 0, 1
+        replay.save(tmp_path / "checkpoint")
+        assert matching_rows(tmp_path / "rows", tmp_path / "checkpoint") == 4
+        assert matching_rows(tmp_path / "copy", tmp_path / "checkpoint") == 1  # slot 2
+        assert matching_rows(tmp_path / "nowhere", tmp_path / "checkpoint") == 0
+        restored = replay_in(tmp_path / "copy", sequences=4, alpha=1.0)
+        assert restored.load(tmp_path / "checkpoint") == 3
+        assert set(restored.sample(100)["index"].tolist()) == {2}
+        assert restored.extend(make_sequences(1)).tolist() == [2]  # the cursor is that of the checkpoint
+
     def test_empty_replay_can_be_saved_and_loaded(self, tmp_path):
         replay_in(tmp_path / "rows").save(tmp_path / "checkpoint")
         restored = replay_in(tmp_path / "rows")
@@ -178,7 +193,9 @@ class TestCheckpoint:
         assert suffixes == {".json", ".memmap"}
         replay.shutdown()
 
-    @pytest.mark.parametrize("damage", ["rows", "short", "metadata", "priorities", "capacity", "entries"])
+    @pytest.mark.parametrize(
+        "damage", ["rows", "short", "description", "metadata", "priorities", "capacity", "entries"]
+    )
     def test_damage_is_told_and_not_loaded(self, tmp_path, damage):
         replay = replay_in(tmp_path / "rows")
         replay.extend(make_sequences(5))
@@ -188,6 +205,8 @@ class TestCheckpoint:
             shutil.rmtree(tmp_path / "rows")
         elif damage == "short":
             os.truncate(tmp_path / "rows" / "pixels.memmap", 10)
+        elif damage == "description":
+            os.truncate(tmp_path / "rows" / "meta.json", 20)
         elif damage == "metadata":
             (tmp_path / "checkpoint" / "replay.json").write_text('{"format": 1,')
         elif damage == "priorities":

@@ -87,7 +87,9 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
     rounds = int(os.environ.get("POKERED_FAULT_ROUNDS", "5"))
     seed = int(os.environ.get("POKERED_FAULT_SEED", "0"))
     chance = random.Random(seed)
-    samples = []
+    samples: list[dict] = []
+    target = os.environ.get("POKERED_FAULT_RESULTS")
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     overrides = (
         "run.target_total_steps=100_000_000",
         f"runtime.checkpoint_every_seconds={CHECKPOINT_SECONDS}",
@@ -103,8 +105,8 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
         job.wait_until(lambda job=job, before=before: job.progress().get("jobs", 0) > before.get("jobs", 0))
         playing_since = time.time()
         assert job.progress()["steps"] >= checkpoint_steps, "the job did not go on from the checkpoint"
-        target = checkpoint_steps + 40
-        job.wait_until(lambda job=job, target=target: job.progress()["steps"] > target, seconds=180)
+        enough = checkpoint_steps + 40
+        job.wait_until(lambda job=job, enough=enough: job.progress()["steps"] > enough, seconds=180)
         # Also before this job's first checkpoint, and while one is being written.
         time.sleep(chance.uniform(0, 2.5 * CHECKPOINT_SECONDS))
         began = time.monotonic()
@@ -127,14 +129,13 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
             | found
             | {"seconds_since_checkpoint": round(at_risk, 2), "next_job_starts_at": checkpoint_steps}
         )
-    if target := os.environ.get("POKERED_FAULT_RESULTS"):
-        _write_results(Path(target), samples, seed)
+        if target:
+            _write_results(Path(target), samples, seed=seed, commit=commit)
 
 
-def _write_results(target: Path, samples: list[dict], seed: int) -> None:
+def _write_results(target: Path, samples: list[dict], *, seed: int, commit: str) -> None:
     if target.is_file():
         samples = [old for old in json.loads(target.read_text())["samples"] if old["seed"] != seed] + samples
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     results = {
         "command": f"for s in {' '.join(map(str, sorted({sample['seed'] for sample in samples})))}; do"
         " POKERED_FAULT_SEED=$s POKERED_FAULT_ROUNDS=10 POKERED_FAULT_RESULTS=docs/benchmarks/results/faults.json"

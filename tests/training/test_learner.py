@@ -49,12 +49,23 @@ class _FixedReplay:
         self.written.append((data["index"].tolist(), data["td_error"].clone()))
 
 
-def _learner(*, hard_interval: int | None = 3, rate: float = 1.0, max_grad_norm: float = 1e9) -> Learner:
+def _learner(
+    *,
+    hard_interval: int | None = 3,
+    rate: float = 1.0,
+    max_grad_norm: float = 1e9,
+    momentum: float = 0.0,
+    halve_rate_every: int | None = None,
+) -> Learner:
     torch.manual_seed(0)
     loss = _MeanLoss()
+    optimizer = torch.optim.SGD(loss.parameters(), lr=rate, momentum=momentum)
     return Learner(
         loss=loss,
-        optimizer=torch.optim.SGD(loss.parameters(), lr=rate),
+        optimizer=optimizer,
+        scheduler=None
+        if halve_rate_every is None
+        else torch.optim.lr_scheduler.StepLR(optimizer, halve_rate_every, 0.5),
         target_updater=make_target_updater(loss, hard_interval=hard_interval, tau=0.25),
         replay=_FixedReplay(),
         batch_size=2,
@@ -122,19 +133,22 @@ def test_running_out_of_memory_names_the_options_to_lower():
 
 
 def test_saved_and_restored_learner_continues_identically():
-    straight = _learner(hard_interval=3)
+    # Momentum is the optimizer's memory; the rate is halved after updates 3 and 6, on both sides of the restart.
+    options = {"hard_interval": 3, "momentum": 0.9, "halve_rate_every": 3}
+    straight = _learner(**options)
     for _ in range(7):
         straight.step()
-    first = _learner(hard_interval=3)
+    first = _learner(**options)
     for _ in range(4):
         first.step()
     state = first.state_dict()
     first.step()  # the snapshot must not move along
-    second = _learner(hard_interval=3)
+    second = _learner(**options)
     second.load_state_dict(state)
     for _ in range(3):
         second.step()
     assert second.updates == straight.updates == 7
+    assert second.optimizer.param_groups[0]["lr"] == straight.optimizer.param_groups[0]["lr"] == 0.25
     assert torch.equal(second.loss.weight, straight.loss.weight)
     assert torch.equal(second.loss.target_weight, straight.loss.target_weight)
 

@@ -1,5 +1,8 @@
 import csv
+import errno
 import json
+import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -8,6 +11,8 @@ import torch
 
 from pokered_rl.training.checkpoint import load_tensors
 from pokered_rl.training.learner import Learner, LearnerError
+from pokered_rl.training.run import _Job
+from pokered_rl.training.trainer import Trainer
 
 
 def _progress(run: Path) -> dict:
@@ -91,6 +96,55 @@ def test_damaged_rows_of_the_replay_are_found_before_the_first_step(finished, tr
     assert "replay.on_loss=refill" in message
 
 
+def test_damaged_description_of_the_rows_is_refused_and_can_be_refilled(finished, train, capsys):
+    description = finished / "replay" / "meta.json"
+    description.write_bytes(description.read_bytes()[:30])
+    assert train("run.target_total_steps=220") == 1
+    message = capsys.readouterr().err
+    assert "meta.json" in message
+    assert "Traceback" not in message
+    assert train("run.target_total_steps=220", "replay.on_loss=refill") == 0
+
+
+def test_disk_that_cannot_hold_the_replay_refuses_to_start(train, runs, capsys, monkeypatch):
+    def refuse(descriptor: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", refuse)
+        assert train() == 1
+    message = capsys.readouterr().err
+    assert "the replay needs" in message
+    assert "replay.scratch_folder" in message
+    assert not list((runs / "a" / "checkpoints").iterdir())
+    assert not (runs / "a" / "run.lock").exists()
+    assert train() == 0, "with room it starts"
+
+
+def test_disk_that_fills_up_ends_the_job_and_the_last_checkpoint_stands(finished, train, capsys, monkeypatch):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    plain = _Job.stop_reason
+
+    def fill(job: _Job):
+        if job.parts.actors.steps >= 240:
+            # No file can grow beyond this size any more.
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        return plain(job)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(_Job, "stop_reason", fill)
+            assert train("run.target_total_steps=100_000") == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    shown = capsys.readouterr()
+    assert "File too large" in shown.err
+    assert "Traceback" not in shown.err
+    assert not (finished / "run.lock").exists()
+    assert train("run.target_total_steps=260") == 0
+    assert "at step 200" in capsys.readouterr().out
+
+
 def test_fixed_key_cannot_change_between_jobs(finished, train, capsys):
     assert train("network.num_quantiles=7") == 1
     message = capsys.readouterr().err
@@ -105,6 +159,54 @@ def test_new_run_can_start_from_the_weights_of_another(finished, train, source):
     before, after = (load_tensors(finished.parent / name / "online_params.pt") for name in "ab")
     assert after["updates"] == 0, "20 steps are no experience to learn from: the weights are those that were loaded"
     assert all(torch.equal(before["params"][name], value) for name, value in after["params"].items())
+
+
+def test_job_without_a_checkpoint_starts_from_the_published_weights_of_its_run(finished, train, capsys):
+    before = load_tensors(finished / "online_params.pt")
+    shutil.rmtree(finished / "checkpoints")
+    assert train("run.target_total_steps=20", "run.init_from=nowhere") == 0
+    assert f"starting with the weights of {finished / 'online_params.pt'}" in capsys.readouterr().out
+    after = load_tensors(finished / "online_params.pt")
+    assert after["updates"] == 0, "20 steps are no experience to learn from: the weights are those that were loaded"
+    assert all(torch.equal(before["params"][name], value) for name, value in after["params"].items())
+
+
+@pytest.mark.parametrize(("target_update", "every"), [("hard", 4), ("soft", 3)])
+def test_weights_are_published_with_hard_target_copies_or_every_few_updates(
+    train, runs, monkeypatch, target_update, every
+):
+    published = []
+    publish = Trainer.publish
+
+    def note(trainer: Trainer) -> None:
+        published.append(trainer.learner.updates)
+        publish(trainer)
+
+    monkeypatch.setattr(Trainer, "publish", note)
+    rates = ("learner.target_update_interval=4", "learner.publish_every_updates=3")
+    assert train(f"learner.target_update={target_update}", *rates) == 0
+    updates = _progress(runs / "a")["updates"]
+    assert updates > 2 * every
+    assert published == [*range(every, updates + 1, every), updates], "and always at the end"
+
+
+def test_best_results_and_counters_are_those_of_all_jobs(finished, train):
+    progress = _progress(finished)
+    record = progress["best"]["return"] + 1000
+    progress["best"]["return"] = record
+    (finished / "progress.json").write_text(json.dumps(progress))
+    assert train("run.target_total_steps=300") == 0
+    after = _progress(finished)
+    assert after["best"]["return"] == record
+    assert after["best"]["length"] == 40
+    assert after["jobs"] == 3
+    # 2 emulators x 150 steps in episodes of 40: three whole ones each.
+    assert after["episodes"] == 6
+    assert after["wall_seconds"] > progress["wall_seconds"]
+    with (finished / "metrics" / "train.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["job"]) for row in rows] == sorted(int(row["job"]) for row in rows)
+    assert {row["job"] for row in rows} == {"1", "2", "3"}
 
 
 def test_number_of_episodes_ends_the_run_with_status_0(train, runs):

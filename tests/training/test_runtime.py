@@ -49,6 +49,22 @@ def test_deadline_is_the_end_of_the_allocation_when_that_is_earlier():
     assert _deadline({"SLURM_JOB_END_TIME": "600"}, now=550).passed
 
 
+def test_deadline_keeps_time_for_what_else_the_end_takes():
+    deadline = Deadline(
+        max_runtime_seconds=1000,
+        start=0.0,
+        margin_seconds=30,
+        save_timer=SaveTimer(guess_seconds=20),
+        also_needed=lambda: 100.0,
+        environment={"SLURM_JOB_END_TIME": "600"},
+        clock=lambda: 50.0,
+    )
+    # 600 s, less 30 of margin, 20 for saving, 100 for the rest, 50 gone by; the scheduler kills 550 s from now.
+    assert deadline.seconds_left == 400
+    assert deadline.seconds_until_killed == 520
+    assert _deadline({}).seconds_until_killed == float("inf")
+
+
 def test_measured_saving_replaces_the_guess():
     timer = SaveTimer(guess_seconds=20)
     with timer:

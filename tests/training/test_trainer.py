@@ -82,7 +82,7 @@ class _Replay:
         return 0
 
 
-def _trainer(folder: Path, *, target_steps: int, sync_every: int = 2) -> Trainer:
+def _trainer(folder: Path, *, target_steps: int, sync_every: int = 2, publish_every: int = 1000) -> Trainer:
     limiter = RateLimiter(samples_per_insert=4, min_fill_sequences=3)
     actors = _Actors(limiter)
     return Trainer(
@@ -96,7 +96,7 @@ def _trainer(folder: Path, *, target_steps: int, sync_every: int = 2) -> Trainer
         stop_reason=lambda: StopReason.target if actors.steps >= target_steps else None,
         report=lambda trainer: None,
         sync_every_updates=sync_every,
-        publish_every_updates=1000,
+        publish_every_updates=publish_every,
         checkpoint_every_seconds=1e9,
         save_timer=SaveTimer(),
     )
@@ -148,6 +148,14 @@ def test_checkpoint_of_another_network_is_refused(tmp_path: Path):
     assert checkpoint is not None
     with pytest.raises(CheckpointError, match=r"does not fit this network: size mismatch"):
         _trainer(tmp_path, target_steps=50).restore(checkpoint, load_replay=lambda path: 0)
+
+
+def test_weights_are_published_every_few_updates(tmp_path: Path):
+    trainer = _trainer(tmp_path, target_steps=70, publish_every=4)
+    trainer.run()
+    # 6 updates were made (see above): published after the fourth, when the run had 50 steps.
+    published = load_tensors(tmp_path / "online_params.pt")
+    assert (published["updates"], published["steps"]) == (4, 50)
 
 
 def test_published_weights_load_without_running_code(tmp_path: Path):

@@ -1,0 +1,284 @@
+"""Why the actors are supervised one collector a worker: ours against TorchRL's collectors of many workers.
+
+    python examples/compare_collectors.py processes ray --json docs/benchmarks/results/collectors.json
+
+Both sides play the bundled cartridge with the same tiny network, two workers of eight emulators. Ours also builds
+sequences and hands them to a replay that counts; TorchRL's batches are taken and dropped. After the timing one worker
+is stopped (SIGSTOP, as hung as it can be) or killed, and we look who still plays.
+"""
+
+import argparse
+import contextlib
+import copy
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+import torch
+from torchrl.collectors import MultiAsyncCollector
+
+from pokered_rl.collectors import ProcessActors, RayActors
+from pokered_rl.data import SequenceBuilder, SequenceLayout
+from pokered_rl.envs import make_env
+from pokered_rl.modules import R2D2Actor, R2D2Network
+
+FAULTS = ("hung", "killed")
+WORKERS, EMULATORS, STEPS = 2, 8, 20
+TIMED_SECONDS, PATIENCE_SECONDS, HUNG_SECONDS = 5.0, 25.0, 5.0
+
+
+class CountingReplay:
+    """Takes sequences and forgets them."""
+
+    def extend(self, sequences: Any) -> torch.Tensor:
+        """Pretends to have stored them."""
+        return torch.arange(len(sequences))
+
+
+def make_actor() -> R2D2Actor:
+    """The policy of both sides."""
+    torch.manual_seed(0)
+    env = make_env()
+    spec = env.observation_spec
+    env.close()
+    return R2D2Actor(
+        R2D2Network(
+            num_actions=8,
+            size="tiny",
+            hidden_size=64,
+            num_quantiles=11,
+            pixel_shape=tuple(spec["pixels"].shape[1:]),
+            map_shape=tuple(spec["map_memory"].shape[1:]),
+            context_size=spec["context"].shape[-1],
+        )
+    )
+
+
+class Ours:
+    """Supervised workers with a collector each."""
+
+    def __init__(self, kind: type[ProcessActors] | type[RayActors], actor: R2D2Actor) -> None:
+        self.actors = kind(
+            make_envs=[partial(make_env, num_emulators=EMULATORS, extra_transforms=(actor.make_primers(),))] * WORKERS,
+            policy=actor,
+            emulators_per_worker=EMULATORS,
+            steps_per_batch=STEPS,
+            builder=SequenceBuilder(
+                layout=SequenceLayout(burn_in_steps=4, unroll_steps=20, n_step=2),
+                observation_keys=(*actor.network.observation_keys, "action_mask"),
+            ),
+            replay=CountingReplay(),
+            two_bit_keys=("map_memory",),
+            actor_timeout_seconds=HUNG_SECONDS,
+        )
+
+    def batches(self) -> Iterator[int]:
+        """Agent steps of each new batch."""
+        while True:
+            before = self.actors.steps
+            self.actors.collect()
+            yield self.actors.steps - before
+
+    def close(self) -> None:
+        """Ends the workers."""
+        self.actors.close()
+
+
+class Theirs:
+    """One collector of TorchRL with all workers."""
+
+    def __init__(self, make: Callable[..., Any], actor: R2D2Actor) -> None:
+        env = partial(make_env, num_emulators=EMULATORS, extra_transforms=(actor.make_primers(epsilon=0.4),))
+        self.collector = make([env] * WORKERS, copy.deepcopy(actor), frames_per_batch=EMULATORS * STEPS)
+
+    def batches(self) -> Iterator[int]:
+        """Agent steps of each new batch."""
+        for batch in self.collector:
+            yield batch.numel()
+
+    def close(self) -> None:
+        """Ends the workers."""
+        with contextlib.suppress(Exception):
+            self.collector.shutdown()
+
+
+def _multi_async(envs: Any, policy: Any, **options: Any) -> Any:
+    return MultiAsyncCollector(
+        envs, policy, total_frames=-1, num_sub_threads=1, use_buffers=False, cat_results="stack", **options
+    )
+
+
+def _ray_collector(envs: Any, policy: Any, **options: Any) -> Any:
+    from torchrl.collectors.distributed import RayCollector
+
+    return RayCollector(
+        envs,
+        policy,
+        total_frames=10**9,
+        remote_configs={"num_cpus": 1, "num_gpus": 0},
+        ray_init_config={"log_to_driver": False, "include_dashboard": False, "num_cpus": WORKERS},
+        collector_kwargs={"num_threads": 1},
+        **options,
+    )
+
+
+def _worker_processes() -> list[psutil.Process]:
+    """The processes that play: those that hold the most memory of their own kind."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(child.cmdline())
+            ray_actor = command.startswith("ray::") and "IDLE" not in command
+            forked = "forkserver" in command and child.ppid() != os.getpid()
+            spawned = "spawn_main" in command
+            if child.status() != psutil.STATUS_ZOMBIE and (ray_actor or forked or spawned):
+                found.append(child)
+    return found
+
+
+class Drain(threading.Thread):
+    """Takes batches for as long as there are any."""
+
+    def __init__(self, side: Any) -> None:
+        super().__init__(daemon=True)
+        self.side, self.steps, self.error, self.stop = side, 0, None, False
+
+    def run(self) -> None:
+        """Count."""
+        try:
+            for steps in self.side.batches():
+                self.steps += steps
+                if self.stop:
+                    return
+        except BaseException as error:  # noqa: BLE001 - what it says is the result
+            self.error = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160]}"
+
+
+def _rate(drain: Drain, seconds: float) -> float:
+    steps, began = drain.steps, time.monotonic()
+    time.sleep(seconds)
+    return (drain.steps - steps) / (time.monotonic() - began)
+
+
+def _after(drain: Drain, before: float) -> dict[str, Any]:
+    """What is left of the rate after a loss: waits for the full rate, an error, or the end of patience."""
+    began = time.monotonic()
+    while time.monotonic() - began < PATIENCE_SECONDS and drain.error is None:
+        rate = _rate(drain, TIMED_SECONDS)
+        if rate > 0.8 * before:
+            break
+    return {
+        "share_of_rate": round(0.0 if drain.error else _rate(drain, TIMED_SECONDS) / before, 2),
+        "seconds": round(time.monotonic() - began, 1),
+        "error": drain.error,
+        "worker_processes": len(_worker_processes()),
+    }
+
+
+def measure(side: Any, *, fault: str, windows: int = 3) -> dict[str, Any]:
+    """Steps a second in windows, and what is left of them after one worker was lost by ``hung`` or ``killed``."""
+    drain = Drain(side)
+    drain.start()
+    deadline = time.monotonic() + 120
+    while drain.steps < 6 * WORKERS * EMULATORS * STEPS and drain.error is None:
+        if time.monotonic() > deadline:
+            raise SystemExit("the workers did not start")
+        time.sleep(0.1)
+    if drain.error:
+        raise SystemExit(drain.error)
+    rates = [_rate(drain, TIMED_SECONDS) for _ in range(windows)]
+    result: dict[str, Any] = {"steps_per_second": [round(rate, 1) for rate in rates]}
+    _worker_processes()[0].send_signal(signal.SIGSTOP if fault == "hung" else signal.SIGKILL)
+    result[fault] = _after(drain, median(rates))
+    drain.stop = True
+    threading.Thread(target=side.close, daemon=True).start()
+    drain.join(15)
+    for worker in _worker_processes():
+        with contextlib.suppress(psutil.Error):
+            worker.kill()
+    return result
+
+
+SIDES: dict[str, dict[str, Callable[[], Any]]] = {
+    "processes": {
+        "ours": lambda: Ours(ProcessActors, make_actor()),
+        "torchrl": lambda: Theirs(_multi_async, make_actor()),
+    },
+    "ray": {
+        "ours": lambda: Ours(RayActors, make_actor()),
+        "torchrl": lambda: Theirs(_ray_collector, make_actor()),
+    },
+}
+
+
+def _run_apart(kind: str, side: str, fault: str) -> dict[str, Any]:
+    """One measurement in a process of its own, so that none inherits the other's leftovers."""
+    command = [sys.executable, __file__, kind, "--side", side, "--fault", fault]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> int:
+    """Measure the chosen kinds, ours and TorchRL's in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kinds", nargs="+", choices=list(SIDES))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there; other kinds in it stay")
+    parser.add_argument("--side", choices=["ours", "torchrl"], help=argparse.SUPPRESS)
+    parser.add_argument("--fault", choices=FAULTS, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.side:
+        result = measure(SIDES[arguments.kinds[0]][arguments.side](), fault=arguments.fault)
+        print(json.dumps(result), flush=True)
+        os._exit(0)  # a collector that lost a worker does not end by itself
+
+    results = {}
+    for kind in arguments.kinds:
+        runs: dict[str, list[dict[str, Any]]] = {"ours": [], "torchrl": []}
+        for fault in FAULTS:
+            for side, done in runs.items():
+                done.append(_run_apart(kind, side, fault))
+        rates = {side: [rate for run in done for rate in run["steps_per_second"]] for side, done in runs.items()}
+        results[kind] = {
+            "ratio": round(median(rates["ours"]) / median(rates["torchrl"]), 3),
+            **{
+                side: {"steps_per_second": rates[side]}
+                | {fault: run[fault] for fault, run in zip(FAULTS, done, strict=True)}
+                for side, done in runs.items()
+            },
+        }
+        print(kind, json.dumps(results[kind], indent=1))
+    if arguments.json:
+        _write(arguments.json, results)
+    return 0
+
+
+def _write(target: Path, results: dict[str, Any]) -> None:
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    old = json.loads(target.read_text())["samples"] if target.is_file() else {}
+    content = {
+        "command": f"python examples/compare_collectors.py {' '.join(old | results)} --json {target}",
+        "commit": commit,
+        "machine": f"{platform.machine()}, {psutil.cpu_count()} CPUs, no GPU",
+        "date": datetime.now(UTC).date().isoformat(),
+        "samples": old | results,
+    }
+    target.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from pokered_rl.training.scratch import ScratchRows
+
+
+class SlowClock:
+    """A clock that goes on by a second with each look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    folder = tmp_path / "scratch" / "a"
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text("{}")
+    (folder / "pixels.memmap").write_bytes(b"x" * 1000 + bytes(3000))
+    return folder
+
+
+def test_only_the_filled_part_is_copied_back_and_the_size_kept(rows, tmp_path):
+    home = tmp_path / "run" / "replay"
+    home.mkdir(parents=True)
+    (home / "old.memmap").write_bytes(b"old")
+    scratch = ScratchRows(scratch=rows, home=home, max_seconds=60)
+    assert "were copied back" in scratch.bring_back(share=0.25, seconds_left=60)
+    assert sorted(path.name for path in home.iterdir()) == ["meta.json", "pixels.memmap"]
+    assert (home / "pixels.memmap").read_bytes() == (rows / "pixels.memmap").read_bytes()
+    assert [path.name for path in home.parent.iterdir()] == ["replay"]
+
+
+@pytest.mark.parametrize(("max_seconds", "seconds_left"), [(60, 1.5), (1.5, 60), (0, 60), (60, -5)])
+def test_rows_without_time_are_declared_lost_and_leave_nothing_half(rows, tmp_path, max_seconds, seconds_left):
+    home = tmp_path / "run" / "replay"
+    home.mkdir(parents=True)
+    (home / "kept").write_text("an older copy")
+    scratch = ScratchRows(scratch=rows, home=home, max_seconds=max_seconds, clock=SlowClock())
+    assert "lost with this node's disk" in scratch.bring_back(share=1.0, seconds_left=seconds_left)
+    assert [path.name for path in home.parent.iterdir()] == ["replay"]
+    assert (home / "kept").is_file()
+
+
+def test_time_needed_follows_the_measured_speed(rows, tmp_path):
+    home = tmp_path / "run" / "replay"
+    home.parent.mkdir()
+    scratch = ScratchRows(scratch=rows, home=home, max_seconds=60, clock=SlowClock())
+    assert scratch.seconds_needed(1.0) == 0.0, "nothing is known yet"
+    scratch.measure()
+    assert scratch.bytes_per_second == 32 << 20  # 32 MiB between two looks at the clock, a second apart
+    scratch.bytes_per_second = 100.0
+    assert scratch.seconds_needed(0.25) == pytest.approx(1.5 * 1002 / 100)
+    assert scratch.seconds_needed(1.0) == 0.0, (
+        "1.5 * 4002 / 100 = 60.03 s are more than it may take: it will not be tried"
+    )
+    assert list(home.parent.iterdir()) == []
+
+
+def test_resumed_run_fetches_its_rows_from_the_copy_when_the_node_is_another(train, runs, tmp_path, capsys):
+    first, second = tmp_path / "node1", tmp_path / "node2"
+    assert train(f"replay.scratch_folder={first}", "run.target_total_steps=140") == 0
+    assert "were copied back" in capsys.readouterr().out
+    stored = json.loads((runs / "a" / "progress.json").read_text())["replay_sequences"]
+    assert train(f"replay.scratch_folder={second}", "run.target_total_steps=200") == 0
+    shown = capsys.readouterr().out
+    assert f"{stored:,} sequences were fetched" in shown
+    assert "left out" not in shown
+    assert (second / "a" / "meta.json").is_file()
+
+
+def test_loss_on_scratch_needs_the_users_consent_also_with_resume_must(train, runs, tmp_path, capsys):
+    off = "replay.copy_back_max_seconds=0"
+    assert train(f"replay.scratch_folder={tmp_path / 'node1'}", off, "run.target_total_steps=140") == 0
+    assert "lost with this node's disk" in capsys.readouterr().out
+    again = (f"replay.scratch_folder={tmp_path / 'node2'}", off, "run.resume=must", "run.target_total_steps=200")
+    assert train(*again) == 1
+    assert "replay.on_loss=refill" in capsys.readouterr().err
+    assert train(*again, "replay.on_loss=refill") == 0
+    assert "the learner waits until 8 sequences are there" in capsys.readouterr().out
