@@ -9,8 +9,10 @@ from pokered_rl.emulator.press_trials import press_effects
 from pokered_rl.emulator.raw_state import load_raw
 from pokered_rl.emulator.savestate import SaveState
 from pokered_rl.emulator.screen import ScreenSize, unpack_shades
+from pokered_rl.emulator.walkthrough import CACHE_VARIABLE, start_states
 
 __all__ = [
+    "CACHE_VARIABLE",
     "PYBOY_VERSION",
     "ROM_VARIABLE",
     "STATE_VERSION",
@@ -26,5 +28,6 @@ __all__ = [
     "hash_ram",
     "load_raw",
     "press_effects",
+    "start_states",
     "unpack_shades",
 ]

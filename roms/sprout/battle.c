@@ -6,7 +6,7 @@
 #define FOE wEnemyMon
 enum { SPECIES, HP, POSITION = 3, STATUS, TYPE1, TYPE2, CATCH_RATE, MOVES, DVS = 0xC, LEVEL = 0xE, MAX_HP, ATTACK = 0x11,
        DEFENSE = 0x13, SPEED = 0x15, SPECIAL = 0x17, PP = 0x19 };
-enum { NO_EFFECT, LOWER_ATTACK, LOWER_DEFENSE, BURN, PARALYZE, POISONING, SLEEP, FIRST };
+enum { NO_EFFECT, LOWER_ATTACK, LOWER_DEFENSE, BURN, PARALYZE, POISONING, SLEEP, FIRST, COPY };
 
 uint8_t battle_trainer; /* number of the trainer + 1, 0 in the wild */
 uint8_t battle_won;     /* the same, once beaten, for the scripts of bank 1 */
@@ -31,6 +31,14 @@ static void from_battle(void) {
     copy_bytes(m + 1, ME + 1, 2);
     m[4] = ME[STATUS];
     copy_bytes(m + 0x1D, ME + PP, 4);
+}
+
+/* What things from the bag change; a copied move stays. */
+static void after_item(void) {
+    volatile uint8_t *m = MON(wPlayerMonNumber);
+    copy_bytes(ME + 1, m + 1, 2);
+    ME[STATUS] = m[4];
+    copy_bytes(ME + PP, m + 0x1D, 4);
 }
 
 static void load_front(uint8_t species) {
@@ -212,6 +220,20 @@ static void inflict(uint8_t who, uint8_t status, uint8_t text) {
     announce(who, text);
 }
 
+/* A move of the other side in place of this one until the battle ends; the strength stays that of this one. */
+static void copy_move(uint8_t who, uint8_t slot) {
+    volatile uint8_t *a = who ? FOE : ME, *d = who ? ME : FOE;
+    uint8_t i, move;
+    if (slot > 3) return;
+    if (who) do { i = random() & 3; } while (!d[MOVES + i]);
+    else i = move_list(0, d + MOVES, 1);
+    move = d[MOVES + i];
+    a[MOVES + slot] = move;
+    load_move(move);
+    copy_name(wStringBuffer, move_record + 1);
+    announce(who, TEXT_MIMICKED);
+}
+
 static void use_move(uint8_t who, uint8_t move, uint8_t slot) {
     volatile uint8_t *a = who ? FOE : ME, *d = who ? ME : FOE;
     uint8_t status = a[STATUS], effect, left;
@@ -247,7 +269,8 @@ static void use_move(uint8_t who, uint8_t move, uint8_t slot) {
         if (effect == BURN && random() < 26) inflict(!who, 16, TEXT_BURNED);
         else if (effect == PARALYZE && random() < 26) inflict(!who, 64, TEXT_PARALYZED);
         else if (effect == POISONING && random() < 52) inflict(!who, 8, TEXT_POISONED);
-    } else if (effect == LOWER_ATTACK) lower(!who, 0);
+    } else if (effect == COPY) copy_move(who, slot);
+    else if (effect == LOWER_ATTACK) lower(!who, 0);
     else if (effect == LOWER_DEFENSE) lower(!who, 1);
     else if (effect == SLEEP) {
         if (d[STATUS]) { say(TEXT_NOTHING_HAPPENED); delay_frames(24); }
@@ -362,6 +385,7 @@ static void draw_moves(uint8_t n) {
 /* Slot of the chosen move, 0xFF for B. Counts its lines from 1, as the original does. */
 static uint8_t move_menu(void) {
     uint8_t key, n = moves_known(), i, t, u;
+    volatile uint8_t *mine;
     draw_moves(n);
     wMoveMenuType = 0;
     hUILayoutFlags |= 2;
@@ -392,8 +416,10 @@ static uint8_t move_menu(void) {
             key = wMenuItemToSwap - 1;
             t = ME[MOVES + i]; u = ME[MOVES + key]; ME[MOVES + i] = u; ME[MOVES + key] = t;
             t = ME[PP + i]; u = ME[PP + key]; ME[PP + i] = u; ME[PP + key] = t;
-            copy_bytes(MON(wPlayerMonNumber) + 8, ME + MOVES, 4);
-            copy_bytes(MON(wPlayerMonNumber) + 0x1D, ME + PP, 4);
+            /* in the team too, where a copied move still has its own name */
+            mine = MON(wPlayerMonNumber) + 8;
+            t = mine[i]; u = mine[key]; mine[i] = u; mine[key] = t;
+            copy_bytes(mine + 0x15, ME + PP, 4);
             wMenuItemToSwap = 0;
             draw_moves(n);
             continue;
@@ -442,6 +468,8 @@ static uint8_t throw_net(void) {
     copy_name(wNameBuffer, wEnemyMonNick);
     say(TEXT_CAUGHT);
     set_event(EVENT_CAUGHT_FIRST);
+    say(TEXT_NICKNAME);
+    if (!yes_no()) FAR_CALL(5, name_creature);
     if (wPartyCount < 6) {
         result = wPartyCount;
         give_mon(number, FOE[LEVEL]);
@@ -449,9 +477,11 @@ static uint8_t throw_net(void) {
         compute_stats(MON(result));
         copy_bytes(MON(result) + 1, FOE + 1, 2);
         MON(result)[4] = FOE[STATUS];
+        copy_name(wPartyMonNicks + (uint16_t)result * 11, wNameBuffer);
     } else {
         set_flag(wPokedexOwned, book_number(number));
         FAR_CALL(5, put_in_box);
+        message_box();
         say(TEXT_TO_BOX);
     }
     return 1;
@@ -499,10 +529,11 @@ static uint8_t fight(void) {
             if (choice == 1) {
                 from_battle();
                 n = battle_bag();
-                to_battle(ME, MON(wPlayerMonNumber), wPlayerMonNumber);
+                after_item();
                 redraw();
                 if (n == 2) {
                     if (battle_trainer) { say(TEXT_NO_NET); delay_frames(40); continue; }
+                    if (wPartyCount == 6 && wBoxCount == 20) { say(TEXT_NO_ROOM); delay_frames(40); continue; }
                     take_item(ITEM_NET, 1);
                     if (throw_net()) return 0;
                     break;

@@ -23,7 +23,7 @@ MATCHUPS = [
 ]  # fmt: skip
 
 #: effects a move may have besides damage
-NONE, LOWER_ATTACK, LOWER_DEFENSE, BURN, PARALYZE, POISONING, SLEEP, FIRST = range(8)
+NONE, LOWER_ATTACK, LOWER_DEFENSE, BURN, PARALYZE, POISONING, SLEEP, FIRST, COPY = range(9)
 
 #: number: name, type, power, accuracy (percent), PP, effect
 MOVES = {
@@ -37,6 +37,7 @@ MOVES = {
     53: ("BLAZE", FIRE, 95, 100, 15, BURN), 57: ("TIDE", WATER, 95, 100, 15, NONE),
     75: ("LEAF GALE", GRASS, 55, 95, 25, NONE), 85: ("BIG BOLT", ELECTRIC, 95, 100, 15, PARALYZE),
     17: ("WING CLAP", FLYING, 35, 100, 35, NONE), 141: ("NIBBLE", BUG, 20, 100, 15, NONE),
+    102: ("MIRROR ME", NORMAL, 0, 100, 10, COPY),
 }  # fmt: skip
 
 #: number: name, types, (HP, attack, defense, speed, special), catch rate, base experience, moves by level. Experience is
@@ -52,7 +53,7 @@ SPECIES = {
     0x6D: ("MOSSHELL", (BUG, GRASS), (35, 55, 65, 25, 55), 190, 140, ((1, 10), (6, 141), (10, 22), (16, 79))),
     0x54: ("SPARKIT", (ELECTRIC, ELECTRIC), (35, 55, 30, 90, 50), 190, 164, ((1, 84), (5, 45), (11, 98), (20, 85))),
     0xA9: ("PEBBLOR", (ROCK, ROCK), (40, 80, 100, 20, 30), 255, 172, ((1, 33), (6, 39), (10, 88), (18, 36))),
-    0x6B: ("DUSKMOTH", (BUG, FLYING), (45, 45, 40, 70, 60), 190, 148, ((1, 141), (8, 17), (13, 79), (19, 98))),
+    0x6B: ("DUSKMOTH", (BUG, FLYING), (45, 45, 40, 70, 60), 190, 148, ((1, 141), (8, 17), (13, 79), (16, 102), (19, 98))),
     0x85: ("BRINEEL", (WATER, WATER), (50, 60, 45, 60, 60), 160, 180, ((1, 33), (8, 55), (15, 98), (24, 57))),
     0x4A: ("CROWNIX", (FIRE, FLYING), (80, 70, 70, 80, 95), 25, 255, ((1, 64), (10, 52), (20, 17), (26, 53))),
 }  # fmt: skip

@@ -73,6 +73,8 @@ void start_menu(void);
 void draw_start_menu(void);
 void menu(uint8_t y, uint8_t x, uint8_t last, uint8_t keys);
 uint8_t yes_no(void);
+uint8_t no_yes(void);
+void place_menu_cursor(void);
 void hollow_cursor(void);
 
 /* records.c */
@@ -111,7 +113,8 @@ void hp_bar(uint8_t x, uint8_t y, uint16_t hp, uint16_t most);
 void put_status(uint8_t x, uint8_t y, uint8_t status, uint16_t hp, uint8_t level);
 uint8_t party_menu(uint8_t type);
 void swap_party(uint8_t a, uint8_t b);
-void status_screen(uint8_t index);
+uint8_t move_list(uint8_t x, volatile uint8_t *moves, uint8_t type);
+void status_screen(volatile uint8_t *mon, volatile uint8_t *nick);
 void team_screen(void);
 
 /* battle.c (bank 6) */

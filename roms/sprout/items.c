@@ -12,18 +12,36 @@ static uint8_t cures(uint8_t item) {
     return 0;
 }
 
-/* On one of the team. 1 when it did something. */
+/* Strength for one move of the creature: 1 when it had lost some, 2 when none was chosen. */
+static uint8_t refresh_move(volatile uint8_t *mon) {
+    uint8_t slot, left, most;
+    say(TEXT_WHICH_MOVE);
+    slot = move_list(4, mon + 8, 2);
+    if (slot == 0xFF) return 2;
+    load_move(mon[8 + slot]);
+    copy_name(wStringBuffer, move_record + 1);
+    most = move_record[16];
+    left = mon[0x1D + slot];
+    if (left >= most) { say(TEXT_NO_EFFECT); return 0; }
+    left += 10;
+    mon[0x1D + slot] = left > most ? most : left;
+    say(TEXT_PP_BACK);
+    return 1;
+}
+
+/* On one of the team. 1 when it did something, 2 when nobody was chosen. */
 static uint8_t use_on_team(uint8_t item) {
     uint8_t index, amount, mask;
     uint16_t hp, most;
     volatile uint8_t *mon;
     if (!wPartyCount) { say(TEXT_NOT_NOW); return 0; }
     index = party_menu(1);
-    if (index == 0xFF) return 0;
+    if (index == 0xFF) return 2;
     mon = MON(index);
     hp = big(mon + 1);
     most = big(mon + 0x22);
     copy_name(wNameBuffer, wPartyMonNicks + (uint16_t)index * 11);
+    if (item == ITEM_MINT_LEAF) return refresh_move(mon);
     mask = cures(item);
     if (mask) {
         if (!hp || !(mon[4] & mask)) { say(TEXT_NO_EFFECT); return 0; }
@@ -40,7 +58,7 @@ static uint8_t use_on_team(uint8_t item) {
     return 1;
 }
 
-/* Not in battle. The text box is the message box. */
+/* 0 it did nothing, 1 it did something, 2 taken back: then there is nothing to read. */
 uint8_t use_item(uint8_t item) {
     switch (item) {
         case ITEM_DEW_DROP:
@@ -48,6 +66,7 @@ uint8_t use_item(uint8_t item) {
         case ITEM_BITTER_TEA:
         case ITEM_WAKE_BELL:
         case ITEM_LIMBER_OIL:
+        case ITEM_MINT_LEAF:
             return use_on_team(item);
         case ITEM_SMOKE_PUFF:
             wRepelRemainingSteps = 100;
@@ -69,21 +88,23 @@ uint8_t battle_bag(void) {
     if (item == ITEM_NET) return 2;
     if (item == ITEM_SMOKE_PUFF) { say(TEXT_NOT_NOW); wait_for_text_button(); return 0; }
     used = use_item(item);
-    wait_for_text_button();
+    if (used != 2) wait_for_text_button();
     fill_bytes(wShadowOAM, 0, 160);
-    if (used) take_item(item, 1);
-    return used;
+    if (used != 1) return 0;
+    take_item(item, 1);
+    return 1;
 }
 
 /* BAG in the START menu. */
 void bag_screen(void) {
-    uint8_t item, key, cursor = 0, scroll = 0, count, used;
+    uint8_t item, key, cursor = wBagSavedMenuItem, scroll = 0, count, used;
     for (;;) {
         load_map_view();
-        if (!list_menu(3, (uint16_t)&wNumBagItems, cursor, scroll)) break;
+        key = list_menu(3, (uint16_t)&wNumBagItems, cursor, scroll);
+        wBagSavedMenuItem = wCurrentMenuItem;
+        if (!key) break;
         cursor = wCurrentMenuItem;
         scroll = wListScrollOffset;
-        wBagSavedMenuItem = cursor;
         item = wCurItem;
         count = has_item(item);
         load_item(item);
@@ -97,10 +118,10 @@ void bag_screen(void) {
         if (!(key & K_A)) continue;
         if (wCurrentMenuItem == 0) {
             key = use_item(item);
-            wait_for_text_button();
+            if (key != 2) wait_for_text_button();
             fill_bytes(wShadowOAM, 0, 160);
             wUpdateSpritesEnabled = 1;
-            if (key) take_item(item, 1);
+            if (key == 1) take_item(item, 1);
         } else if (used) {
             say(TEXT_TOO_IMPORTANT);
             wait_for_text_button();
@@ -114,7 +135,7 @@ void bag_screen(void) {
             say(TEXT_TOSSED);
             wait_for_text_button();
         }
-        if (!wNumBagItems) cursor = scroll = 0;
+        if ((uint8_t)(cursor + scroll) > wNumBagItems) cursor = scroll = 0;
     }
     update_sprites();
 }

@@ -40,6 +40,7 @@ static void swap(uint8_t a, uint8_t b) {
 /* 1: wCurItem and wWhichPokemon hold the choice; 0: cancelled. */
 uint8_t list_menu(uint8_t kind, uint16_t list, uint8_t cursor, uint8_t scroll) {
     uint8_t key, index, last;
+    wStatusFlags5 |= 0x40;
     wListMenuID = kind;
     wListPointer = list;
     key = *(volatile uint8_t *)list;
@@ -68,6 +69,7 @@ uint8_t list_menu(uint8_t kind, uint16_t list, uint8_t cursor, uint8_t scroll) {
             wChosenMenuItem = index;
             wMenuWatchMovingOutOfBounds = 0;
             wMenuItemToSwap = 0;
+            wStatusFlags5 &= 0xBF;
             return 1;
         }
         if (key & K_B) break;
@@ -85,6 +87,7 @@ uint8_t list_menu(uint8_t kind, uint16_t list, uint8_t cursor, uint8_t scroll) {
     wMenuExitMethod = 2;
     wMenuWatchMovingOutOfBounds = 0;
     wMenuItemToSwap = 0;
+    wStatusFlags5 &= 0xBF;
     return 0;
 }
 

@@ -18,8 +18,8 @@ static void new_game(void) {
     wPlayerID[1] = hRandomSub;
     wLastMap = wLastBlackoutMap = MAP_MOSSBY;
     wCurMap = MAP_HOME_2F;
-    wXCoord = 3;
-    wYCoord = 6;
+    wXCoord = 8;
+    wYCoord = 3;
     wPlayerFacing = 0;
 }
 

@@ -46,17 +46,17 @@ void menu(uint8_t y, uint8_t x, uint8_t last, uint8_t keys) {
     wMenuJoypadPollCount = 0;
 }
 
-/* 0 yes, 1 no */
-uint8_t yes_no(void) {
+static uint8_t two_options(const char *first, const char *second, uint8_t b_chooses) {
     uint8_t key;
     copy_bytes(wTileMapBackup2, wTileMap, 360);
     box(14, 7, 6, 5);
-    put(16, 8, "YES");
-    put(16, 10, "NO");
+    put(16, 8, first);
+    put(16, 10, second);
     wTextBoxID = 0x14;
     wTwoOptionMenuID = 0;
     menu(8, 15, 1, K_A | K_B);
-    key = handle_menu_input();
+    do key = handle_menu_input();
+    while (!b_chooses && !(key & K_A));
     if (key & K_B) wCurrentMenuItem = 1;
     wChosenMenuItem = wCurrentMenuItem;
     wMenuExitMethod = wCurrentMenuItem ? 2 : 1;
@@ -64,6 +64,12 @@ uint8_t yes_no(void) {
     copy_bytes(wTileMap, wTileMapBackup2, 360);
     return wChosenMenuItem;
 }
+
+/* 0 yes, 1 no */
+uint8_t yes_no(void) { return two_options("YES", "NO", 1); }
+
+/* 0 no, 1 yes; for what cannot be undone: B does nothing */
+uint8_t no_yes(void) { return two_options("NO", "YES", 0); }
 
 /* With the book there is one line more. */
 void draw_start_menu(void) {

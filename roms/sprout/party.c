@@ -106,6 +106,34 @@ uint8_t party_alive(void) {
     return 0;
 }
 
+/* Moves one below the other, counted from 1 as in the battle: type 1 the foe's to copy (no way back), 2 to give strength
+   to. The slot, 0xFF for B. */
+uint8_t move_list(uint8_t x, volatile uint8_t *moves, uint8_t type) {
+    uint8_t i, n = 0, key;
+    copy_bytes(wTileMapBackup2, wTileMap, 360);
+    box(x, 7, 16, 6);
+    for (i = 0; i < 4; i++) {
+        if (!moves[i]) { put((uint8_t)(x + 2), (uint8_t)(8 + i), "-"); continue; }
+        load_move(moves[i]);
+        put_name((uint8_t)(x + 2), (uint8_t)(8 + i), move_record + 1);
+        n++;
+    }
+    wMoveMenuType = type;
+    hUILayoutFlags |= 2;
+    menu(7, (uint8_t)(x + 1), (uint8_t)(n + 1), type == 1 ? 0xC1 : 0xC3);
+    wCurrentMenuItem = wLastMenuItem = 1;
+    do {
+        key = handle_menu_input();
+        i = wCurrentMenuItem;
+        if (!i) i = n;
+        else if (i > n) i = 1;
+        wCurrentMenuItem = i;
+    } while (!(key & (K_A | K_B)));
+    hUILayoutFlags &= (uint8_t)~2;
+    copy_bytes(wTileMap, wTileMapBackup2, 360);
+    return key & K_A ? (uint8_t)(i - 1) : 0xFF;
+}
+
 /* Which move to forget for a new one: 0..3, or 4 for none. */
 static uint8_t forget_menu(volatile uint8_t *mon) {
     uint8_t i, key;
@@ -308,12 +336,11 @@ static const char *type_name(uint8_t type) {
     return "NORMAL";
 }
 
-void status_screen(uint8_t index) {
-    volatile uint8_t *mon = MON(index);
+void status_screen(volatile uint8_t *mon, volatile uint8_t *nick) {
     uint8_t i;
     fill_bytes(wShadowOAM, 0, 160);
     fill_bytes(wTileMap, 0x7F, 360);
-    put_name(1, 1, NICK(index));
+    put_name(1, 1, nick);
     put_status(13, 1, mon[4], big(mon + 1), mon[0x21]);
     hp_bar(1, 2, big(mon + 1), big(mon + 0x22));
     put_number(11, 2, big(mon + 1), 3);
@@ -358,7 +385,7 @@ void team_screen(void) {
         menu(12, 12, 2, K_A | K_B);
         key = handle_menu_input();
         if (!(key & K_A)) continue;
-        if (wCurrentMenuItem == 0) status_screen(i);
+        if (wCurrentMenuItem == 0) status_screen(MON(i), NICK(i));
         else if (wCurrentMenuItem == 1) {
             first = i;
             i = party_menu(4);

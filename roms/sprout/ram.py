@@ -67,6 +67,7 @@ CF93 1 wPrintItemPrices
 CF94 1 wListMenuID
 CF96 1 wItemQuantity
 CF97 1 wMaxItemQuantity
+CF98 44 wLoadedMon
 CFC4 1 wFontLoaded
 CFC5 1 wWalkCounter
 CFC6 1 wTileInFrontOfPlayer

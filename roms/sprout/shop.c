@@ -16,7 +16,8 @@ static void money_box(void) {
 }
 
 /* ------------------------------------------------------------------ shop */
-static const uint8_t goods[] = {6, ITEM_NET, ITEM_DEW_DROP, ITEM_BITTER_TEA, ITEM_WAKE_BELL, ITEM_LIMBER_OIL, ITEM_SMOKE_PUFF, 0xFF};
+static const uint8_t goods[] = {7, ITEM_NET, ITEM_DEW_DROP, ITEM_BITTER_TEA, ITEM_WAKE_BELL, ITEM_LIMBER_OIL, ITEM_SMOKE_PUFF,
+                                ITEM_MINT_LEAF, 0xFF};
 
 static void buy(void) {
     uint8_t i, n, item, cursor = 0, scroll = 0;
@@ -101,8 +102,7 @@ void put_in_box(void) {
     copy_bytes(to + 1, wEnemyMon + 1, 2);
     copy_bytes(to + 4, wEnemyMon + 4, 1);
     to[3] = wEnemyMonLevel;
-    load_species(id);
-    copy_name(wBoxMonNicks + (uint16_t)n * 11, species_record + 1);
+    copy_name(wBoxMonNicks + (uint16_t)n * 11, wNameBuffer);
     copy_name(wBoxMonOT + (uint16_t)n * 11, wPlayerName);
     wBoxSpecies[n] = id;
     wBoxSpecies[n + 1] = 0xFF;
@@ -135,6 +135,35 @@ static void remove_boxed(uint8_t index) {
     wBoxCount--;
 }
 
+/* Take out or put in, look at it first, or rather not (0). */
+static uint8_t box_submenu(const char *what, volatile uint8_t *mon, volatile uint8_t *nick) {
+    uint8_t key;
+    for (;;) {
+        box(9, 10, 11, 8);
+        put(11, 12, what);
+        put(11, 14, "STATS");
+        put(11, 16, "CANCEL");
+        menu(12, 10, 2, K_A | K_B);
+        key = handle_menu_input();
+        if (!(key & K_A) || wCurrentMenuItem == 2) return 0;
+        if (!wCurrentMenuItem) return 1;
+        copy_bytes(wTileMapBackup2, wTileMap, 360);
+        wUpdateSpritesEnabled = 0xFF;
+        status_screen(mon, nick);
+        wUpdateSpritesEnabled = 1;
+        copy_bytes(wTileMap, wTileMapBackup2, 360);
+    }
+}
+
+/* A boxed creature as it would be in the team. */
+static void unbox(volatile uint8_t *to, volatile uint8_t *boxed) {
+    uint8_t level = boxed[3];
+    fill_bytes(to, 0, 44);
+    copy_bytes(to, boxed, 33);
+    to[0x21] = level;
+    compute_stats(to);
+}
+
 void box_screen(void) {
     uint8_t key, i, n;
     say(TEXT_BOX_HELLO);
@@ -163,6 +192,7 @@ void box_screen(void) {
             if (wBoxCount == 20) { say(TEXT_BOX_FULL); wait_for_text_button(); continue; }
             if (!list_menu(0, (uint16_t)&wPartyCount, 0, 0)) continue;
             i = wWhichPokemon;
+            if (!box_submenu("PUT IN", MON(i), wPartyMonNicks + (uint16_t)i * 11)) continue;
             n = wBoxCount;
             copy_bytes(BOX(n), MON(i), 33);
             BOX(n)[3] = MON(i)[0x21];
@@ -184,12 +214,10 @@ void box_screen(void) {
         i = wWhichPokemon;
         copy_name(wNameBuffer, wBoxMonNicks + (uint16_t)i * 11);
         if (key == 0) {
+            unbox(wLoadedMon, BOX(i));
+            if (!box_submenu("TAKE OUT", wLoadedMon, wNameBuffer)) continue;
             n = wPartyCount;
-            fill_bytes(MON(n), 0, 44);
-            copy_bytes(MON(n), BOX(i), 33);
-            key = BOX(i)[3];
-            MON(n)[0x21] = key;
-                compute_stats(MON(n));
+            copy_bytes(MON(n), wLoadedMon, 44);
             copy_bytes(wPartyMonNicks + (uint16_t)n * 11, wBoxMonNicks + (uint16_t)i * 11, 11);
             copy_bytes(wPartyMonOT + (uint16_t)n * 11, wBoxMonOT + (uint16_t)i * 11, 11);
             key = BOX(i)[0];
@@ -361,6 +389,7 @@ void option_screen(void) {
         if ((wOptions & 7) == speed_of[i]) speed = i;
     battle = wOptions >> 7;
     style = (wOptions >> 6) & 1;
+    wCurrentMenuItem = wLastMenuItem = 0;
     for (;;) {
         for (i = 0; i < 4; i++) *(wTileMap + (uint16_t)rows_of[i] * 20 + 1) = 0x7F;
         *(wTileMap + 3 * 20 + 7) = *(wTileMap + 3 * 20 + 14) = 0x7F;
@@ -369,9 +398,9 @@ void option_screen(void) {
         *(wTileMap + 8 * 20 + (battle ? 10 : 1)) = 0xEC;
         *(wTileMap + 13 * 20 + (style ? 10 : 1)) = 0xEC;
         x = row == 0 ? speed_x[speed] : row == 1 ? (battle ? 10 : 1) : row == 2 ? (style ? 10 : 1) : 1;
-        *(wTileMap + (uint16_t)rows_of[row] * 20 + x) = 0xED;
         wTopMenuItemY = rows_of[row];
         wTopMenuItemX = x;
+        place_menu_cursor();
         do {
             joypad_low_sensitivity();
             key = hJoy5;

@@ -193,6 +193,5 @@ void close_text(void) {
     delay_frame();
     hAutoBGTransferEnabled = 0;
     wFontLoaded = 0;
-    wListMenuID = 0;
     refresh_map();
 }

@@ -91,8 +91,8 @@ static void draw_grid(uint8_t small, uint8_t length, volatile uint8_t *name, uin
     for (i = 0; i < most; i++) *(wTileMap + 2 * 20 + 9 + i) = i < length ? name[i] : 0xE3;
 }
 
-/* Own loop: A letter, B delete, START end, SELECT case, the pad moves. */
-static void naming(volatile uint8_t *name, const char *whose, uint8_t most) {
+/* Own loop: A letter, B delete, START end, SELECT case, the pad moves. The letters there are in the end. */
+static uint8_t naming(volatile uint8_t *name, const char *whose, uint8_t most) {
     uint8_t key, row = 1, column = 1, small = 0, length = 0;
     volatile uint8_t *p;
     fill_bytes(wTileMap, 0x7F, 360);
@@ -124,10 +124,9 @@ static void naming(volatile uint8_t *name, const char *whose, uint8_t most) {
             }
         }
         if (key & K_START) {
-            if (!length) continue;
             name[length] = 0x50;
             wNamingScreenSubmitName = 1;
-            return;
+            return length;
         }
         if (key & K_B) { if (length) length--; }
         else if (key & K_SELECT) small ^= 1;
@@ -155,7 +154,8 @@ static void choose_name(volatile uint8_t *name, const char *const *list, const c
     handle_menu_input();
     i = wCurrentMenuItem;
     if (i) preset(name, list[i - 1]);
-    else naming(name, whose, 7);
+    else
+        while (!naming(name, whose, 7)) {}
     fill_bytes(wTileMap, 0x7F, 360);
 }
 
@@ -171,8 +171,10 @@ void name_people(void) {
     delay3();
 }
 
-/* A name for a new friend, into wNameBuffer. */
-void name_creature(void) { naming(wNameBuffer, "ITS NAME?", 10); }
+/* A name for a new friend, over its kind's in wNameBuffer; without a letter that one stays. */
+void name_creature(void) {
+    if (naming(wStringBuffer, "ITS NAME?", 10)) copy_name(wNameBuffer, wStringBuffer);
+}
 
 /* ------------------------------------------------------------------ title */
 static void draw_title(void) {
@@ -193,17 +195,35 @@ static void draw_title(void) {
     put(5, 15, "PRESS START");
 }
 
+/* UP, SELECT and B together, as in the original */
+static void wipe_save(void) {
+    fill_bytes(wTileMap, 0x7F, 360);
+    say(TEXT_DELETE_SURE);
+    if (no_yes()) {
+        open_battery();
+        SAVE[0x594] = 0;
+        close_battery();
+    }
+}
+
+static void wait_for_start(void) {
+    for (;;) {
+        draw_title();
+        do {
+            delay_frame();
+            joypad();
+            if (hJoyPressed & (K_START | K_A)) return;
+        } while ((hJoyHeld & (K_UP | K_SELECT | K_B)) != (K_UP | K_SELECT | K_B));
+        wipe_save();
+    }
+}
+
 /* 1 continue, 0 new game */
 uint8_t title(void) {
     uint8_t saved, key;
-    draw_title();
     hAutoBGTransferEnabled = 1;
-    delay3();
     hWY = 0;
-    do {
-        delay_frame();
-        joypad();
-    } while (!(hJoyPressed & (K_START | K_A)));
+    wait_for_start();
     saved = save_exists();
     for (;;) {
         fill_bytes(wTileMap, 0x7F, 360);
@@ -219,7 +239,11 @@ uint8_t title(void) {
         }
         menu(2, 1, saved ? 2 : 1, 0x0B);
         key = handle_menu_input();
-        if (key & K_B) { draw_title(); do { delay_frame(); joypad(); } while (!(hJoyPressed & (K_START | K_A))); continue; }
+        if (key & K_B) {
+            wait_for_start();
+            saved = save_exists();
+            continue;
+        }
         key = wCurrentMenuItem + (saved ? 0 : 1);
         if (key == 0) return 1;
         if (key == 1) return 0;

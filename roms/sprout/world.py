@@ -233,39 +233,40 @@ TTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTTT
     {
         "name": "HOME_1F", "id": 37, "tileset": "HOUSE", "border": " ",
         "cells": """
-########
-bb..p..<
-........
-...tt...
-...tt...
-........
-p......p
-..mm....
+##########
+<..bb..p.p
+..........
+....tttt..
+....tttt..
+..........
+p........p
+......mm..
 """,
-        "warps": [(2, 7, "LAST_MAP", 0), (3, 7, "LAST_MAP", 0), (7, 1, "HOME_2F", 0)],
-        "objects": [{"x": 5, "y": 4, "sprite": "ELDER", "move": "stay", "face": "left", "script": "GRANDMA"}],
+        "warps": [(6, 7, "LAST_MAP", 0), (7, 7, "LAST_MAP", 0), (0, 1, "HOME_2F", 0)],
+        "objects": [{"x": 3, "y": 4, "sprite": "ELDER", "move": "stay", "face": "right", "script": "GRANDMA"}],
         "hidden": [
-            (0, 1, "A book on beetles, and a pressed clover."),
-            (1, 1, "Cook books. One page is stuck to the next."),
+            (3, 1, "A book on beetles, and a pressed clover."),
+            (4, 1, "Cook books. One page is stuck to the next."),
         ],
     },
     {
         "name": "HOME_2F", "id": 38, "tileset": "HOUSE", "border": " ",
         "cells": """
-########
-cb....b>
-........
-........
-...tt...
-B.......
-F......p
-.......p
+##########
+>..bb..cbB
+.........F
+..........
+..tt..rr..
+..tt..rr..
+..........
+p........p
 """,
-        "warps": [(7, 1, "HOME_1F", 2)],
+        "warps": [(0, 1, "HOME_1F", 2)],
         "hidden": [
-            (0, 1, {"script": "ITEM_PC"}),
-            (1, 1, "Adventure stories. Every one begins with getting out of bed."),
-            (6, 1, "A row of smooth stones, each with a name."),
+            (7, 1, {"script": "ITEM_PC"}),
+            (3, 1, "Adventure stories. Every one begins with getting out of bed."),
+            (4, 1, "The same stories again. Somebody read them to pieces."),
+            (8, 1, "A row of smooth stones, each with a name."),
         ],
     },
     {
@@ -726,6 +727,12 @@ TEXTS = {
     "BROKE_FREE": "{N} broke free!",
     "CAUGHT": "{N} was caught!^",
     "TO_BOX": "It was sent to the box.^",
+    "NICKNAME": "Give {N} a name of its own?",
+    "NO_ROOM": "No room for another friend!",
+    "PP_BACK": "{S} is fresh again.",
+    "WHICH_MOVE": "Which move?",
+    "MIMICKED": "{N} copies\n{S}!",
+    "DELETE_SURE": "Wipe away the day written down?",
     "DEFEATED": "{N} was beaten!^",
     "PRIZE": "{P} got {#} coins.^",
     "LOST_LAB": "{R}: Ha! I knew it all along.^",
@@ -759,6 +766,7 @@ ITEMS = {
     "HONEY_JAR": (19, "HONEY JAR", 700),
     "DEW_DROP": (20, "DEW DROP", 300),
     "SMOKE_PUFF": (30, "SMOKE PUFF", 350),
+    "MINT_LEAF": (80, "MINT LEAF", 400),
     "GATE_PASS": (63, "GATE PASS", 0),
     "SEED_POUCH": (64, "SEED POUCH", 0),
     "PARCEL": (70, "PARCEL", 0),

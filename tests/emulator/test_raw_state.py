@@ -85,13 +85,12 @@ def downgrade(raw: bytes, version: int) -> bytes:
 
 
 def find_screen(raw, start):
-    """Where the picture begins: the first run of 20 opaque pixels (5 bytes each, the fourth 255) behind `start`."""
-    return next(
-        place
-        for place in range(start, len(raw))
-        if all(raw[place + 5 * i + 3] == 255 and raw[place + 5 * i] == raw[place + 5 * i + 1] for i in range(20))
-        and len(set(raw[place : place + 3])) == 1
-    )
+    """Where the picture begins: the first place behind `start` with a whole screen of opaque grey pixels (5 bytes)."""
+    for place in range(start, len(raw) - SCREEN * 5):
+        picture = raw[place : place + SCREEN * 5]
+        if picture[3] == 255 and picture[0::5] == picture[1::5] and picture[3::5].count(255) == SCREEN:
+            return place
+    raise AssertionError("no picture in the state")
 
 
 @pytest.fixture

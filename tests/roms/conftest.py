@@ -18,11 +18,12 @@ import sprout_walkthrough as walkthrough  # noqa: E402
 
 @dataclass
 class Journey:
-    """Frames and PyBoy states at the end of every step of the walkthrough."""
+    """Frames and PyBoy states at the end of every step of the walkthrough, and the keys pressed."""
 
     frames: dict[str, int] = field(default_factory=dict)
     states: dict[str, bytes] = field(default_factory=dict)
     events: dict[str, bool] = field(default_factory=dict)
+    log: list[tuple[int, str, bool]] = field(default_factory=list)
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +36,7 @@ def journey() -> Journey:
             state = io.BytesIO()
             player.pyboy.save_state(state)
             out.states[name] = state.getvalue()
+        out.log = player.log
         out.events = {name: walkthrough.event(player, name) for name in walkthrough.world.EVENTS}
     return out
 

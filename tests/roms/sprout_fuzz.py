@@ -42,12 +42,22 @@ def broken_promises(p: Player) -> list[str]:
     if p.listening and started:
         promise(p[0xD362] < p[0xD525] and p[0xD361] < p[0xD524], f"off the map at {p.where}")
         promise(p.tile(p[0xD362], p[0xD361]) in p.walkable(), f"inside a wall at {p.where}")
+    promise(p[0xDA80] <= 20, f"box {p[0xDA80]}")
+    promise(not started or p[0xDA81 + p[0xDA80]] == 0xFF, "box does not end")
+    promise(p[0xD53A] <= 50, f"things kept {p[0xD53A]}")
+    promise(not started or p[0xD53B + 2 * p[0xD53A]] == 0xFF, "things kept do not end")
+    for i in range(1, min(p[0xD4E1], 15) + 1):
+        if p[0xC100 + 16 * i] and p.listening:
+            x, y = p[0xC205 + 16 * i] - 4, p[0xC204 + 16 * i] - 4
+            promise(0 <= x < p[0xD525] and 0 <= y < p[0xD524], f"somebody off the map at {x}, {y}")
     promise(p[0xD057] in (0, 1, 2, 0xFF), f"wIsInBattle {p[0xD057]}")
     promise(p[0xCFC5] <= 8, f"walk counter {p[0xCFC5]}")
     promise(p[0xDA43] < 60 and p[0xDA44] < 60 and p[0xDA45] < 60, "clock")
     if p[0xD057] in (1, 2) and p[0xD014]:
         promise(p.big(0xD015) <= p.big(0xD023), f"battle HP {p.big(0xD015)}/{p.big(0xD023)}")
         promise(p.big(0xCFE6) <= p.big(0xCFF4), f"enemy HP {p.big(0xCFE6)}/{p.big(0xCFF4)}")
+        promise(1 <= p[0xD022] <= 100, f"battle level {p[0xD022]}")
+        promise(1 <= p[0xCFF3] <= 100, f"enemy level {p[0xCFF3]}")
         for a in (*range(0xCD1A, 0xCD20), *range(0xCD2E, 0xCD34)):
             promise(p[a] == 0 or 1 <= p[a] <= 13, f"stat modifier {p[a]}")
     stack = p.pyboy.register_file.SP

@@ -112,8 +112,8 @@ def fast_text(player: Traveller) -> None:
 def leave_home(player: Traveller) -> None:
     player.begin()
     fast_text(player)
-    player.enter((7, 1))
-    player.leave("down", (3, 7))
+    player.enter((0, 1))
+    player.leave("down", (6, 7))
 
 
 def read_the_stone(player: Traveller) -> None:
@@ -153,7 +153,7 @@ def soup(player: Traveller) -> None:
     """Grandma heals."""
     player.enter((3, 4))
     player.speak(1)
-    player.leave("down", (3, 7))
+    player.leave("down", (6, 7))
     assert player.big(0xD16C) == player.big(0xD18D)
 
 
@@ -338,8 +338,8 @@ def throw(player: Traveller) -> None:
                     break
                 player.press("down", 4, 8)
             player.press("a", 4, 8)
-        elif waits == "menu" and player.menu_is(0xC7):
-            player.press("b", 4, 8)
+        elif waits == "menu" and (player.menu_is(0xC7) or player.menu_is(0x03, 8, 15)):
+            player.press("b", 4, 8)  # no name of its own
         else:
             player.press("a", 4, 8)
 

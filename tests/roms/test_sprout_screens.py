@@ -8,47 +8,29 @@ from typing import Any
 import sprout_player as sp
 import sprout_walkthrough as walkthrough
 from pyboy import PyBoy
-
-TOP_Y, TOP_X, ITEM, LAST, KEYS = 0xCC24, 0xCC25, 0xCC26, 0xCC28, 0xCC29
-TEXT_BOX, LIST_KIND, SCROLL, LIST = 0xD125, 0xCF94, 0xCC36, 0xCF8B
-IN_BATTLE, FONT, WINDOW = 0xD057, 0xCFC4, 0xFFB0
-A, B, SELECT, START, RIGHT, LEFT = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-
-
-def menu(player: sp.Player) -> tuple[int, int, int, int]:
-    assert player.settle_any() == "menu", player.screen_text()
-    assert player[player.word(0xCC30)] == 0xED, "the cursor is not where wMenuCursorLocation says"
-    return player[TOP_Y], player[TOP_X], player[LAST], player[KEYS]
-
-
-def ignores(player: sp.Player, *keys: str) -> None:
-    menu(player)
-    before = player[ITEM], player[TOP_X], player[KEYS], player[SCROLL]
-    for key in keys:
-        player.press(key, 4, 8)
-        assert (player[ITEM], player[TOP_X], player[KEYS], player[SCROLL]) == before, key
-    menu(player)
-
-
-def start_line(player: sp.Player, line: int) -> None:
-    player.press("start", 4, 8)
-    menu(player)
-    player.choose(line)
-
-
-def wild_battle(player: Any) -> None:
-    """Into the reeds until somebody comes, and on to the battle menu."""
-    player.settle = lambda: sp.Player.settle(player)
-    for spot in ((6, 5), (9, 5)) * 20:
-        player.walk_to(spot)
-        if player[IN_BATTLE]:
-            break
-    assert player[IN_BATTLE] == 1
-    for _ in range(20):
-        if player.settle_any() == "menu":
-            return
-        player.press("a", 4, 8)
-    raise AssertionError("no battle menu")
+from sprout_screens import (
+    FONT,
+    IN_BATTLE,
+    ITEM,
+    LAST,
+    LEFT,
+    LIST,
+    LIST_KIND,
+    RIGHT,
+    SCROLL,
+    SELECT,
+    START,
+    TEXT_BOX,
+    TOP_X,
+    TOP_Y,
+    WINDOW,
+    A,
+    B,
+    ignores,
+    menu,
+    start_line,
+    wild_battle,
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- battle
@@ -268,7 +250,7 @@ def test_text_speed_of_the_options_is_the_speed_of_the_text(at: Any) -> None:
         player.settle()
         assert player[0xD355] & 7 == speed
         player.step("down")
-        player.go((1, 2))
+        player.go((3, 2))
         player.face("up")
         player.press("a", 2, 2)
         begin = player.frames
@@ -346,40 +328,6 @@ def test_healing_house_asks_a_little_to_the_left(at: Any) -> None:
     assert menu(player) == (8, 12, 1, A | B)
     player.press("b", 4, 8)
     player.through()
-
-
-def test_box_keeps_a_friend_and_gives_it_back(at: Any) -> None:
-    player = at("highmere")
-    walkthrough.rest_above(player)
-    player.enter((8, 11))
-    player.go((6, 4))
-    player.face("right")
-    player.press("a", 4, 8)
-    assert player.outermost == sp.HIDDEN
-    for _ in range(5):
-        if player.settle_any() == "menu":
-            break
-        player.press("a", 4, 8)
-    assert menu(player) == (2, 1, 4, A | B)
-    friend = bytes(player.memory[0xD16B + 44 : 0xD16B + 88])
-    player.choose(1)
-    menu(player)
-    assert (player[LIST_KIND], player.word(LIST)) == (0, 0xD163)
-    player.choose(1)
-    for _ in range(4):
-        player.settle_any()
-        if player.menu_is(A | B, 2, 1) and player[player.word(0xCC30)] == 0xED:
-            break
-        player.press("a", 4, 8)
-    assert (player[0xD163], player[0xDA80], player[0xDA81]) == (1, 1, friend[0])
-    player.choose(0)
-    menu(player)
-    assert (player[LIST_KIND], player.word(LIST)) == (0, 0xDA80)
-    player.choose(0)
-    player.settle_any()
-    assert (player[0xD163], player[0xDA80]) == (2, 0)
-    assert bytes(player.memory[0xD16B + 44 : 0xD16B + 88])[:3] == friend[:3]
-    assert bytes(player.memory[0xD16B + 44 : 0xD16B + 88])[0x21:] == friend[0x21:]
 
 
 # ---------------------------------------------------------------------------------------------- names

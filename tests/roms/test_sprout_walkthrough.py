@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from typing import Any
 
 import pytest
+import record_walkthrough
 import sprout_fuzz as fuzz
+import sprout_player as sp
 import sprout_walkthrough as walkthrough
 
 #: frames an agent's action takes by default
@@ -23,6 +28,17 @@ def test_the_walkthrough_finishes_the_game(journey: Any, at: Any) -> None:
     assert journey.frames["hall_of_fame"] // FRAMES_PER_ACTION < 12_000
     for name, frames in journey.frames.items():
         print(f"{name:18} {frames // FRAMES_PER_ACTION:6} steps")
+
+
+def test_the_package_carries_the_keys_of_this_walkthrough(journey: Any) -> None:
+    recording = json.loads(record_walkthrough.RECORDING.read_text())
+    assert recording["cartridge_sha1"] == hashlib.sha1(sp.CARTRIDGE.read_bytes()).hexdigest()
+    keys = re.findall("[A-Za-z]", "".join(part["keys"] for part in recording["milestones"]))
+    assert keys == [
+        record_walkthrough.LETTERS[key] if down else record_walkthrough.LETTERS[key].lower()
+        for _, key, down in journey.log[: len(keys)]
+    ], "run python tests/roms/record_walkthrough.py"
+    assert len(journey.log) - len(keys) < 10  # the end of the talk after the last milestone
 
 
 @pytest.mark.parametrize(
