@@ -284,6 +284,9 @@ _wait_for_text_button::
         ldh     a, (hJoy5)
         and     #3
         jr      z, 1$
+        ld      hl, #0                  ; nothing stays behind of the word by which readers know that a text waits: the
+        push    hl                      ; original's next letters overwrite it, Sprout's stack is not as deep
+        pop     hl
         pop     af
         ldh     (hDownArrowBlinkCount2), a
         pop     af

@@ -1,4 +1,4 @@
-"""What Sprout costs to emulate: ``python tests/roms/measure_cost.py [RESULT.json]`` on a quiet machine.
+"""What Sprout costs to emulate: ``python tests/roms/measure_cost.py`` on a quiet machine.
 
 Processor time of one action (24 frames, the last one drawn) as a share of the same on a cartridge that only reads the
 line counter and the divider, as PyBoy's own default ROM does, and never halts. The retail game is nowhere near a
@@ -8,11 +8,8 @@ developer's machine; the estimate for it is 570 us walking and 1,200 us in menus
 
 from __future__ import annotations
 
-import datetime
 import json
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,11 +18,12 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
+import evidence  # noqa: E402
 import sprout_player as sp  # noqa: E402
 
 ROUNDS, ACTIONS = 15, 50
 #: Retail estimate over the busy loop's 1,200 us.
-ESTIMATE = {"walking": 570 / 1200, "menu": 1.0, "text": 1.0}
+ESTIMATE = {"walking": 570 / 1200, "walking_outdoors": 570 / 1200, "menu": 1.0, "text": 1.0}
 
 
 #: 0100: jp 0150. 0150: di; then ldh a,(LY); cp 144; jr c,+0; ldh a,(DIV); cp 255; jr z,+0; jr 0151
@@ -47,10 +45,25 @@ def busy_loop(folder: Path) -> sp.Player:
     return player
 
 
+def to_and_fro(number: int) -> str:
+    return "right" if number // 5 % 2 == 0 else "left"
+
+
 def walking(player: sp.Player) -> Callable[[int], str]:
-    """To and fro across the bedroom, a step for every action."""
+    """Across the bedroom, a step for every action."""
     player.walk_to((1, 3))
-    return lambda number: "right" if number // 5 % 2 == 0 else "left"
+    return to_and_fro
+
+
+def walking_outdoors(player: sp.Player) -> Callable[[int], str]:
+    """Along the southern edge of MOSSBY, where people walk, too."""
+    player.walk_to((0, 1))
+    player.settle()
+    player.walk_to((6, 7))
+    player.step("down")
+    player.settle()
+    player.walk_to((3, 16))
+    return to_and_fro
 
 
 def standing(player: sp.Player) -> Callable[[int], str]:
@@ -84,7 +97,7 @@ def action(player: sp.Player, key: str) -> None:
 
 def main() -> None:
     players: dict[str, tuple[sp.Player, Callable[[int], str]]] = {}
-    for name, prepare in {"walking": walking, "standing": standing, "menu": menu, "text": text}.items():
+    for name, prepare in {"walking": walking, "walking_outdoors": walking_outdoors, "standing": standing, "menu": menu, "text": text}.items():
         player = sp.Player()
         player.begin()
         players[name] = player, prepare(player)
@@ -104,21 +117,15 @@ def main() -> None:
         for name, took in samples.items()
         if name != "busy_loop"
     }
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-    result = {
-        "command": "python tests/roms/measure_cost.py",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "date": datetime.date.today().isoformat(),
-        "unit": "samples: us of processor time for 24 frames; share: of the busy loop's, median of the rounds",
-        "share": shares,
-        "of_estimate": {name: shares[name] / ESTIMATE[name] for name in ESTIMATE},
-        "samples": samples,
-    }
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({"share": shares, "of_estimate": result["of_estimate"],
-                      "busy_loop_us": statistics.median(samples["busy_loop"])}, indent=1))  # fmt: skip
+    of_estimate = {name: shares[name] / ESTIMATE[name] for name in ESTIMATE}
+    evidence.write(
+        "sprout_cost",
+        unit="samples: us of processor time for 24 frames; share: of the busy loop's, median of the rounds",
+        share=shares,
+        of_estimate=of_estimate,
+        samples=samples,
+    )
+    print(json.dumps({"share": shares, "of_estimate": of_estimate}, indent=1))
 
 
 if __name__ == "__main__":

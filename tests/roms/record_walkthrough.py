@@ -6,10 +6,7 @@ the agent steps to each milestone to ``docs/benchmarks/results`` (what the docs 
 
 from __future__ import annotations
 
-import datetime
 import json
-import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT)]
 
+import evidence  # noqa: E402
 import sprout_walkthrough as walkthrough  # noqa: E402
 import torch  # noqa: E402
 
@@ -24,7 +22,6 @@ from pokered_rl.emulator import PYBOY_VERSION, Cartridge, Emulator  # noqa: E402
 from pokered_rl.game import FULL_LAYOUT, GameState, Milestones, ScreenKind, address, read_screen  # noqa: E402
 
 RECORDING = ROOT / "pokered_rl" / "emulator" / "data" / "sprout_walkthrough.json"
-STEPS = ROOT / "docs" / "benchmarks" / "results" / "sprout_walkthrough.json"
 FRAMES_PER_ACTION = 24
 LETTERS = {"a": "A", "b": "B", "select": "C", "start": "S", "right": "R", "left": "L", "up": "U", "down": "D"}
 
@@ -109,19 +106,11 @@ def main() -> None:
         walkthrough.play(player)
         made = record(player.log, player.frames)
     RECORDING.write_text(dumps(made["recording"]))
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    evidence.write(
+        "sprout_walkthrough",
+        unit="agent steps of 24 frames from power-on to the milestone",
+        samples=made["steps"],
     )
-    result = {
-        "command": "python tests/roms/record_walkthrough.py",
-        "commit": commit.stdout.strip(),
-        "machine": f"{platform.machine()}; counted, not timed",
-        "date": datetime.date.today().isoformat(),
-        "unit": "agent steps of 24 frames from power-on to the milestone",
-        "cartridge_sha1": made["recording"]["cartridge_sha1"],
-        "samples": made["steps"],
-    }
-    STEPS.write_text(dumps(result))
     print("\n".join(f"{name:18} {steps:6}" for name, steps in made["steps"].items()))
 
 
