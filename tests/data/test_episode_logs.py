@@ -103,7 +103,7 @@ def test_a_bad_log_raises_or_is_skipped_and_named(played, options, tmp_path):
     good = [EpisodeLog.load(path) for path in find_logs([folder])]
     (tmp_path / "start_states").symlink_to(folder / "start_states")
     wrong = good[0].actions.copy()
-    wrong[10] = (wrong[10] + 3) % 8
+    wrong[:10] = (wrong[:10] + 3) % 8  # one press alone may be without effect
     damaged = tmp_path / "0.episode"
     damaged.write_bytes(good[0].path.read_bytes()[:-5])
     diverging = good[1].__class__(**{**good[0].__dict__, "actions": wrong}).save(tmp_path)

@@ -24,7 +24,7 @@ def test_every_visited_map_is_drawn_in_its_own_axes(surveyed, show):
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert len(titles) == len(surveyed.map_ids)
     visited = int((surveyed.visit_counts(38) > 0).sum())
-    assert titles[0].endswith(f"({visited} of 64)")
+    assert titles[0].endswith(f"({visited} of 80)")
 
 
 @pytest.mark.parametrize("show", ["visits", "first_visit"])
@@ -46,7 +46,7 @@ def test_maps_without_a_place_are_said_to_have_none(traced, sprout):
 def test_what_was_not_seen_is_lighter_than_black_and_darker_than_white(surveyed):
     picture = background_picture(surveyed, 38)
     assert picture.dtype == np.uint8
-    assert picture.shape == (128, 128, 3)
+    assert picture.shape == (128, 160, 3)
 
 
 def test_the_share_of_usable_buttons_is_shown_for_every_kind_of_screen(traced):

@@ -63,7 +63,7 @@ def test_the_page_tells_what_is_in_the_run(page):
     assert "replayed, all RAM hashes equal" in text
     data = json.loads(re.search(r'<script id="data"[^>]*>(.*?)</script>', text, re.DOTALL)[1])
     bedroom = data["maps"][0]
-    assert len(bedroom["first"]) == bedroom["width"] * bedroom["height"] == 64
+    assert len(bedroom["first"]) == bedroom["width"] * bedroom["height"] == 80
     assert min(first for first in bedroom["first"] if first >= 0) == 0
     assert base64.b64decode(bedroom["picture"].partition(",")[2]).startswith(b"\x89PNG")
 

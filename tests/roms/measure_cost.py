@@ -97,7 +97,13 @@ def action(player: sp.Player, key: str) -> None:
 
 def main() -> None:
     players: dict[str, tuple[sp.Player, Callable[[int], str]]] = {}
-    for name, prepare in {"walking": walking, "walking_outdoors": walking_outdoors, "standing": standing, "menu": menu, "text": text}.items():
+    for name, prepare in {
+        "walking": walking,
+        "walking_outdoors": walking_outdoors,
+        "standing": standing,
+        "menu": menu,
+        "text": text,
+    }.items():
         player = sp.Player()
         player.begin()
         players[name] = player, prepare(player)

@@ -113,7 +113,11 @@ def main() -> None:
     for seed, (name, file) in enumerate(states.items()):
         with Player() as player:
             player.pyboy.load_state(io.BytesIO(SaveState.load(file).pyboy))
-            samples[name] = {"seed": seed, "actions": actions // len(states), **fuzz(player, seed, actions // len(states))}
+            samples[name] = {
+                "seed": seed,
+                "actions": actions // len(states),
+                **fuzz(player, seed, actions // len(states)),
+            }
         print(name, samples[name], flush=True)
     evidence.write(
         "sprout_fuzz",
