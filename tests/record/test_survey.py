@@ -31,7 +31,7 @@ def test_a_trace_follows_the_player(traced, recorded_logs):
         assert set(moves.tolist()) == {0, 1}  # 24 frames are at most one map step
         assert each.kinds[0] == ScreenKind.OVERWORLD
         assert each.usable.shape == (log.steps + 1, 8)
-        # The recorded reward paid 0.25 for each place that was new after a step; the start counts when it is seen again.
+        # The recorded reward paid 0.25 for each place new after a step; the start counts when it is seen again.
         assert log.term_returns["coverage"] == pytest.approx(0.25 * len(np.unique(each.places[1:], axis=0)))
 
 
