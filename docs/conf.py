@@ -29,11 +29,12 @@ extensions = [
     "config_reference",
     "public_api",
     "pictures",
+    "charts",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "reference/generated"]
+exclude_patterns = ["_build", "reference/generated", "benchmarks/generated"]
 
 autodoc_default_options = {"show-inheritance": True}
 autodoc_typehints = "description"

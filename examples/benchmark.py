@@ -3,6 +3,7 @@
     python examples/benchmark.py                      # all rows, under 12 minutes on 2 cores
     python examples/benchmark.py --quick --only env emulator
     python examples/benchmark.py --json docs/benchmarks/results/benchmark.json
+    python examples/benchmark.py --sweep --json docs/benchmarks/results/sweep.json
 
 A ratio of 1.0 means as fast as the limit (for `peer`: as fast as the peer; larger is faster). Absolute figures depend
 on the machine and are given beside it; the ratio is the result. Rounds alternate, so drift of the machine meets both.
@@ -13,6 +14,7 @@ import json
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -22,12 +24,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks import ROWS
 from benchmarks.pairs import Row, provenance
+from benchmarks.sweep import EMULATORS, sweep
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes: under 3 minutes")
+    parser.add_argument("--sweep", action="store_true", help="instead: workers x emulators, and which are best here")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the sweep there (.png, .svg)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, ratios and raw samples there")
     return parser.parse_args()
 
@@ -45,11 +50,44 @@ def _print(rows: dict[str, Row]) -> None:
     Console().print(table)
 
 
+def _sweep(arguments: argparse.Namespace) -> int:
+    result = sweep(seconds=3.0 if arguments.quick else 6.0)
+    table = Table(title="agent steps a second (share of its speed that the learner keeps)")
+    table.add_column("workers")
+    for emulators in EMULATORS:
+        table.add_column(f"E={emulators}", justify="right")
+    for workers in sorted({cell["workers"] for cell in result["cells"]}):
+        line = [cell for cell in result["cells"] if cell["workers"] == workers]
+        table.add_row(str(workers), *(f"{c['steps_per_second']:,.0f} ({c['learner_share']:.2f})" for c in line))
+    Console().print(table)
+    best = result["recommended"]
+    Console().print(
+        f"best: collector.num_workers={best['workers']} collector.emulators_per_worker={best['emulators']}; "
+        f"collector.num_workers=auto takes {result['auto']} here"
+    )
+    if arguments.picture is not None:
+        sys.path.insert(0, str(Path(__file__).parents[1] / "docs" / "_ext"))
+        from charts import draw_sweep
+
+        draw_sweep(result, arguments.picture)
+    if arguments.json is not None:
+        _write(arguments.json, provenance() | result | {"samples": result["cells"]})
+    return 0
+
+
+def _write(file: Path, report: dict[str, Any]) -> None:
+    scratch = file.with_suffix(".tmp")
+    scratch.write_text(json.dumps(report, indent=1) + "\n")
+    scratch.replace(file)
+
+
 def main() -> int:
     """Run the chosen rows."""
     arguments = _parse()
     torch.set_num_threads(1)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
+    if arguments.sweep:
+        return _sweep(arguments)
     rows = {}
     for name in arguments.only or ROWS:
         Console(stderr=True).print(f"{name} ...")
@@ -58,9 +96,7 @@ def main() -> int:
     if arguments.json is not None:
         report = provenance() | {"rows": {name: row.as_json() for name, row in rows.items()}}
         report["samples"] = {name: row.samples() for name, row in rows.items()}
-        scratch = arguments.json.with_suffix(".tmp")
-        scratch.write_text(json.dumps(report, indent=1) + "\n")
-        scratch.replace(arguments.json)
+        _write(arguments.json, report)
     return 0
 
 

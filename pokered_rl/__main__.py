@@ -8,6 +8,7 @@ __all__: list[str] = []
 #: Command, module whose `main` runs it, what it does.
 _COMMANDS = {
     "train": ("pokered_rl.training.main", "train an agent; `train --help` says how"),
+    "plan": ("pokered_rl.training.plan", "what to expect of a config: steps a second, memory, disk, network"),
     "doctor": ("pokered_rl.training.doctor", "look whether this machine can train, and what to do where it cannot"),
 }
 _USAGE = "usage: python -m pokered_rl COMMAND [arguments]\n\n" + "".join(

@@ -30,14 +30,17 @@ class PlayingActors:
 
     def __init__(self, actors: ProcessActors, pids: list[int]) -> None:
         self.actors = actors
-        #: Their processes, and those that came with them.
+        #: Their processes.
         self.pids = pids
         self._arrivals: dict[int, list[tuple[float, int]]] = defaultdict(list)
+        #: Bytes of the last batch over its agent steps, as arrays; pickling adds next to nothing.
+        self.bytes_per_step = 0.0
         add = actors.sink.add
 
         def noted(worker: int, message: Any) -> None:
             add(worker, message)
             self._arrivals[worker].append((time.perf_counter(), message.frames))
+            self.bytes_per_step = message.batch.bytes() / message.frames
 
         actors.sink.add = noted  # type: ignore[method-assign]
 
@@ -87,8 +90,21 @@ def playing_actors(size: str, *, workers: int, emulators: int | None = None) -> 
 
 
 def children() -> set[int]:
-    """Process ids below this process."""
-    return {process.pid for process in psutil.Process().children(recursive=True)}
+    """Process ids of the workers below this process, whatever started them.
+
+    Python's own servers, which must always answer, are left out: the resource tracker, and the server that forks.
+    """
+    found = psutil.Process().children(recursive=True)
+    parents = set()
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            parents.add(process.ppid())
+    result = set()
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):  # zombies included
+            if process.pid not in parents and not any("resource_tracker" in part for part in process.cmdline()):
+                result.add(process.pid)
+    return result
 
 
 @contextlib.contextmanager

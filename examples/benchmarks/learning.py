@@ -31,6 +31,7 @@ LAYOUT = SequenceLayout(
     unroll_steps=_CONFIG.replay.unroll_steps,
     n_step=_CONFIG.loss.n_step,
     period_steps=_CONFIG.replay.sequence_period_steps,
+    unroll_state=_CONFIG.loss.log_delta_q,
 )
 #: Of the episodes that bytes are counted for; their last sequence is partly padding.
 EPISODE_STEPS = _CONFIG.env.max_episode_steps
@@ -56,6 +57,9 @@ def sequences_of(rows: TensorDictBase, count: int, *, hidden_size: int, seed: in
     emulator = torch.randint(emulators, (count, 1), generator=generator)
     window = start + torch.arange(LAYOUT.length)
     flags = torch.zeros(count, LAYOUT.length, dtype=torch.bool)
+    keys = ("recurrent_state_h", "recurrent_state_c")
+    states = {key: torch.rand((count, hidden_size), generator=generator) for key in keys}
+    unroll_state = {"unroll_state": TensorDict(states, [count]).clone()} if LAYOUT.unroll_state else {}
     return TensorDict(
         {
             **{key: value[emulator, window] for key, value in rows.items()},
@@ -64,8 +68,8 @@ def sequences_of(rows: TensorDictBase, count: int, *, hidden_size: int, seed: in
             "truncated": flags.clone(),
             "is_init": flags.clone(),
             "mask": ~flags,
-            "recurrent_state_h": torch.rand((count, hidden_size), generator=generator),
-            "recurrent_state_c": torch.rand((count, hidden_size), generator=generator),
+            **states,
+            **unroll_state,
             "td_error": torch.rand(count, generator=generator),
         },
         batch_size=[count],
@@ -165,7 +169,10 @@ def replay(*, quick: bool) -> Row:
     return row
 
 
-def _learner_row(size: str, batch_size: int, device: torch.device, block: TensorDict, seconds: float) -> Row:
+def learner_parts(
+    size: str, block: TensorDict, buffer: SequenceReplay, *, batch_size: int, device: torch.device
+) -> tuple[Learner, Callable[[], None]]:
+    """The learner, and forward, backward and optimizer on a batch that never changes."""
     torch.manual_seed(0)
     network = R2D2Network(
         num_actions=ACTIONS,
@@ -174,7 +181,9 @@ def _learner_row(size: str, batch_size: int, device: torch.device, block: Tensor
         context_size=block["context"].shape[-1],
         hidden_size=block["recurrent_state_h"].shape[-1],
     ).to(device)
-    loss = R2D2Loss(network, burn_in_steps=LAYOUT.burn_in_steps, n_step=LAYOUT.n_step)
+    loss = R2D2Loss(
+        network, burn_in_steps=LAYOUT.burn_in_steps, n_step=LAYOUT.n_step, log_delta_q=_CONFIG.loss.log_delta_q
+    )
     cuda = device.type == "cuda"
     optimizer = torch.optim.Adam(loss.parameters(), lr=1e-4, eps=1e-3, fused=cuda)
     resident = block[:batch_size].clone().to(device)
@@ -188,17 +197,22 @@ def _learner_row(size: str, batch_size: int, device: torch.device, block: Tensor
         if cuda:
             torch.cuda.synchronize()
 
+    whole = Learner(
+        loss=loss,
+        optimizer=optimizer,
+        target_updater=make_target_updater(loss, hard_interval=2_500),
+        replay=buffer,
+        batch_size=batch_size,
+        max_grad_norm=40.0,
+        device=device,
+    )
+    return whole, bare
+
+
+def _learner_row(size: str, batch_size: int, device: torch.device, block: TensorDict, seconds: float) -> Row:
     row = Row([], [], "updates/s", notes={"network": size, "batch": f"{batch_size} x {LAYOUT.length} rows"})
     with filled_replay(block, sequences=256, batch_size=batch_size, prefetch=2) as buffer:
-        whole = Learner(
-            loss=loss,
-            optimizer=optimizer,
-            target_updater=make_target_updater(loss, hard_interval=2_500),
-            replay=buffer,
-            batch_size=batch_size,
-            max_grad_norm=40.0,
-            device=device,
-        )
+        whole, bare = learner_parts(size, block, buffer, batch_size=batch_size, device=device)
         end = time.perf_counter() + seconds
         while len(row.ours) < 5 or time.perf_counter() < end:
             (ours,) = _seconds(whole.step, 1)
@@ -207,17 +221,17 @@ def _learner_row(size: str, batch_size: int, device: torch.device, block: Tensor
             row.limit.append(1 / limit)
     del row.ours[:2], row.limit[:2]  # the first steps allocate
     row.extra["step_over_bare"] = round(1 / row.ratio, 4)
-    if cuda:
+    if device.type == "cuda":
+        resident = block[:batch_size].clone().to(device)
         row.notes["gpu"] = torch.cuda.get_device_name(device)
         row.notes["gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
-        row.notes["bf16_over_fp32_loss"] = round(
-            _loss_value(loss, resident, True) / _loss_value(loss, resident, False), 4
-        )
+        half, full = (_loss_value(whole.loss, resident, autocast=autocast) for autocast in (True, False))
+        row.notes["bf16_over_fp32_loss"] = round(half / full, 4)
     return row
 
 
 @torch.no_grad()
-def _loss_value(loss: R2D2Loss, batch: TensorDictBase, *, autocast: bool) -> float:
+def _loss_value(loss: torch.nn.Module, batch: TensorDictBase, *, autocast: bool) -> float:
     torch.manual_seed(0)  # the same noise in both
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=autocast):
         losses = loss(batch.copy())

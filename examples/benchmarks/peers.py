@@ -109,7 +109,7 @@ def _parallel_env(emulators: int, state: SaveState) -> Iterator[tuple[Callable[[
         nonlocal tensordict
         steps, start = 0, time.perf_counter()
         while (elapsed := time.perf_counter() - start) < seconds:
-            tensordict["action"] = actions[steps // emulators % len(actions)]
+            tensordict["action"] = actions[steps // emulators % len(actions), :, None]
             _, tensordict = env.step_and_maybe_reset(tensordict)
             steps += emulators
         return steps / elapsed

@@ -36,14 +36,19 @@ class RamReader:
         self._memory = pyboy.memory
         self._work_ram = _find_work_ram(pyboy) if direct else None
         self._plans: dict[RamLayout, list[_Copy]] = {}
+        self._latest: tuple[RamLayout, list[_Copy]] | None = None
         self.direct = self._work_ram is not None
 
     def read_into(self, layout: RamLayout, out: NDArray[np.uint8]) -> None:
         """Write the bytes of ``layout`` to ``out``, uint8 [R]."""
-        plan = self._plans.get(layout)
-        if plan is None:
-            plan = self._plans[layout] = self._make_plan(layout)
-        for copy in plan:
+        if (
+            self._latest is None or self._latest[0] is not layout
+        ):  # by identity: hashing it would cost as much as a copy
+            plan = self._plans.get(layout)
+            if plan is None:
+                plan = self._plans[layout] = self._make_plan(layout)
+            self._latest = (layout, plan)
+        for copy in self._latest[1]:
             copy(out)
 
     def _make_plan(self, layout: RamLayout) -> list[_Copy]:
@@ -65,6 +70,12 @@ class RamReader:
 
 def _copy_through(memory: Any, column: int, start: int, stop: int) -> _Copy:
     """A range by way of ``PyBoy.memory``."""
+    if stop - start == 1:
+
+        def copy_byte(out: NDArray[np.uint8]) -> None:
+            out[column] = memory[start]
+
+        return copy_byte
 
     def copy(out: NDArray[np.uint8]) -> None:
         out[column : column + stop - start] = np.frombuffer(bytes(memory[start:stop]), dtype=np.uint8)

@@ -264,7 +264,7 @@ class PokemonRedEnv(EnvBase):
             action = action.to(torch.uint8).argmax(-1)
         step = self._pool.step(action.reshape(-1).numpy())
         self._wait_frames[:] = step.wait_frames
-        self._step_count += 1
+        np.add(self._step_count, 1, out=self._step_count)  # `+=` would pass through the environment's __setattr__
         shape = (self.num_emulators, 1)
         if self.max_episode_steps is None:
             truncated = torch.zeros(shape, dtype=torch.bool)

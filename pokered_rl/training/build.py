@@ -25,7 +25,15 @@ from pokered_rl.data import (
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import default_transforms, make_env
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules import LSTMCore, MemorylessCore, R2D2Actor, R2D2Network, RandomShift
+from pokered_rl.modules import (
+    LSTMCore,
+    MemorylessCore,
+    NetworkCost,
+    R2D2Actor,
+    R2D2Network,
+    RandomShift,
+    network_cost,
+)
 from pokered_rl.objectives import R2D2Loss
 from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
@@ -38,6 +46,7 @@ __all__ = [
     "env_factory",
     "make_actor",
     "make_network",
+    "network_needs",
     "probe_env",
     "replay_needs",
     "transform_factory",
@@ -62,6 +71,8 @@ class Parts:
     limiter: RateLimiter
     #: Takes the optimizer steps.
     learner: Learner
+    #: Bytes of the replay's rows on disk when it is full.
+    replay_bytes: int
     #: Makes room for the first sequences: called when it is known that no earlier rows can be reopened.
     allocate: Callable[[], int]
 
@@ -146,6 +157,7 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
         slack_sequences=config.replay.samples_per_insert_slack_batches * config.learner.batch_size,
     )
     actors = _actors(config, folder, cartridge, actor, builder, replay, limiter)
+    sequence = builder.example(example)
     try:
         yield Parts(
             cartridge=cartridge,
@@ -155,7 +167,8 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
             replay=replay,
             limiter=limiter,
             learner=_learner(config, network, replay, device),
-            allocate=lambda: replay.allocate(builder.example(example)),
+            replay_bytes=replay.capacity_sequences * bytes_per_sequence(replay.codec.inv(sequence.clone())),
+            allocate=lambda: replay.allocate(sequence),
         )
     finally:
         actors.close()
@@ -181,6 +194,21 @@ def replay_needs(config: Config) -> tuple[int, int]:
         one = _replay(dataclasses.replace(config, replay=smallest), RunFolder(Path(scratch)), layout, network, example)
         stored = one.codec.inv(_builder(config, layout, network).example(example))
     return sequences, sequences * bytes_per_sequence(stored)
+
+
+def network_needs(config: Config) -> NetworkCost:
+    """Parameters and multiplications of the network.
+
+    Raises:
+        PokeredError: As for :func:`build`.
+    """
+    cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
+    probe = probe_env(config, cartridge)
+    try:
+        network = make_network(config, probe)
+        return network_cost(network, probe.reset().select(*network.observation_keys))
+    finally:
+        probe.close()
 
 
 def _device(name: str) -> torch.device:

@@ -23,6 +23,7 @@ from rich.table import Table
 from pokered_rl.errors import PokeredError
 from pokered_rl.training.config import Backend, Config
 from pokered_rl.training.load_config import load_config
+from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.resources import available_cpus, available_memory_bytes, worker_count
 
 __all__ = [
@@ -49,12 +50,6 @@ _SUPPORTED = (
     ("pyboy", "2.8", "3"),
     ("gymnasium", "1.0", None),
 )
-#: Private memory of a worker process (PyTorch, TorchRL and the agent's network), and of each of its emulators.
-_WORKER_BYTES, _EMULATOR_BYTES = 450_000_000, 3_000_000
-#: Memory of the learner's process without the priorities of the replay: libraries, network, optimizer, batches.
-_LEARNER_BYTES = 1_500_000_000
-#: Sum and minimum tree and write counter of a stored sequence.
-_PRIORITY_BYTES = 24
 #: Checkpoints, weights, metrics and episode logs of a run, besides the replay.
 _RUN_BYTES = 2_000_000_000
 #: TorchRL hands batches between processes through /dev/shm; Docker's default of 64 MB is not enough.
@@ -275,12 +270,8 @@ def _check_needs(config: Config, run: Path, workers: int) -> Iterator[Finding]:
     )
     if config.replay.scratch_folder:
         yield check_disk(folder=run, needed_bytes=_RUN_BYTES, free_bytes=_free_bytes(run), filesystem=_filesystem(run))
-    emulators = config.collector.emulators_per_worker * max(1, workers)
     yield check_memory(
-        needed_bytes=_LEARNER_BYTES
-        + workers * _WORKER_BYTES
-        + emulators * _EMULATOR_BYTES
-        + sequences * _PRIORITY_BYTES,
+        needed_bytes=int(memory_needs(config, measured_costs(), workers=workers, sequences=sequences).total),
         available_bytes=available_memory_bytes(),
     )
 

@@ -13,12 +13,14 @@ from pokered_rl.collectors import SupervisedActors
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.build import Parts, build
 from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, write_atomically
-from pokered_rl.training.config import Config, OnReplayLoss, TargetUpdate
+from pokered_rl.training.config import Backend, Config, OnReplayLoss, TargetUpdate
 from pokered_rl.training.display import Display, RunView
 from pokered_rl.training.evaluate import RandomPolicy, evaluate, table
 from pokered_rl.training.metrics import MetricsWriter
+from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.policy import load_policy
 from pokered_rl.training.report import Reporter
+from pokered_rl.training.resources import available_memory_bytes
 from pokered_rl.training.run_folder import Progress, RunFolder, config_sha256, provenance
 from pokered_rl.training.run_lock import RunLock
 from pokered_rl.training.runtime import Deadline, ExitStatus, SaveTimer, StopReason, StopSignals
@@ -110,6 +112,7 @@ class _Job:
         for change in changes:
             self.say(f"changed since the last job: {change}")
 
+        self.announce_needs()
         trainer = self.make_trainer()
         self.restore(trainer)
         progress.steps, progress.updates = trainer.actors.steps, trainer.learner.updates
@@ -144,6 +147,17 @@ class _Job:
     def say(self, text: str) -> None:
         """Print a line."""
         self.display.say(text)
+
+    def announce_needs(self) -> None:
+        """Say what memory and disk the run will take; :meth:`restore` refuses when the disk cannot hold it."""
+        actors, replay = self.parts.actors, self.parts.replay
+        workers = actors.num_workers if self.config.collector.backend is Backend.processes else 0
+        memory = memory_needs(self.config, measured_costs(), workers=workers, sequences=replay.capacity_sequences)
+        self.say(
+            f"memory: about {memory.total / 1e9:.1f} GB (learner {memory.learner / 1e9:.1f} GB, {workers} workers of"
+            f" {memory.worker / 1e9:.2f} GB), {available_memory_bytes() / 1e9:.1f} GB available; disk:"
+            f" {self.parts.replay_bytes / 1e9:.2f} GB for the replay in {replay.scratch_dir}"
+        )
 
     def make_trainer(self) -> Trainer:
         """The training loop over the parts."""

@@ -1,0 +1,113 @@
+"""Draws the pictures of the benchmark pages from the committed measurements, before the sources are read.
+
+Written to ``docs/benchmarks/generated``: the bars of ``benchmark.json`` against 1.0, the limit; the sweep of
+``sweep.json``; the course of ``long_run.json``; and the tables of ``scaling.md``. What has no measurement is not drawn.
+"""
+
+import json
+from pathlib import Path
+
+from results import RESULTS
+from sphinx.application import Sphinx
+
+
+def _figure(width: float, height: float):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def draw_bars(measured: dict, target: Path) -> None:
+    """One bar a row with its spread, beside the limit; rows of which more than the limit is possible are cut."""
+    rows = {name: row for name, row in measured["rows"].items() if name != "peer"}
+    figure, axes = _figure(7, 0.42 * len(rows) + 1)
+    names = list(rows)[::-1]
+    ratios = [rows[name]["ratio"] for name in names]
+    spread = [[abs(rows[n]["ratio"] - rows[n]["spread"][side]) for n in names] for side in (0, 1)]
+    axes.barh(names, ratios, color="#4c8a5b", xerr=spread, ecolor="#999999")
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_xlim(0, 1.3)
+    axes.set_xlabel("ratio to the limit, 1.0 (median; whiskers from the smallest to the largest pair)")
+    for place, ratio in enumerate(ratios):
+        axes.text(0.02, place, f"{ratio:.2f}", va="center", color="white")
+    figure.savefig(target)
+
+
+def draw_sweep(measured: dict, target: Path) -> None:
+    """Steps a second over emulators a worker, one line for each number of workers."""
+    figure, axes = _figure(7, 4)
+    cells = measured["cells"]
+    for workers in sorted({cell["workers"] for cell in cells}):
+        line = [cell for cell in cells if cell["workers"] == workers]
+        label = f"{workers} worker{'s' * (workers > 1)}"
+        axes.plot([cell["emulators"] for cell in line], [cell["steps_per_second"] for cell in line], "o-", label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sorted({cell["emulators"] for cell in cells}), sorted({cell["emulators"] for cell in cells}))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("emulators a worker")
+    axes.set_ylabel("agent steps a second, one core busy with learning")
+    axes.legend()
+    figure.savefig(target)
+
+
+def draw_long_run(measured: dict, target: Path) -> None:
+    """Private memory, handles and threads over time, each relative to its median."""
+    figure, axes = _figure(7, 4)
+    samples = measured["samples"]
+    minutes = [sample["seconds"] / 60 for sample in samples]
+    for name, label in (
+        ("learner_private_bytes", "private memory, learner"),
+        ("workers_private_bytes", "private memory, workers"),
+        ("file_handles", "file handles"),
+        ("threads", "threads"),
+    ):
+        values = [sample[name] for sample in samples]
+        middle = sorted(values)[len(values) // 2]
+        axes.plot(minutes, [value / middle for value in values], label=label)
+    axes.set_ylim(0, 1.5)
+    axes.set_xlabel("minutes")
+    axes.set_ylabel("relative to the median")
+    axes.legend()
+    figure.savefig(target)
+
+
+def _write(app: Sphinx) -> None:
+    folder = Path(app.srcdir) / "benchmarks" / "generated"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in (("benchmark", draw_bars), ("sweep", draw_sweep), ("long_run", draw_long_run)):
+        source, target = RESULTS / f"{name}.json", folder / f"{name}.svg"
+        if source.is_file() and (not target.is_file() or target.stat().st_mtime < source.stat().st_mtime):
+            draw(json.loads(source.read_text()), target)
+    if (RESULTS / "costs.json").is_file():
+        from pokered_rl.training.plan import scaling_markdown
+
+        _write_text(folder / "scaling.md", scaling_markdown())
+        _write_text(folder / "check.md", _check_table())
+
+
+def _check_table() -> str:
+    """Measured rates of the collector rows beside the model's."""
+    from pokered_rl.training.plan import acting_rate
+
+    lines = ["| network | workers x emulators | measured, steps/s | model, steps/s |", "|---|---|---|---|"]
+    source = RESULTS / "benchmark.json"
+    rows = json.loads(source.read_text())["rows"] if source.is_file() else {}
+    for size in ("tiny", "base"):
+        if f"collector_{size}" in rows:
+            row = rows[f"collector_{size}"]
+            workers, emulators = row["notes"]["workers"], row["notes"]["emulators_per_worker"]
+            model = acting_rate(size, workers=workers, emulators=emulators)
+            lines.append(f"| {size} | {workers} x {emulators} | {row['ours']:,.0f} | {model:,.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _write_text(target: Path, text: str) -> None:
+    if not target.is_file() or target.read_text() != text:
+        target.write_text(text)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the drawing."""
+    app.connect("builder-inited", _write)
+    return {"parallel_read_safe": True}
