@@ -31,3 +31,19 @@ def test_ctrl_c_ends_all_processes_within_ten_seconds_and_leaves_a_readable_run(
     assert list((job.run / "episode_logs").glob("*.episode"))
     assert not (job.run / "run.lock").exists()
     assert [json.loads(line)["event"] for line in (job.run / "jobs.jsonl").read_text().splitlines()] == ["begin", "end"]
+
+
+def test_second_ctrl_c_ends_a_job_that_is_saving_at_once_and_damages_nothing(start_job, whole_run, busy):
+    job = start_job("run.target_total_steps=1_000_000", "runtime.checkpoint_every_seconds=1")
+    job.wait_until(lambda: job.progress().get("checkpoint_steps", 0) >= 100)
+    job.wait_until(job.workers)
+    job.workers()[0].send_signal(signal.SIGSTOP)  # saving waits for the state of this worker, for seconds
+    job.send(signal.SIGINT)
+    time.sleep(0.5)
+    assert job.process.poll() is None, "the first Ctrl-C lets the job save"
+    began = time.monotonic()
+    job.send(signal.SIGINT)
+    assert job.end() == 130, job.output
+    assert time.monotonic() - began < 2 * busy()
+    assert job.survivors() == []
+    assert whole_run(job.run).check()["checkpoint_steps"] >= 100

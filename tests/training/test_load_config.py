@@ -117,6 +117,42 @@ def test_legacy_json_is_translated_and_explicit_overrides_win(tmp_path: Path):
     assert config.loss.gamma == 0.9
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("target_total_steps", 1_000_000),
+        ("max_runtime_seconds", 600.0),
+        ("total_episodes", 7),
+        ("run_name", "old"),
+        ("seed", 11),
+        ("num_actors", 3),
+        ("epsilon_base", 0.3),
+        ("epsilon_alpha", 5.0),
+        ("rom_path", "roms/mine.gb"),
+        ("frame_skip", 12),
+        ("max_episode_steps", 500),
+        ("occupancy_crop_radius", 6),
+        ("replay_capacity_transitions", 200_000),
+        ("burn_in", 20),
+        ("unroll_length", 40),
+        ("n_step", 3),
+        ("gamma", 0.99),
+        ("batch_size", 16),
+        ("learning_rate", 3e-4),
+        ("target_sync_interval", 100),
+        ("lstm_hidden_size", 128),
+        ("num_quantiles", 32),
+    ],
+)
+def test_every_key_of_the_first_version_is_accepted_by_itself(tmp_path: Path, key: str, value):
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps({key: value}))
+    section, _, name = LEGACY_KEYS[key].partition(".")
+    default = getattr(getattr(Config(), section), name)
+    assert value != default
+    assert getattr(getattr(load_config("r2d2", [f"+legacy_config={path}"]), section), name) == value
+
+
 def test_legacy_json_with_an_unknown_key_names_the_nearest(tmp_path: Path):
     path = tmp_path / "old.json"
     path.write_text('{"num_actor": 3}')
