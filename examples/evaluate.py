@@ -70,16 +70,19 @@ def show(console: Console, results: dict[str, dict[str, Any]]) -> None:
     table = Table(title="means and rates with their 95 % intervals", title_justify="left")
     table.add_column("")
     for name, result in results.items():
-        table.add_column(f"{name}\n{result['episodes']} episodes", justify="right")
+        table.add_column(f"{name}\nepisodes: {result['episodes']}", justify="right")
     for key in ("coverage", "return", "length"):
-        cells = [(result[key]["mean"], *result[key]["interval"]) for result in results.values()]
-        table.add_row(key, *(f"{mean:.1f} ({low:.1f} to {high:.1f})" for mean, low, high in cells))
+        table.add_row(key, *(_cell(result[key]["mean"], result[key]["interval"], ".1f") for result in results.values()))
     for name in next(iter(results.values()))["milestones"]:
         found = [result["milestones"][name] for result in results.values()]
         if any(each["rate"] for each in found):
-            cells = [f"{each['rate']:.0%} ({each['interval'][0]:.0%} to {each['interval'][1]:.0%})" for each in found]
-            table.add_row(name, *cells)
+            table.add_row(name, *(_cell(each["rate"], each["interval"], ".0%") for each in found))
     console.print(table)
+
+
+def _cell(value: float, interval: tuple[float, float] | None, form: str) -> str:
+    """A figure, with its interval where there is one."""
+    return f"{value:{form}}" + (f" ({interval[0]:{form}} to {interval[1]:{form}})" if interval else "")
 
 
 def main() -> int:

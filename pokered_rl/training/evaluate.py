@@ -89,7 +89,8 @@ class Evaluation:
         """Means and rates with their 95 % intervals, for JSON.
 
         Intervals of means are bootstrapped, those of rates are Wilson's. They say what another draw of episodes would
-        give, with this very agent; they say nothing about agents trained with other seeds.
+        give, with this very agent; they say nothing about agents trained with other seeds. A single episode has none
+        (None).
 
         Args:
             names: milestones that are listed even if no episode reached them, in their order.
@@ -102,12 +103,13 @@ class Evaluation:
             "episodes": count,
             "distinct_episodes": len({repr(outcome) for outcome in outcomes}),
             **{
-                name: {"mean": sum(values) / count, "interval": mean_interval(values)} for name, values in means.items()
+                name: {"mean": sum(values) / count, "interval": mean_interval(values) if count > 1 else None}
+                for name, values in means.items()
             },
             "milestones": {
                 name: {
                     "rate": len(steps) / count,
-                    "interval": rate_interval(len(steps), count),
+                    "interval": rate_interval(len(steps), count) if count > 1 else None,
                     "median_step": steps[len(steps) // 2] if steps else None,
                 }
                 for name, steps in reached.items()

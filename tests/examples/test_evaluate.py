@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pokered_rl.emulator import Cartridge
+from pokered_rl.training import load_policy
 from pokered_rl.training.main import main
 
 EVALUATE = str(Path(__file__).parents[2] / "examples" / "evaluate.py")
@@ -75,3 +77,14 @@ def test_wrong_arguments_are_refused(run, trained, wrong):
     status, _, err = run(str(trained), *wrong)
     assert status == 2
     assert "--epsilon" in err
+
+
+ASSET = Path(__file__).parents[2] / "examples" / "assets" / "sprout"
+
+
+@pytest.mark.skipif(not ASSET.is_dir(), reason="no trained agent in examples/assets; its README says how to make one")
+def test_the_agent_that_is_shipped_is_small_and_belongs_to_the_shipped_cartridge():
+    evaluation = json.loads((ASSET / "evaluation.json").read_text())
+    assert sum(file.stat().st_size for file in ASSET.iterdir()) < 5_000_000
+    assert evaluation["cartridge"]["sha1"] == Cartridge.bundled().sha1
+    assert evaluation["agent"]["steps"] == load_policy(ASSET).steps

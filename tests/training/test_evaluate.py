@@ -118,6 +118,12 @@ def test_summary_gives_rates_and_median_steps_in_the_order_of_the_story():
     assert Evaluation([5, 5], [1.0, 1.0], [9, 9]).summary()["distinct_episodes"] == 1
 
 
+def test_one_episode_has_no_interval():
+    summary = Evaluation([5], [1.0], [9], [{"met": 2}]).summary(["met"])
+    assert summary["coverage"] == {"mean": 5.0, "interval": None}
+    assert summary["milestones"]["met"] == {"rate": 1.0, "interval": None, "median_step": 2}
+
+
 def test_wilson_interval_of_eight_out_of_ten():
     # centre = (0.8 + 3.8415/20) / (1 + 0.38415) = 0.71674; half = sqrt(0.016 + 3.8415/400) * 1.96 / 1.38415 = 0.2266
     low, high = rate_interval(8, 10)
