@@ -1,6 +1,7 @@
 """Write one self-contained HTML page about a run: curves, maps with a time slider, milestones, videos, config.
 
     python examples/report.py runs/quickstart
+    python examples/report.py runs/seed0 --seeds runs/seed1 runs/seed2
     python examples/report.py runs/quickstart --out report.html --episodes 100 --speed 8
 
 The episodes it shows are replayed, and their RAM hashes checked. Exit status: 0 all is well, 1 at least one log is bad
@@ -29,6 +30,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--out", type=Path, help="the page (default: report.html in the run folder)")
     parser.add_argument("--rom", help="the ROM that was played; by default the one with the logged SHA-1 is looked for")
+    parser.add_argument(
+        "--seeds", nargs="+", default=[], type=Path, metavar="RUN", help="runs with other seeds, for curves with a band"
+    )
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     parser.add_argument("--episodes", type=int, default=40, help="replay at most so many episodes")
     parser.add_argument("--speed", type=float, default=4.0, help="of the embedded videos")
     parser.add_argument("--fps", type=float, default=30.0, help="of the embedded videos")
@@ -53,7 +58,9 @@ def main() -> int:
                 arguments.run,
                 out,
                 cartridge=Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None,
+                seeds=arguments.seeds,
                 most_replays=arguments.episodes,
+                workers=arguments.workers,
                 videos=RenderOptions(
                     fps=arguments.fps, speed=arguments.speed, scale=arguments.scale, palette=arguments.palette
                 ),

@@ -32,6 +32,7 @@ __all__ = [
     "render_jobs",
     "select_logs",
     "single_jobs",
+    "usable_cores",
 ]
 
 #: Called with the number of pictures written, and the outcome of a job when one has ended.
@@ -174,14 +175,14 @@ def render_jobs(
         KeyboardInterrupt: passed on after the worker processes have ended; unfinished videos are removed.
     """
     options = options or RenderOptions()
-    workers = min(len(jobs), workers or _usable_cores())
+    workers = min(len(jobs), workers or usable_cores())
     report = on_progress or (lambda _pictures, _outcome: None)
     if workers <= 1:
         return [_run_here(job, options, cartridge, values, report) for job in jobs]
     return _run_in_processes(jobs, options, cartridge, values, workers, report)
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may use; a cluster job may use fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

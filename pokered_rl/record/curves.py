@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
-from pokered_rl.episodes import EpisodeLog
+from pokered_rl.episodes import EpisodeLog, Outcome
 from pokered_rl.errors import ConfigError
 
 __all__ = [
@@ -42,7 +43,7 @@ class Curve:
 
     Attributes:
         steps: float64 [P], global step: middle of each interval.
-        mean: float64 [P], NaN where no episode ended.
+        mean: float64 [P], NaN where a run has no episode: a mean over fewer runs would be another curve.
         low: float64 [P], lower end of the band.
         high: float64 [P], upper end.
         seeds: number of runs.
@@ -94,7 +95,7 @@ def learning_curve(seeds: Sequence[Sequence[EpisodeLog]], *, points: int = 40, t
     """Returns the mean return over training.
 
     Args:
-        seeds: the logs of each run.
+        seeds: the logs of each run. Episodes that the end of a job cut are left out where there are others.
         points: see `binned_curve`.
         term: a reward term instead of the whole return.
 
@@ -107,18 +108,23 @@ def learning_curve(seeds: Sequence[Sequence[EpisodeLog]], *, points: int = 40, t
 
 def _points(logs: Sequence[EpisodeLog], term: str | None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Middle step [K] and return [K] of every episode."""
+    logs = [log for log in logs if _is_whole(log)] or logs
     values = [log.episode_return if term is None else log.term_returns.get(term, 0.0) for log in logs]
     return np.array([log.header.global_step + log.steps / 2 for log in logs]), np.array(values)
 
 
+def _is_whole(log: EpisodeLog) -> bool:
+    """False for the two parts of an episode that the end of a job cut in two: their returns would be too small."""
+    return log.outcome is Outcome.CONTINUED or (log.header.segment == 0 and log.outcome is not Outcome.SHUTDOWN)
+
+
 def _mean_and_half_width(means: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean over the first axis and half the width of its 95% interval, NaN entries left out."""
-    count = (~np.isnan(means)).sum(axis=0)
-    safe = np.maximum(count, 1)
-    mean = np.where(count > 0, np.nansum(means, axis=0) / safe, np.nan)
-    deviation = np.nansum((means - mean) ** 2, axis=0)
-    factor = np.array([_T975[min(n - 1, len(_T975)) - 1] if n > 1 else math.nan for n in count])
-    return mean, factor * np.sqrt(deviation / np.maximum(count - 1, 1) / safe)
+    """Mean over the first axis and half the width of its 95% interval; NaN where an entry is."""
+    count = len(means)
+    mean = means.mean(axis=0)
+    if count == 1:
+        return mean, np.full_like(mean, np.nan)
+    return mean, _T975[min(count - 1, len(_T975)) - 1] * means.std(axis=0, ddof=1) / math.sqrt(count)
 
 
 def curves_figure(curves: Mapping[str, Curve], *, y_label: str) -> Figure:
@@ -128,16 +134,16 @@ def curves_figure(curves: Mapping[str, Curve], *, y_label: str) -> Figure:
         curves: by name of the experiment.
         y_label: what the values are.
     """
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = Figure(figsize=(4.8, 3.1), layout="constrained")
     axes = figure.subplots()
     for index, (name, curve) in enumerate(curves.items()):
         colour = _COLOURS[index % len(_COLOURS)]
-        band = f"{curve.seeds} seeds, 95% interval" if curve.seeds > 1 else "one seed, middle half of the episodes"
+        band = f"{curve.seeds} seeds, 95% interval" if curve.seeds > 1 else "middle half of the episodes"
         known = ~np.isnan(curve.mean)
         axes.plot(curve.steps[known], curve.mean[known], color=colour, lw=1.8, label=f"{name} ({band})")
         axes.fill_between(curve.steps[known], curve.low[known], curve.high[known], color=colour, alpha=0.18, lw=0)
     _finish(axes, "agent steps", y_label)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center")
     return figure
 
 
@@ -172,7 +178,7 @@ def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: 
         for name, value in zip(log.header.reward_terms, np.abs(log.term_rewards).sum(axis=0), strict=True):
             sizes[name] = sizes.get(name, 0.0) + float(value)
     order = [name for name in sorted(sizes, key=lambda name: -sizes[name]) if sizes[name] > 0]
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = Figure(figsize=(4.8, 3.1), layout="constrained")
     axes = figure.subplots()
     if order:
         curves = {name: learning_curve([logs], points=points, term=name) for name in order}
@@ -186,7 +192,7 @@ def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: 
         colours = [f"C{index}" for index in range(len(stacked))]
         axes.stackplot(steps, positive, labels=list(stacked), colors=colours, alpha=0.8)
         axes.stackplot(steps, negative, colors=colours, alpha=0.8)
-        axes.legend(frameon=False, fontsize=7, ncols=2)
+        figure.legend(frameon=False, fontsize=9, ncols=3, loc="outside lower center")
     axes.axhline(0, color="#333", lw=0.8)
     _finish(axes, "agent steps", "mean return by term")
     return figure
@@ -218,7 +224,7 @@ def milestone_figure(runs: Mapping[str, Sequence[EpisodeLog]], *, most: int = 30
         for name, step in steps.items():
             earliest[name] = min(step, earliest.get(name, step))
     shown = sorted(earliest, key=lambda name: earliest[name])[:most]
-    figure = Figure(figsize=(7, 1.2 + 0.24 * max(1, len(shown))), layout="constrained")
+    figure = Figure(figsize=(4.8, 1.4 + 0.24 * max(1, len(shown))), layout="constrained")
     axes = figure.subplots()
     for index, (name, steps) in enumerate(reached.items()):
         rows = [row for row, milestone in enumerate(shown) if milestone in steps]
@@ -229,14 +235,21 @@ def milestone_figure(runs: Mapping[str, Sequence[EpisodeLog]], *, most: int = 30
             color=_COLOURS[index % len(_COLOURS)],
             ms=5,
             alpha=0.8,
+            clip_on=False,
             label=name,
         )
-    axes.set_yticks(range(len(shown)), shown, fontsize=7)
+    axes.set_yticks(range(len(shown)), [_shortened(name) for name in shown], fontsize=8)
     axes.set_ylim(max(1, len(shown)) - 0.5, -0.5)
     _finish(axes, "agent steps at which it was first reached", "")
     if len(reached) > 1:
-        axes.legend(frameon=False, fontsize=8)
+        figure.legend(frameon=False, fontsize=9, ncols=3, loc="outside lower center")
     return figure
+
+
+def _shortened(name: str, most: int = 26) -> str:
+    kind, mark, rest = name.partition(":")
+    name = f"map {rest.replace('_', ' ').title()}" if mark and kind == "map" else name.replace("_", " ")
+    return name if len(name) <= most else f"{name[: most - 3]}..."
 
 
 def _finish(axes: object, x_label: str, y_label: str) -> None:
@@ -244,4 +257,5 @@ def _finish(axes: object, x_label: str, y_label: str) -> None:
     axes.grid(alpha=0.25)  # type: ignore[attr-defined]
     axes.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
     axes.set_xlim(left=0)  # type: ignore[attr-defined]
-    axes.tick_params(labelsize=8)  # type: ignore[attr-defined]
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # type: ignore[attr-defined]
+    axes.tick_params(labelsize=9)  # type: ignore[attr-defined]

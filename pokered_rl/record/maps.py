@@ -5,7 +5,7 @@ All functions return a `matplotlib.figure.Figure`; ``figure.savefig(path)`` writ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +14,21 @@ import torch
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
-from pokered_rl.game import BUTTONS, ScreenKind
-from pokered_rl.record.survey import EpisodeTrace, MapSurvey
+from pokered_rl.errors import ConfigError
+from pokered_rl.game import GameMaps, ScreenKind
+from pokered_rl.record.survey import Cell, EpisodeTrace, MapSurvey
 
-__all__ = ["affordance_figure", "background_picture", "draw_map", "map_title", "maps_figure", "world_figure"]
+__all__ = [
+    "affordance_figure",
+    "background_picture",
+    "draw_map",
+    "has_place",
+    "map_title",
+    "maps_figure",
+    "world_figure",
+]
 
 Shown = Literal["visits", "first_visit"]
 
@@ -26,11 +36,19 @@ _LABELS = {"visits": "agent steps that began here", "first_visit": "global step 
 _COLOURS = {"visits": "YlOrRd", "first_visit": "viridis"}
 _SHADES = np.array([70, 130, 190, 245], np.uint8)
 _UNSEEN = 225
+_LABEL: dict[str, Any] = {
+    "fontsize": 7,
+    "color": "#203050",
+    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 1.0},
+}
 
 
 def map_title(survey: MapSurvey, map_id: int) -> str:
     """Name of a map as a title."""
-    name = survey.maps.name(map_id)
+    return _readable(survey.maps.name(map_id))
+
+
+def _readable(name: str) -> str:
     return f"map {name}" if name.isdigit() else name.replace("_", " ").title()
 
 
@@ -79,21 +97,17 @@ def maps_figure(survey: MapSurvey, *, show: Shown = "visits", map_ids: Sequence[
         draw_map(axes, survey, map_id, show=show, norm=norm)
     for axes in grid[len(map_ids) :]:
         axes.set_axis_off()
-    figure.colorbar(ScalarMappable(norm, _COLOURS[show]), ax=list(grid), label=_LABELS[show], shrink=0.8)
+    _colour_bar(figure, list(grid), norm, show)
     return figure
 
 
 def world_figure(survey: MapSurvey, *, show: Shown = "visits") -> Figure:
     """The outdoor maps side by side as they lie in the world; houses count at their doors."""
     values = survey.visits if show == "visits" else survey.first_visit
-    cells = np.array([*values], np.int64).reshape(-1, 3)
     amounts = np.array([*values.values()], np.int64)
-    x, y, placed = (
-        part.numpy() for part in survey.maps.global_xy(*(torch.from_numpy(part.copy()) for part in cells.T))
-    )
-    figure = Figure(figsize=(8, 8), layout="constrained")
+    x, y, placed = _in_the_world(survey, values)
+    figure = Figure(figsize=(5.4, 5.4), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(_LABELS[show][0].upper() + _LABELS[show][1:], fontsize=10)
     if not placed.any():
         axes.text(0.5, 0.5, "none of these maps has a place in the world", ha="center", transform=axes.transAxes)
         axes.set_axis_off()
@@ -113,9 +127,31 @@ def world_figure(survey: MapSurvey, *, show: Shown = "visits") -> Figure:
     axes.imshow(masked, extent=extent, cmap=_COLOURS[show], norm=norm, alpha=0.62, interpolation="nearest")
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-    axes.tick_params(labelsize=7)
-    figure.colorbar(ScalarMappable(norm, _COLOURS[show]), ax=axes, shrink=0.7)
+    axes.set_axis_off()
+    figure.set_size_inches(5.4, min(8.0, max(2.4, 4.2 * (bottom - top) / (right - left))))
+    _colour_bar(figure, axes, norm, show)
     return figure
+
+
+def _colour_bar(figure: Figure, axes: Any, norm: Normalize, show: Shown) -> None:
+    # Plain numbers, with k and M for many: powers of ten are hard to read on a small bar.
+    figure.colorbar(
+        ScalarMappable(norm, _COLOURS[show]), ax=axes, label=_LABELS[show], shrink=0.8, format=EngFormatter(sep="")
+    )
+
+
+def has_place(survey: MapSurvey) -> bool:
+    """Whether `world_figure` has anything to show: whether a visited map has a place in the world."""
+    return bool(_in_the_world(survey, survey.visits)[2].any())
+
+
+def _in_the_world(
+    survey: MapSurvey, cells: Iterable[Cell]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Column and row in the world of each cell, and whether it has any."""
+    table = np.array([*cells], np.int64).reshape(-1, 3)
+    x, y, placed = (part.numpy() for part in survey.maps.global_xy(*(torch.from_numpy(c.copy()) for c in table.T)))
+    return x, y, placed
 
 
 def _draw_outdoors(
@@ -134,27 +170,65 @@ def _draw_outdoors(
         left, top = min(left, map_x), min(top, map_y)
         extent = (map_x, map_x + item.width_steps, map_y + item.height_steps, map_y)
         axes.imshow(background_picture(survey, item.id), extent=extent, interpolation="nearest")
-        axes.text(map_x + 0.5, map_y + 0.5, map_title(survey, item.id), fontsize=6, va="top", color="#203050")
+        axes.text(map_x + 0.5, map_y + 0.5, map_title(survey, item.id), va="top", **_LABEL)
     return left - 2, right + 2, top - 2, bottom + 2
 
 
-def affordance_figure(traces: Sequence[EpisodeTrace]) -> Figure:
-    """How often each button could have an effect, by what was on screen: 0 means that it was always masked."""
-    kinds = np.concatenate([traced.kinds for traced in traces])
-    usable = np.concatenate([traced.usable for traced in traces])
-    shown = [kind for kind in ScreenKind if (kinds == kind).any()]
-    shares = np.array([usable[kinds == kind].mean(axis=0) for kind in shown])  # [kinds, 8]
-    figure = Figure(figsize=(7, 1.2 + 0.36 * len(shown)), layout="constrained")
+def affordance_figure(
+    traces: Sequence[EpisodeTrace],
+    *,
+    by: Literal["screen", "map"] = "screen",
+    maps: GameMaps | None = None,
+    most: int = 12,
+) -> Figure:
+    """What was masked where: for each action the share of the steps on which it was.
+
+    The number is the share masked by the rules of the game; behind a plus stands what experience masked in addition
+    (the learned part of `AffordanceMask`). The colour is both together.
+
+    Args:
+        traces: episodes with the same actions.
+        by: a row for each kind of screen, or for each map.
+        maps: names of the maps.
+        most: rows shown, those with the most steps.
+
+    Raises:
+        ConfigError: the episodes have different actions.
+    """
+    actions = traces[0].log.header.actions
+    if any(traced.log.header.actions != actions for traced in traces):
+        raise ConfigError("the episodes must have the same actions to be shown in one figure")
+    usable = np.concatenate([traced.usable for traced in traces])  # [N, A]
+    allowed = np.concatenate([traced.allowed for traced in traces])
+    groups = np.concatenate([traced.kinds if by == "screen" else traced.places[:, 0] for traced in traces])
+    numbers, counts = np.unique(groups, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:most]
+    names = [_group_name(int(number), by, maps) for number in numbers[order]]
+    shares = np.array([(~allowed[groups == number]).mean(axis=0) for number in numbers[order]])  # [rows, A]
+    learned = np.array([(usable & ~allowed)[groups == number].mean(axis=0) for number in numbers[order]])
+    figure = Figure(figsize=(4.8, 1.0 + 0.3 * len(order)), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-    axes.set_xticks(range(len(BUTTONS)), BUTTONS, fontsize=8)
-    names = [f"{kind.name.lower().replace('_', ' ')} ({(kinds == kind).mean():.1%})" for kind in shown]
-    axes.set_yticks(range(len(shown)), names, fontsize=8)
+    axes.set_xticks(range(len(actions)), actions, fontsize=9)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.set_yticks(
+        range(len(order)),
+        [f"{name} {count / len(groups):.1%}" for name, count in zip(names, counts[order], strict=True)],
+        fontsize=9,
+    )
     for row, column in np.ndindex(shares.shape):
-        share = shares[row, column]
-        axes.text(column, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color="w" if share > 0.5 else "k")
-    axes.set_title("Share of the steps on which a button could have an effect", fontsize=10)
+        share, more = shares[row, column], learned[row, column]
+        text = f"{share - more:.0%}" + (f"+{more:.0%}" if more >= 0.005 else "") if share >= 0.005 else "-"
+        size = 6.5 if "+" in text else 8
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, color="w" if share > 0.5 else "#333")
     return figure
+
+
+def _group_name(number: int, by: str, maps: GameMaps | None) -> str:
+    if by == "screen":
+        return ScreenKind(number).name.lower().replace("_", " ")
+    return _readable(maps.name(number) if maps is not None else str(number))
 
 
 def background_picture(survey: MapSurvey, map_id: int) -> npt.NDArray[np.uint8]:

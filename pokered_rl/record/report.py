@@ -6,18 +6,22 @@ import base64
 import html
 import io
 import json
+import multiprocessing
 import os
 import platform
 import re
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
-from typing import Any
 
 import av
 from matplotlib.figure import Figure
@@ -27,9 +31,9 @@ from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EPISODE_FOLDER, EpisodeLog, cartridge_for, find_logs
 from pokered_rl.episodes.atomic import write_atomically
 from pokered_rl.errors import EpisodeLogError, PokeredError
-from pokered_rl.record.batch import load_logs
-from pokered_rl.record.curves import learning_figure, milestone_steps, reward_stack_figure
-from pokered_rl.record.maps import affordance_figure, background_picture, map_title
+from pokered_rl.record.batch import load_logs, usable_cores
+from pokered_rl.record.curves import learning_figure, milestone_figure, milestone_steps, reward_stack_figure
+from pokered_rl.record.maps import affordance_figure, background_picture, has_place, map_title, world_figure
 from pokered_rl.record.render import RenderOptions, render_episode
 from pokered_rl.record.survey import EpisodeTrace, MapSurvey, trace
 from pokered_rl.record.video import CONSOLE_FRAME_RATE
@@ -62,8 +66,10 @@ def write_report(
     out: str | os.PathLike[str],
     *,
     cartridge: Cartridge | None = None,
+    seeds: Sequence[str | os.PathLike[str]] = (),
     most_replays: int = 40,
     videos: RenderOptions | None = None,
+    workers: int | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> ReportResult:
     """Writes the page.
@@ -72,9 +78,12 @@ def write_report(
         run: the run folder.
         out: the HTML file.
         cartridge: the cartridge that was played; found by default.
+        seeds: run folders of the same experiment with other seeds: the learning curve then shows the mean over all of
+            them with its 95% interval, and the timeline each run.
         most_replays: at most so many episodes are replayed for maps, statistics and verification: the best, the last
             and others spread evenly over the run.
         videos: how the embedded videos look; every second frame at four times the speed by default.
+        workers: processes that replay; by default one for each core.
         on_progress: called with what is being done, how much is done and how much there is.
 
     Raises:
@@ -85,22 +94,11 @@ def write_report(
     logs, errors = load_logs(find_logs([run]))
     if not logs:
         raise EpisodeLogError(f"{run}: none of its {len(errors)} episode logs can be read; the first: {errors[0]}")
-    chosen = _spread(logs, most_replays)
-    traces: list[EpisodeTrace] = []
-    survey: MapSurvey | None = None
-    for number, log in enumerate(chosen):
-        report("replaying", number, len(chosen))
-        try:
-            cartridge = cartridge if cartridge is not None else cartridge_for(log)
-            traced = trace(log, cartridge=cartridge, screens=True)
-        except PokeredError as error:
-            errors.append(str(error))
-            continue
-        survey = survey if survey is not None else MapSurvey(maps=cartridge.profile.maps)
-        survey.add(traced)
-        traces.append(_without_screens(traced))
-    if survey is None or cartridge is None:
+    others = {_run_label(Path(folder), found): found for folder, found in _logs_of(seeds, errors)}
+    traces, survey = _replay(_spread(logs, most_replays), cartridge, workers, errors, report)
+    if survey is None:
         raise EpisodeLogError(f"{run}: none of its episodes can be replayed; the first: {errors[0]}")
+    cartridge = cartridge if cartridge is not None else cartridge_for(traces[0].log)
     replayed = [traced.log for traced in traces]
     options = videos or RenderOptions(fps=30, speed=4)
     clips = _clips(replayed, cartridge, options, report)
@@ -110,15 +108,16 @@ def write_report(
         subtitle=html.escape(_subtitle(logs)),
         cards=_cards(logs, survey, replayed, errors),
         problems=_problems(errors),
-        curves=_svg(learning_figure({_name(run, logs): [logs]}), "Return of the episodes over training.")
-        + _svg(reward_stack_figure(logs), "What the return is made of."),
+        curves=_curves(_run_label(run, logs), logs, others),
         maps_note=html.escape(_maps_note(logs, replayed)),
-        milestones=_milestone_table(logs),
+        milestones=_milestones(_run_label(run, logs), logs, others),
         videos=clips,
-        affordances=_svg(affordance_figure(traces), "From the replayed episodes; RAM rules only."),
+        affordances=_affordances(traces, survey),
         episodes_note=html.escape(f"{len(logs)} episodes"),
         episodes=_episode_table(logs, {id(log) for log in replayed}),
+        world=_world(survey),
         config=html.escape(_read(run / "config.yaml")),
+        progress=html.escape(_read(run / "progress.json")),
         environment=_environment(run, logs),
         data=_map_data(survey),
     )
@@ -134,14 +133,70 @@ def _spread(logs: Sequence[EpisodeLog], most: int) -> list[EpisodeLog]:
     return [logs[index] for index in sorted({best, len(logs) - 1} | even)]
 
 
-def _without_screens(traced: EpisodeTrace) -> EpisodeTrace:
-    return EpisodeTrace(
-        log=traced.log, places=traced.places, sizes=traced.sizes, kinds=traced.kinds, usable=traced.usable
-    )
+def _logs_of(
+    folders: Sequence[str | os.PathLike[str]], errors: list[str]
+) -> Iterator[tuple[str | os.PathLike[str], list[EpisodeLog]]]:
+    """The readable logs of each folder; those that are bad are added to ``errors``."""
+    for folder in folders:
+        logs, bad = load_logs(find_logs([folder]))
+        errors += bad
+        if logs:
+            yield folder, logs
+
+
+def _replay(
+    logs: Sequence[EpisodeLog],
+    cartridge: Cartridge | None,
+    workers: int | None,
+    errors: list[str],
+    report: Callable[[str, int, int], None],
+) -> tuple[list[EpisodeTrace], MapSurvey | None]:
+    """Replays logs in several processes; returns their traces, without screens, and what they saw together."""
+    # A process takes a second or two to start: a few replays each are worth it.
+    workers = workers or min(usable_cores(), len(logs) // 4)
+    play = partial(_replay_one, cartridge=cartridge)
+    traces: list[EpisodeTrace] = []
+    survey: MapSurvey | None = None
+    with ExitStack() as stack:
+        results: Iterable[tuple[EpisodeTrace, MapSurvey] | str]
+        if workers <= 1:
+            results = map(play, logs)
+        else:
+            pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+            stack.callback(pool.shutdown, cancel_futures=True)
+            results = pool.map(play, logs)
+        for number, result in enumerate(results):
+            report("replaying", number + 1, len(logs))
+            if isinstance(result, str):
+                errors.append(result)
+                continue
+            traces.append(result[0])
+            if survey is None:
+                survey = result[1]
+            else:
+                survey.merge(result[1])
+    return traces, survey
+
+
+def _replay_one(log: EpisodeLog, *, cartridge: Cartridge | None) -> tuple[EpisodeTrace, MapSurvey] | str:
+    """Where an episode was and what it saw, or what is wrong with its log."""
+    try:
+        cartridge = cartridge if cartridge is not None else cartridge_for(log)
+        traced = trace(log, cartridge=cartridge, screens=True)
+    except PokeredError as error:
+        return str(error)
+    survey = MapSurvey(maps=cartridge.profile.maps)
+    survey.add(traced)
+    return replace(traced, screens=None), survey
 
 
 def _name(run: Path, logs: Sequence[EpisodeLog]) -> str:
     return logs[-1].header.run_name or run.name
+
+
+def _run_label(run: Path, logs: Sequence[EpisodeLog]) -> str:
+    """What tells a run from others: its folder, since runs may share a name."""
+    return run.resolve().name or _name(run, logs)
 
 
 def _subtitle(logs: Sequence[EpisodeLog]) -> str:
@@ -183,6 +238,40 @@ def _svg(figure: Figure, caption: str) -> str:
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     drawing = buffer.getvalue()
     return f"<figure>{drawing[drawing.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
+
+
+def _curves(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence[EpisodeLog]]) -> str:
+    if others:
+        title = f"Return over training, mean over {1 + len(others)} runs: {name}, {', '.join(others)}."
+        learning = _svg(learning_figure({"return": [logs, *others.values()]}), title)
+    else:
+        learning = _svg(learning_figure({name: [logs]}), "Return over training; a dot is an episode.")
+    return learning + _svg(reward_stack_figure(logs), "What the return is made of.")
+
+
+def _milestones(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence[EpisodeLog]]) -> str:
+    runs = {name: logs, **others}
+    if not any(milestone_steps(each) for each in runs.values()):
+        return '<p class="dim">none was reached</p>'
+    timeline = _svg(milestone_figure(runs), "When each was first reached.")
+    return f'<div class="figures">{timeline}<div>{_milestone_table(logs)}</div></div>'
+
+
+def _world(survey: MapSurvey) -> str:
+    if not has_place(survey):
+        return ""
+    return _svg(world_figure(survey), "The replayed episodes in the world; houses count at their doors.") + _svg(
+        world_figure(survey, show="first_visit"), "In which order it was seen."
+    )
+
+
+def _affordances(traces: Sequence[EpisodeTrace], survey: MapSurvey) -> str:
+    actions = Counter(traced.log.header.actions for traced in traces).most_common(1)[0][0]
+    same = [traced for traced in traces if traced.log.header.actions == actions]
+    what = "Share of the steps on which an action was masked: by the rules, and after a plus by experience"
+    return _svg(affordance_figure(same), f"{what}; by what was on screen.") + _svg(
+        affordance_figure(same, by="map", maps=survey.maps), "The same by map."
+    )
 
 
 def _maps_note(logs: Sequence[EpisodeLog], replayed: Sequence[EpisodeLog]) -> str:
@@ -250,8 +339,6 @@ def _first_picture(path: Path) -> bytes:
 
 def _milestone_table(logs: Sequence[EpisodeLog]) -> str:
     reached = milestone_steps(logs)
-    if not reached:
-        return '<p class="dim">none was reached</p>'
     counts: dict[str, int] = {}
     for log in logs:
         for name in {milestone.name for milestone in log.milestones}:
@@ -302,7 +389,6 @@ def _environment(run: Path, logs: Sequence[EpisodeLog]) -> str:
         ("config hash", header.config_sha256 or "none"),
         ("report made with", f"Python {platform.python_version()}, " + ", ".join(_versions())),
     ]
-    rows += [(f"progress: {key}", str(value)) for key, value in _progress(run).items()]
     return _table(("", ""), rows)
 
 
@@ -314,14 +400,6 @@ def _versions() -> list[str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _progress(run: Path) -> dict[str, Any]:
-    try:
-        progress = json.loads(_read(run / "progress.json"))
-    except ValueError:
-        return {}
-    return {key: value for key, value in progress.items() if isinstance(value, int | float | str | bool)}
 
 
 def _read(path: Path) -> str:

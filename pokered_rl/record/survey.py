@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import torch
+from tensordict import TensorDict
 
-from pokered_rl.emulator import Cartridge, unpack_shades
+from pokered_rl.emulator import ActionSet, Cartridge, unpack_shades
+from pokered_rl.envs import AffordanceMask, required_layout
 from pokered_rl.episodes import EpisodeLog, EpisodePlayer, cartridge_for
-from pokered_rl.game import SCREEN_RANGES, GameMaps, RamLayout, ScreenKind, screen_kind, usable_buttons
+from pokered_rl.game import GameMaps, RamLayout, ScreenKind, screen_kind, usable_buttons
 
-__all__ = ["EpisodeTrace", "MapSurvey", "survey", "trace"]
+__all__ = ["Cell", "EpisodeTrace", "MapSurvey", "survey", "trace"]
 
 _PLACE = RamLayout.of("wCurMap", "wYCoord", "wXCoord", "wCurrentMapHeight2", "wCurrentMapWidth2")
 #: Size of a map step on screen in pixels, and the step of the screen on which the player stands.
@@ -39,7 +41,8 @@ class EpisodeTrace:
         places: int64 [T + 1, 3], map id, column and row of the player at the start and after each step.
         sizes: map id to width and height in map steps, as the game had them.
         kinds: uint8 [T + 1], `ScreenKind` of what was on screen.
-        usable: bool [T + 1, 8], which buttons could have an effect (order of `BUTTONS`).
+        usable: bool [T + 1, A], which of the log's actions could have an effect by the rules of the game.
+        allowed: bool [T + 1, A], what an `AffordanceMask` with its defaults left of them: less what it had learned.
         screens: uint8 [T + 1, 144, 40], packed pictures; None when they were not asked for.
     """
 
@@ -48,6 +51,7 @@ class EpisodeTrace:
     sizes: dict[int, tuple[int, int]]
     kinds: npt.NDArray[np.uint8]
     usable: npt.NDArray[np.bool_]
+    allowed: npt.NDArray[np.bool_]
     screens: npt.NDArray[np.uint8] | None = None
 
     @property
@@ -68,7 +72,9 @@ def trace(log: EpisodeLog, *, cartridge: Cartridge | None = None, screens: bool 
         EpisodeLogError: the log cannot be played, or its replay is not the recorded episode.
     """
     cartridge = cartridge if cartridge is not None else cartridge_for(log)
-    layout = RamLayout.merged([*SCREEN_RANGES, *_PLACE.ranges])
+    actions, stack = ActionSet(log.header.actions), cartridge.profile.stack_words
+    mask = AffordanceMask(actions=actions)
+    layout = RamLayout.merged([*required_layout([mask], stack=stack).ranges, *_PLACE.ranges])
     ram = np.empty((log.steps + 1, layout.size), np.uint8)
     pictures = np.empty((log.steps + 1, 144, 40), np.uint8) if screens else None
     with EpisodePlayer(log, cartridge=cartridge, screen="full") as player:
@@ -80,15 +86,32 @@ def trace(log: EpisodeLog, *, cartridge: Cartridge | None = None, screens: bool 
                 pictures[step] = player.emulator.pixels()
     columns = [layout.column(address) for start, stop in _PLACE.ranges for address in range(start, stop)]
     map_id, y, x, height, width = ram[:, columns].astype(np.int64).T
-    tensor, stack = torch.from_numpy(ram), cartridge.profile.stack_words
+    tensor = torch.from_numpy(ram)
+    buttons = np.array(actions.button_indices)
+    usable = usable_buttons(tensor, layout, stack=stack).numpy()[:, np.maximum(buttons, 0)] | (
+        buttons < 0
+    )  # [T + 1, A]
     return EpisodeTrace(
         log=log,
         places=np.stack([map_id, x, y], axis=1),
         sizes={int(m): (int(width[map_id == m][-1]), int(height[map_id == m][-1])) for m in np.unique(map_id)},
         kinds=screen_kind(tensor, layout, stack=stack).numpy(),
-        usable=usable_buttons(tensor, layout, stack=stack).numpy(),
+        usable=usable,
+        allowed=_allowed(AffordanceMask(actions=actions, ram_layout=layout), tensor, log),
         screens=pictures,
     )
+
+
+def _allowed(mask: AffordanceMask, ram: torch.Tensor, log: EpisodeLog) -> npt.NDArray[np.bool_]:
+    """The mask of every step, bool [T + 1, A], from ``ram`` uint8 [T + 1, R]."""
+    taken = torch.from_numpy(log.actions.astype(np.int64))
+    allowed = np.empty((log.steps + 1, len(log.header.actions)), bool)
+    for step in range(log.steps + 1):
+        seen = TensorDict({"ram": ram[step : step + 1]}, batch_size=[1])
+        if step:
+            seen["action"] = taken[step - 1 : step]
+        allowed[step] = mask(seen)["action_mask"][0].numpy()
+    return allowed
 
 
 @dataclass(kw_only=True)
@@ -123,6 +146,18 @@ class MapSurvey:
             self._sizes[map_id] = max(width, old_width), max(height, old_height)
         if traced.screens is not None:
             self._look(traced, traced.screens)
+
+    def merge(self, other: MapSurvey) -> None:
+        """Takes in what another survey of the same cartridge saw, for episodes replayed in several processes."""
+        self.episodes += other.episodes
+        self.visits.update(other.visits)
+        for cell, step in other.first_visit.items():
+            self.first_visit[cell] = min(step, self.first_visit.get(cell, step))
+        for map_id, (width, height) in other._sizes.items():
+            old_width, old_height = self._sizes.get(map_id, (0, 0))
+            self._sizes[map_id] = max(width, old_width), max(height, old_height)
+        for cell, looks in other._looks.items():
+            self._looks[cell].update(looks)
 
     def _look(self, traced: EpisodeTrace, screens: npt.NDArray[np.uint8]) -> None:
         standing = np.flatnonzero(traced.kinds == ScreenKind.OVERWORLD)

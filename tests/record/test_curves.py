@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pokered_rl.episodes import Milestone
+from pokered_rl.episodes import Milestone, Outcome
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.curves import (
     learning_curve,
@@ -52,6 +52,22 @@ def test_a_curve_is_the_mean_over_episodes_then_over_seeds(episodes):
 def test_one_seed_has_the_middle_half_of_its_episodes_as_band(episodes):
     curve = learning_curve([episodes([0, 1, 2, 3, 4])], points=1)
     assert (curve.mean[0], curve.low[0], curve.high[0]) == (2, 1, 3)
+
+
+def test_a_mean_over_seeds_ends_where_the_shortest_run_ends(episodes):
+    # Thirds of 160 steps, since the shorter run has three episodes: 0, then 2 and 4, then 6; and 2, then 4 and 6.
+    curve = learning_curve([episodes([0, 2, 4, 6]), episodes([2, 4, 6])], points=4)
+    assert curve.mean[:2].tolist() == [1, 4]
+    assert np.isnan(curve.mean[-1])
+
+
+def test_episodes_that_the_end_of_a_job_cut_in_two_are_left_out(episodes):
+    whole, first, rest, segment = episodes([4, 1, 2, 8])
+    first = replace(first, outcome=Outcome.SHUTDOWN)
+    rest = replace(rest, header=replace(rest.header, segment=1))
+    segment = replace(segment, header=replace(segment.header, segment=3), outcome=Outcome.CONTINUED)
+    assert learning_curve([[whole, first, rest, segment]], points=1).mean[0] == 6  # 4 and 8
+    assert learning_curve([[first]], points=1).mean[0] == 1, "better than nothing"
 
 
 def test_a_term_can_be_shown_alone(episodes):

@@ -2,8 +2,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from pokered_rl.emulator import Emulator, unpack_shades
+from pokered_rl.envs import make_env
+from pokered_rl.episodes import EpisodeLog, find_logs
 from pokered_rl.game import ScreenKind
 from pokered_rl.record.survey import MapSurvey, survey, trace
 
@@ -65,6 +68,42 @@ def test_the_background_is_what_was_on_screen_without_the_player(surveyed, sprou
     here = background[3 * 16 : 4 * 16, 8 * 16 : 9 * 16]
     assert (here >= 0).all()
     assert not np.array_equal(here, screen[4 * 16 : 5 * 16, 4 * 16 : 5 * 16])
+
+
+def test_the_mask_of_a_trace_is_the_one_that_the_actor_had(sprout, playable, tmp_path):
+    # The actor presses what it may, mostly START and B, so that menus come up and the mask has something to learn.
+    generator = torch.Generator().manual_seed(2)
+    likes = torch.tensor([0.05, 0.1, 0.1, 0.3, 0.15, 0.1, 0.1, 0.1])
+
+    def act(tensordict):
+        return tensordict.set(
+            "action", torch.multinomial(likes * tensordict["action_mask"], 1, generator=generator).squeeze(-1)
+        )
+
+    env = make_env(sprout, start_states=[playable], max_episode_steps=120, recorder={"folder": tmp_path})
+    live = env.rollout(120, act)[0]
+    env.close()
+    traced = trace(EpisodeLog.load(find_logs([tmp_path])[0]), cartridge=sprout)
+    assert np.array_equal(traced.allowed[:-1], live["action_mask"].numpy())
+    assert np.array_equal(traced.allowed[-1], live["next", "action_mask"][-1].numpy())
+    assert not traced.usable.all()
+    assert (traced.usable >= traced.allowed).all()
+
+
+def test_surveys_of_several_processes_add_up_to_one(traced, surveyed, sprout):
+    parts = []
+    for each in traced:
+        part = MapSurvey(maps=sprout.profile.maps)
+        part.add(each)
+        parts.append(part)
+    parts[1].merge(parts[0])
+    merged = parts[1]
+    assert merged.visits == surveyed.visits
+    assert merged.first_visit == surveyed.first_visit
+    assert merged.episodes == 2
+    assert merged.map_ids == surveyed.map_ids
+    for map_id in surveyed.map_ids:
+        assert np.array_equal(merged.background(map_id), surveyed.background(map_id))
 
 
 def test_a_survey_needs_an_episode(recorded_logs, sprout):
