@@ -1,6 +1,6 @@
 """When is it worth asking the agent? The rules of ``pokered_rl.game``, asked of one running game at a time.
 
-:func:`pokered_rl.game.input_ignored` answers for a batch of RAM images with tensor operations; for a single game
+:func:`pokered_rl.game.input_ignored` answers for a batch of RAM images with operations on arrays; for a single game
 between two frames they would cost more than the frames. Here the same table of rules is boiled down once to the one
 question "is the pad ignored?" and answered from some twenty bytes in a microsecond. The table stays the only home of
 the rules; a test holds the two answers equal.

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tensordict import TensorDict
 
-from pokered_rl.emulator import PYBOY_VERSION, ActionSet, Cartridge, Emulator, EmulatorPool, SaveState, press_effects
+from pokered_rl.emulator import ActionSet, Cartridge, Emulator, EmulatorPool, SaveState, press_effects, walkthrough
 from pokered_rl.envs import AffordanceMask
-from pokered_rl.game import BUTTONS, FULL_LAYOUT, ScreenKind, read, read_screen, screen_lines
-
-sys.path[:0] = [str(Path(__file__).parents[1] / "roms")]
-
-import sprout_walkthrough  # noqa: E402
+from pokered_rl.game import BUTTONS, ScreenKind, address, read, read_screen, screen_lines
 
 #: Screens that wait for a button and are not the map.
 WAITING = tuple(
@@ -36,90 +28,79 @@ _MENU = ("wMenuWatchedKeys", "wTopMenuItemY", "wTopMenuItemX", "wCurrentMenuItem
 _ALL = ActionSet(tuple(button.lower() for button in BUTTONS))
 
 
-def _walker(*, letters: bool) -> Any:
-    """A player of Sprout that keeps a state of every screen that waits, told apart by menu and, if wanted, letters."""
-
-    class Walker(sprout_walkthrough.Traveller):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.kept: dict[tuple[Any, ...], bytes] = {}
-
-        def press(self, *arguments: Any, **options: Any) -> None:
-            super().press(*arguments, **options)
-            self._look()
-
-        def settle_any(self, *arguments: Any, **options: Any) -> str:
-            waits = str(super().settle_any(*arguments, **options))
-            self._look()
-            return waits
-
-        def _look(self) -> None:
-            ram = torch.from_numpy(
-                np.concatenate([np.array(self.memory[a:b], dtype=np.uint8) for a, b in FULL_LAYOUT.ranges])
-            )
-            reading = read_screen(ram)
-            if reading.ignored or int(reading.kind) not in WAITING:
-                return
-            menu = () if reading.kind == ScreenKind.TEXT_WAITING else tuple(int(read(ram, label)) for label in _MENU)
-            text = tuple(line.replace("▼", " ") for line in screen_lines(ram)) if letters else ()
-            self._keep((int(reading.kind), *menu, *text))
-
-        def _keep(self, signature: tuple[Any, ...]) -> None:
-            if signature not in self.kept:
-                state = io.BytesIO()
-                self.pyboy.save_state(state)
-                self.kept[signature] = state.getvalue()
-
-    return Walker()
-
-
 def waiting_states(cartridge: Cartridge, *, last: str, letters: bool) -> Iterator[tuple[str, SaveState]]:
-    """A state of every menu and text from power-on to the end of step ``last``: (where it was met, state).
+    """A state of every menu and text from power-on to milestone ``last``: (where it was met, state).
 
-    After each step the START menu is opened as well, and every entry of it.
+    The recorded walkthrough is replayed, and looked at before each key. At each milestone the START menu is opened as
+    well, and every entry of it.
 
     Args:
         cartridge: Sprout.
-        last: name of a step of the walkthrough.
+        last: name of a milestone.
         letters: the same menu with another text is another screen.
     """
-    with _walker(letters=letters) as player:
-        for name, step in sprout_walkthrough.STEPS:
-            step(player)
-            _browse(player)
-            for raw in player.kept.values():
-                yield (
-                    name,
-                    SaveState(
-                        pyboy=raw,
-                        cartridge_sha1=cartridge.sha1,
-                        cartridge_title=cartridge.title,
-                        pyboy_version=PYBOY_VERSION,
-                    ),
-                )
-            player.kept = dict.fromkeys(player.kept, b"")
+    seen: set[tuple[Any, ...]] = set()
+    with Emulator(cartridge) as emulator:
+        for part in walkthrough._recording()["milestones"]:
+            name = part["name"]
+            for frames, key in walkthrough._EVENT.findall(part["keys"]):
+                emulator.tick(int(frames))
+                if key == ".":
+                    continue
+                if key.isupper():
+                    yield from _if_new(emulator, name, seen, letters=letters)
+                (emulator.press if key.isupper() else emulator.release)(walkthrough._KEYS[key.upper()])
+            yield from _browse(emulator, name, seen, letters=letters)
             if name == last:
                 return
 
 
-def _browse(player: Any) -> None:
+def _if_new(
+    emulator: Emulator, name: str, seen: set[tuple[Any, ...]], *, letters: bool
+) -> Iterator[tuple[str, SaveState]]:
+    """The moment, if it is a menu or text that waits and was not met before."""
+    ram = torch.from_numpy(emulator.ram())
+    reading = read_screen(ram)
+    if reading.ignored or int(reading.kind) not in WAITING:
+        return
+    menu = () if reading.kind == ScreenKind.TEXT_WAITING else tuple(int(read(ram, label)) for label in _MENU)
+    text = tuple(line.replace("▼", " ") for line in screen_lines(ram)) if letters else ()
+    signature = (int(reading.kind), *menu, *text)
+    if signature not in seen:
+        seen.add(signature)
+        yield name, emulator.save_state()
+
+
+def _browse(
+    emulator: Emulator, name: str, seen: set[tuple[Any, ...]], *, letters: bool
+) -> Iterator[tuple[str, SaveState]]:
     """Opens the START menu and each entry, presses a few keys there, and leaves the game as it was."""
-    here = io.BytesIO()
-    player.pyboy.save_state(here)
-    player.press("start")
-    player.settle_any()
-    menu = io.BytesIO()
-    player.pyboy.save_state(menu)
-    for line in range(player[0xCC28]):  # wMaxMenuItem
-        menu.seek(0)
-        player.pyboy.load_state(menu)
-        player.choose(line)
-        player.settle_any(120)
-        for key in ("down", "a", "down", "a", "up", "b"):
-            player.press(key)
-            player.settle_any(60)
-    here.seek(0)
-    player.pyboy.load_state(here)  # and no frame more: the walkthrough goes on as if nothing had been
+    here = emulator.save_state()
+    _press(emulator, "start")
+    menu = emulator.save_state()
+    for line in range(emulator.memory[address("wMaxMenuItem")]):
+        emulator.load_state(menu)
+        for _ in range(20):
+            if emulator.memory[address("wCurrentMenuItem")] == line:
+                break
+            _press(emulator, "down")
+        yield from _if_new(emulator, name, seen, letters=letters)
+        for key in ("a", "down", "a", "down", "a", "up", "b"):
+            _press(emulator, key)
+            yield from _if_new(emulator, name, seen, letters=letters)
+    emulator.load_state(here)
+
+
+def _press(emulator: Emulator, key: str) -> None:
+    """Presses a key and waits until the game listens, as an environment does."""
+    emulator.press(key)
+    emulator.tick(8)
+    emulator.release(key)
+    emulator.tick(16)
+    for _ in range(60):
+        if not read_screen(torch.from_numpy(emulator.ram())).ignored:
+            return
+        emulator.tick(4)
 
 
 @dataclass
@@ -175,8 +156,7 @@ class Survey:
     def run(self, states: Iterable[tuple[str, SaveState]]) -> Survey:
         """Tries all of them."""
         for where, state in states:
-            if state.pyboy:
-                self._try(where, state)
+            self._try(where, state)
         return self
 
     def total(self) -> Row:
