@@ -24,7 +24,7 @@ def test_help_lists_the_commands(run):
     assert "doctor" in out
 
 
-@pytest.mark.parametrize("arguments", [(), ("trian",)])
+@pytest.mark.parametrize("arguments", [(), ("teach",)])
 def test_without_a_known_command_the_usage_goes_to_stderr(run, arguments):
     status, out, err = run(*arguments)
     assert status == 2
