@@ -127,6 +127,7 @@ def main() -> None:
     evidence.write(
         "sprout_cost",
         unit="samples: us of processor time for 24 frames; share: of the busy loop's, median of the rounds",
+        estimate=ESTIMATE,
         share=shares,
         of_estimate=of_estimate,
         samples=samples,

@@ -12,29 +12,39 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 import evidence  # noqa: E402
 import torch  # noqa: E402
 
-from pokered_rl.emulator import Cartridge, Emulator, EmulatorPool, boot  # noqa: E402
+from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge, Emulator, boot  # noqa: E402
 from pokered_rl.game import GameState, Milestones, RamLayout  # noqa: E402
 
 
 def reached(steps: int, *, seed: int) -> dict[str, int]:
-    """Milestones reached by uniformly random actions of the default set in one long episode, with their steps."""
+    """Milestones reached by uniformly random actions of the default set in one long episode, with their steps.
+
+    Steps of 24 frames, like those that the walkthrough is counted in; no waiting while the game is busy.
+    """
     cartridge = Cartridge.bundled()
     milestones = cartridge.profile.milestones
     layout = RamLayout.of("wCurMap", "wObtainedBadges", "wEventFlags", "wNumHoFTeams")
+    actions, timing = ActionSet(), ActionTiming()
     rng = np.random.default_rng(seed)
     first: dict[str, int] = {}
+    before = np.zeros(layout.size, np.uint8)
+    ram = before.copy()
     with Emulator(cartridge) as emulator:
-        start = boot(emulator)
-    with EmulatorPool(cartridge, num_emulators=1, ram_layout=layout) as pool:
-        pool.reset([0], [start])
-        before = b""
+        boot(emulator)
         for step in range(1, steps + 1):
-            ram = pool.step(rng.integers(len(pool.actions), size=1)).ram
-            if ram.tobytes() == before:  # nothing of the story moved
+            button = actions.button_indices[int(rng.integers(len(actions)))]
+            if button >= 0:
+                emulator.press(button)
+            emulator.tick(timing.hold_frames)
+            if button >= 0:
+                emulator.release(button)
+            emulator.tick(timing.frames_per_action - timing.hold_frames)
+            emulator.read_ram_into(layout, ram)
+            if (ram == before).all():  # nothing of the story moved
                 continue
-            before = ram.tobytes()
-            here = milestones.reached(GameState.from_ram(torch.from_numpy(ram), layout, fields=Milestones.FIELDS))[0]
-            for name, holds in zip(milestones.names, here.tolist(), strict=True):
+            before = ram.copy()
+            state = GameState.from_ram(torch.from_numpy(before), layout, fields=Milestones.FIELDS)
+            for name, holds in zip(milestones.names, milestones.reached(state).tolist(), strict=True):
                 if holds:
                     first.setdefault(name, step)
     return first

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import random
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
@@ -101,24 +102,29 @@ def fuzz(
     return seen
 
 
+def from_state(number: int, file: Path, actions: int) -> dict[str, int]:
+    """Random keys from one start state; its number is the seed."""
+    from pokered_rl.emulator import SaveState
+
+    with Player() as player:
+        player.pyboy.load_state(io.BytesIO(SaveState.load(file).pyboy))
+        return {"seed": number, "actions": actions, **fuzz(player, number, actions)}
+
+
 def main() -> None:
-    """All start states in turn; the first broken promise ends it with its seed and place."""
+    """All start states; the first broken promise ends it with its seed and place."""
     import evidence
 
-    from pokered_rl.emulator import SaveState, start_states
+    from pokered_rl.emulator import start_states
 
-    actions = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
     states = start_states("sprout")
+    each = (int(sys.argv[1]) if len(sys.argv) > 1 else 200_000) // len(states)
     samples = {}
-    for seed, (name, file) in enumerate(states.items()):
-        with Player() as player:
-            player.pyboy.load_state(io.BytesIO(SaveState.load(file).pyboy))
-            samples[name] = {
-                "seed": seed,
-                "actions": actions // len(states),
-                **fuzz(player, seed, actions // len(states)),
-            }
-        print(name, samples[name], flush=True)
+    with ProcessPoolExecutor() as pool:
+        rows = pool.map(from_state, range(len(states)), states.values(), [each] * len(states))
+        for name, row in zip(states, rows, strict=True):
+            samples[name] = row
+            print(name, row, flush=True)
     evidence.write(
         "sprout_fuzz",
         unit="random actions of 24 frames; talk, battle: of them seen in a text or menu, in a battle; maps: entered",
