@@ -1,7 +1,8 @@
 """Draws the pictures of the benchmark pages from the committed measurements, before the sources are read.
 
 Written to ``docs/benchmarks/generated``: the bars of ``benchmark.json`` against 1.0, the limit; the sweep of
-``sweep.json``; the course of ``long_run.json``; and the tables of ``scaling.md``. What has no measurement is not drawn.
+``sweep.json``; the course of ``long_run.json``; a text with picture or table for each, which pages include; and the
+tables of ``scaling.md``. In place of what has not been measured the text says so.
 """
 
 import json
@@ -72,18 +73,90 @@ def draw_long_run(measured: dict, target: Path) -> None:
     figure.savefig(target)
 
 
+_PICTURES = {
+    "benchmark": (draw_bars, "Ratios of the rows to their limits"),
+    "sweep": (draw_sweep, "Agent steps a second over emulators a worker"),
+    "long_run": (draw_long_run, "Memory, handles and threads over time"),
+}
+
+
 def _write(app: Sphinx) -> None:
     folder = Path(app.srcdir) / "benchmarks" / "generated"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, draw in (("benchmark", draw_bars), ("sweep", draw_sweep), ("long_run", draw_long_run)):
+    for name, (draw, alternative) in _PICTURES.items():
         source, target = RESULTS / f"{name}.json", folder / f"{name}.svg"
-        if source.is_file() and (not target.is_file() or target.stat().st_mtime < source.stat().st_mtime):
-            draw(json.loads(source.read_text()), target)
+        if not source.is_file():
+            _write_text(folder / f"{name}.md", "Not measured yet.\n")
+            continue
+        measured = json.loads(source.read_text())
+        if not target.is_file() or target.stat().st_mtime < source.stat().st_mtime:
+            draw(measured, target)
+        text = f"![{alternative}](/benchmarks/generated/{name}.svg)\n\n{_TABLES[name](measured)}\n{_how(measured)}"
+        _write_text(folder / f"{name}.md", text)
+    profiles = RESULTS / "profiles.json"
+    _write_text(
+        folder / "profiles.md",
+        _profile_tables(json.loads(profiles.read_text())) if profiles.is_file() else "Not measured yet.\n",
+    )
     if (RESULTS / "costs.json").is_file():
         from pokered_rl.training.plan import scaling_markdown
 
         _write_text(folder / "scaling.md", scaling_markdown())
         _write_text(folder / "check.md", _check_table())
+
+
+def _how(measured: dict) -> str:
+    machine = measured["machine"]
+    return (
+        f"`{measured['command']}`, commit {measured['commit']}, {measured['date']}, {machine['cores']} cores "
+        f"({machine['cpu']}), Python {machine['python']}, torch {machine['packages']['torch']}.\n"
+    )
+
+
+def _bars_table(measured: dict) -> str:
+    lines = ["| row | ratio | smallest to largest pair | ours | limit | |", "|---|---|---|---|---|---|"]
+
+    def add(name: str, row: dict) -> None:
+        low, high = row["spread"]
+        lines.append(
+            f"| {name} | {row['ratio']:.2f} | {low:.2f} to {high:.2f} | {row['ours']:,.4g} | {row['limit']:,.4g} "
+            f"| {row['unit']} |"
+        )
+
+    for name, row in measured["rows"].items():
+        add(f"**{name}**", row)
+        for label, part in row.get("parts", {}).items():
+            add(label, part)
+    return "\n".join(lines) + "\n"
+
+
+def _sweep_table(measured: dict) -> str:
+    best = measured["recommended"]
+    return (
+        f"Fastest without taking more than a tenth of the learner's core: {best['workers']} "
+        f"worker{'s' * (best['workers'] > 1)} with {best['emulators']} emulators; `collector.num_workers=auto` takes "
+        f"{measured['auto']} here.\n"
+    )
+
+
+def _long_run_table(measured: dict) -> str:
+    lines = ["| | growth after warm-up |", "|---|---|"]
+    lines += [f"| {name} | {value:+.1%} |" for name, value in measured["growth_after_warm_up"].items()]
+    rate = ", ".join(f"{value:,.0f}" for value in measured["steps_per_second"])
+    lines += ["", f"{measured['minutes']:g} minutes, {measured['steps']:,} steps; steps a second in ten spans: {rate}."]
+    return "\n".join(lines) + "\n"
+
+
+_TABLES = {"benchmark": _bars_table, "sweep": _sweep_table, "long_run": _long_run_table}
+
+
+def _profile_tables(measured: dict) -> str:
+    parts = []
+    for name, shares in measured["samples"].items():
+        lines = [f"### {name}", "", "| part | share |", "|---|---|"]
+        lines += [f"| {part} | {share:.1%} |" for part, share in shares.items()]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, _how(measured)])
 
 
 def _check_table() -> str:

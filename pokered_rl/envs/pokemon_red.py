@@ -256,6 +256,11 @@ class PokemonRedEnv(EnvBase):
             "step_count": torch.from_numpy(self._step_count.copy()).unsqueeze(-1),
         }
 
+    @classmethod
+    def _complete_done(cls, done_spec: Composite, data: TensorDictBase) -> TensorDictBase:
+        """Steps and resets write all three entries already: nothing is missing, nothing is looked for."""
+        return data
+
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
         if tensordict.get("_step", None) is not None:
             raise NotImplementedError("PokemonRedEnv steps all emulators at once: it takes no partial '_step' mask")
