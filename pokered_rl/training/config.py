@@ -33,6 +33,7 @@ __all__ = [
     "Screen",
     "Send",
     "TargetUpdate",
+    "Wandb",
     "reference_markdown",
 ]
 
@@ -87,6 +88,14 @@ class NewPriority(StrEnum):
 
     actor = "actor"
     maximum = "maximum"
+
+
+class Wandb(StrEnum):
+    """Whether Weights & Biases gets the metrics."""
+
+    off = "off"
+    offline = "offline"
+    online = "online"
 
 
 class OnReplayLoss(StrEnum):
@@ -319,6 +328,11 @@ class LoggingConfig:
     every_seconds: float = 10.0
     #: Write TensorBoard event files beside the CSV files.
     tensorboard: bool = True
+    #: Weights & Biases: `off`; `offline` writes its files into the run folder and sends nothing; `online` sends metrics
+    #: and facts about the machine to its server (`WANDB_BASE_URL`, by default https://api.wandb.ai).
+    wandb: Wandb = Wandb.off
+    #: Project of the run there.
+    wandb_project: str = "pokered_rl"
     #: Seconds between two refreshes of the display on a terminal.
     display_every_seconds: float = 0.5
     #: Seconds between two plain lines where there is no terminal.

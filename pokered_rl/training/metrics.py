@@ -1,4 +1,4 @@
-"""Metrics on disk: CSV files that a spreadsheet opens, and TensorBoard event files."""
+"""Metrics on disk: CSV files that a spreadsheet opens; the same figures go to TorchRL's loggers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
+
+from torchrl.record.loggers import Logger
 
 from pokered_rl.training.checkpoint import write_atomically
 
@@ -76,7 +78,7 @@ def _quoted(cell: str) -> str:
 
 
 class MetricsWriter:
-    """``metrics/train.csv``, ``metrics/episodes.csv`` and, if wanted, TensorBoard files under ``metrics/tensorboard``.
+    """``metrics/train.csv`` and ``metrics/episodes.csv``; every figure goes to the loggers, too.
 
     ``train.csv`` has a row every few seconds, ``episodes.csv`` one for each finished episode. Both begin with ``job``,
     ``steps`` and ``wall_seconds`` (over all jobs). A job that resumes from a checkpoint starts at that checkpoint's
@@ -84,39 +86,41 @@ class MetricsWriter:
 
     Args:
         folder: The run's ``metrics`` folder.
-        tensorboard: Write event files, too.
-        resume_step: Step count at which this job starts; TensorBoard hides what lies after it.
+        loggers: TorchRL's loggers (:func:`pokered_rl.training.loggers.make_loggers`); they get ``train/NAME`` and
+            ``episode/NAME`` at the run's step count, and are closed with the files.
     """
 
-    def __init__(self, folder: Path, *, tensorboard: bool = True, resume_step: int = 0) -> None:
+    def __init__(self, folder: Path, *, loggers: Sequence[Logger] = ()) -> None:
         self._train = CsvTable(folder / "train.csv")
         self._episodes = CsvTable(folder / "episodes.csv")
-        self._board = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resume_step or None)
+        self._loggers = tuple(loggers)
 
     def train_row(self, row: Mapping[str, Value]) -> None:
         """Write one row of training metrics; it must have ``steps``."""
         self._train.append(row)
-        self._to_board("train", row)
+        self._log("train", row)
 
     def episode_row(self, row: Mapping[str, Value]) -> None:
         """Write one finished episode; it must have ``steps``."""
         self._episodes.append(row)
-        self._to_board("episode", row)
+        self._log("episode", row)
 
-    def _to_board(self, prefix: str, row: Mapping[str, Value]) -> None:
-        if self._board is None:
+    def _log(self, prefix: str, row: Mapping[str, Value]) -> None:
+        if not self._loggers:
             return
-        for name, value in row.items():
-            if name not in {"job", "steps"} and not isinstance(value, str):
-                self._board.add_scalar(f"{prefix}/{name}", value, int(row["steps"]))
+        metrics = {
+            f"{prefix}/{name}": float(value)
+            for name, value in row.items()
+            if name not in {"job", "steps"} and not isinstance(value, str)
+        }
+        for logger in self._loggers:
+            logger.log_metrics(metrics, step=int(row["steps"]))
 
     def close(self) -> None:
         """Flush and close all files."""
         self._train.close()
         self._episodes.close()
-        if self._board is not None:
-            self._board.close()
+        for logger in self._loggers:
+            experiment = logger.experiment
+            close = getattr(experiment, "finish", None) or experiment.close
+            close()

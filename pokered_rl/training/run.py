@@ -16,6 +16,7 @@ from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, write_
 from pokered_rl.training.config import Backend, Config, OnReplayLoss, TargetUpdate
 from pokered_rl.training.display import Display, RunView
 from pokered_rl.training.evaluate import RandomPolicy, evaluate, table
+from pokered_rl.training.loggers import make_loggers
 from pokered_rl.training.metrics import MetricsWriter
 from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.policy import load_policy
@@ -244,7 +245,16 @@ class _Job:
     def train(self, trainer: Trainer) -> StopReason:
         """Run the loop and save, whatever ended it."""
         config, progress = self.config, self.progress
-        metrics = MetricsWriter(self.folder.metrics, tensorboard=config.logging.tensorboard, resume_step=progress.steps)
+        loggers = make_loggers(
+            self.folder.metrics,
+            run_name=config.run.name,
+            tensorboard=config.logging.tensorboard,
+            wandb=config.logging.wandb.value,
+            wandb_project=config.logging.wandb_project,
+            resume_step=progress.steps,
+            say=self.say,
+        )
+        metrics = MetricsWriter(self.folder.metrics, loggers=loggers)
         self.reporter = Reporter(
             folder=self.folder,
             progress=progress,

@@ -1,8 +1,10 @@
 import csv
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 from rich.console import Console
+from torchrl.record.loggers import Logger
 
 from pokered_rl.training.display import Display, RunView
 from pokered_rl.training.metrics import CsvTable, MetricsWriter
@@ -37,14 +39,36 @@ def test_row_cut_short_by_a_kill_is_dropped(tmp_path: Path):
     assert [row["steps"] for row in _rows(tmp_path / "a.csv")] == ["1", "3"]
 
 
-def test_training_and_episodes_have_a_file_each(tmp_path: Path):
-    writer = MetricsWriter(tmp_path, tensorboard=True)
-    writer.train_row({"job": 1, "steps": 10, "loss": 1.0})
-    writer.episode_row({"job": 1, "steps": 10, "return": 2.0})
+class _Kept(Logger):
+    """A logger that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.metrics: list[tuple[int | None, dict]] = []
+        self.closed = False
+        self.experiment = SimpleNamespace(close=self._close)
+
+    def _close(self) -> None:
+        self.closed = True
+
+    def _create_experiment(self):
+        raise NotImplementedError
+
+    log_scalar = log_video = log_hparams = log_histogram = __repr__ = None
+
+    def log_metrics(self, metrics, step=None, **kwargs):
+        self.metrics.append((step, metrics))
+
+
+def test_training_and_episodes_have_a_file_each_and_go_to_every_logger(tmp_path: Path):
+    logger = _Kept()
+    writer = MetricsWriter(tmp_path, loggers=[logger])
+    writer.train_row({"job": 1, "steps": 10, "loss": 1.0, "phase": "learning"})
+    writer.episode_row({"job": 1, "steps": 12, "return": 2.0})
     writer.close()
     assert _rows(tmp_path / "train.csv")[0]["loss"] == "1"
     assert _rows(tmp_path / "episodes.csv")[0]["return"] == "2"
-    assert list((tmp_path / "tensorboard").iterdir())
+    assert logger.metrics == [(10, {"train/loss": 1.0}), (12, {"episode/return": 2.0})]
+    assert logger.closed
 
 
 def _view() -> RunView:

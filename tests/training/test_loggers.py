@@ -1,0 +1,97 @@
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.training.loggers import make_loggers
+from pokered_rl.training.metrics import MetricsWriter
+
+
+def _job(folder: Path, steps: range, **options) -> list[str]:
+    said: list[str] = []
+    writer = MetricsWriter(folder, loggers=make_loggers(folder, run_name="a", say=said.append, **options))
+    for step in steps:
+        writer.train_row({"job": 1, "steps": step, "loss": float(step)})
+    writer.close()
+    return said
+
+
+def test_tensorboard_hides_what_a_resumed_job_plays_again(tmp_path: Path):
+    assert _job(tmp_path, range(0, 50, 10)) == []
+    _job(tmp_path, range(30, 60, 10), resume_step=25)
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    # The first job's 30 and 40 lie past the checkpoint at 25.
+    assert [event.step for event in board.Scalars("train/loss")] == [0, 10, 20, 30, 40, 50]
+
+
+def test_nothing_leaves_the_machine_unless_asked(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)  # importing it would fail
+    assert _job(tmp_path, range(0, 20, 10), tensorboard=False) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"train.csv"}
+
+
+def test_wandb_offline_writes_files_and_later_jobs_go_on_with_the_same_run(tmp_path: Path, monkeypatch):
+    pytest.importorskip("wandb", reason="needs the extra wandb")
+    for name in ("WANDB_MODE", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    ids = set()
+    for job in range(2):
+        said = _job(tmp_path, range(job * 20, 20 + job * 20, 10), tensorboard=False, wandb="offline")
+        assert said == [
+            "Weights & Biases offline: nothing is sent; "
+            f"`wandb sync {tmp_path}/wandb/*` would send it to https://api.wandb.ai"
+        ]
+        ids.add((tmp_path / "wandb_id.txt").read_text())
+    (number,) = ids
+    files = list((tmp_path / "wandb").glob(f"offline-run-*-{number}/run-{number}.wandb"))
+    assert len(files) == 2
+    assert any(b"train/loss" in file.read_bytes() for file in files)
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def test_wandb_says_where_it_sends_and_how_to_be_let_in(tmp_path: Path, monkeypatch):
+    from types import ModuleType
+
+    fake, errors = ModuleType("wandb"), ModuleType("wandb.errors")
+    errors.Error = _RefusedError
+    fake.errors = errors
+
+    def init(**arguments):
+        assert arguments["project"] == "pokered_rl"
+        assert arguments["name"] == "a"
+        raise _RefusedError("no API key configured")
+
+    fake.init = init
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    monkeypatch.setitem(sys.modules, "wandb.errors", errors)
+    monkeypatch.setattr("torchrl.record.loggers.wandb._has_wandb", True)
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    said: list[str] = []
+    with pytest.raises(ConfigError, match=r"no API key configured; run `wandb login` .*logging\.wandb=offline"):
+        make_loggers(tmp_path, run_name="a", tensorboard=False, wandb="online", say=said.append)
+    assert said == [
+        "metrics and facts about this machine are sent to https://wandb.example.org (Weights & Biases, pokered_rl)"
+    ]
+
+
+def test_without_wandb_its_extra_is_named(tmp_path: Path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setitem(sys.modules, "wandb.errors", None)
+    with pytest.raises(ConfigError, match=r"pip install 'pokered_rl\[wandb\]'"):
+        make_loggers(tmp_path, run_name="a", wandb="offline", say=lambda text: None)
+
+
+def test_a_run_logs_where_its_config_says(train, runs, capsys):
+    pytest.importorskip("wandb", reason="needs the extra wandb")
+    assert train("run.target_total_steps=60", "logging.wandb=offline", "logging.tensorboard=true") == 0
+    assert "Weights & Biases offline: nothing is sent" in " ".join(capsys.readouterr().out.split())
+    metrics = runs / "a" / "metrics"
+    assert list((metrics / "wandb").glob("offline-run-*"))
+    assert list((metrics / "tensorboard").iterdir())
