@@ -50,6 +50,9 @@ def waiting_states(cartridge: Cartridge, *, last: str, letters: bool) -> Iterato
                 if key.isupper():
                     yield from _if_new(emulator, name, seen, letters=letters)
                 (emulator.press if key.isupper() else emulator.release)(walkthrough._KEYS[key.upper()])
+            if part["keys"]:
+                emulator.tick(1)
+            assert emulator.ram_hash() == part["ram_sha256"], f"not the recorded walkthrough at {name}"
             yield from _browse(emulator, name, seen, letters=letters)
             if name == last:
                 return
