@@ -11,7 +11,7 @@ from tensordict import TensorDict
 
 from pokered_rl.emulator import ActionSet, Cartridge, Emulator, EmulatorPool, SaveState, press_effects, walkthrough
 from pokered_rl.envs import AffordanceMask
-from pokered_rl.game import BUTTONS, ScreenKind, address, read, read_screen, screen_lines
+from pokered_rl.game import BUTTONS, ScreenKind, read, read_screen, screen_lines
 
 #: Screens that wait for a button and are not the map.
 WAITING = tuple(
@@ -28,19 +28,20 @@ _MENU = ("wMenuWatchedKeys", "wTopMenuItemY", "wTopMenuItemX", "wCurrentMenuItem
 _ALL = ActionSet(tuple(button.lower() for button in BUTTONS))
 
 
-def waiting_states(cartridge: Cartridge, *, last: str, letters: bool) -> Iterator[tuple[str, SaveState]]:
+def waiting_states(cartridge: Cartridge, *, last: str, letters: bool, depth: int) -> Iterator[tuple[str, SaveState]]:
     """A state of every menu and text from power-on to milestone ``last``: (where it was met, state).
 
-    The recorded walkthrough is replayed, and looked at before each key. At each milestone the START menu is opened as
-    well, and every entry of it.
+    The recorded walkthrough is replayed, and looked at before each key. From each menu met for the first time, and from
+    the map at each milestone, ways lead off that the walkthrough did not go: all usable buttons, ``depth`` deep.
 
     Args:
         cartridge: Sprout.
         last: name of a milestone.
         letters: the same menu with another text is another screen.
+        depth: buttons pressed off the walkthrough's way.
     """
-    seen: set[tuple[Any, ...]] = set()
     with Emulator(cartridge) as emulator:
+        explorer = _Explorer(emulator, letters=letters)
         for part in walkthrough._recording()["milestones"]:
             name = part["name"]
             for frames, key in walkthrough._EVENT.findall(part["keys"]):
@@ -48,50 +49,52 @@ def waiting_states(cartridge: Cartridge, *, last: str, letters: bool) -> Iterato
                 if key == ".":
                     continue
                 if key.isupper():
-                    yield from _if_new(emulator, name, seen, letters=letters)
+                    found = list(explorer.look(depth))
+                    yield from ((name, state) for state in found)
                 (emulator.press if key.isupper() else emulator.release)(walkthrough._KEYS[key.upper()])
             if part["keys"]:
                 emulator.tick(1)
             assert emulator.ram_hash() == part["ram_sha256"], f"not the recorded walkthrough at {name}"
-            yield from _browse(emulator, name, seen, letters=letters)
+            yield from ((name, state) for state in list(explorer.leave(("start",), depth)))
             if name == last:
                 return
 
 
-def _if_new(
-    emulator: Emulator, name: str, seen: set[tuple[Any, ...]], *, letters: bool
-) -> Iterator[tuple[str, SaveState]]:
-    """The moment, if it is a menu or text that waits and was not met before."""
-    ram = torch.from_numpy(emulator.ram())
-    reading = read_screen(ram)
-    if reading.ignored or int(reading.kind) not in WAITING:
-        return
-    menu = () if reading.kind == ScreenKind.TEXT_WAITING else tuple(int(read(ram, label)) for label in _MENU)
-    text = tuple(line.replace("▼", " ") for line in screen_lines(ram)) if letters else ()
-    signature = (int(reading.kind), *menu, *text)
-    if signature not in seen:
-        seen.add(signature)
-        yield name, emulator.save_state()
+class _Explorer:
+    """Keeps states of screens that were not met before, and goes on from them; the game stands where it stood."""
 
+    def __init__(self, emulator: Emulator, *, letters: bool) -> None:
+        self._emulator, self._letters = emulator, letters
+        self._seen: set[tuple[Any, ...]] = set()
+        self._expanded: set[tuple[Any, ...]] = set()
 
-def _browse(
-    emulator: Emulator, name: str, seen: set[tuple[Any, ...]], *, letters: bool
-) -> Iterator[tuple[str, SaveState]]:
-    """Opens the START menu and each entry, presses a few keys there, and leaves the game as it was."""
-    here = emulator.save_state()
-    _press(emulator, "start")
-    menu = emulator.save_state()
-    for line in range(emulator.memory[address("wMaxMenuItem")]):
-        emulator.load_state(menu)
-        for _ in range(20):
-            if emulator.memory[address("wCurrentMenuItem")] == line:
-                break
-            _press(emulator, "down")
-        yield from _if_new(emulator, name, seen, letters=letters)
-        for key in ("a", "down", "a", "down", "a", "up", "b"):
-            _press(emulator, key)
-            yield from _if_new(emulator, name, seen, letters=letters)
-    emulator.load_state(here)
+    def look(self, depth: int) -> Iterator[SaveState]:
+        """The moment, if it is a menu or text that waits and is new, and what lies around it."""
+        ram = torch.from_numpy(self._emulator.ram())
+        reading = read_screen(ram)
+        kind = ScreenKind(int(reading.kind))
+        if reading.ignored or kind not in WAITING:
+            return
+        situation = (kind, *(() if kind is ScreenKind.TEXT_WAITING else (int(read(ram, label)) for label in _MENU)))
+        text = tuple(line.replace("▼", " ") for line in screen_lines(ram)) if self._letters else ()
+        if (situation, text) not in self._seen:
+            self._seen.add((situation, text))
+            yield self._emulator.save_state()
+        if situation not in self._expanded and kind is not ScreenKind.NAMING:
+            self._expanded.add(situation)
+            names = (button.lower() for button, usable in zip(BUTTONS, reading.usable, strict=True) if usable)
+            yield from self.leave(tuple(names), depth)
+
+    def leave(self, buttons: tuple[str, ...], depth: int) -> Iterator[SaveState]:
+        """What each of the buttons leads to."""
+        if not depth:
+            return
+        here = self._emulator.save_state()
+        for button in buttons:
+            self._emulator.load_state(here)
+            _press(self._emulator, button)
+            yield from self.look(depth - 1)
+        self._emulator.load_state(here)
 
 
 def _press(emulator: Emulator, key: str) -> None:

@@ -34,7 +34,7 @@ def _judge(found) -> None:
 
 def test_masked_buttons_do_nothing_up_to_the_first_fight(sprout):
     with survey.Survey(sprout) as found:
-        found.run(survey.waiting_states(sprout, last="rival_1", letters=False))
+        found.run(survey.waiting_states(sprout, last="rival_1", letters=False, depth=2))
     _judge(found)
     assert set(found.rows) >= {"TEXT_WAITING", "YES_NO", "START_MENU", "LIST", "PARTY", "MOVE_LIST", "OPTIONS"}
 
@@ -43,11 +43,11 @@ def test_masked_buttons_do_nothing_up_to_the_first_fight(sprout):
 @pytest.mark.timeout(3600)
 def test_masked_buttons_do_nothing_on_any_screen_of_the_walkthrough(sprout):
     with survey.Survey(sprout) as found:
-        found.run(survey.waiting_states(sprout, last="hall_of_fame", letters=True))
+        found.run(survey.waiting_states(sprout, last="hall_of_fame", letters=True, depth=3))
     if "POKERED_RESULTS" in os.environ:
         _write(found, Path(os.environ["POKERED_RESULTS"]) / "action_mask.json")
     _judge(found)
-    assert set(found.rows) >= {kind.name for kind in survey.WAITING} - {"NAMING"}
+    assert set(found.rows) == {kind.name for kind in survey.WAITING}
 
 
 def _write(found, path: Path) -> None:
