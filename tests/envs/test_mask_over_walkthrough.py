@@ -28,7 +28,7 @@ def _judge(found) -> None:
     assert total.wrong == []
     assert total.sideways == []
     assert total.masked >= 0.8 * total.idle
-    # The memory judges by the end of the step: what passes by itself until then (a refusal, a mark in a buffer) is none.
+    # The memory judges by the end of the step: what has passed by then, such as a refusal, is no effect to it.
     assert len(total.wrong_with_memory) <= 0.02 * 8 * total.screens
     assert total.masked_with_memory >= total.masked
 
