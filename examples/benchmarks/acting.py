@@ -44,26 +44,33 @@ class PlayingActors:
 
         actors.sink.add = noted  # type: ignore[method-assign]
 
+    def wait_for(self, batches: int) -> None:
+        """Wait until every worker has sent so many batches."""
+        self._arrivals.clear()
+        while not self._all_sent(batches):
+            self.actors.collect()
+
     def steps_per_second(self, seconds: float) -> float:
         """Steps a second, from the first to the last batch of each worker that arrive in this time or right after."""
         self._arrivals.clear()
         start = time.perf_counter()
-        while time.perf_counter() - start < seconds or not self._measurable():
+        while time.perf_counter() - start < seconds or not self._all_sent(3):
             self.actors.collect()
         total = 0.0
         for batches in self._arrivals.values():
             total += sum(frames for _, frames in batches[1:]) / (batches[-1][0] - batches[0][0])
         return total
 
-    def _measurable(self) -> bool:
-        return len(self._arrivals) == self.actors.num_workers and all(
-            len(batches) > 2 for batches in self._arrivals.values()
-        )
+    def _all_sent(self, batches: int) -> bool:
+        sent = self._arrivals.values()
+        return len(sent) == self.actors.num_workers and all(len(times) >= batches for times in sent)
 
 
 @contextlib.contextmanager
-def playing_actors(size: str, *, workers: int, emulators: int | None = None) -> Iterator[PlayingActors]:
-    """Workers with a network of the given size and the config's number of emulators, or another one."""
+def playing_actors(
+    size: str, *, workers: int, emulators: int | None = None, batches: int = 3
+) -> Iterator[PlayingActors]:
+    """Workers that have sent some batches, the config's number of emulators in each, or another one."""
     config = Config()
     config.network.size = NetworkSize(size)
     config.network.hidden_size = 128 if size == "tiny" else config.network.hidden_size
@@ -84,7 +91,7 @@ def playing_actors(size: str, *, workers: int, emulators: int | None = None) -> 
             actors = parts.actors
             assert isinstance(actors, ProcessActors)
             playing = PlayingActors(actors, [])
-            playing.steps_per_second(0.0)  # all of them play
+            playing.wait_for(batches)
             playing.pids = sorted(children() - others)
             yield playing
 

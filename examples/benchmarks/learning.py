@@ -108,12 +108,17 @@ def _seconds(work: Callable[[], Any], rounds: int) -> list[float]:
     return times
 
 
-def _busy(seconds: float) -> None:
-    """Stands in for an optimizer step on the CPU: computes for so long."""
-    a = torch.full((256, 256), 0.01)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        a = torch.tanh(a @ a)
+class _Step:
+    """Stands in for an optimizer step on the CPU: work that takes so many seconds by itself."""
+
+    def __init__(self, seconds: float) -> None:
+        self._products = 100
+        self._products = max(1, round(self._products * seconds / statistics.median(_seconds(self, 5))))
+
+    def __call__(self) -> None:
+        a = torch.full((256, 256), 0.01)
+        for _ in range(self._products):
+            a = torch.tanh(a @ a)
 
 
 def _replay_at(sequences: int, block: TensorDict, *, rounds: int) -> tuple[dict[str, Any], Row]:
@@ -139,13 +144,13 @@ def _replay_at(sequences: int, block: TensorDict, *, rounds: int) -> tuple[dict[
             ahead.load(checkpoint)
         ahead.sample()
         row = Row([], [], "steps of 200 ms/s")
-        waits = []
+        waits, step = [], _Step(0.2)
         for _ in range(rounds):
-            (alone,) = _seconds(lambda: _busy(0.2), 1)
+            (alone,) = _seconds(step, 1)
             start = time.perf_counter()
             ahead.sample()
             waits.append(time.perf_counter() - start)
-            _busy(0.2)
+            step()
             row.ours.append(1 / (time.perf_counter() - start))
             row.limit.append(1 / alone)
         ahead.shutdown()

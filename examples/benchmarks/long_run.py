@@ -66,28 +66,7 @@ def rates(samples: list[dict[str, Any]]) -> list[float]:
     return [(b["steps"] - a["steps"]) / (b["seconds"] - a["seconds"]) for a, b in pairs]
 
 
-def run(*, minutes: float, every_seconds: float, overrides: list[str]) -> dict[str, Any]:
-    """Train for so long and look at it now and then."""
-    samples = []
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            *(sys.executable, str(_EXAMPLES / "train_r2d2.py"), "--config-name", "quickstart"),
-            *(f"run.folder={folder}", "run.name=long", "run.evaluation_episodes=0"),
-            *("run.target_total_steps=1000000000", f"run.max_runtime_seconds={60 * minutes}"),
-            *("replay.capacity_transitions=20000", "collector.warmup_steps=0", "logging.line_every_seconds=600"),
-            *overrides,
-        ]
-        start = time.monotonic()
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as training:
-            process = psutil.Process(training.pid)
-            while training.poll() is None:
-                time.sleep(every_seconds)
-                sample = look(process, Path(folder) / "long")
-                if sample is not None:
-                    samples.append({"seconds": round(time.monotonic() - start, 1), **sample})
-        status = training.returncode
-    if len(samples) < 8:
-        sys.exit(f"the training run ended with status {status} after {len(samples)} samples: nothing to compare")
+def _report(minutes: float, status: int | None, samples: list[dict[str, Any]]) -> dict[str, Any]:
     names = ("learner_private_bytes", "workers_private_bytes", "file_handles", "threads")
     return provenance() | {
         "minutes": minutes,
@@ -99,6 +78,43 @@ def run(*, minutes: float, every_seconds: float, overrides: list[str]) -> dict[s
     }
 
 
+def _write(file: Path | None, report: dict[str, Any]) -> None:
+    if file is not None:
+        scratch = file.with_suffix(".tmp")
+        scratch.write_text(json.dumps(report, indent=1) + "\n")
+        scratch.replace(file)
+
+
+def run(*, minutes: float, every_seconds: float, overrides: list[str], file: Path | None) -> dict[str, Any]:
+    """Train for so long and look at it now and then; what has been seen is written every minute."""
+    samples: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            *(sys.executable, str(_EXAMPLES / "train_r2d2.py"), "--config-name", "quickstart"),
+            *(f"run.folder={folder}", "run.name=long", "run.evaluation_episodes=0"),
+            *("run.target_total_steps=1000000000", f"run.max_runtime_seconds={60 * minutes}"),
+            *("replay.capacity_transitions=20000", "collector.warmup_steps=0", "logging.line_every_seconds=600"),
+            *overrides,
+        ]
+        start = written = time.monotonic()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as training:
+            process = psutil.Process(training.pid)
+            while training.poll() is None:
+                time.sleep(every_seconds)
+                sample = look(process, Path(folder) / "long")
+                if sample is not None:
+                    samples.append({"seconds": round(time.monotonic() - start, 1), **sample})
+                if len(samples) >= 8 and time.monotonic() - written > 60:
+                    written = time.monotonic()
+                    _write(file, _report(minutes, None, samples))
+        status = training.returncode
+    if len(samples) < 8:
+        sys.exit(f"the training run ended with status {status} after {len(samples)} samples: nothing to compare")
+    report = _report(minutes, status, samples)
+    _write(file, report)
+    return report
+
+
 def main() -> int:
     """Run, print the growth, write the samples."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -107,12 +123,13 @@ def main() -> int:
     parser.add_argument("--every-seconds", type=float, default=5.0)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write results and raw samples there")
     arguments = parser.parse_args()
-    report = run(minutes=arguments.minutes, every_seconds=arguments.every_seconds, overrides=arguments.overrides)
+    report = run(
+        minutes=arguments.minutes,
+        every_seconds=arguments.every_seconds,
+        overrides=arguments.overrides,
+        file=arguments.json,
+    )
     print(json.dumps({key: value for key, value in report.items() if key != "samples"}, indent=1))
-    if arguments.json is not None:
-        scratch = arguments.json.with_suffix(".tmp")
-        scratch.write_text(json.dumps(report, indent=1) + "\n")
-        scratch.replace(arguments.json)
     return 0 if report["exit_status"] in (0, 75) else 1
 
 
