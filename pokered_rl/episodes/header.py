@@ -51,7 +51,7 @@ class EpisodeHeader:
         worker: number of the collector worker.
         emulator: number of the emulator within the worker.
         global_step: agent steps of the whole run when the episode began.
-        episode: how many episodes this emulator finished before in this job.
+        episode: number of the episode on this emulator; it counts on in later jobs that take the emulator up again.
         segment: number of the segment within an episode of several logs (an endless one, or one that went on in a
             later job), 0 for the first.
         weights_version: the learner's number of the weights that took the first step (a training run counts its
