@@ -535,3 +535,10 @@ def test_compact_layout_reads_like_the_full_image(menu: Build, screen: Build) ->
 
 def test_never_are_all_buttons_masked() -> None:
     assert bool(usable_buttons(_random_ram(4096)).any(-1).all())
+
+
+def test_strided_and_empty_batches_are_read_too(menu: Build, screen: Build) -> None:
+    ram = _all_kinds(menu, screen).view(4, 16, -1)
+    for turned, plain in zip(read_screen(ram.transpose(0, 1)), read_screen(ram), strict=True):
+        assert torch.equal(turned.transpose(0, 1), plain)
+    assert read_screen(ram[:0]).usable.shape == (0, 16, 8)
