@@ -87,7 +87,7 @@ def worker_profile(size: str, emulators: int, seconds: float) -> dict[str, float
             stack, _, number = line.rpartition(" ")
             frames = stack.split(";")
             inside = [place for place, frame in enumerate(frames) if frame.startswith("InlineActors.collect")]
-            if inside:
+            if inside and not any(frame.startswith("InlineActors.start") for frame in frames):
                 counts[_part(frames[inside[0] + 1 :])] += int(number)
     total = sum(counts.values())
     return {part: round(number / total, 4) for part, number in counts.most_common()}

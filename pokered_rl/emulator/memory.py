@@ -110,9 +110,10 @@ def _find_work_ram(pyboy: Any) -> NDArray[np.uint8] | None:
     The buffer is not part of PyBoy's interface: it is the one 8 KiB Cython memoryview of ``pyboy.core.ram`` whose
     bytes change when ``PyBoy.memory`` is written. That write-and-look is the proof; whoever fails it is not used.
     """
-    # The view was made a moment ago, so that the young generations nearly always hold it; they are quick to search.
-    for candidates in (gc.get_objects(generation=0), gc.get_objects(generation=1), gc.get_objects()):
-        for candidate in candidates:
+    # The view was made a moment ago, so that the young generations nearly always hold it; they are quick to search. The
+    # oldest holds everything that was imported: listing it takes longer than making an emulator.
+    for generation in range(3):
+        for candidate in gc.get_objects(generation=generation):
             kind = type(candidate)
             if kind.__module__ != "pyboy.core.ram" or kind.__name__ != "memoryview":
                 continue
