@@ -13,6 +13,7 @@ import numpy as np
 import world
 from export import places
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 from pyboy import PyBoy
 
 from pokered_rl.emulator import Cartridge, Emulator, boot
@@ -111,10 +112,13 @@ def sheet(maps: dict[str, np.ndarray]) -> Image.Image:
 
 def main() -> None:
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else PICTURE
-    with Emulator(Cartridge.bundled()) as emulator:
+    cartridge = Cartridge.bundled()
+    with Emulator(cartridge) as emulator:
         boot(emulator)
         maps = {entry["name"]: draw(emulator._pyboy, entry) for entry in world.MAPS}
-    sheet(maps).save(target, optimize=True, bits=2)
+    about = PngInfo()
+    about.add_text("cartridge_sha1", cartridge.sha1)  # a test compares
+    sheet(maps).save(target, optimize=True, bits=2, pnginfo=about)
     print(f"{target}: {len(maps)} maps, {target.stat().st_size} bytes")
 
 

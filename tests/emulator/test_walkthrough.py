@@ -4,6 +4,7 @@ import torch
 
 from pokered_rl.emulator import CACHE_VARIABLE, Cartridge, Emulator, SaveState, start_states
 from pokered_rl.emulator import walkthrough as module
+from pokered_rl.envs import PokemonRedEnv
 from pokered_rl.errors import CartridgeError, EpisodeLogError
 from pokered_rl.game import FULL_LAYOUT, GameState, Milestones, ScreenKind, read_screen
 
@@ -49,6 +50,16 @@ def test_each_state_stands_on_a_map_behind_its_milestone_and_those_before(sprout
             reached |= sprout.profile.milestones.reached(GameState.from_ram(ram, FULL_LAYOUT, fields=Milestones.FIELDS))
             assert reached[number], name
             assert len(np.unique(emulator.pixels())) > 1, f"{name} has no picture"
+
+
+def test_an_environment_draws_its_episodes_from_them_by_name(states):
+    env = PokemonRedEnv(num_emulators=2, start_states={states["cave"]: 3.0, states["plates"]: 1.0}, seed=0)
+    try:
+        env.reset()
+        assert {entry.name: entry.weight for entry in env.start_states} == {"cave": 3.0, "plates": 1.0}
+        assert {env.start_state_name(row) for row in range(2)} <= {"cave", "plates"}
+    finally:
+        env.close()
 
 
 def test_second_call_finds_the_files_and_a_damaged_one_is_made_again(states, no_emulator):

@@ -7,7 +7,9 @@ import json
 import re
 from typing import Any
 
+import evidence
 import pytest
+import random_policy
 import record_walkthrough
 import sprout_fuzz as fuzz
 import sprout_player as sp
@@ -57,3 +59,30 @@ def test_random_keys_from_power_on_reach_few_milestones() -> None:
         fuzz.fuzz(player, seed=1, actions=600)
         done = sum(walkthrough.event(player, name) for name in walkthrough.world.EVENTS)
         assert done < len(walkthrough.world.EVENTS) / 3
+
+
+@pytest.mark.long  # minutes
+def test_a_hundred_thousand_random_actions_reach_less_than_a_third_of_the_milestones() -> None:
+    milestones = random_policy.Cartridge.bundled().profile.milestones.names
+    assert len(random_policy.reached(100_000, seed=0)) < len(milestones) / 3
+
+
+@pytest.mark.parametrize("name", ["walkthrough", "fuzz", "random_policy", "cost"])
+def test_what_the_docs_show_was_measured_on_this_cartridge(name: str) -> None:
+    result = json.loads((evidence.RESULTS / f"sprout_{name}.json").read_text())
+    assert result["cartridge_sha1"] == hashlib.sha1(sp.CARTRIDGE.read_bytes()).hexdigest(), f"run {result['command']}"
+    if name == "walkthrough":
+        assert tuple(result["samples"]) == random_policy.Cartridge.bundled().profile.milestones.names
+    if name == "fuzz":
+        assert (result["actions"], len(result["samples"])) == (200_000, 20)
+    if name == "random_policy":
+        assert result["reached"] < result["milestones"] / 3
+        assert result["steps"] == 100_000
+    if name == "cost":
+        assert all(0.75 <= ratio <= 1.25 for ratio in result["of_estimate"].values())
+
+
+def test_the_picture_of_all_maps_shows_this_cartridge() -> None:
+    sha1 = hashlib.sha1(sp.CARTRIDGE.read_bytes()).hexdigest()
+    picture = (evidence.ROOT / "docs" / "reference" / "sprout_maps.png").read_bytes()
+    assert b"cartridge_sha1\0" + sha1.encode() in picture, "run python roms/sprout/draw_maps.py"
