@@ -78,7 +78,7 @@ html_static_path = ["_static"] if (DOCS / "_static").is_dir() else []
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
 }
 
 

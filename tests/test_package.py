@@ -25,7 +25,7 @@ def look():
         "gpu": torch.cuda.is_initialized(),
     }
 
-written, displays = [], {"av", "hydra", "matplotlib", "rich", "tensorboard"}
+written, displays = [], {"av", "hydra", "matplotlib", "omegaconf", "rich", "tensorboard"}
 sys.addaudithook(lambda event, what: written.append(str(what[0])) if event == "open" and "r" not in str(what[1]) else 0)
 before, start = look(), time.process_time()
 import pokered_rl

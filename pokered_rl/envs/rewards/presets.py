@@ -9,9 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+import yaml
 
 from pokered_rl.envs.rewards.base import RewardTerm
 from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Escape
@@ -136,8 +134,8 @@ def load_preset(name: str | os.PathLike[str]) -> dict[str, Any]:
             known = sorted(each.stem for each in folder.glob("*.yaml"))
             raise ConfigError(f"there is no reward preset {str(name)!r}; there are: {', '.join(known)}")
     try:
-        preset = OmegaConf.to_container(OmegaConf.load(path)) or {}
-    except (OSError, OmegaConfBaseException, YAMLError) as error:
+        preset = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"reward preset {path} cannot be read: {error}") from error
     if not isinstance(preset, dict) or set(preset) - {"weights", "options", "goals"}:
         found = ", ".join(map(str, preset)) if isinstance(preset, dict) else type(preset).__name__
