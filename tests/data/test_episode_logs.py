@@ -1,4 +1,4 @@
-from concurrent.futures import ProcessPoolExecutor
+import pickle
 from functools import partial
 
 import pytest
@@ -120,12 +120,10 @@ def test_a_bad_log_raises_or_is_skipped_and_named(played, options, tmp_path):
         from_episode_logs(tmp_path / "gone.episode")
 
 
-def test_episodes_are_replayed_in_other_processes(played, options):
+def test_episodes_can_be_sent_to_other_processes(played, options):
     live, folder = played
-    episodes = from_episode_logs(folder, **options)
-    with ProcessPoolExecutor(1) as pool:
-        for row, steps in enumerate(pool.map(episodes.__getitem__, range(2))):
-            assert torch.equal(steps["context"], live[row]["context"])
+    sent = pickle.loads(pickle.dumps(from_episode_logs(folder, **options)))
+    assert torch.equal(sent[1]["context"], live[1]["context"])
 
 
 def test_steps_of_all_episodes_go_into_one_replay_buffer(played, options):
