@@ -281,6 +281,7 @@ def main() -> int:
     parser.add_argument("--fault", choices=FAULTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    os.environ.setdefault("RAY_worker_niceness", "0")  # for both sides; see RayActors
     if arguments.side:
         result = measure(SIDES[arguments.kinds[0]][arguments.side](), fault=arguments.fault)
         print(json.dumps(result), flush=True)

@@ -75,6 +75,8 @@ class RayActors(SupervisedActors):
     def _prepare(self) -> None:
         if not self._ray.is_initialized():
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # compute nodes have no internet to report to
+            # Ray's 15 lets the workers of a cluster on this machine starve as soon as anything else is busy.
+            os.environ.setdefault("RAY_worker_niceness", "0")
             with _signal_handlers_kept():
                 try:
                     self._ray.init(address=self._address, log_to_driver=False, include_dashboard=False)

@@ -38,6 +38,7 @@ def two_nodes(monkeypatch):
 
     from ray.cluster_utils import Cluster
 
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # where Ray's workers import the fakes from
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     second = cluster.add_node(num_cpus=1)

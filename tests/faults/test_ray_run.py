@@ -11,8 +11,10 @@ pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
-def two_nodes():
+def two_nodes(monkeypatch):
     from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_worker_niceness", "0")
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     second = cluster.add_node(num_cpus=1)
@@ -70,3 +72,12 @@ def test_run_on_two_nodes_survives_the_loss_of_one_and_resumes(two_nodes, start_
 def _alive(job) -> int:
     with (job.run / "metrics" / "train.csv").open() as file:
         return int(float(list(csv.DictReader(file))[-1]["workers_alive"]))
+
+
+def test_cluster_that_a_job_started_for_itself_dies_with_it(start_job):
+    job = start_job("collector.backend=ray", "collector.num_workers=1", "run.target_total_steps=1_000_000")
+    job.wait_for_steps(40)
+    assert any("raylet" in " ".join(child.cmdline()) for child in job.children())
+    job.send(signal.SIGKILL)
+    job.end()
+    assert job.survivors(seconds=90) == []

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -267,6 +268,12 @@ def test_what_cannot_work_is_named_and_ends_with_status_1(train, tmp_path, capsy
     assert "Traceback" not in message
     for word in words:
         assert word in message
+
+
+def test_ray_backend_without_ray_says_what_to_install(train, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert train("collector.backend=ray", "collector.num_workers=1") == 1
+    assert "pip install 'pokered_rl[ray]'" in capsys.readouterr().err
 
 
 def test_learner_that_fails_ends_the_run_with_its_last_good_weights(finished, train, capsys, monkeypatch):
