@@ -150,7 +150,6 @@ class TorchrlRay:
             total_frames=10**9,
             remote_configs={"num_cpus": 1, "num_gpus": 0},
             ray_init_config={"log_to_driver": False, "include_dashboard": False, "num_cpus": WORKERS},
-            collector_kwargs={"num_threads": 1},
         )
 
     def batches(self) -> Iterator[int]:
@@ -170,7 +169,7 @@ def _worker_processes() -> list[psutil.Process]:
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
             command = " ".join(child.cmdline())
-            ray_actor = command.startswith("ray::") and "IDLE" not in command
+            ray_actor = command.startswith("ray::") and not any(name in command for name in ("IDLE", "Agent"))
             forked = "forkserver" in command and child.ppid() != os.getpid()
             spawned = "spawn_main" in command
             if child.status() != psutil.STATUS_ZOMBIE and (ray_actor or forked or spawned):

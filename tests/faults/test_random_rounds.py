@@ -94,6 +94,7 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
         "run.target_total_steps=100_000_000",
         f"runtime.checkpoint_every_seconds={CHECKPOINT_SECONDS}",
         "collector.num_workers=2",
+        "replay.capacity_transitions=300",  # 50 sequences: full soon, so that rows are overwritten after a checkpoint
         f"collector.actor_timeout_seconds={ACTOR_TIMEOUT_SECONDS}",
         "collector.max_restarts_per_hour=1000",
     )
