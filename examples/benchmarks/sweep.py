@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ def _learn(counter: Any) -> None:
         counter.value += 1
 
 
-def sweep(*, seconds: float) -> dict[str, Any]:
+def sweep(*, seconds: float, emulators: Sequence[int] = EMULATORS) -> dict[str, Any]:
     """Steps a second of every combination, what the stand-in for the learner keeps of its speed, and the best.
 
     Returns:
@@ -39,13 +40,13 @@ def sweep(*, seconds: float) -> dict[str, Any]:
     alone = _rate(counter, lambda: time.sleep(3.0))[0]
     cells = []
     for workers in range(1, cores() + 1):
-        for emulators in EMULATORS:
-            with playing_actors("base", workers=workers, emulators=emulators) as playing:
+        for number in emulators:
+            with playing_actors("base", workers=workers, emulators=number) as playing:
                 rate, steps = _rate(counter, lambda playing=playing: playing.steps_per_second(seconds))
             cells.append(
                 {
                     "workers": workers,
-                    "emulators": emulators,
+                    "emulators": number,
                     "steps_per_second": round(steps, 1),
                     "learner_share": round(rate / alone, 3),
                 }
