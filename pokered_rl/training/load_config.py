@@ -247,5 +247,7 @@ def _rewritten(error: Exception) -> ConfigError:
     if key and re.search(r"Key '[^']+' (is )?not in", text):
         in_file = re.search(r"In '([^']+)'", text)
         return _unknown_key(key, f"in {in_file[1]}.yaml" if in_file else "given on the command line")
-    last = str(causes[-1]).splitlines()[0]
+    # OmegaConf's own message; under a debugger it also shows what that was made of, without names or values.
+    told = next((entry for entry in causes if isinstance(entry, OmegaConfBaseException)), causes[-1])
+    last = str(told).splitlines()[0]
     return ConfigError(f"{key}: {last}" if key else last)

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,16 @@ def test_every_option_has_a_comment_and_stands_in_the_reference():
         for option in dataclasses.fields(value):
             assert comments.get(option.name), f"{section.name}.{option.name} has no #: comment"
             assert f"`{section.name}.{option.name}`" in text
+
+
+def test_messages_are_the_same_under_a_debugger():
+    # OmegaConf keeps the cause of its errors when a trace function is set.
+    before = sys.gettrace()
+    sys.settrace(lambda *_: None)
+    try:
+        with pytest.raises(ConfigError, match="auto, must, never"):
+            load_config("r2d2", ["run.resume=maybe"])
+        with pytest.raises(ConfigError, match="'many'"):
+            load_config("r2d2", ["run.target_total_steps=many"])
+    finally:
+        sys.settrace(before)
