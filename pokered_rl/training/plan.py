@@ -42,6 +42,7 @@ __all__ = [
     "memory_needs",
     "plan_for",
     "scaling_markdown",
+    "table",
 ]
 
 #: Forward passes that an update costs: online and target network forward, and backward, which is twice a forward.
