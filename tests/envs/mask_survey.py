@@ -32,8 +32,8 @@ def waiting_states(cartridge: Cartridge, *, last: str, letters: bool, depth: int
     """A state of every menu and text from power-on to milestone ``last``: (where it was met, state).
 
     The recorded walkthrough is replayed, and looked at before each key. From each menu met for the first time, and from
-    the map at each milestone, ways lead off that the walkthrough did not go: all usable buttons, at most ``depth`` deep,
-    each menu once.
+    the map at each milestone, ways lead off that the walkthrough did not go: all usable buttons, at most ``depth``
+    deep, each menu once.
 
     Args:
         cartridge: Sprout.
