@@ -1,4 +1,4 @@
-"""The files under `examples/ray`: the launcher's config against Ray's own schema, the SLURM script with stand-ins."""
+"""Files under `examples/ray_cluster`: the launcher's config against Ray's schema, the SLURM script with stand-ins."""
 
 import os
 import socket
@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-FOLDER = Path(__file__).parents[2] / "examples" / "ray"
+FOLDER = Path(__file__).parents[2] / "examples" / "ray_cluster"
+
+
+def test_no_folder_beside_the_examples_is_taken_for_an_installed_package():
+    # A script's own folder comes first on sys.path, where `examples/ray` would be an empty package `ray`.
+    ours = {path.name for path in FOLDER.parent.iterdir() if path.is_dir()}
+    optional = {"ray", "wandb", "sb3_contrib", "stable_baselines3", "submitit", "hydra_plugins", "sdl2"}
+    assert not ours & optional
 
 
 def test_launcher_config_is_what_ray_accepts():
