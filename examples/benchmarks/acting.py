@@ -140,7 +140,7 @@ def running(pids: list[int]) -> Iterator[None]:
 
 def _collector(size: str, *, quick: bool) -> Row:
     cartridge = Cartridge.find()
-    seconds, rounds = (6.0, 3) if quick else (8.0, 6)
+    seconds, rounds = (5.0, 2) if quick else (8.0, 6)
     row = Row([], [], "steps/s")
     with playing_actors(size, workers=cores()) as playing:
         emulators = playing.actors.emulators_per_worker

@@ -126,7 +126,7 @@ def peer(*, quick: bool) -> Row:
     number of emulators; while one plays, the processes of the others are stopped.
     """
     per_core = 4 if quick else 8
-    emulators, seconds, rounds = per_core * cores(), 3.0 if quick else 6.0, 3 if quick else 5
+    emulators, seconds, rounds = per_core * cores(), 3.0 if quick else 6.0, 2 if quick else 5
     state = playable_state(Cartridge.find())
     row, parallel_row = Row([], [], "steps/s"), Row([], [], "steps/s")
     with (
