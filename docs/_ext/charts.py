@@ -153,7 +153,7 @@ _TABLES = {"benchmark": _bars_table, "sweep": _sweep_table, "long_run": _long_ru
 def _profile_tables(measured: dict) -> str:
     parts = []
     for name, shares in measured["samples"].items():
-        lines = [f"### {name}", "", "| part | share |", "|---|---|"]
+        lines = [f"**{name}**", "", "| part | share |", "|---|---|"]
         lines += [f"| {part} | {share:.1%} |" for part, share in shares.items()]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, _how(measured)])
