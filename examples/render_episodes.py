@@ -55,12 +55,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="RUN",
         help="what the network of this run or checkpoint thinks of each action",
     )
+    look.add_argument("--sound", action="store_true", help="with the game's sound, at speed 1; not with --grid")
     look.add_argument("--qp", type=int, default=18, help="H.264 quantizer, 1 (best) to 51")
     look.add_argument("--preset", default="ultrafast", help="H.264 preset; slower ones make smaller files")
     parser.add_argument("--workers", type=int, help="processes (default: one a core)")
     parsed = parser.parse_args(arguments)
     if parsed.values and (parsed.grid or not parsed.panel):
         parser.error("--values are shown in the panel, which --grid and --no-panel leave away")
+    if parsed.sound and parsed.grid:
+        parser.error("--sound: the episodes of a --grid would be heard all at once; leave one of them away")
     return parsed
 
 
@@ -94,10 +97,16 @@ def main() -> int:
     out = arguments.out or output_folder(sources[0])
     try:
         options = RenderOptions(
-            **{
-                name: getattr(arguments, name)
-                for name in ("scale", "palette", "fps", "speed", "panel", "first_step", "last_step", "qp", "preset")
-            }
+            scale=arguments.scale,
+            palette=arguments.palette,
+            fps=arguments.fps,
+            speed=arguments.speed,
+            panel=arguments.panel,
+            first_step=arguments.first_step,
+            last_step=arguments.last_step,
+            qp=arguments.qp,
+            preset=arguments.preset,
+            sound=arguments.sound,
         )
         cartridge = Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None
         logs, errors = load_logs(find_logs(sources))

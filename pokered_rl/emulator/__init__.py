@@ -3,7 +3,7 @@
 from pokered_rl.emulator.actions import ActionSet, ActionTiming
 from pokered_rl.emulator.boot import boot
 from pokered_rl.emulator.cartridge import ROM_VARIABLE, Cartridge
-from pokered_rl.emulator.emulator import PYBOY_VERSION, STATE_VERSION, Emulator, hash_ram
+from pokered_rl.emulator.emulator import PYBOY_VERSION, SOUND_RATE, STATE_VERSION, Emulator, hash_ram
 from pokered_rl.emulator.pool import EmulatorPool, PoolStep
 from pokered_rl.emulator.press_trials import press_effects
 from pokered_rl.emulator.raw_state import load_raw
@@ -15,6 +15,7 @@ __all__ = [
     "CACHE_VARIABLE",
     "PYBOY_VERSION",
     "ROM_VARIABLE",
+    "SOUND_RATE",
     "STATE_VERSION",
     "ActionSet",
     "ActionTiming",

@@ -1,4 +1,4 @@
-"""One Game Boy without window, sound or battery file."""
+"""One Game Boy without window or battery file, and without sound unless somebody listens."""
 
 import atexit
 import hashlib
@@ -6,6 +6,7 @@ import io
 import os
 import warnings
 import weakref
+from collections.abc import Callable
 from importlib.metadata import version
 from types import TracebackType
 
@@ -22,16 +23,21 @@ from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.memory import RamReader
 from pokered_rl.emulator.savestate import SaveState
 from pokered_rl.emulator.screen import ScreenReader, ScreenSize, pack_red
+from pokered_rl.emulator.state_layout import with_running_sound
 from pokered_rl.errors import ConfigError, SaveStateError
 from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
 from pokered_rl.game.screen_rules import BUTTONS
 
-__all__ = ["PYBOY_VERSION", "STATE_VERSION", "Emulator", "hash_ram"]
+__all__ = ["PYBOY_VERSION", "SOUND_RATE", "STATE_VERSION", "Emulator", "hash_ram"]
 
 #: Release of the PyBoy that is installed.
 PYBOY_VERSION = version("pyboy")
 #: Version of the save states that it writes.
 STATE_VERSION: int = pyboy_utils.STATE_VERSION
+#: Samples a second of the sound, when it is emulated.
+SOUND_RATE = 48_000
+
+_NR50, _NR51, _NR52 = 0xFF24, 0xFF25, 0xFF26  # volume, which channel on which side, sound on (bit 7)
 
 _EVENT_NAMES = {
     "A": "BUTTON_A",
@@ -63,6 +69,9 @@ class Emulator:
     Args:
         cartridge: What to play; a path or None goes through :meth:`Cartridge.find`.
         screen: ``"half"`` (72 x 80 pixels: every second row and column) or ``"full"`` (144 x 160).
+        on_sound: Emulates the sound and is given each frame's samples, int8 [n, 2] (left, right; 0 .. 60) at
+            :data:`SOUND_RATE`: n is about 804, fewer in a frame that the game cut short by switching the screen. A
+            state that was saved without sound emulation holds no sound: a channel is heard from the game's next note.
 
     Raises:
         CartridgeError: The ROM is missing or has changed.
@@ -79,11 +88,16 @@ class Emulator:
     """
 
     def __init__(
-        self, cartridge: Cartridge | str | os.PathLike[str] | None = None, *, screen: ScreenSize = "half"
+        self,
+        cartridge: Cartridge | str | os.PathLike[str] | None = None,
+        *,
+        screen: ScreenSize = "half",
+        on_sound: Callable[[NDArray[np.int8]], None] | None = None,
     ) -> None:
         self.cartridge = cartridge if isinstance(cartridge, Cartridge) else Cartridge.find(cartridge)
         self._rom = self.cartridge.rom()
         self._screen: ScreenSize = screen
+        self._on_sound = on_sound
         self._frames_before = 0
         self._power_on()
         _live.add(self)
@@ -92,7 +106,8 @@ class Emulator:
         pyboy = PyBoy(
             io.BytesIO(self._rom),
             window="null",
-            sound_emulated=False,  # 1.5 times the frames; the games never wait for a sound register
+            sound_emulated=self._on_sound is not None,  # without: 1.5 times the frames
+            sound_sample_rate=SOUND_RATE,
             cgb=False,  # the RAM layout and the four shades are those of the first Game Boy
             log_level="CRITICAL",  # what matters comes back as an exception
         )
@@ -105,7 +120,7 @@ class Emulator:
         self._pyboy = pyboy
         self._reader = RamReader(pyboy)
         # Bound once: these run several times in every agent step.
-        self._tick = pyboy.tick
+        self._tick = pyboy.tick if self._on_sound is None else self._tick_aloud
         self._send = pyboy.send_input
         self.memory = pyboy.memory
         self.read_ram_into = self._reader.read_into
@@ -136,6 +151,12 @@ class Emulator:
             render: Draw the last of them (about 55 us). The picture of :meth:`pixels` is the last one drawn.
         """
         self._tick(frames, render)
+
+    def _tick_aloud(self, frames: int, render: bool) -> None:
+        assert self._on_sound is not None
+        for left in range(frames, 0, -1):  # PyBoy samples only the last frame of a call
+            self._pyboy.tick(1, render and left == 1)
+            self._on_sound(self._pyboy.sound.ndarray.copy())
 
     def ram(self, layout: RamLayout = FULL_LAYOUT) -> NDArray[np.uint8]:
         """The declared ranges of RAM as a new array, uint8 [R]."""
@@ -199,9 +220,11 @@ class Emulator:
                 f"of the installed PyBoy {PYBOY_VERSION}: update PyBoy."
             )
         self._pyboy.events.clear()
-        buffer = io.BytesIO(raw)
         problem: object = None
         try:
+            if self._on_sound is not None:
+                raw = with_running_sound(raw, sample_rate=SOUND_RATE)
+            buffer = io.BytesIO(raw)
             self._pyboy.load_state(buffer)
         except (pyboy_utils.PyBoyException, OverflowError, ValueError) as error:
             problem = error
@@ -213,6 +236,9 @@ class Emulator:
                 f"The save state (PyBoy state version {raw[0]}, {written_by}) does not load into PyBoy "
                 f"{PYBOY_VERSION} (version {STATE_VERSION}): {problem}."
             )
+        if self._on_sound is not None and not self.memory[_NR52] & 0x80:
+            for register, value in ((_NR52, 0x80), (_NR50, 0x77), (_NR51, 0xFF)):
+                self.memory[register] = value
 
     def reset(self) -> None:
         """Switch the console off and on again; its battery memory is empty."""

@@ -1,8 +1,9 @@
 """Where things lie inside PyBoy's save states (DMG states; read off PyBoy's ``save_state`` methods)."""
 
+import math
 import struct
 
-__all__ = ["as_version_12", "halted_at", "with_stat_transition"]
+__all__ = ["as_version_12", "halted_at", "with_running_sound", "with_stat_transition"]
 
 _VIDEO_RAM = 8192
 _OAM = 160
@@ -10,6 +11,8 @@ _SCANLINES = 144 * 5
 _PICTURE = 144 * 160 * 5
 _WORK_RAM = 8192 + 0x60 + 0x4C + 0x7F  # with the unused range below the I/O ports, the ports, and high RAM
 _UNUSED_PORTS = 0x34
+_CLOCK_RATE = 4_194_304
+_SEQUENCER_CYCLES = 8192  # between two steps of the sound's frame sequencer
 
 
 def _cpu_start(version: int) -> int:
@@ -114,3 +117,34 @@ def as_version_12(raw: bytes, *, battery_bytes: int) -> bytes:
     tail += raw[place : place + timer]
     place += timer + 8
     return head + tail + raw[place : place + cartridge + 2]  # with the two bytes of held buttons
+
+
+def with_running_sound(raw: bytes, *, sample_rate: int) -> bytes:
+    """A state of version 29 whose sound clocks run on from here.
+
+    A PyBoy without sound emulation stops them: in its states the next sample and the next step of the frame sequencer
+    are due at the end of time. A PyBoy with sound emulation takes that over and never gives out a sample.
+
+    Args:
+        raw: A PyBoy state of version 29 (PyBoy 2.8).
+        sample_rate: Samples a second.
+
+    Raises:
+        ValueError: Another version, or its sound part is not of this sample rate.
+    """
+    version = raw[0]
+    if version != 29:
+        raise ValueError(f"sound can be switched on in states of version 29, not {version}")
+    place = _cpu_start(version) + _cpu_size(version) + 4 + 8  # with the OAM DMA
+    place += _VIDEO_RAM + _OAM + 4 + 3 + 4 + 1 + _SCANLINES  # 1: object priority
+    place += 1 + 1 + 1 + 3 + 8 + 8 + 8 + 1 + 1  # CGB flag .. stat_transition
+    if len(raw) < place + 24:
+        raise ValueError(f"a state of version 29 has more than {place + 24} bytes, got {len(raw)}")
+    _, samples_per_frame, cycles_per_sample = struct.unpack_from("<QQd", raw, place)
+    if cycles_per_sample != _CLOCK_RATE / sample_rate:
+        raise ValueError(f"its sound is not sampled at {sample_rate} Hz")
+    place += 24 + (samples_per_frame + 1) * 2 + 1  # the samples, left and right; speed
+    *_, cycles = struct.unpack_from("<ddQQ", raw, place)
+    sample = cycles + cycles_per_sample
+    running = struct.pack("<ddQ", sample, float(cycles + _SEQUENCER_CYCLES), math.ceil(sample))
+    return raw[:place] + running + raw[place + len(running) :]

@@ -124,6 +124,8 @@ class EpisodePlayer:
         start_state: the start state; found by `load_start_state` by default.
         screen: size of the pictures.
         verify: False leaves the hashes unchecked.
+        on_sound: emulates the sound and is given every frame's samples, see `Emulator`. The episode was recorded
+            without sound emulation; the hashes tell whether the game plays the same with it.
 
     Raises:
         EpisodeLogError: the start state or the cartridge is missing or another one.
@@ -143,6 +145,7 @@ class EpisodePlayer:
         start_state: SaveState | None = None,
         screen: ScreenSize = "full",
         verify: bool = True,
+        on_sound: Callable[[npt.NDArray[np.int8]], None] | None = None,
     ) -> None:
         self.log = log
         self._state = start_state if start_state is not None else load_start_state(log)
@@ -162,7 +165,8 @@ class EpisodePlayer:
             raise EpisodeLogError(f"{_name(log)}: its action set is unknown: {error}; update pokered_rl") from error
         self._verify = verify
         self._step_frames = log.step_frames
-        self.emulator = Emulator(cartridge, screen=screen)
+        self._with_sound = on_sound is not None
+        self.emulator = Emulator(cartridge, screen=screen, on_sound=on_sound)
         try:
             self.rewind()
         except BaseException:
@@ -317,6 +321,11 @@ class EpisodePlayer:
             return f"recorded with PyBoy {header.pyboy_version}, replayed with {PYBOY_VERSION}: install the former"
         if self.step == 0:
             return "the start state is not the one that was loaded when the episode was recorded"
+        if self._with_sound:
+            return (
+                "the game plays otherwise when its sound is emulated, which it was not when this was recorded: render "
+                "without sound (leave --sound away)"
+            )
         timing = f"{header.frames_per_action} frames an action, {header.hold_frames} of them held"
         if not self._last_equal_step:
             return f"the timing in the log ({timing}) or its waiting frames are not those that were played"

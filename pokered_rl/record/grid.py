@@ -53,11 +53,13 @@ def render_grid(
 
     Raises:
         EpisodeLogError: a log cannot be played, or its replay is not the recorded episode; no file is written.
-        ConfigError: there is no log, or ``columns`` is below 1.
+        ConfigError: there is no log, ``columns`` is below 1, or sound is asked for.
     """
     options = options or RenderOptions(scale=1)
     if not logs:
         raise ConfigError("logs must hold at least one episode, got none")
+    if options.sound:
+        raise ConfigError("a grid has no sound: its episodes would be heard all at once; leave sound away")
     columns = columns if columns is not None else math.ceil(math.sqrt(len(logs)))
     if columns < 1:
         raise ConfigError(f"columns must be >= 1, got {columns}")

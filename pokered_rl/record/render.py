@@ -25,6 +25,7 @@ from pokered_rl.episodes.replay import EpisodePlayer
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.palettes import ScreenPainter, palette
 from pokered_rl.record.panel import PANEL_HEIGHT, PANEL_WIDTH, Panel
+from pokered_rl.record.sound import SoundTrack
 from pokered_rl.record.video import VideoWriter, pace, read_comment
 
 __all__ = [
@@ -56,6 +57,8 @@ class RenderOptions:
         last_step: the agent step before which the video ends; the end of the episode by default.
         qp: quantizer of H.264, 1 (best) .. 51.
         preset: speed of H.264: ``ultrafast`` .. ``veryslow`` (smaller files).
+        sound: with the game's sound, at speed 1. The replay then emulates it, which the recording did not; the RAM
+            hashes find a game that plays otherwise. Start states hold no sound: it begins with the game's next notes.
 
     Raises:
         ConfigError: a value is out of range.
@@ -70,6 +73,7 @@ class RenderOptions:
     last_step: int | None = None
     qp: int = 18
     preset: str = "ultrafast"
+    sound: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.scale <= 16:
@@ -80,6 +84,8 @@ class RenderOptions:
             raise ConfigError(f"steps must satisfy 0 <= first < last, got {self.first_step} to {self.last_step}")
         palette(self.palette)
         pace(fps=self.fps, speed=self.speed)
+        if self.sound and self.speed != 1:
+            raise ConfigError(f"sound keeps its pitch only at speed 1, got speed {self.speed}: leave one of them away")
 
     @property
     def every(self) -> int:
@@ -217,11 +223,13 @@ def render_episodes(
         qp=options.qp,
         preset=options.preset,
         comment=logs_comment(logs, options, values_of=values_of) if action_values is None or values_of else "",
+        sound=options.sound,
     ) as video:
         for index, log in enumerate(logs):
-            with EpisodePlayer(log, cartridge=cartridge) as player:
+            listener = None if video.sound is None else _Listener(video.sound)
+            with EpisodePlayer(log, cartridge=cartridge, on_sound=listener) as player:
                 values = None if action_values is None else action_values[index]
-                _write_pictures(player, video, options, values, on_progress)
+                _write_pictures(player, video, options, values, listener, on_progress)
                 hashes_checked += player.hashes_checked
     return RenderedEpisode(
         path=Path(out),
@@ -237,6 +245,7 @@ def _write_pictures(
     video: VideoWriter,
     options: RenderOptions,
     values: npt.NDArray[np.float32] | None,
+    listener: _Listener | None,
     on_progress: Callable[[int], None] | None,
 ) -> None:
     painter = ScreenPainter(palette(options.palette), scale=options.scale)
@@ -249,6 +258,8 @@ def _write_pictures(
         plane[:] = 128  # a grey palette never paints them
     shown, reported = None, video.pictures
     for frame in player.frames(every=options.every, first_step=options.first_step, last_step=options.last_step):
+        if listener is not None and shown is None:  # what was played before the first picture is not heard
+            listener.frames_left = int(player.log.step_frames[options.first_step : options.last_step].sum())
         pixels = frame.pixels.tobytes()
         unchanged = pixels == shown
         if not unchanged:
@@ -260,8 +271,28 @@ def _write_pictures(
         if on_progress is not None and video.pictures - reported == _REPORT_EVERY:
             on_progress(_REPORT_EVERY)
             reported = video.pictures
+    if listener is not None:
+        listener.fill(video.pictures * options.every)
     if on_progress is not None:
         on_progress(video.pictures - reported)
+
+
+class _Listener:
+    """Passes the sound of the frames that are shown on to the sound track."""
+
+    def __init__(self, track: SoundTrack) -> None:
+        self._track = track
+        self.frames_left = 0
+
+    def __call__(self, samples: npt.NDArray[np.int8]) -> None:
+        if self.frames_left:
+            self.frames_left -= 1
+            self._track.add_frame(samples)
+
+    def fill(self, frames: int) -> None:
+        """Lets the track last as long as the pictures, the last of which may stand for frames that were not played."""
+        while self._track.frames < frames:
+            self._track.add_frame(np.empty((0, 2), np.int8))
 
 
 class _PanelPainter:

@@ -1,4 +1,4 @@
-"""Writing MP4 files (H.264, ``yuv420p``) with PyAV."""
+"""Writing MP4 files (H.264, ``yuv420p``; AAC if there is sound) with PyAV."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from av.video.frame import PictureType
 
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.h264 import PictureRepeater, StreamParameters
+from pokered_rl.record.sound import SoundTrack
 
 __all__ = ["CONSOLE_FRAME_RATE", "KEY_DISTANCE", "VideoWriter", "pace", "read_comment"]
 
@@ -60,11 +61,13 @@ class VideoWriter:
         qp: quantizer, 1 (best) .. 51; at 18 the flat shades of the console look untouched.
         preset: of x264, from ``ultrafast`` to ``veryslow``; slower ones make smaller files.
         comment: stored in the file, see `read_comment`.
+        sound: the file has a sound track beside the pictures.
 
     Attributes:
         luma: uint8 [height, width]: paint the next picture here ...
         chroma: ... and here, two planes of uint8 [height / 2, width / 2], then call `write`. They keep their content.
         pictures: pictures written so far.
+        sound: the sound track, to be fed a frame at a time; None without one.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class VideoWriter:
         qp: int = 18,
         preset: str = "ultrafast",
         comment: str = "",
+        sound: bool = False,
     ) -> None:
         if width % 2 or height % 2:
             raise ConfigError(f"width and height must be even, got {width} x {height}")
@@ -114,6 +118,7 @@ class VideoWriter:
             "x264-params": "aq-mode=0:scenecut=0:ref=1:weightp=0:cabac=0",
         }
         codec.open()
+        self.sound = SoundTrack(self._container, frame_rate=CONSOLE_FRAME_RATE) if sound else None
         parameters = StreamParameters.parse(codec.extradata or b"")
         macroblocks = -(-width // 16) * -(-height // 16)
         self._repeater = PictureRepeater(parameters, macroblocks=macroblocks) if parameters is not None else None
@@ -156,6 +161,8 @@ class VideoWriter:
         """Finishes the file and gives it its name."""
         if self._repeater is None:
             self._container.mux(self._stream.encode(None))
+        if self.sound is not None:
+            self.sound.finish()
         self._container.close()
         self._unfinished.replace(self.path)
 

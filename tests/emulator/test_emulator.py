@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pokered_rl.emulator import Cartridge, Emulator, hash_ram
+from pokered_rl.emulator import SOUND_RATE, Cartridge, Emulator, hash_ram
 from pokered_rl.errors import SaveStateError
 
 
@@ -93,6 +93,26 @@ def test_frame_count_counts_frames_across_states_and_resets(emulator, start):
     emulator.reset()
     emulator.tick(3)
     assert emulator.frame_count == before + 15
+
+
+def test_with_a_listener_every_frame_is_heard_and_the_game_plays_the_same(emulator, sprout, start):
+    frames = []
+    with Emulator(sprout, on_sound=frames.append) as loud:
+        for player in (emulator, loud):
+            player.load_state(start)  # saved without sound: its clocks stand still in there
+            frames.clear()
+            player.tick(100, render=True)
+        assert len(frames) == 100
+        assert sum(map(len, frames)) == pytest.approx(100 * 70_224 * SOUND_RATE / 4_194_304, abs=2)
+        assert loud.ram_hash() == emulator.ram_hash()
+        assert np.array_equal(loud.pixels(), emulator.pixels())
+
+
+def test_with_a_listener_a_state_whose_sound_part_is_unknown_is_refused(sprout, start):
+    with Emulator(sprout, on_sound=lambda samples: None) as loud:
+        older = dataclasses.replace(start, pyboy=bytes([12]) + start.pyboy[1:])
+        with pytest.raises(SaveStateError, match="sound can be switched on in states of version 29, not 12"):
+            loud.load_state(older)
 
 
 def test_reset_is_a_power_cycle(sprout):
