@@ -128,6 +128,8 @@ class CheckpointStore:
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[Checkpoint] | None = None
         self._swept = False
+        #: The last checkpoint of this store that is whole and on the disk.
+        self.written: Checkpoint | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(
@@ -217,9 +219,10 @@ class CheckpointStore:
             self._remove(final)
         staging.rename(final)
         _flush(self._folder)
+        self.written = Checkpoint(final, steps, updates)
         for stale in self._complete_folders()[self._keep :]:
             self._remove(stale)
-        return Checkpoint(final, steps, updates)
+        return self.written
 
     def _remove(self, path: Path) -> None:
         doomed = path.with_name(_DOOMED + path.name)

@@ -63,7 +63,7 @@ class Trainer:
         self.replay = replay
         self.limiter = limiter
         self.checkpoints = checkpoints
-        self.checkpoint_steps = 0
+        self._restored_steps = 0
         self._online_params = online_params
         self._stop_reason = stop_reason
         self._report = report
@@ -72,6 +72,12 @@ class Trainer:
         self._checkpoint_every_seconds = checkpoint_every_seconds
         self._checkpoint_at = time.monotonic()
         self._save_timer = save_timer
+
+    @property
+    def checkpoint_steps(self) -> int:
+        """Steps at the newest checkpoint that is on the disk: where the next job would go on."""
+        written = self.checkpoints.written
+        return written.steps if written is not None else self._restored_steps
 
     def run(self) -> StopReason:
         """Train until there is a reason to stop; nothing is saved at the end: call :meth:`save`."""
@@ -135,7 +141,6 @@ class Trainer:
                 )
             if wait:
                 self.checkpoints.wait()
-        self.checkpoint_steps = self.actors.steps
         self._checkpoint_at = time.monotonic()
 
     def restore(self, checkpoint: Checkpoint, *, load_replay: Callable[[Path], int]) -> None:
@@ -161,4 +166,4 @@ class Trainer:
         self.actors.load_state_dict(state["actors"])
         # Last: restoring the parts may draw random numbers.
         GlobalRNGState().load_state_dict(state["random"])
-        self.checkpoint_steps = checkpoint.steps
+        self._restored_steps = checkpoint.steps

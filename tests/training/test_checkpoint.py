@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,23 @@ def test_atomic_writing_leaves_no_other_file(tmp_path: Path):
     write_atomically(tmp_path / "progress.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
     assert (tmp_path / "progress.json").read_bytes() == b"new"
+
+
+def test_checkpoint_counts_as_written_only_when_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    may_write = threading.Event()
+
+    def slow_save(*arguments):
+        may_write.wait(30)
+        torch_save(*arguments)
+
+    torch_save = torch.save
+    monkeypatch.setattr(torch, "save", slow_save)
+    store = CheckpointStore(tmp_path)
+    store.save(steps=20, updates=1, state={"a": torch.ones(2)}, wait=False)
+    # A job that is killed now starts anew: nothing may promise step 20.
+    assert store.written is None
+    may_write.set()
+    store.wait()
+    assert store.written is not None
+    assert (store.written.steps, store.written.path) == (20, store.newest().path)
+    store.close()
