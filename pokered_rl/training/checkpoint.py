@@ -8,6 +8,7 @@ size and SHA-256 of each file. It is written under another name, flushed to the 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -39,7 +40,7 @@ _STAGING = ".writing-"
 _DOOMED = ".removing-"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Replace ``path`` by ``content``: a reader finds the old bytes or the new ones, never a part."""
     staging = _staging(path)
     with staging.open("wb") as file:
@@ -55,11 +56,14 @@ def _staging(path: Path) -> Path:
 
 
 def save_tensors(path: Path, tree: Mapping[str, Any]) -> None:
-    """``torch.save`` under another name, then rename."""
-    staging = _staging(path)
-    torch.save(dict(tree), staging)
-    _flush(staging)
-    staging.replace(path)
+    """``torch.save`` under another name, then rename.
+
+    Raises:
+        OSError: The disk is full, for one. PyTorch's own writer would raise a RuntimeError that does not say so.
+    """
+    content = io.BytesIO()
+    torch.save(dict(tree), content)
+    write_atomically(path, content.getbuffer())
 
 
 def load_tensors(path: str | Path) -> dict[str, Any]:

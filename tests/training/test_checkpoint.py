@@ -1,4 +1,5 @@
 import json
+import resource
 import threading
 from pathlib import Path
 
@@ -132,3 +133,16 @@ def test_checkpoint_counts_as_written_only_when_it_is_on_the_disk(tmp_path: Path
     assert store.written is not None
     assert (store.written.steps, store.written.path) == (20, store.newest().path)
     store.close()
+
+
+def test_weights_on_a_full_disk_say_so_and_leave_the_old_ones(tmp_path: Path):
+    path = tmp_path / "online_params.pt"
+    save_tensors(path, {"a": torch.ones(2)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        with pytest.raises(OSError, match="File too large"):
+            save_tensors(path, {"a": torch.ones(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert load_tensors(path)["a"].tolist() == [1, 1]
