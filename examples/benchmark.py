@@ -22,8 +22,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks import ROWS
 from benchmarks.pairs import Row, provenance
+from benchmarks.rows import ROWS
 from benchmarks.sweep import EMULATORS, sweep
 
 

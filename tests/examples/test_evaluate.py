@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -77,6 +78,13 @@ def test_wrong_arguments_are_refused(run, trained, wrong):
     status, _, err = run(str(trained), *wrong)
     assert status == 2
     assert "--epsilon" in err
+
+
+def test_evaluation_needs_nothing_but_the_package_itself():
+    # The README offers it after `pip install -e .`, where psutil and the like are not there.
+    code = f"import sys, runpy; sys.modules['psutil'] = None; sys.path.insert(0, {str(Path(EVALUATE).parent)!r})"
+    code += f"; runpy.run_path({EVALUATE!r})"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 
 
 ASSET = Path(__file__).parents[2] / "examples" / "assets" / "sprout"
