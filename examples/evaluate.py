@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.pairs import provenance
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import PokeredError
 from pokered_rl.training import TrainedPolicy, load_policy
-from pokered_rl.training.checkpoint import write_atomically
 from pokered_rl.training.evaluate import GAME_FIELDS, Evaluation, RandomPolicy, evaluate
 
 

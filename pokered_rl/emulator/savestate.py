@@ -10,11 +10,11 @@ import hashlib
 import json
 import os
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import SaveStateError
 
 __all__ = ["MAGIC", "SaveState", "read_state_file"]
@@ -122,17 +122,7 @@ class SaveState:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file; a file of that name is replaced in one move, never half-written."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(self.to_bytes())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_atomically(Path(path), self.to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "SaveState":

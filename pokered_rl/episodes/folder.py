@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import SaveState
-from pokered_rl.episodes.atomic import write_atomically
 from pokered_rl.episodes.log import LOG_SUFFIX, EpisodeLog
 from pokered_rl.errors import EpisodeLogError, SaveStateError
 
@@ -38,7 +38,7 @@ class EpisodeFolder:
         if digest not in self._known:
             file = self.start_state_path(digest)
             if not file.exists():
-                write_atomically(file, state.to_bytes())
+                write_atomically(file, state.to_bytes(), shared=True)
             self._known.add(digest)
         return digest
 

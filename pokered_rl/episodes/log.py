@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import SaveState
-from pokered_rl.episodes.atomic import write_atomically
 from pokered_rl.episodes.columns import from_planes, pack_rewards, to_planes, unpack_rewards
 from pokered_rl.episodes.container import pack_container, unpack_container
 from pokered_rl.episodes.header import EpisodeHeader, Milestone, Outcome, pack_meta, unpack_meta

@@ -27,9 +27,9 @@ import av
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EPISODE_FOLDER, EpisodeLog, cartridge_for, find_logs
-from pokered_rl.episodes.atomic import write_atomically
 from pokered_rl.errors import EpisodeLogError, PokeredError
 from pokered_rl.record.batch import load_logs, usable_cores
 from pokered_rl.record.curves import learning_figure, milestone_figure, milestone_steps, reward_stack_figure

@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import CheckpointError
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "load_tensors",
     "save_tensors",
     "sha256_of",
-    "write_atomically",
 ]
 
 #: The tensors of a checkpoint, in its folder.
@@ -38,21 +38,6 @@ STATE_FILE = "state.pt"
 _MANIFEST = "manifest.json"
 _STAGING = ".writing-"
 _DOOMED = ".removing-"
-
-
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Replace ``path`` by ``content``: a reader finds the old bytes or the new ones, never a part."""
-    staging = _staging(path)
-    with staging.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    staging.replace(path)
-
-
-def _staging(path: Path) -> Path:
-    """The name under which a file is written. One job at a time writes, so what a killed one left is written over."""
-    return path.with_name(f".{path.name}.writing")
 
 
 def save_tensors(path: Path, tree: Mapping[str, Any]) -> None:

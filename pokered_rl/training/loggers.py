@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torchrl.record.loggers import Logger, TensorboardLogger, WandbLogger
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import ConfigError
-from pokered_rl.training.checkpoint import write_atomically
 
 __all__ = ["make_loggers", "tensorboard_logger", "wandb_logger"]
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from torchrl.record.loggers import Logger
 
-from pokered_rl.training.checkpoint import write_atomically
+from pokered_rl.atomic import write_atomically
 
 __all__ = ["CsvTable", "MetricsWriter"]
 

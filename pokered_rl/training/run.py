@@ -9,10 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.collectors import SupervisedActors
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.build import Parts, build
-from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, write_atomically
+from pokered_rl.training.checkpoint import CheckpointStore, load_tensors
 from pokered_rl.training.config import Backend, Config, OnReplayLoss, TargetUpdate
 from pokered_rl.training.display import Display, RunView
 from pokered_rl.training.evaluate import RandomPolicy, evaluate, table

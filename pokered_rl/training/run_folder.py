@@ -18,8 +18,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import CheckpointError, ConfigError
-from pokered_rl.training.checkpoint import write_atomically
 from pokered_rl.training.config import Config, Resume
 
 __all__ = ["FIXED_KEYS", "Progress", "RunFolder", "config_sha256", "provenance"]

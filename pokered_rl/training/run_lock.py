@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import PokeredError
-from pokered_rl.training.checkpoint import write_atomically
 
 __all__ = ["RunLock", "RunLockedError"]
 

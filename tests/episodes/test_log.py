@@ -110,7 +110,7 @@ def test_a_failed_write_leaves_nothing_behind(make_log, tmp_path, monkeypatch):
     def full_disk(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pokered_rl.episodes.atomic.os.fsync", full_disk)
+    monkeypatch.setattr("pokered_rl.atomic.os.fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         make_log().save(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pokered_rl.errors import CheckpointError
-from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, save_tensors, write_atomically
+from pokered_rl.training.checkpoint import CheckpointStore, load_tensors, save_tensors
 
 
 def _saved(store: CheckpointStore, steps: int) -> None:
@@ -106,13 +106,6 @@ def test_loading_refuses_what_is_cut_short_or_missing(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(CheckpointError, match="cut short"):
         load_tensors(path)
-
-
-def test_atomic_writing_leaves_no_other_file(tmp_path: Path):
-    write_atomically(tmp_path / "progress.json", b"old")
-    write_atomically(tmp_path / "progress.json", b"new")
-    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
-    assert (tmp_path / "progress.json").read_bytes() == b"new"
 
 
 def test_checkpoint_counts_as_written_only_when_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
