@@ -26,7 +26,7 @@ from pokered_rl.record.curves import binned_curve, curves_figure
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 VARIANTS = ("full", "no_lstm", "no_mask", "no_reconstruction", "one_step")
@@ -129,9 +129,7 @@ def main() -> int:
     figure.savefig(results.with_suffix(".png"), dpi=110)
     steps = {run.name: int(read(run / "train.csv")[-1]["steps"]) for folders in runs.values() for run in folders}
     content = {**provenance(), "variants": rows, "steps": steps, "samples": coverage}
-    scratch = results.with_suffix(".tmp")
-    scratch.write_text(json.dumps(content, indent=1) + "\n")
-    scratch.replace(results.with_suffix(".json"))
+    write_json(results.with_suffix(".json"), content)
     return 0
 
 

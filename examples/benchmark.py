@@ -10,11 +10,9 @@ on the machine and are given beside it; the ratio is the result. Rounds alternat
 """
 
 import argparse
-import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -22,7 +20,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks.pairs import Row, provenance
+from benchmarks.pairs import Row, provenance, write_json
 from benchmarks.rows import ROWS
 from benchmarks.sweep import EMULATORS, sweep
 
@@ -72,14 +70,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
         draw_sweep(result, arguments.picture)
     if arguments.json is not None:
-        _write(arguments.json, provenance() | result | {"samples": result["cells"]})
+        write_json(arguments.json, provenance() | result | {"samples": result["cells"]})
     return 0
-
-
-def _write(file: Path, report: dict[str, Any]) -> None:
-    scratch = file.with_suffix(".tmp")
-    scratch.write_text(json.dumps(report, indent=1) + "\n")
-    scratch.replace(file)
 
 
 def main() -> int:
@@ -96,7 +88,7 @@ def main() -> int:
         rows[name] = ROWS[name](quick=arguments.quick)
         if arguments.json is not None:  # after every row: whoever runs out of time keeps what was measured
             report = started | {"rows": {name: row.as_json() for name, row in rows.items()}}
-            _write(arguments.json, report | {"samples": {name: row.samples() for name, row in rows.items()}})
+            write_json(arguments.json, report | {"samples": {name: row.samples() for name, row in rows.items()}})
     _print(rows)
     return 0
 

@@ -12,16 +12,13 @@ have the retail game. Exit status: 0 nothing failed, 1 something did.
 """
 
 import argparse
-import json
 import os
 import platform
 import subprocess
 import sys
-import tempfile
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich import box
@@ -31,6 +28,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from benchmarks.pairs import write_json
 from retail_check import (
     Report,
     check_battle,
@@ -128,12 +126,6 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, delete=False) as scratch:
-        scratch.write(json.dumps(content, indent=1) + "\n")
-    Path(scratch.name).replace(path)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; exit status 0, or 1 if a check failed."""
     options = parse_arguments(arguments)
@@ -152,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
     console.print("\n" + ", ".join(f"{name} {number}" for name, number in made_with.items()), markup=False)
     if options.json is not None:
         rows = [vars(row) for row in report.rows]
-        _write_json(options.json, {"passed": report.passed, "versions": made_with, "checks": rows})
+        write_json(options.json, {"passed": report.passed, "versions": made_with, "checks": rows})
     return 0 if report.passed else 1
 
 

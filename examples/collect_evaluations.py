@@ -20,7 +20,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
 
 def main() -> int:
@@ -52,9 +52,7 @@ def main() -> int:
     Console().print(table)
     if arguments.json is not None:
         content = {**provenance(), "median_coverage": median, "samples": samples}
-        scratch = arguments.json.with_suffix(".tmp")
-        scratch.write_text(json.dumps(content, indent=1) + "\n")
-        scratch.replace(arguments.json)
+        write_json(arguments.json, content)
     return 0
 
 

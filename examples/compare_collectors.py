@@ -13,14 +13,12 @@ import contextlib
 import copy
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -29,6 +27,10 @@ from typing import Any
 import psutil
 import torch
 from torchrl.collectors import MultiAsyncCollector
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from benchmarks.pairs import provenance, write_json
 
 from pokered_rl.collectors import ProcessActors, RayActors, WorkerPlan
 from pokered_rl.collectors.worker import collector_in_process, prepare_process, read_message
@@ -308,16 +310,10 @@ def main() -> int:
 
 
 def _write(target: Path, results: dict[str, Any]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     old = json.loads(target.read_text())["samples"] if target.is_file() else {}
-    content = {
-        "command": f"python examples/compare_collectors.py {' '.join(old | results)} --json {target}",
-        "commit": commit,
-        "machine": f"{platform.machine()}, {psutil.cpu_count()} CPUs, no GPU",
-        "date": datetime.now(UTC).date().isoformat(),
-        "samples": old | results,
-    }
-    target.write_text(json.dumps(content, indent=1) + "\n")
+    # The command that makes all that is in the file, not only what this call added.
+    command = f"python examples/compare_collectors.py {' '.join(old | results)} --json {target}"
+    write_json(target, provenance() | {"command": command, "samples": old | results})
 
 
 if __name__ == "__main__":

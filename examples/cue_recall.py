@@ -9,7 +9,6 @@ Early questions teach the LSTM to keep the cue. Late ones lie in sequences that 
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -133,7 +132,7 @@ def main() -> None:
             samples.append({"variant": variant, "seed": seed} | result)
     if arguments.json is not None:
         sys.path.insert(0, str(Path(__file__).parent))
-        from benchmarks.pairs import provenance
+        from benchmarks.pairs import provenance, write_json
 
         worst = {
             variant: {
@@ -143,7 +142,7 @@ def main() -> None:
             }
             for variant in arguments.variants
         }
-        arguments.json.write_text(json.dumps(provenance() | {"variants": worst, "samples": samples}, indent=1) + "\n")
+        write_json(arguments.json, provenance() | {"variants": worst, "samples": samples})
 
 
 if __name__ == "__main__":

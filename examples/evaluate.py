@@ -11,7 +11,6 @@ Exit status: 0 evaluated, 1 the run or its weights cannot be used, 2 wrong argum
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
-from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import PokeredError
 from pokered_rl.training import TrainedPolicy, load_policy
 from pokered_rl.training.evaluate import GAME_FIELDS, Evaluation, RandomPolicy, evaluate
@@ -109,7 +107,7 @@ def main() -> int:
         agent = {"steps": trained.steps, "updates": trained.updates}
         cartridge = {"title": trained.cartridge.title, "sha1": trained.cartridge.sha1}
         content = {**provenance(), "agent": agent, "cartridge": cartridge, "results": results, "samples": samples}
-        write_atomically(arguments.json, json.dumps(content, indent=1).encode())
+        write_json(arguments.json, content)
     return 0
 
 

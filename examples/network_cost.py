@@ -7,7 +7,6 @@ caches as emulation leaves them, as in a worker. The ratio is the result; millis
 """
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -22,7 +21,7 @@ from torchrl.envs import ExplorationType, set_exploration_type
 sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.bare import BareEmulators, scripted_actions
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
 from pokered_rl.emulator import ActionSet, Cartridge, Emulator, boot
 from pokered_rl.modules import NETWORK_SIZES, R2D2Actor, R2D2Network, network_cost
@@ -91,7 +90,7 @@ def main() -> None:
         table.add_row(size, *counts, *times)
     Console().print(table)
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(provenance() | {"sizes": sizes, "samples": samples}, indent=1) + "\n")
+        write_json(arguments.json, provenance() | {"sizes": sizes, "samples": samples})
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.acting import playing_actors
 from benchmarks.learning import LAYOUT, filled_replay, learner_parts, played_rows, sequences_of
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
 from pokered_rl.collectors import InlineActors
 from pokered_rl.training.build import build
@@ -161,7 +161,7 @@ def main() -> None:
     report = provenance() | {"costs": costs, "samples": samples}
     print(json.dumps(costs, indent=1))
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

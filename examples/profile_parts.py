@@ -7,7 +7,6 @@ Shares of one run; they hold better than times on a machine that is not quiet.
 """
 
 import argparse
-import json
 import logging
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.learning import LAYOUT, filled_replay, learner_parts, played_rows, sequences_of
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
 from pokered_rl.training.build import build
 from pokered_rl.training.config import Backend, Config, NetworkSize
@@ -134,7 +133,7 @@ def main() -> None:
     if arguments.json is not None:
         sizes = {"emulators": emulators, "learner_batch": f"8 x {LAYOUT.length} rows", "seconds": arguments.seconds}
         report = provenance() | sizes | {"samples": profiles}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":

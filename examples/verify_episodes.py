@@ -9,7 +9,6 @@ interrupted.
 """
 
 import argparse
-import json
 import multiprocessing
 import sys
 import time
@@ -23,7 +22,7 @@ from rich.progress import track
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog, find_logs, verify
@@ -95,9 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     if options.json is not None:
         content = {**provenance(), "results": found, "samples": results}
-        scratch = options.json.with_suffix(".tmp")
-        scratch.write_text(json.dumps(content, indent=1) + "\n")
-        scratch.replace(options.json)
+        write_json(options.json, content)
     return 1 if found["bad"] else 0
 
 

@@ -21,7 +21,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
 _EXAMPLES = Path(__file__).parents[1]
 #: Share of the time that does not count: start, filling of the replay, first checkpoints.
@@ -78,13 +78,6 @@ def _report(minutes: float, status: int | None, samples: list[dict[str, Any]]) -
     }
 
 
-def _write(file: Path | None, report: dict[str, Any]) -> None:
-    if file is not None:
-        scratch = file.with_suffix(".tmp")
-        scratch.write_text(json.dumps(report, indent=1) + "\n")
-        scratch.replace(file)
-
-
 def run(*, minutes: float, every_seconds: float, overrides: list[str], file: Path | None) -> dict[str, Any]:
     """Train for so long and look at it now and then; what has been seen is written every minute."""
     samples: list[dict[str, Any]] = []
@@ -104,14 +97,15 @@ def run(*, minutes: float, every_seconds: float, overrides: list[str], file: Pat
                 sample = look(process, Path(folder) / "long")
                 if sample is not None:
                     samples.append({"seconds": round(time.monotonic() - start, 1), **sample})
-                if len(samples) >= 8 and time.monotonic() - written > 60:
+                if file is not None and len(samples) >= 8 and time.monotonic() - written > 60:
                     written = time.monotonic()
-                    _write(file, _report(minutes, None, samples))
+                    write_json(file, _report(minutes, None, samples))
         status = training.returncode
     if len(samples) < 8:
         sys.exit(f"the training run ended with status {status} after {len(samples)} samples: nothing to compare")
     report = _report(minutes, status, samples)
-    _write(file, report)
+    if file is not None:
+        write_json(file, report)
     return report
 
 

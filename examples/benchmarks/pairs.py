@@ -1,5 +1,6 @@
 """Measuring in pairs: ours and the limit in turn, so that a machine that slows down slows down both."""
 
+import json
 import os
 import platform
 import shlex
@@ -11,6 +12,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from pokered_rl.atomic import write_atomically
 
 
 @dataclass
@@ -110,3 +113,8 @@ def provenance() -> dict[str, Any]:
         "machine": machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write results so that ``file`` holds the old ones or the new ones; folders that are missing are made."""
+    write_atomically(file, (json.dumps(content, indent=1) + "\n").encode())

@@ -17,7 +17,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.acting import playing_actors
-from benchmarks.pairs import provenance
+from benchmarks.pairs import provenance, write_json
 
 
 def start_up(workers: int, emulators: int) -> dict[str, float]:
@@ -48,7 +48,7 @@ def main() -> None:
     print(json.dumps(samples, indent=1))
     if arguments.json is not None:
         report = provenance() | {"emulators": arguments.emulators, "samples": samples}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(arguments.json, report)
 
 
 if __name__ == "__main__":
