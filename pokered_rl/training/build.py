@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tensordict import TensorDictBase
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
 from pokered_rl.collectors import Actors, InlineActors, ProcessActors, RayActors
@@ -42,12 +43,12 @@ from pokered_rl.training.run_folder import RunFolder, config_sha256
 
 __all__ = [
     "Parts",
+    "Probe",
     "build",
     "env_factory",
     "make_actor",
-    "make_network",
     "network_needs",
-    "probe_env",
+    "probe",
     "replay_needs",
     "transform_factory",
 ]
@@ -122,9 +123,44 @@ def transform_factory(config: Config) -> Callable[..., list[Transform]]:
     return partial(default_transforms, **_transform_options(config))
 
 
-def probe_env(config: Config, cartridge: Cartridge) -> TransformedEnv:
-    """The environment on one emulator, whose specs say what the network reads."""
-    return env_factory(config, cartridge, num_emulators=1)(seed=config.run.seed)
+@dataclasses.dataclass
+class Probe:
+    """What a config plays, sees and thinks with, on one emulator: enough to know every shape."""
+
+    cartridge: Cartridge
+    #: The environment; its specs say what the network reads.
+    env: TransformedEnv
+    #: The network for its observations, with fresh weights, on the CPU.
+    network: R2D2Network
+
+    def example(self) -> TensorDictBase:
+        """Two steps [1, 2] without a press, with the entries that a worker's batch has beside the environment's."""
+        network = self.network
+
+        def idle(tensordict: TensorDictBase) -> TensorDictBase:
+            rows = tensordict.batch_size[0]
+            tensordict["action"] = torch.zeros(rows, dtype=torch.int64)
+            tensordict["action_value"] = torch.zeros(rows, network.num_actions)
+            for key in network.state_keys:
+                tensordict[key] = torch.zeros(rows, network.hidden_size)
+            return tensordict
+
+        return self.env.rollout(2, idle)
+
+
+@contextmanager
+def probe(config: Config, cartridge: Cartridge | None = None) -> Iterator[Probe]:
+    """Find the cartridge, unless it is given, and make the probe; its emulator ends with the context.
+
+    Raises:
+        PokeredError: Cartridge, start state or reward term is not as it should be.
+    """
+    cartridge = cartridge or Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
+    env = env_factory(config, cartridge, num_emulators=1)(seed=config.run.seed)
+    try:
+        yield Probe(cartridge, env, _network(config, env))
+    finally:
+        env.close()
 
 
 @contextmanager
@@ -140,13 +176,8 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
     if config.runtime.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
     device = _device(config.runtime.device)
-    cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
-    probe = probe_env(config, cartridge)
-    try:
-        network = make_network(config, probe).to(device)
-        example = probe.rollout(2, _idle(network, config))
-    finally:
-        probe.close()
+    with probe(config) as probed:
+        cartridge, network, example = probed.cartridge, probed.network.to(device), probed.example()
     actor = make_actor(config, network)
     layout = _layout(config)
     builder = _builder(config, layout, network)
@@ -180,13 +211,8 @@ def replay_needs(config: Config) -> tuple[int, int]:
     Raises:
         PokeredError: As for :func:`build`.
     """
-    cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
-    probe = probe_env(config, cartridge)
-    try:
-        network = make_network(config, probe)
-        example = probe.rollout(2, _idle(network, config))
-    finally:
-        probe.close()
+    with probe(config) as probed:
+        network, example = probed.network, probed.example()
     layout = _layout(config)
     sequences = -(-config.replay.capacity_transitions // layout.period_steps)
     smallest = dataclasses.replace(config.replay, capacity_transitions=layout.period_steps, scratch_folder=None)
@@ -202,13 +228,8 @@ def network_needs(config: Config) -> NetworkCost:
     Raises:
         PokeredError: As for :func:`build`.
     """
-    cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
-    probe = probe_env(config, cartridge)
-    try:
-        network = make_network(config, probe)
-        return network_cost(network, probe.reset().select(*network.observation_keys))
-    finally:
-        probe.close()
+    with probe(config) as probed:
+        return network_cost(probed.network, probed.env.reset().select(*probed.network.observation_keys))
 
 
 def _device(name: str) -> torch.device:
@@ -223,9 +244,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def make_network(config: Config, probe: EnvBase) -> R2D2Network:
-    """The network for the observations of an environment, with fresh weights."""
-    spec, network = probe.observation_spec, config.network
+def _network(config: Config, env: EnvBase) -> R2D2Network:
+    spec, network = env.observation_spec, config.network
     return R2D2Network(
         num_actions=len(config.env.actions),
         size=network.size.value,
@@ -405,18 +425,3 @@ def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, devic
         device=device,
         autocast=config.runtime.autocast,
     )
-
-
-def _idle(network: R2D2Network, config: Config) -> Callable[[Any], Any]:
-    """A policy for the probe: no-op, with the entries that a worker's batch has beside the environment's."""
-    actions = len(config.env.actions)
-
-    def act(tensordict: Any) -> Any:
-        rows = tensordict.batch_size[0]
-        tensordict["action"] = torch.zeros(rows, dtype=torch.int64)
-        tensordict["action_value"] = torch.zeros(rows, actions)
-        for key in network.state_keys:
-            tensordict[key] = torch.zeros(rows, network.hidden_size)
-        return tensordict
-
-    return act

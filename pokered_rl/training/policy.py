@@ -18,7 +18,7 @@ from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.modules import R2D2Actor, R2D2Network
 from pokered_rl.record.values import action_values
-from pokered_rl.training.build import env_factory, make_actor, make_network, probe_env, transform_factory
+from pokered_rl.training.build import env_factory, make_actor, probe, transform_factory
 from pokered_rl.training.checkpoint import STATE_FILE, load_tensors, sha256_of
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import config_from
@@ -49,11 +49,8 @@ class TrainedPolicy:
         self.weights = weights
         self.config = config
         self.cartridge = cartridge
-        env = probe_env(config, cartridge)
-        try:
-            self.network: R2D2Network = make_network(config, env)
-        finally:
-            env.close()
+        with probe(config, cartridge) as probed:
+            self.network: R2D2Network = probed.network
         self.actor: R2D2Actor = make_actor(config, self.network)
         self.weights_sha256 = ""
         self.steps = self.updates = 0
