@@ -36,19 +36,18 @@ class RamReader:
         self._memory = pyboy.memory
         self._work_ram = _find_work_ram(pyboy) if direct else None
         self._plans: dict[RamLayout, list[_Copy]] = {}
-        self._latest: tuple[RamLayout, list[_Copy]] | None = None
+        self._latest_layout: RamLayout | None = None
+        self._latest_plan: list[_Copy] = []
         self.direct = self._work_ram is not None
 
     def read_into(self, layout: RamLayout, out: NDArray[np.uint8]) -> None:
         """Write the bytes of ``layout`` to ``out``, uint8 [R]."""
-        if (
-            self._latest is None or self._latest[0] is not layout
-        ):  # by identity: hashing it would cost as much as a copy
-            plan = self._plans.get(layout)
-            if plan is None:
-                plan = self._plans[layout] = self._make_plan(layout)
-            self._latest = (layout, plan)
-        for copy in self._latest[1]:
+        # The latest layout is told by identity: hashing it would cost as much as a copy.
+        if layout is not self._latest_layout:
+            if layout not in self._plans:
+                self._plans[layout] = self._make_plan(layout)
+            self._latest_layout, self._latest_plan = layout, self._plans[layout]
+        for copy in self._latest_plan:
             copy(out)
 
     def _make_plan(self, layout: RamLayout) -> list[_Copy]:
