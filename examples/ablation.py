@@ -5,6 +5,7 @@
 
 Every run plays `run.target_total_steps` and then 20 episodes with epsilon 0.01, beside a random policy with the same
 start, mask and length. A run is one thread in one process; an interrupted one goes on when the command is given again.
+Exit status: 0, or 1 if a run failed or did not finish.
 """
 
 import argparse
@@ -33,20 +34,35 @@ VARIANTS = ("full", "no_lstm", "no_mask", "no_reconstruction", "one_step")
 FILES = ("episodes.csv", "train.csv", "evaluation.csv")
 
 
-def train(folder: Path, variant: str, seed: int) -> Path:
-    """Trains one run in a process of its own, unless it is complete; returns its folder."""
+def train(folder: Path, variant: str, seed: int) -> tuple[Path, int]:
+    """Trains one run in a process of its own, unless it is complete; returns its folder and the exit status."""
     run = folder / f"{variant}-s{seed}"
-    if not (run / "evaluation.json").exists():
-        overrides = [f"run.folder={folder}", f"run.name={run.name}", f"run.seed={seed}"]
-        command = [
-            sys.executable,
-            str(ROOT / "examples/train_r2d2.py"),
-            "--config-name",
-            f"ablation/{variant}",
-            *overrides,
-        ]
-        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    return run
+    if (run / "evaluation.json").exists():
+        return run, 0
+    overrides = [f"run.folder={folder}", f"run.name={run.name}", f"run.seed={seed}"]
+    command = [sys.executable, str(ROOT / "examples/train_r2d2.py"), "--config-name", f"ablation/{variant}", *overrides]
+    return run, subprocess.run(command, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode
+
+
+def train_all(folder: Path, jobs: list[tuple[str, int]], *, parallel: int, results: Path) -> bool:
+    """Trains runs, so many at a time, and collects those that are complete; returns whether all are.
+
+    A run that fails is named on stderr; it does not keep the others from being trained.
+    """
+    all_complete = True
+    with ThreadPoolExecutor(parallel) as executor:
+        for run, status in executor.map(lambda job: train(folder, *job), jobs):
+            if status == 0:
+                collect(run, results / run.name)
+                continue
+            all_complete = False
+            print(
+                f"error: {run.name} ended with exit status {status} before it was complete; what it said stands above,"
+                f" its folder is {run}. The same command again goes on with it and keeps what is complete.",
+                file=sys.stderr,
+                flush=True,
+            )
+    return all_complete
 
 
 def collect(run: Path, out: Path) -> None:
@@ -100,9 +116,8 @@ def main() -> int:
     if arguments.train is not None:
         # Seed by seed, so that what is there after an interruption is a comparison already.
         jobs = [(variant, seed) for seed in arguments.seeds for variant in arguments.variants]
-        with ThreadPoolExecutor(arguments.parallel) as executor:
-            for run in executor.map(lambda job: train(arguments.train, *job), jobs):
-                collect(run, results / run.name)
+        if not train_all(arguments.train, jobs, parallel=arguments.parallel, results=results):
+            return 1
     runs = {name: sorted(results.glob(f"{name}-s*")) for name in VARIANTS}
     missing = [name for name, folders in runs.items() if not all((run / f).exists() for run in folders for f in FILES)]
     if missing or not all(runs.values()):

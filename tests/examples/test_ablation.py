@@ -50,8 +50,8 @@ def _results(folder, coverage):
             _write(run / "train.csv", ("steps",), [(1000,), (2048,)])
 
 
-def _ablation(folder):
-    command = [sys.executable, str(ROOT / "examples" / "ablation.py"), "--results", str(folder)]
+def _ablation(folder, *arguments):
+    command = [sys.executable, str(ROOT / "examples" / "ablation.py"), "--results", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -88,4 +88,26 @@ def test_missing_runs_are_named(tmp_path):
     assert done.returncode == 1
     assert "no finished runs of full, no_lstm, no_mask, no_reconstruction, one_step" in done.stderr
     assert "--train" in done.stderr
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_run_that_fails_is_named_and_the_others_are_collected(tmp_path):
+    failing, complete = (tmp_path / "runs" / name for name in ("full-s0", "full-s1"))
+    failing.mkdir(parents=True)
+    # A run of this name that began with another seed: training refuses to go on with it.
+    (failing / "config.yaml").write_text("run: {seed: 7}\n")
+    for name in ("episodes.csv", "train.csv"):
+        _write(complete / "metrics" / name, ("steps",), [(2048,)])
+    played = {"coverage": [3], "returns": [1.0], "lengths": [256]}
+    (complete / "evaluation.json").write_text(json.dumps({"trained": played, "random": played}))
+    options = ("--train", str(tmp_path / "runs"), "--variants", "full", "--seeds", "0", "1")
+    done = _ablation(tmp_path / "results", *options)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "run.seed was 7" in done.stderr
+    assert (
+        f"full-s0 ended with exit status 1 before it was complete; what it said stands above, its folder is {failing}"
+        in (done.stderr)
+    )
+    assert (tmp_path / "results" / "full-s1" / "evaluation.csv").is_file()
     assert not (tmp_path / "results.json").exists()
