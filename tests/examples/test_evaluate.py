@@ -10,20 +10,8 @@ import pytest
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.training import load_policy
-from pokered_rl.training.main import main
 
 EVALUATE = str(Path(__file__).parents[2] / "examples" / "evaluate.py")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    changes = ("run.name=a", "run.target_total_steps=80", "run.evaluation_episodes=0", "env.max_episode_steps=20")
-    small = ("collector.backend=inline", "collector.emulators_per_worker=2", "replay.capacity_transitions=3000")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("POKERED_ROM", raising=False)
-        assert main(["--config-name", "quickstart", f"run.folder={folder}", *changes, *small]) == 0
-    return folder / "a"
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Files under `examples/ray_cluster`: the launcher's config against Ray's schema, the SLURM script with stand-ins."""
 
-import os
 import socket
 import subprocess
 from pathlib import Path
@@ -25,23 +24,17 @@ def test_launcher_config_is_what_ray_accepts():
     validate_config(prepare_config(yaml.safe_load((FOLDER / "cluster.yaml").read_text())))
 
 
-def test_slurm_script_starts_ray_on_all_nodes_and_becomes_the_script_of_one_node(tmp_path):
-    calls, tools = tmp_path / "calls", tmp_path / "bin"
-    tools.mkdir()
-    stand_ins = {
+def test_slurm_script_starts_ray_on_all_nodes_and_becomes_the_script_of_one_node(tmp_path, stand_in):
+    calls = tmp_path / "calls"
+    programs = {
         "srun": 'echo "srun $@" >> "$CALLS"',
         "ray": 'echo "ray $1" >> "$CALLS"; [ -e "$CALLS.up" ] || { touch "$CALLS.up"; exit 1; }',
         "trainer": 'echo "$@" >> "$CALLS"; exit 75',
         "scontrol": 'echo "scontrol $@" >> "$CALLS"',
     }
-    for name, line in stand_ins.items():
-        (tools / name).write_text(f"#!/bin/bash\n{line}\n")
-        (tools / name).chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    environment |= {
-        "PATH": f"{tools}:{os.environ['PATH']}",
+    environment = stand_in(programs) | {
         "CALLS": str(calls),
-        "POKERED_PYTHON": str(tools / "trainer"),
+        "POKERED_PYTHON": "trainer",
         "POKERED_ROOT": str(tmp_path),
         "POKERED_SLURM_SCRIPT": str(FOLDER.parent / "slurm" / "train.sbatch"),
         "SLURM_JOB_ID": "9",

@@ -1,6 +1,5 @@
 """`train.sbatch` under a fake scheduler: signals are real, only `scontrol` and the trainer are stand-ins."""
 
-import os
 import signal
 import subprocess
 import time
@@ -10,7 +9,7 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "slurm" / "train.sbatch"
 
-_TRAINER = """#!/bin/bash
+_TRAINER = """\
 echo "$@" >> "$CALLS"
 trap 'echo usr1 >> "$CALLS"; sleep 0.3; exit 75' USR1
 trap 'echo term >> "$CALLS"; sleep 0.3; exit 75' TERM
@@ -21,17 +20,10 @@ for _ in $(seq 200); do sleep 0.05; done
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path):
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name, text in {"scontrol": '#!/bin/bash\necho "scontrol $@" >> "$CALLS"\n', "trainer": _TRAINER}.items():
-        (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    environment |= {
-        "PATH": f"{tools}:{os.environ['PATH']}",
+def scheduler(tmp_path: Path, stand_in):
+    environment = stand_in({"scontrol": 'echo "scontrol $@" >> "$CALLS"', "trainer": _TRAINER}) | {
         "CALLS": str(tmp_path / "calls"),
-        "POKERED_PYTHON": str(tools / "trainer"),
+        "POKERED_PYTHON": "trainer",
         "POKERED_ROOT": str(tmp_path),
         "SLURM_JOB_ID": "77",
     }

@@ -1,7 +1,6 @@
 """`configs/sweep/slurm.yaml` through the real submitit launcher; the scheduler is a stand-in that runs the jobs."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-_SBATCH = """#!/bin/bash
+_SBATCH = """\
 script="${@: -1}"
 cp "$script" "$CALLS"
 for task in 0 1; do
@@ -19,7 +18,7 @@ for task in 0 1; do
 done
 echo "Submitted batch job 70"
 """
-_SRUN = """#!/bin/bash
+_SRUN = """\
 while [ $# -gt 0 ]; do
     case "$1" in --output | --error) shift 2 ;; -*) shift ;; *) break ;; esac
 done
@@ -28,16 +27,9 @@ exec "$@"
 
 
 @pytest.mark.long
-def test_every_point_of_a_sweep_is_a_job_and_a_run_of_its_own(tmp_path):
+def test_every_point_of_a_sweep_is_a_job_and_a_run_of_its_own(tmp_path, stand_in):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the extra [sweep]")
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name, text in {"sbatch": _SBATCH, "srun": _SRUN, "sacct": "#!/bin/bash\necho 'JobID|State'\n"}.items():
-        (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
-    environment |= {
-        "PATH": f"{tools}:{os.environ['PATH']}",
+    environment = stand_in({"sbatch": _SBATCH, "srun": _SRUN, "sacct": "echo 'JobID|State'"}) | {
         "PYTHONPATH": str(ROOT),
         "CALLS": str(tmp_path / "job.sh"),
         "POKERED_ROM": "",

@@ -9,20 +9,8 @@ import pytest
 
 from pokered_rl.training import load_policy
 from pokered_rl.training.checkpoint import load_tensors, save_tensors
-from pokered_rl.training.main import main
 
 WATCH = str(Path(__file__).parents[2] / "examples" / "watch.py")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
-    changes = ("run.name=a", "run.target_total_steps=40", "run.evaluation_episodes=0", "env.max_episode_steps=10")
-    small = ("collector.backend=inline", "collector.emulators_per_worker=2", "replay.capacity_transitions=3000")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("POKERED_ROM", raising=False)
-        assert main(["--config-name", "quickstart", f"run.folder={folder}", *changes, *small]) == 0
-    return folder / "a"
 
 
 @pytest.fixture
@@ -53,13 +41,13 @@ class _Eyes:
 
 def test_every_frame_of_the_agents_game_is_shown(example, trained):
     eyes = _Eyes()
-    # Two episodes of ten steps. That the pictures are of the agent's game is checked by `watch` itself, by memory hash.
-    assert example["watch"](load_policy(trained), eyes, epsilon=0.0, speed=0, every=1, max_episodes=2) == 20
-    assert len(eyes.pictures) >= 20 * 24
+    # Two episodes of twenty steps. That the pictures are the agent's game, `watch` checks itself, by memory hash.
+    assert example["watch"](load_policy(trained), eyes, epsilon=0.0, speed=0, every=1, max_episodes=2) == 40
+    assert len(eyes.pictures) >= 40 * 24
     assert eyes.pictures[0].shape == (144, 160)
-    assert len({picture.tobytes() for picture in eyes.pictures}) > 3  # how many depends on where ten steps lead
-    assert "episode 1, step 10" in eyes.captions[9]
-    assert "episode 2, step 1 " in eyes.captions[10]
+    assert len({picture.tobytes() for picture in eyes.pictures}) > 3  # how many depends on where twenty steps lead
+    assert "episode 1, step 20" in eyes.captions[19]
+    assert "episode 2, step 1 " in eyes.captions[20]
     # From the same state the greedy agent plays the same game.
     half = len(eyes.pictures) // 2
     assert np.array_equal(eyes.pictures[half - 1], eyes.pictures[-1])
@@ -100,7 +88,7 @@ def test_without_a_display_the_terminal_shows_it(example, trained, capsys):
     assert example["main"]([str(trained), "--speed", "0", "--steps", "2"]) == 0
     out = capsys.readouterr().out
     assert "▀" in out
-    assert "weights of step 40" in out
+    assert "weights of step 80" in out
     assert out.endswith("2 steps\n")
 
 

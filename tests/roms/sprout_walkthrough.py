@@ -6,6 +6,7 @@ chance: fights are fought until they are won, grass is walked until the friend i
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -518,4 +519,14 @@ def play(player: Traveller, last: str = "hall_of_fame") -> dict[str, int]:
     return reached
 
 
-__all__ = ["STEPS", "Traveller", "X", "Y", "play"]
+def grass_state() -> bytes:
+    """A PyBoy state: a player with one creature in the tall grass of the first lane."""
+    with Traveller() as player:
+        play(player, "pebble_lane")
+        player.go((4, 32))
+        state = io.BytesIO()
+        player.pyboy.save_state(state)
+    return state.getvalue()
+
+
+__all__ = ["STEPS", "Traveller", "X", "Y", "grass_state", "play"]
