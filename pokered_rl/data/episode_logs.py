@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,15 +59,8 @@ def from_episode_logs(
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    return LoggedEpisodes(
-        find_logs(sources),
-        transforms=transforms,
-        rescore=rescore,
-        screen=screen,
-        ram_layout=ram_layout,
-        cartridge=cartridge,
-        on_error=on_error,
-    )
+    replay = _Replay(transforms, rescore=rescore, screen=screen, ram_layout=ram_layout, cartridge=cartridge)
+    return LoggedEpisodes(find_logs(sources), replay=replay, on_error=on_error)
 
 
 class LoggedEpisodes(Sequence[TensorDict]):
@@ -91,27 +85,20 @@ class LoggedEpisodes(Sequence[TensorDict]):
 
     Args:
         paths: the logs.
-        options: see `from_episode_logs`.
+        replay: gives the trajectory [T] of a log; `from_episode_logs` makes one.
+        on_error: see `from_episode_logs`.
     """
 
     def __init__(
         self,
         paths: Iterable[str | os.PathLike[str]],
         *,
-        transforms: Callable[..., Sequence[Transform]] | None = default_transforms,
-        rescore: bool = False,
-        screen: ScreenSize = "half",
-        ram_layout: RamLayout | None = None,
-        cartridge: Cartridge | None = None,
+        replay: Callable[[EpisodeLog], TensorDict],
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         self.paths = [Path(path) for path in paths]
         self.errors: dict[Path, EpisodeLogError] = {}
-        self._transforms = transforms
-        self._rescore = rescore
-        self._screen: ScreenSize = screen
-        self._ram_layout = ram_layout
-        self._cartridge = cartridge
+        self._replay = replay
         self._on_error = on_error
 
     def __len__(self) -> int:
@@ -124,15 +111,7 @@ class LoggedEpisodes(Sequence[TensorDict]):
             EpisodeLogError: the log cannot be read or played, or its replay is not the recorded episode.
         """
         if isinstance(index, slice):
-            return LoggedEpisodes(
-                self.paths[index],
-                transforms=self._transforms,
-                rescore=self._rescore,
-                screen=self._screen,
-                ram_layout=self._ram_layout,
-                cartridge=self._cartridge,
-                on_error=self._on_error,
-            )
+            return LoggedEpisodes(self.paths[index], replay=self._replay, on_error=self._on_error)
         return self._replay(EpisodeLog.load(self.paths[index]))
 
     def __iter__(self) -> Iterator[TensorDict]:
@@ -146,20 +125,31 @@ class LoggedEpisodes(Sequence[TensorDict]):
                 continue
             yield steps
 
-    def _replay(self, log: EpisodeLog) -> TensorDict:
-        cartridge = self._cartridge if self._cartridge is not None else cartridge_for(log)
+
+@dataclass(frozen=True)
+class _Replay:
+    """How logs become trajectories; the fields are explained at `from_episode_logs`."""
+
+    make_transforms: Callable[..., Sequence[Transform]] | None
+    rescore: bool
+    screen: ScreenSize
+    ram_layout: RamLayout | None
+    cartridge: Cartridge | None
+
+    def __call__(self, log: EpisodeLog) -> TensorDict:
+        cartridge = self.cartridge if self.cartridge is not None else cartridge_for(log)
         transforms: list[Transform] = []
-        if self._transforms is not None:
-            transforms += self._transforms(profile=cartridge.profile, action_set=ActionSet(log.header.actions))
-        layout = self._ram_layout
+        if self.make_transforms is not None:
+            transforms += self.make_transforms(profile=cartridge.profile, action_set=ActionSet(log.header.actions))
+        layout = self.ram_layout
         if layout is None:
             declared = required_layout(transforms, stack=cartridge.profile.stack_words)
             layout = declared if declared.size else RamLayout.full()
-        if not self._rescore:
+        if not self.rescore:
             # The log's rewards are in its environment already, where the transforms behind find them.
             transforms = [transform for transform in transforms if not isinstance(transform, RewardTerms)]
-        played = trajectory(log, cartridge=cartridge, screen=self._screen, ram_layout=layout)
-        if self._rescore and log.header.reward_terms:
+        played = trajectory(log, cartridge=cartridge, screen=self.screen, ram_layout=layout)
+        if self.rescore and log.header.reward_terms:
             del played["next", "reward_terms"]
         base = _LoggedEnv(played, ram_layout=layout, num_actions=len(log.header.actions))
         env = TransformedEnv(base, Compose(InitTracker(), *transforms))

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from pokered_rl.errors import PokeredError
 from pokered_rl.training.config import Backend, Config
-from pokered_rl.training.load_config import load_config
+from pokered_rl.training.load_config import add_config_arguments, load_config
 from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.resources import available_cpus, available_memory_bytes, worker_count
 
@@ -312,9 +312,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m pokered
         description="Look whether this machine can train with a config: versions, CPU, GPU, ROM, disk, memory.",
         epilog="exit status: 0 training can start, 1 at least one error was found, 2 wrong arguments",
     )
-    parser.add_argument("overrides", nargs="*", metavar="section.option=value", help="changes to the config")
-    parser.add_argument("--config-name", "-cn", default="r2d2", help="a YAML file without its suffix (%(default)s)")
-    parser.add_argument("--config-dir", "-cd", type=Path, help="folder of the YAML files (those of the package)")
+    add_config_arguments(parser)
     arguments = parser.parse_intermixed_args(argv)
     console = Console()
     try:

@@ -6,6 +6,7 @@ first version's JSON configs.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import json
@@ -26,6 +27,7 @@ from pokered_rl.training.validation import validate
 
 __all__ = [
     "LEGACY_KEYS",
+    "add_config_arguments",
     "config_folder",
     "config_from",
     "expand",
@@ -65,6 +67,13 @@ LEGACY_KEYS: dict[str, str] = {
 def register_schema() -> None:
     """Make the dataclasses known to Hydra as ``pokered_rl_schema``, the base of every YAML file."""
     ConfigStore.instance().store(name="pokered_rl_schema", node=Config)
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments by which a program is told its config: ``overrides``, ``--config-name``, ``--config-dir``."""
+    parser.add_argument("overrides", nargs="*", metavar="section.option=value", help="changes to the config")
+    parser.add_argument("--config-name", "-cn", default="r2d2", help="a YAML file without its suffix (%(default)s)")
+    parser.add_argument("--config-dir", "-cd", type=Path, help="folder of the YAML files (those of the package)")
 
 
 def config_folder() -> Path:

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import (
+    add_config_arguments,
     config_folder,
     config_from,
     expand,
@@ -34,9 +35,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
         description="Train an R2D2 agent. Options are Hydra overrides, such as run.name=a collector.num_workers=8.",
         epilog="exit status: 0 target reached, 75 run again, 130 interrupted, other: error",
     )
-    parser.add_argument("overrides", nargs="*", metavar="section.option=value", help="changes to the config")
-    parser.add_argument("--config-name", "-cn", default="r2d2", help="a YAML file without its suffix (%(default)s)")
-    parser.add_argument("--config-dir", "-cd", type=Path, help="folder of the YAML files (those of the package)")
+    add_config_arguments(parser)
     parser.add_argument("--multirun", "-m", action="store_true", help="sweep over comma-separated values (Hydra)")
     parser.add_argument("--print-config", action="store_true", help="show the whole config and end")
     return parser
