@@ -1,24 +1,13 @@
-"""The bundled cartridge, booted once for all tests of this room."""
+"""An emulator at the playable start, and a machine without ROMs."""
 
 import shutil
 
 import pytest
 import torch
 
-from pokered_rl.emulator import Cartridge, Emulator, SaveState, boot
+from pokered_rl.emulator import Cartridge, Emulator, SaveState
 
 torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session")
-def sprout() -> Cartridge:
-    return Cartridge.bundled()
-
-
-@pytest.fixture(scope="session")
-def start(sprout: Cartridge) -> SaveState:
-    with Emulator(sprout) as emulator:
-        return boot(emulator)
 
 
 @pytest.fixture

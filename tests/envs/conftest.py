@@ -1,4 +1,4 @@
-"""Memory images made by hand, and one emulator environment booted once."""
+"""Memory images made by hand."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from pokered_rl.emulator import Cartridge, Emulator, SaveState, boot
 from pokered_rl.game import FULL_LAYOUT, RAM_MAP
 
 torch.set_num_threads(1)
@@ -75,14 +74,3 @@ def start_menu() -> Image:
 @pytest.fixture
 def batch() -> Callable[..., TensorDict]:
     return _batch
-
-
-@pytest.fixture(scope="session")
-def sprout() -> Cartridge:
-    return Cartridge.bundled()
-
-
-@pytest.fixture(scope="session")
-def start(sprout: Cartridge) -> SaveState:
-    with Emulator(sprout) as emulator:
-        return boot(emulator)

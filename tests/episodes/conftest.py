@@ -5,7 +5,6 @@ import hashlib
 import numpy as np
 import pytest
 
-from pokered_rl.emulator import Cartridge, Emulator, boot
 from pokered_rl.episodes import EpisodeHeader, EpisodeLog, Milestone, Outcome, record_episode
 
 ACTIONS = ("noop", "a", "b", "start", "right", "left", "up", "down")
@@ -60,25 +59,14 @@ def make_log():
 
 
 @pytest.fixture(scope="session")
-def sprout():
-    return Cartridge.bundled()
-
-
-@pytest.fixture(scope="session")
-def playable(sprout):
-    with Emulator(sprout) as emulator:
-        return boot(emulator)
-
-
-@pytest.fixture(scope="session")
-def played(sprout, playable, tmp_path_factory):
+def played(sprout, start, tmp_path_factory):
     """A log of 120 steps on Sprout with a RAM hash every 20: walks about, opens and closes the menu."""
     generator = np.random.default_rng(5)
     actions = generator.choice(len(ACTIONS), 120, p=(0.05, 0.05, 0.1, 0.08, 0.18, 0.18, 0.18, 0.18))
     path = record_episode(
         actions.tolist(),
         cartridge=sprout,
-        start_state=playable,
+        start_state=start,
         folder=tmp_path_factory.mktemp("run") / "episode_logs",
         ram_hash_every_steps=20,
         reward_terms=("column",),

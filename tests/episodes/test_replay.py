@@ -133,8 +133,8 @@ def test_a_log_with_its_start_state_inside_is_enough(played, tmp_path):
     assert verify(EpisodeLog.load(alone)) == 7
 
 
-def test_equal_start_states_are_stored_once(played, sprout, playable):
-    record_episode([4, 5], cartridge=sprout, start_state=playable, folder=played.path.parent, global_step=1)
+def test_equal_start_states_are_stored_once(played, sprout, start):
+    record_episode([4, 5], cartridge=sprout, start_state=start, folder=played.path.parent, global_step=1)
     assert len(list((played.path.parent / "start_states").iterdir())) == 1
 
 
@@ -176,10 +176,10 @@ def test_a_part_of_the_episode_begins_and_ends_where_asked(played):
     assert frames == list(range(ends[9], ends[12]))
 
 
-def test_actions_and_waiting_hold_whatever_the_number_of_emulators(played, sprout, playable):
+def test_actions_and_waiting_hold_whatever_the_number_of_emulators(played, sprout, start):
     actions = ActionSet(played.header.actions)
     with EmulatorPool(sprout, num_emulators=3, num_threads=2, actions=actions) as pool:
-        pool.reset([0, 1, 2], [playable] * 3)
+        pool.reset([0, 1, 2], [start] * 3)
         for step in range(40):
             result = pool.step([0, int(played.actions[step]), 4])
             assert result.wait_frames[1] == played.wait_frames[step]

@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 
-from pokered_rl.emulator import Cartridge, Emulator, boot
 from pokered_rl.episodes import EpisodeFolder, EpisodeLog, record_episode
 
 STEPS = 40
@@ -24,18 +23,7 @@ def _coverage():
 
 
 @pytest.fixture(scope="session")
-def sprout():
-    return Cartridge.bundled()
-
-
-@pytest.fixture(scope="session")
-def playable(sprout):
-    with Emulator(sprout) as emulator:
-        return boot(emulator)
-
-
-@pytest.fixture(scope="session")
-def recorded_run(sprout, playable, tmp_path_factory):
+def recorded_run(sprout, start, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recorded") / "run"
     for number in range(2):
         generator = np.random.default_rng(number)
@@ -43,7 +31,7 @@ def recorded_run(sprout, playable, tmp_path_factory):
         record_episode(
             actions.tolist(),
             cartridge=sprout,
-            start_state=playable,
+            start_state=start,
             folder=folder / "episode_logs",
             emulator=number,
             global_step=1000 * number,

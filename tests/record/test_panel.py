@@ -9,12 +9,12 @@ from pokered_rl.record.panel import PANEL_HEIGHT, PANEL_WIDTH, Panel
 
 
 @pytest.fixture(scope="module")
-def busy_log(sprout, playable, tmp_path_factory):
+def busy_log(sprout, start, tmp_path_factory):
     """An episode with more reward terms and milestones than the panel has lines for."""
     path = record_episode(
         [ActionSet().names.index("right")] * 4,
         cartridge=sprout,
-        start_state=playable,
+        start_state=start,
         folder=tmp_path_factory.mktemp("busy"),
         reward_terms=tuple(f"term_{index}" for index in range(12)),
         terms=lambda ram: [0.5] * 12,

@@ -9,11 +9,11 @@ from pokered_rl.record.rescore import rescore
 
 
 @pytest.fixture(scope="module")
-def env_log(sprout, playable, tmp_path_factory):
+def env_log(sprout, start, tmp_path_factory):
     """A log that the env's own recorder wrote, with the rewards that the agent would have received."""
     folder = tmp_path_factory.mktemp("env") / "episode_logs"
     env = make_env(
-        sprout, num_emulators=1, start_states=[playable], max_episode_steps=60, seed=3, recorder={"folder": folder}
+        sprout, num_emulators=1, start_states=[start], max_episode_steps=60, seed=3, recorder={"folder": folder}
     )
     generator = torch.Generator().manual_seed(0)
 

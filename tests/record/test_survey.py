@@ -49,12 +49,12 @@ def test_visits_count_steps_and_first_visits_keep_the_earliest(surveyed, traced)
     assert surveyed.episodes == 2
 
 
-def test_the_background_is_what_was_on_screen_without_the_player(surveyed, sprout, playable):
+def test_the_background_is_what_was_on_screen_without_the_player(surveyed, sprout, start):
     background = surveyed.background(BEDROOM)
     width, height = surveyed.size(BEDROOM)
     assert background.shape == (16 * height, 16 * width)
     with Emulator(sprout, screen="full") as emulator:
-        emulator.load_state(playable)
+        emulator.load_state(start)
         screen = unpack_shades(emulator.pixels())  # the player at (8, 3) in the middle: column 4, row 4
     # The map step (x, y) is on screen at column x - 4, row y + 1. Nothing moves in this room but the player, who hides
     # two steps of the screen.
@@ -70,7 +70,7 @@ def test_the_background_is_what_was_on_screen_without_the_player(surveyed, sprou
     assert not np.array_equal(here, screen[4 * 16 : 5 * 16, 4 * 16 : 5 * 16])
 
 
-def test_the_mask_of_a_trace_is_the_one_that_the_actor_had(sprout, playable, tmp_path):
+def test_the_mask_of_a_trace_is_the_one_that_the_actor_had(sprout, start, tmp_path):
     # The actor presses what it may, mostly START and B, so that menus come up and the mask has something to learn.
     generator = torch.Generator().manual_seed(2)
     likes = torch.tensor([0.05, 0.1, 0.1, 0.3, 0.15, 0.1, 0.1, 0.1])
@@ -80,7 +80,7 @@ def test_the_mask_of_a_trace_is_the_one_that_the_actor_had(sprout, playable, tmp
             "action", torch.multinomial(likes * tensordict["action_mask"], 1, generator=generator).squeeze(-1)
         )
 
-    env = make_env(sprout, start_states=[playable], max_episode_steps=120, recorder={"folder": tmp_path})
+    env = make_env(sprout, start_states=[start], max_episode_steps=120, recorder={"folder": tmp_path})
     live = env.rollout(120, act)[0]
     env.close()
     traced = trace(EpisodeLog.load(find_logs([tmp_path])[0]), cartridge=sprout)

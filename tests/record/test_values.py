@@ -30,11 +30,11 @@ class _Greedy(TensorDictModuleBase):
 
 
 @pytest.fixture(scope="module")
-def acted(sprout, playable, tmp_path_factory):
+def acted(sprout, start, tmp_path_factory):
     """A log of 30 greedy steps, the network that took them and the values it saw."""
     folder = tmp_path_factory.mktemp("acted") / "episode_logs"
     torch.manual_seed(0)
-    env = make_env(sprout, start_states=[playable], max_episode_steps=30, recorder={"folder": folder})
+    env = make_env(sprout, start_states=[start], max_episode_steps=30, recorder={"folder": folder})
     context_size = env.observation_spec["context"].shape[-1]
     network = R2D2Network(num_actions=8, size="tiny", context_size=context_size)
     policy = _Greedy(network)
