@@ -60,9 +60,10 @@ def tensorboard_logger(folder: Path, *, resume_step: int = 0) -> TensorboardLogg
     if resume_step:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
-        # What SummaryWriter(purge_step=...) writes; TorchRL's logger does not pass it on.
+        # What SummaryWriter(purge_step=...) writes; TorchRL's logger does not pass it on. It hides that step, too, but
+        # what the earlier job wrote at `resume_step` itself, its last row and episodes, belongs to the run.
         start = Event(session_log=SessionLog(status=SessionLog.START))
-        logger.experiment._get_file_writer().add_event(start, resume_step)
+        logger.experiment._get_file_writer().add_event(start, resume_step + 1)
     return logger
 
 

@@ -1,3 +1,5 @@
+import csv
+import shutil
 import sys
 from pathlib import Path
 
@@ -95,3 +97,41 @@ def test_a_run_logs_where_its_config_says(train, runs, capsys):
     metrics = runs / "a" / "metrics"
     assert list((metrics / "wandb").glob("offline-run-*"))
     assert list((metrics / "tensorboard").iterdir())
+
+
+def _series(run: Path) -> tuple[list[int], list[dict[str, str]]]:
+    """The steps at which TensorBoard has a row, and the rows of ``train.csv``."""
+    board = EventAccumulator(str(run / "metrics" / "tensorboard"))
+    board.Reload()
+    with (run / "metrics" / "train.csv").open(newline="") as file:
+        return [event.step for event in board.Scalars("train/wall_seconds")], list(csv.DictReader(file))
+
+
+def test_two_jobs_of_a_run_write_one_series(runs: Path, train):
+    for target in (100, 200):
+        assert train(f"run.target_total_steps={target}", "logging.tensorboard=true") == 0
+    shown, rows = _series(runs / "a")
+    steps = {job: [int(row["steps"]) for row in rows if row["job"] == job] for job in ("1", "2")}
+    assert steps["1"][-1] == 100
+    assert 100 <= steps["2"][0] <= steps["2"][-1] == 200
+    assert steps["1"] + steps["2"] == sorted(int(row["steps"]) for row in rows)
+    assert shown == steps["1"] + steps["2"]
+    seconds = [float(row["wall_seconds"]) for row in rows]
+    assert seconds == sorted(seconds)
+    with (runs / "a" / "metrics" / "episodes.csv").open(newline="") as file:
+        # 2 emulators, 100 steps of each: two episodes of 40 steps and a rest, whichever job they ended in.
+        assert [row["length"] for row in csv.DictReader(file)] == ["40"] * 4
+
+
+def test_steps_that_are_played_again_after_a_crash_stand_in_tensorboard_once(runs: Path, train):
+    for target in (100, 160):
+        assert train(f"run.target_total_steps={target}", "logging.tensorboard=true") == 0
+    # As if job 2 had been killed before it saved: only the checkpoint at step 100 is there.
+    newest = max((runs / "a" / "checkpoints").iterdir())
+    assert newest.name.startswith(f"{160:012d}")
+    shutil.rmtree(newest)
+    assert train("run.target_total_steps=200", "logging.tensorboard=true") == 0
+    shown, rows = _series(runs / "a")
+    steps = {job: [int(row["steps"]) for row in rows if row["job"] == job] for job in ("1", "2", "3")}
+    assert steps["3"][0] < 160, "job 3 plays again what job 2 had played"
+    assert shown == steps["1"] + [step for step in steps["2"] if step <= 100] + steps["3"]
