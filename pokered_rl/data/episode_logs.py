@@ -73,9 +73,9 @@ class LoggedEpisodes(Sequence[TensorDict]):
     ``("reward_terms", name)`` float32 [T, 1] are there for every term in the log.
 
     A log that ends otherwise than by termination is truncated at its last step. What transforms remember starts anew
-    with each log, also at a later segment of an endless episode (``header.segment > 0``), where the actor's map memory
-    went on. A learned mask that is shared between emulators (``AffordanceMask(persistent=True)``) cannot be had back
-    from one emulator's log.
+    with each log, also where the actor's went on: at a later segment of an endless episode (``header.segment > 0``),
+    and with ``MapMemory(persistent=True)``. A learned mask that is shared between emulators
+    (``AffordanceMask(persistent=True)``) cannot be had back from one emulator's log.
 
     It can be pickled: ``ProcessPoolExecutor().map(episodes.__getitem__, range(len(episodes)))`` replays on all cores.
 

@@ -108,7 +108,8 @@ def env_factory(
 def _transform_options(config: Config) -> dict[str, Any]:
     reward = config.reward
     return {
-        "map_memory": {"radius": config.env.map_memory_radius},
+        "mask": {"persistent": config.env.persistent_action_mask},
+        "map_memory": {"radius": config.env.map_memory_radius, "persistent": config.env.persistent_map_memory},
         "reward": {
             "weights": reward.weights,
             "options": reward.options,

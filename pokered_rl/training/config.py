@@ -160,8 +160,12 @@ class EnvConfig:
     max_wait_frames: int = 240
     #: Let the agent choose only among buttons that can do something; off for the ablation.
     action_mask: bool = True
+    #: Keep what the mask has learned about menus over episodes and jobs, shared by the emulators of a worker.
+    persistent_action_mask: bool = False
     #: Radius in tiles of the map-memory crop around the player; the crop is (2 r + 1) tiles wide.
     map_memory_radius: int = 10
+    #: Keep each emulator's map memory over episodes and jobs; off, an episode begins with an empty one.
+    persistent_map_memory: bool = False
     #: Write an episode log for every N-th episode of each emulator; 1 logs all of them.
     log_every_episodes: int = 1
     #: Agent decisions in one log file where episodes do not end; a crash loses at most the file in progress.
