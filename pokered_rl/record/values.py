@@ -10,7 +10,7 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.envs import Transform
 
-from pokered_rl.emulator import ActionSet, Cartridge
+from pokered_rl.emulator import ActionSet, Cartridge, ScreenSize
 from pokered_rl.envs import default_transforms
 from pokered_rl.episodes import EpisodeLog, EpisodePlayer, cartridge_for
 from pokered_rl.modules import RecurrentQuantileNetwork
@@ -23,18 +23,21 @@ def action_values(
     network: RecurrentQuantileNetwork,
     *,
     transforms: Callable[..., Sequence[Transform]] = default_transforms,
+    screen: ScreenSize = "half",
     cartridge: Cartridge | None = None,
 ) -> npt.NDArray[np.float32]:
     """Replays a log and asks a network at every step.
 
     The network sees what it would have seen in the environment, with its recurrent state carried from the start of the
-    episode; the actions are those of the log. Weights of another time than the log's give another opinion.
+    log; the actions are those of the log. Weights of another time than the log's give another opinion. Transforms begin
+    with empty memories, also where the actor's were persistent.
 
     Args:
         log: the episode.
         network: the network, with the weights to ask; it acts on the mean weights, without noise.
         transforms: builds those that the network was trained with from the keywords ``profile`` and ``action_set``, as
             ``load_policy(run).make_transforms`` does; `default_transforms` without options by default.
+        screen: size of the pictures that the network reads.
         cartridge: the cartridge it was played on; found by default.
 
     Returns:
@@ -47,7 +50,7 @@ def action_values(
     actions = ActionSet(log.header.actions)
     applied = transforms(profile=cartridge.profile, action_set=actions)
     values = np.empty((log.steps, len(actions)), np.float32)
-    with EpisodePlayer(log, cartridge=cartridge, screen="half") as player:
+    with EpisodePlayer(log, cartridge=cartridge, screen=screen) as player:
         state: TensorDictBase = network.initial_state([1])
         for step in range(log.steps):
             observed = _observed(player, applied)

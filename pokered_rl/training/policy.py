@@ -92,7 +92,13 @@ class TrainedPolicy:
                 f"{log.path}: played with the actions {', '.join(log.header.actions)}; the network in {self.weights} "
                 f"knows {', '.join(self.config.env.actions)}"
             )
-        return action_values(log, self.network, transforms=self.make_transforms, cartridge=self.cartridge)
+        return action_values(
+            log,
+            self.network,
+            transforms=self.make_transforms,
+            screen=self.config.env.screen.value,
+            cartridge=self.cartridge,
+        )
 
     def reload(self) -> bool:
         """Reads the weights again if the file was replaced; returns whether it was.
@@ -100,14 +106,14 @@ class TrainedPolicy:
         Raises:
             CheckpointError: the file is gone, damaged, or of another network.
         """
-        try:
-            status = self.weights.stat()
-        except OSError as error:
-            raise CheckpointError(f"there is no file {self.weights}") from error
-        stamp = (status.st_mtime_ns, status.st_ino)
+        stamp = self._stamp()
         if stamp == self._read_at:
             return False
-        tree = load_tensors(self.weights)
+        read_at = None
+        while read_at != stamp:  # once more if a run has replaced the file: weights and hash must belong together
+            read_at = stamp
+            tree, weights_sha256 = load_tensors(self.weights), sha256_of(self.weights)
+            stamp = self._stamp()
         try:
             if "learner" in tree:  # a checkpoint's state, online and target network in one
                 params = {
@@ -124,9 +130,17 @@ class TrainedPolicy:
             raise CheckpointError(
                 f"the weights in {self.weights} do not fit the network of its config.yaml: {problem}"
             ) from error
-        self.weights_sha256 = sha256_of(self.weights)
+        self.weights_sha256 = weights_sha256
         self.steps, self.updates, self._read_at = int(steps), int(updates), stamp
         return True
+
+    def _stamp(self) -> tuple[int, int]:
+        """Time of writing in nanoseconds and inode of the weights: another file, another stamp."""
+        try:
+            status = self.weights.stat()
+        except OSError as error:
+            raise CheckpointError(f"there is no file {self.weights}") from error
+        return status.st_mtime_ns, status.st_ino
 
 
 def load_policy(

@@ -4,6 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog, find_logs
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training import load_policy
-from pokered_rl.training.checkpoint import load_tensors, save_tensors
+from pokered_rl.training.checkpoint import load_tensors, save_tensors, sha256_of
 
 
 def _newest_checkpoint(run):
@@ -101,6 +102,32 @@ def test_network_is_not_asked_about_buttons_that_it_does_not_know(finished):
     )
     with pytest.raises(ConfigError, match=r"played with the actions a, up; the network in .* knows a, b, right"):
         policy.action_values(fewer)
+
+
+@pytest.mark.parametrize("screen", ["half", "full"])
+def test_network_is_shown_pictures_of_the_size_it_learned_from(runs, train, screen):
+    assert train(f"env.screen={screen}", "run.target_total_steps=80") == 0
+    policy = load_policy(runs / "a")
+    log = EpisodeLog.load(find_logs([runs / "a"])[0])
+    values = policy.action_values(log)
+    assert values.shape == (log.steps, 6)
+    assert np.ptp(values) > 0
+
+
+def test_weights_and_hash_are_of_one_file_though_it_is_replaced_meanwhile(finished, monkeypatch):
+    plain = load_tensors
+    waiting = [1, 2]
+
+    def replaced_meanwhile(path):
+        tree = plain(path)
+        if waiting:
+            save_tensors(path, tree | {"steps": waiting.pop(0)})
+        return tree
+
+    monkeypatch.setattr("pokered_rl.training.policy.load_tensors", replaced_meanwhile)
+    policy = load_policy(finished)
+    assert policy.steps == 2
+    assert policy.weights_sha256 == sha256_of(finished / "online_params.pt")
 
 
 def test_newer_weights_are_taken_up_when_the_file_is_replaced(finished):
