@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pokered_rl.data import matching_rows
+from pokered_rl.errors import CheckpointError
 
 __all__ = ["ScratchRows"]
 
@@ -51,15 +52,23 @@ class ScratchRows:
 
         Returns:
             How many rows came with it; 0 when nothing was copied.
+
+        Raises:
+            CheckpointError: The copy cannot be read, or the scratch disk has no room for it.
         """
         copied = matching_rows(self._home, saved)
         if copied <= matching_rows(self._scratch, saved):
             return 0
-        staging = self._scratch.with_name(f".{self._scratch.name}.writing")
-        shutil.rmtree(staging, ignore_errors=True)
-        shutil.copytree(self._home, staging)
-        shutil.rmtree(self._scratch, ignore_errors=True)
-        staging.rename(self._scratch)
+        staging = _staging(self._scratch)
+        try:
+            shutil.copytree(self._home, staging)
+        except OSError as error:  # copytree's own, which lists what became of each file
+            shutil.rmtree(staging, ignore_errors=True)
+            raise CheckpointError(
+                f"the replay in {self._home} cannot be copied to {self._scratch}: {error}; make room there, or set"
+                " replay.scratch_folder to another disk"
+            ) from error
+        _put_in_place(staging, self._scratch)
         return copied
 
     def measure(self) -> None:
@@ -99,40 +108,72 @@ class ScratchRows:
             What happened, for the user.
         """
         seconds = min(self._max_seconds, seconds_left)
-        total, done, began = self._bytes(share), 0, self._clock()
-        text = f"the replay's {total / 1e9:.3g} GB on {self._scratch}"
+        text = f"the replay's {self._bytes(share) / 1e9:.3g} GB on {self._scratch}"
+        lost = f"{text} are lost with this node's disk"
         if seconds <= 0:
-            return f"{text} are lost with this node's disk: there is no time to copy them back"
-        staging = self._home.with_name(f".{self._home.name}.writing")
-        shutil.rmtree(staging, ignore_errors=True)
-        for source in self._files():
-            target = staging / source.relative_to(self._scratch)
+            return f"{lost}: there is no time to copy them back"
+        staging = _staging(self._home)
+        try:
+            bytes_per_second, seconds_to_copy = self._copy_filled(staging, share=share, seconds=seconds)
+            if seconds_to_copy > seconds:
+                shutil.rmtree(staging, ignore_errors=True)
+                return (
+                    f"{lost}: at {bytes_per_second / 1e6:.0f} MB/s copying them back takes {seconds_to_copy:.0f} s,"
+                    f" there are {seconds:.0f} s"
+                )
+            _put_in_place(staging, self._home)
+        except OSError as error:  # the run itself is saved: only the rows did not fit
+            shutil.rmtree(staging, ignore_errors=True)
+            return f"{lost}: they cannot be copied back to {self._home}: {error}"
+        return f"{text} were copied back to {self._home} ({bytes_per_second / 1e6:.0f} MB/s)"
+
+    def _copy_filled(self, target_folder: Path, *, share: float, seconds: float) -> tuple[float, float]:
+        """Copies until it is clear that ``seconds`` will not do.
+
+        Returns:
+            Bytes a second, and the seconds that the whole copy takes at that speed.
+        """
+        files = self._files()
+        if not files:
+            raise FileNotFoundError(f"{self._scratch} is empty")
+        total, done, began, spent = self._bytes(share), 0, self._clock(), 0.0
+        for source in files:
+            target = target_folder / source.relative_to(self._scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open("rb") as rows, target.open("wb") as copy:
                 for chunk in _chunks(rows, _filled_bytes(source, share)):
                     copy.write(chunk)
                     done += len(chunk)
                     spent = self._clock() - began
-                    if spent + (total - done) * spent / done > seconds:
-                        copy.close()
-                        shutil.rmtree(staging, ignore_errors=True)
-                        return (
-                            f"{text} are lost with this node's disk: at {done / spent / 1e6:.0f} MB/s copying them back"
-                            f" takes {total * spent / done:.0f} s, there are {seconds:.0f} s"
-                        )
+                    if total * spent / done > seconds:
+                        return done / spent, total * spent / done
                 copy.truncate(source.stat().st_size)
                 copy.flush()
                 os.fsync(copy.fileno())
-        shutil.rmtree(self._home, ignore_errors=True)
-        staging.rename(self._home)
-        spent = max(1e-6, self._clock() - began)
-        return f"{text} were copied back to {self._home} ({done / spent / 1e6:.0f} MB/s)"
+        return done / max(1e-6, self._clock() - began), spent
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._scratch.rglob("*") if path.is_file())
 
     def _bytes(self, share: float) -> int:
         return sum(_filled_bytes(path, share) for path in self._files())
+
+
+def _staging(folder: Path) -> Path:
+    """Where a new version of a folder is written; what a killed job left there is removed."""
+    staging = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(staging, ignore_errors=True)
+    return staging
+
+
+def _put_in_place(staging: Path, folder: Path) -> None:
+    """Renames ``staging`` to ``folder``; removing the old one takes its time, so that comes last."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _filled_bytes(path: Path, share: float) -> int:

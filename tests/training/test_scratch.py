@@ -1,9 +1,26 @@
+import contextlib
 import json
+import re
+import resource
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pokered_rl.errors import CheckpointError
 from pokered_rl.training.scratch import ScratchRows
+
+
+@contextlib.contextmanager
+def file_size_limit(size_bytes: int) -> Iterator[None]:
+    """Stands in for a full disk: no file can grow beyond this."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class SlowClock:
@@ -46,6 +63,32 @@ def test_rows_without_time_are_declared_lost_and_leave_nothing_half(rows, tmp_pa
     assert "lost with this node's disk" in scratch.bring_back(share=1.0, seconds_left=seconds_left)
     assert [path.name for path in home.parent.iterdir()] == ["replay"]
     assert (home / "kept").is_file()
+
+
+def test_rows_that_do_not_fit_are_declared_lost_and_the_older_copy_stays(rows, tmp_path):
+    home = tmp_path / "run" / "replay"
+    home.mkdir(parents=True)
+    (home / "kept").write_text("an older copy")
+    scratch = ScratchRows(scratch=rows, home=home, max_seconds=60)
+    with file_size_limit(512):
+        assert re.search(
+            "lost with this node's disk: they cannot be copied back .*File too large",
+            scratch.bring_back(share=1.0, seconds_left=60),
+        )
+    shutil.rmtree(rows)
+    assert "is empty" in scratch.bring_back(share=1.0, seconds_left=60)
+    assert [path.name for path in home.parent.iterdir()] == ["replay"]
+    assert (home / "kept").is_file()
+
+
+def test_copy_that_does_not_fit_on_the_scratch_disk_says_what_to_do(rows, tmp_path, monkeypatch):
+    scratch = ScratchRows(scratch=tmp_path / "node2" / "a", home=rows, max_seconds=60)
+    monkeypatch.setattr("pokered_rl.training.scratch.matching_rows", lambda folder, saved: int(folder == rows))
+    with file_size_limit(512), pytest.raises(CheckpointError, match=r"set replay\.scratch_folder to another disk"):
+        scratch.fetch(tmp_path)
+    assert list((tmp_path / "node2").iterdir()) == []
+    assert scratch.fetch(tmp_path) == 1
+    assert [path.name for path in (tmp_path / "node2").iterdir()] == ["a"]
 
 
 def test_time_needed_follows_the_measured_speed(rows, tmp_path):
