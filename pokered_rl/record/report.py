@@ -80,8 +80,8 @@ def write_report(
         cartridge: the cartridge that was played; found by default.
         seeds: run folders of the same experiment with other seeds: the learning curve then shows the mean over all of
             them with its 95% interval, and the timeline each run.
-        most_replays: at most so many episodes are replayed for maps, statistics and verification: the best, the last
-            and others spread evenly over the run.
+        most_replays: at most so many episodes are replayed for maps, statistics and verification: the best and the
+            last in any case, and others spread evenly over the run.
         videos: how the embedded videos look; every second frame at four times the speed by default.
         workers: processes that replay; by default one for each core.
         on_progress: called with what is being done, how much is done and how much there is.
@@ -94,7 +94,9 @@ def write_report(
     logs, errors = load_logs(find_logs([run]))
     if not logs:
         raise EpisodeLogError(f"{run}: none of its {len(errors)} episode logs can be read; the first: {errors[0]}")
-    others = {_run_label(Path(folder), found): found for folder, found in _logs_of(seeds, errors)}
+    found = [(run, logs), *_logs_of(seeds, errors)]
+    label, *other_labels = _run_labels(found)
+    others = dict(zip(other_labels, (each for _, each in found[1:]), strict=True))
     traces, survey = _replay(_spread(logs, most_replays), cartridge, workers, errors, report)
     if survey is None:
         raise EpisodeLogError(f"{run}: none of its episodes can be replayed; the first: {errors[0]}")
@@ -108,9 +110,9 @@ def write_report(
         subtitle=html.escape(_subtitle(logs)),
         cards=_cards(logs, survey, replayed, errors),
         problems=_problems(errors),
-        curves=_curves(_run_label(run, logs), logs, others),
+        curves=_curves(label, logs, others),
         maps_note=html.escape(_maps_note(logs, replayed)),
-        milestones=_milestones(_run_label(run, logs), logs, others),
+        milestones=_milestones(label, logs, others),
         videos=clips,
         affordances=_affordances(traces, survey),
         episodes_note=html.escape(f"{len(logs)} episodes"),
@@ -129,19 +131,18 @@ def _spread(logs: Sequence[EpisodeLog], most: int) -> list[EpisodeLog]:
     if len(logs) <= most:
         return list(logs)
     best = max(range(len(logs)), key=lambda index: logs[index].episode_return)
-    even = {round(index * (len(logs) - 1) / max(1, most - 2)) for index in range(most - 1)}
-    return [logs[index] for index in sorted({best, len(logs) - 1} | even)]
+    even = [round(index * (len(logs) - 1) / max(1, most - 2)) for index in range(most - 1)]
+    chosen = list(dict.fromkeys([best, len(logs) - 1, *even]))
+    return [logs[index] for index in sorted(chosen[: max(2, most)])]
 
 
-def _logs_of(
-    folders: Sequence[str | os.PathLike[str]], errors: list[str]
-) -> Iterator[tuple[str | os.PathLike[str], list[EpisodeLog]]]:
+def _logs_of(folders: Sequence[str | os.PathLike[str]], errors: list[str]) -> Iterator[tuple[Path, list[EpisodeLog]]]:
     """The readable logs of each folder; those that are bad are added to ``errors``."""
     for folder in folders:
         logs, bad = load_logs(find_logs([folder]))
         errors += bad
         if logs:
-            yield folder, logs
+            yield Path(folder), logs
 
 
 def _replay(
@@ -194,9 +195,10 @@ def _name(run: Path, logs: Sequence[EpisodeLog]) -> str:
     return logs[-1].header.run_name or run.name
 
 
-def _run_label(run: Path, logs: Sequence[EpisodeLog]) -> str:
-    """What tells a run from others: its folder, since runs may share a name."""
-    return run.resolve().name or _name(run, logs)
+def _run_labels(runs: Sequence[tuple[Path, Sequence[EpisodeLog]]]) -> list[str]:
+    """What tells runs from each other: the names of their folders, the whole paths where these are the same."""
+    names = [run.resolve().name or _name(run, logs) for run, logs in runs]
+    return [name if names.count(name) == 1 else str(run.resolve()) for name, (run, _) in zip(names, runs, strict=True)]
 
 
 def _subtitle(logs: Sequence[EpisodeLog]) -> str:

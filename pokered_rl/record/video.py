@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -158,17 +159,26 @@ class VideoWriter:
         self.pictures += 1
 
     def close(self) -> None:
-        """Finishes the file and gives it its name."""
-        if self._repeater is None:
-            self._container.mux(self._stream.encode(None))
-        if self.sound is not None:
-            self.sound.finish()
-        self._container.close()
-        self._unfinished.replace(self.path)
+        """Finishes the file and gives it its name.
+
+        Raises:
+            OSError: it could not be written (disk full, for one); nothing is left behind.
+        """
+        try:
+            if self._repeater is None:
+                self._container.mux(self._stream.encode(None))
+            if self.sound is not None:
+                self.sound.finish()
+            self._container.close()
+            self._unfinished.replace(self.path)
+        except BaseException:
+            self._unfinished.unlink(missing_ok=True)
+            raise
 
     def discard(self) -> None:
         """Gives up: nothing is left behind."""
-        self._container.close()
+        with contextlib.suppress(OSError):  # the end of a file that a full disk has cut cannot be written, either
+            self._container.close()
         self._unfinished.unlink(missing_ok=True)
 
     def __enter__(self) -> VideoWriter:

@@ -10,10 +10,12 @@ import tempfile
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pokered_rl.errors import EpisodeLogError
+from pokered_rl.record import report
 from pokered_rl.record.render import RenderOptions
 from pokered_rl.record.report import write_report
 
@@ -88,6 +90,19 @@ def test_runs_with_other_seeds_give_the_curve_its_band(recorded_run, sprout, tmp
     result = write_report(recorded_run, tmp_path / "report.html", seeds=[other], **look)
     assert result.replayed == 2  # the best and the last
     assert "mean over 2 runs: run, other" in result.path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("most", "chosen"), [(1, [3, 9]), (2, [3, 9]), (3, [0, 3, 9]), (5, [0, 3, 6, 9]), (10, [*range(10)])]
+)
+def test_replayed_episodes_are_the_best_the_last_and_others_evenly(most, chosen):
+    logs = [SimpleNamespace(number=number, episode_return=float(number == 3)) for number in range(10)]
+    assert [log.number for log in report._spread(logs, most)] == chosen
+
+
+def test_runs_in_folders_of_one_name_are_told_by_their_paths(tmp_path):
+    runs = [(tmp_path / folder, []) for folder in ("x/a", "y/a", "b")]
+    assert report._run_labels(runs) == [str(tmp_path / "x" / "a"), str(tmp_path / "y" / "a"), "b"]
 
 
 def test_a_run_without_a_usable_log_is_refused(run_folder, tmp_path, sprout):

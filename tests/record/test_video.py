@@ -1,3 +1,4 @@
+import resource
 from fractions import Fraction
 
 import av
@@ -68,6 +69,25 @@ def test_a_video_appears_only_when_it_is_finished(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_video_on_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def too_large():
+        with VideoWriter(tmp_path / "a.mp4", width=64, height=48, rate=CONSOLE_FRAME_RATE, qp=1) as video:
+            noise = np.random.default_rng(0)
+            for _ in range(60):
+                video.luma[:] = noise.integers(16, 235, video.luma.shape)
+                video.write()
+
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        with pytest.raises(OSError, match="File too large"):
+            too_large()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 
