@@ -236,12 +236,10 @@ def network_needs(config: Config) -> NetworkCost:
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"runtime.device must be auto, cpu or cuda, got {name!r}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"runtime.device={name}, but PyTorch sees no GPU here; use runtime.device=auto")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        seen = torch.cuda.device_count() or "no"
+        raise ConfigError(f"runtime.device={name}, but PyTorch sees {seen} GPU here; use runtime.device=auto")
     return device
 
 

@@ -347,7 +347,7 @@ class LoggingConfig:
 class RuntimeConfig:
     """The machine: device, precision, checkpoints."""
 
-    #: Device of the learner: `auto` takes a GPU if there is one.
+    #: Device of the learner: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU if there is one.
     device: str = "auto"
     #: CPU threads of the learner; 0 leaves PyTorch's choice.
     learner_threads: int = 1

@@ -133,15 +133,17 @@ def check_gpu(*, wanted: str, name: str | None, memory_bytes: int = 0, driver: b
 
     Args:
         wanted: ``runtime.device``.
-        name: the GPU that PyTorch sees; None for none.
+        name: the GPU that PyTorch sees under that name; None for none.
         memory_bytes: its memory.
         driver: whether the machine has an NVIDIA driver.
     """
+    if name is not None and wanted == "cpu":
+        return Finding("gpu", Verdict.note, f"{name} is not used: runtime.device=cpu", "set runtime.device=auto")
     if name is not None:
         return Finding("gpu", Verdict.ok, f"{name}, {memory_bytes / 1e9:.0f} GB")
     if wanted.startswith("cuda"):
         remedy = "set runtime.device=auto, or install a PyTorch with CUDA and ask the scheduler for a GPU"
-        return Finding("gpu", Verdict.error, f"runtime.device={wanted}, but PyTorch sees no GPU", remedy)
+        return Finding("gpu", Verdict.error, f"runtime.device={wanted}, but PyTorch sees no such GPU", remedy)
     if driver:
         remedy = "install a PyTorch built for your driver: https://pytorch.org/get-started/locally/"
         return Finding("gpu", Verdict.note, "there is an NVIDIA driver, but PyTorch sees no GPU", remedy)
@@ -235,11 +237,13 @@ def diagnose(config: Config) -> Iterator[Finding]:
     on_this_machine = config.collector.backend is Backend.processes
     workers = worker_count(config.collector.num_workers, cpus) if on_this_machine else 0
     yield check_cpu(usable=cpus, host=os.cpu_count() or cpus, workers=workers or None)
-    found = torch.cuda.is_available()
+    wanted = config.runtime.device
+    gpu = int(wanted.partition(":")[2] or 0)
+    found = gpu < torch.cuda.device_count()
     yield check_gpu(
-        wanted=config.runtime.device,
-        name=torch.cuda.get_device_name() if found else None,
-        memory_bytes=torch.cuda.get_device_properties(0).total_memory if found else 0,
+        wanted=wanted,
+        name=torch.cuda.get_device_name(gpu) if found else None,
+        memory_bytes=torch.cuda.get_device_properties(gpu).total_memory if found else 0,
         driver=Path("/proc/driver/nvidia/version").exists(),
     )
     cartridge = check_cartridge(config.env.cartridge, allow_unknown=config.env.allow_unknown)

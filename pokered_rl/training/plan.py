@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ class Plan:
         learner_bytes: private memory of the learner's process.
         worker_bytes: private memory of one worker.
         replay_bytes: rows of the replay on disk.
-        run_bytes: the run's other files.
+        run_bytes: the run's checkpoints on disk, without its episode logs.
         network_bytes: a second, into and out of the learner's node; 0 on a single node.
     """
 
@@ -368,6 +369,8 @@ def main(argv: Sequence[str] | None = None, *, program: str = "python -m pokered
             value = getattr(arguments, option)
             if value is not None and value < 1:
                 raise ConfigError(f"--{option} must be >= 1, got {value}")
+        if not 0 <= arguments.gpu_teraflops < math.inf:
+            raise ConfigError(f"--gpu-teraflops must be >= 0 and finite, got {arguments.gpu_teraflops}")
         machine = Machine(
             cores=arguments.cores or available_cpus(), gpu_teraflops=arguments.gpu_teraflops, nodes=arguments.nodes
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from pokered_rl.errors import ConfigError
@@ -176,7 +177,14 @@ def _check_combinations(config: Config) -> None:
         "processes deliver their batches in an order of their own",
     )
     _require(
-        run.resume.value != "never" or run.init_from is None or bool(run.init_from),
+        re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.runtime.device) is not None,
+        config,
+        "runtime.device",
+        "auto, cpu, cuda or cuda:N",
+        "'auto' takes a GPU if there is one",
+    )
+    _require(
+        run.init_from is None or bool(run.init_from),
         config,
         "run.init_from",
         "a path",

@@ -62,6 +62,7 @@ def test_gpu_that_is_asked_for_and_absent_is_an_error_and_a_hidden_one_is_noted(
     assert doctor.check_gpu(wanted="auto", name="H200", memory_bytes=140 * GB).text == "H200, 140 GB"
     assert doctor.check_gpu(wanted="auto", name=None).verdict is Verdict.ok
     assert doctor.check_gpu(wanted="cuda", name=None).verdict is Verdict.error
+    assert "is not used" in doctor.check_gpu(wanted="cpu", name="H200").text
     assert doctor.check_gpu(wanted="auto", name=None, driver=True).verdict is Verdict.note
 
 

@@ -112,6 +112,12 @@ def test_the_command_prints_a_plan_for_a_yaml_file(capsys):
     assert printed["replay_bytes"] > 100_000_000
 
 
+@pytest.mark.parametrize("wrong", [("--gpu-teraflops", "-1"), ("--gpu-teraflops", "nan"), ("--nodes", "0")])
+def test_a_machine_that_cannot_be_is_refused(capsys, wrong):
+    assert main(["quickstart", *wrong]) == 1
+    assert f"error: {wrong[0]} must be >=" in capsys.readouterr().err
+
+
 def test_a_config_that_does_not_exist_is_one_error(capsys):
     assert main(["configs/nothing.yaml"]) == 1
     assert capsys.readouterr().err.startswith("error: ")

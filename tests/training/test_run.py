@@ -254,6 +254,7 @@ def test_another_cartridge_under_the_same_name_is_refused(finished, train, capsy
         ("env.start_states=[{folder}/broken.state]", ["broken.state"]),
         ("reward.weights.new_tile=1", ["'new_tile'", "new_tiles"]),
         ("runtime.device=gpu", ["runtime.device", "'gpu'"]),
+        ("runtime.device=mps", ["runtime.device", "auto, cpu, cuda or cuda:N"]),
         ("run.init_from={folder}/nowhere", ["run.init_from", "nowhere"]),
         # The priorities alone of a trillion transitions fit into no memory.
         ("replay.capacity_transitions=1_000_000_000_000", ["replay.capacity_transitions", "lower it"]),
