@@ -4,6 +4,7 @@ Ours and the limit play the same actions from the same state, a few steps each i
 machine does meets both; the ratio is the median over these pairs.
 """
 
+import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tensordict import TensorDictBase
 
 from pokered_rl.emulator import ActionSet, Cartridge, EmulatorPool, SaveState
 from pokered_rl.envs import make_env
@@ -121,6 +123,36 @@ def _env_row(cartridge: Cartridge, state: SaveState, *, emulators: int, threads:
     return row
 
 
+def transforms_ms(cartridge: Cartridge, state: SaveState, *, steps: int) -> dict[str, float]:
+    """Milliseconds that all default transforms together take for a step of 8 emulators, medians over the steps.
+
+    ``in_a_step``: right after the emulation, which has driven code and data out of the processor's caches.
+    ``alone``: the same steps again without the emulation, each the fastest of five times.
+    """
+    env = make_env(cartridge=cartridge, num_emulators=8, start_states=state, max_episode_steps=None)
+    played: list[tuple[TensorDictBase, TensorDictBase]] = []
+
+    def seconds(before: TensorDictBase, after: TensorDictBase) -> float:
+        start = time.perf_counter()
+        for transform in env.transform:
+            transform._step(before, after)
+        return time.perf_counter() - start
+
+    before, in_a_step = env.reset(), []
+    for chosen in torch.from_numpy(scripted_actions(steps, 8, num_actions=len(ActionSet()))):
+        before["action"] = chosen
+        after = env.base_env.step(before)["next"]
+        played.append((before, after.copy()))
+        in_a_step.append(seconds(before, after))
+        before = after
+    alone = [min(times) for times in zip(*([seconds(b, a.copy()) for b, a in played] for _ in range(5)), strict=True)]
+    env.close()
+    return {
+        "in_a_step": round(1e3 * statistics.median(in_a_step), 3),
+        "alone": round(1e3 * statistics.median(alone), 3),
+    }
+
+
 def env(*, quick: bool) -> Row:
     """The environment with its default transforms against bare `tick` loops of the same frames (E=8, one thread)."""
     cartridge = Cartridge.find()
@@ -130,4 +162,5 @@ def env(*, quick: bool) -> Row:
     for emulators, threads in ((8, 2), (1, 1), (1, 2), (32, 1), (32, 2)):
         part = _env_row(cartridge, state, emulators=emulators, threads=threads, seconds=seconds * 0.7)
         row.parts[f"E={emulators}, {threads} thread{'s' * (threads > 1)}"] = part
+    row.extra["transforms_ms"] = transforms_ms(cartridge, state, steps=100 if quick else 400)
     return row

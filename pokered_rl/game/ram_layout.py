@@ -49,6 +49,10 @@ class RamLayout:
             if not any(low <= start and stop <= high for low, high in (WRAM_RANGE, HRAM_RANGE)):
                 raise ConfigError(f"RAM ranges must lie in C000-DFFF or FF80-FFFE, got {self._text()}")
             previous = stop
+        object.__setattr__(self, "_hash", hash(self.ranges))  # layouts are keys of every look-up of a step
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined, no-any-return]
 
     @classmethod
     def full(cls) -> RamLayout:

@@ -43,6 +43,7 @@ __all__ = [
     "input_ignored",
     "menu_live",
     "read_screen",
+    "screen_arrays",
     "screen_kind",
     "text_waiting",
     "usable_buttons",
@@ -79,6 +80,15 @@ def read_screen(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | N
     """
     plan, found = _match(ram, layout, stack)
     return ScreenReading(*(_like(ram, values) for values in (found.kind, plan.usable(found), found.ignored)))
+
+
+def screen_arrays(
+    images: npt.NDArray[np.uint8], layout: RamLayout = FULL_LAYOUT
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """``kind`` uint8 ``[N]`` and ``usable`` bool ``[N, 8]`` of ``read_screen``, from uint8 ``[N, R]``, all arrays."""
+    plan = _plan(layout, None)
+    found = plan.read(images)
+    return found.kind, plan.usable(found)
 
 
 def screen_kind(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
@@ -190,6 +200,7 @@ class _Plan:
         self._compared[-2:, -1] = 1.0, 256.0
         self._constants[-1] = self._tiles.start - TILE_MAP_RANGE[0]
         self._returns = np.array(WAIT_LOOP_RETURNS, "<u2")[:, None]
+        self._first_tile, self._last_tile = self._tiles.start, self._tiles.stop - 1
         self._stack = layout.slice(STACK_RANGE[0], STACK_RANGE[1] - STACK_RANGE[0]) if stack else None
 
         # A rule matches when all its positive conditions hold and none of its negative ones: then, and only then,
@@ -227,7 +238,7 @@ class _Plan:
         after = n + len(COMPARISONS)
         facts[:, n:after] = values[:, :-1] > 0
         tile = values[:, -1].astype(np.int64)  # the column of the cursor tile, or anything if there never was a menu
-        column = tile.clip(self._tiles.start, self._tiles.stop - 1)
+        column = np.minimum(np.maximum(tile, self._first_tile), self._last_tile)
         facts[:, after] = (ram[np.arange(rows), column] == TILE_MENU_CURSOR) & (column == tile)
         if self._stack is not None:
             words = np.ascontiguousarray(ram[:, self._stack]).view("<u2")  # [N, 64]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.frame import RamFrame, any_of
 from pokered_rl.envs.rewards.tiles import TileTracker
 
 __all__ = ["FirstTimes", "ProgressTerm", "RewardStep", "RewardTerm"]
@@ -42,7 +42,8 @@ class RewardStep:
         return {
             "": True,
             "progress": self.now.progress is not self.before.progress,
-            "battle": bool(self.now.in_battle.any() or self.before.in_battle.any()),
+            "battle": self.now.any_battle or self.before.any_battle,
+            "battle_change": any_of(self.now.in_battle != self.before.in_battle),
         }
 
 
@@ -72,8 +73,8 @@ class RewardTerm:
     name: ClassVar[str]
     #: Weight when none is given.
     default_weight: ClassVar[float] = 0.0
-    #: ``"progress"``: the value is 0 unless `RamFrame.progress` changed; ``"battle"``: unless there is or was a battle.
-    #: The term is then not even asked.
+    #: ``"progress"``: the value is 0 unless `RamFrame.progress` changed; ``"battle"``: unless there is or was a battle;
+    #: ``"battle_change"``: unless a battle began or ended. The term is then not even asked.
     only_with: ClassVar[str] = ""
     #: Entries of the RAM map that the term reads beyond `RamFrame.LABELS`.
     labels: ClassVar[tuple[str, ...]] = ()

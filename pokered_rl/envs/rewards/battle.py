@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +14,16 @@ from pokered_rl.game import ELITE_CLASSES, LEADER_CLASSES
 __all__ = ["BattleDamage", "BattleOutcome", "Escape"]
 
 _WON, _LOST_RESULT = 0, 1  # wBattleResult
+_FIGHTING = np.isin(np.arange(256), (1, 2))  # by wIsInBattle
 _LOST = 255  # wIsInBattle between the last faint and the end of the black-out
 
 
 def _opponent(frame: RamFrame) -> npt.NDArray[np.int64]:
     """A number for whom the battle is against: trainer class and number, or wild species and map, int64 [E]."""
-    trainer = frame.u8("wTrainerClass").astype(np.int64) << 8 | frame.u8("wTrainerNo")
-    wild = 1 << 20 | frame.u8("wEnemyMonSpecies").astype(np.int64) << 8 | frame.map_id
-    return np.where(frame.in_battle == 2, trainer, wild)
+    trainer_class, trainer, species = frame.gather(("wTrainerClass", "wTrainerNo", "wEnemyMonSpecies"))
+    wild = 1 << 20 | species << 8 | frame.map_id
+    opponent: npt.NDArray[np.int64] = np.where(frame.in_battle == 2, trainer_class << 8 | trainer, wild)
+    return opponent
 
 
 class BattleOutcome(RewardTerm):
@@ -41,7 +43,7 @@ class BattleOutcome(RewardTerm):
 
     name = "battle_outcome"
     default_weight = 0.1
-    only_with = "battle"
+    only_with = "battle_change"
     labels = ("wBattleResult", "wTrainerClass", "wTrainerNo", "wEnemyMonSpecies", "wEnemyMonHP")
 
     def __init__(
@@ -69,9 +71,7 @@ class BattleOutcome(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
-        if (now.in_battle == before.in_battle).all():
-            return np.zeros(now.num_rows)  # nobody's battle ended
-        fighting = (before.in_battle == 1) | (before.in_battle == 2)
+        fighting = _FIGHTING.take(before.in_battle)
         over = fighting & (now.in_battle == 0)
         result = now.u8("wBattleResult")
         won = over & (result == _WON) & (now.u16("wEnemyMonHP") == 0)
@@ -102,9 +102,10 @@ class BattleDamage(RewardTerm):
         "wEnemyMonPartyPos",
     )
     _SIZE = 1 << 12
+    #: One enemy is told from another by the first two.
+    _ENEMY: ClassVar[tuple[str, ...]] = ("wEnemyMonSpecies", "wEnemyMonMaxHP", "wEnemyMonHP", "wEnemyMonPartyPos")
 
     def _allocate(self, num_rows: int) -> None:
-        self._rows = np.arange(num_rows)
         self._best = np.zeros((num_rows, self._SIZE), np.float32)
 
     def _start(self, frame: RamFrame, rows: Flags) -> None:
@@ -112,19 +113,23 @@ class BattleDamage(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
-        maximum = now.u16("wEnemyMonMaxHP")
-        species = now.u8("wEnemyMonSpecies")
+        enemy, enemy_before = now.gather(self._ENEMY), before.gather(self._ENEMY)  # [6, E]
+        species, maximum_high, maximum_low, hp_high, hp_low, position = enemy
+        hp, maximum = hp_high << 8 | hp_low, maximum_high << 8 | maximum_low
         # Before the enemy is loaded its fields are those of the last battle: it has to have been there a step ago.
-        real = (now.in_battle == before.in_battle) & (now.in_battle != 0) & (now.in_battle != _LOST)
-        real &= (species == before.u8("wEnemyMonSpecies")) & (maximum == before.u16("wEnemyMonMaxHP")) & (maximum > 0)
-        damage = np.where(real, 1.0 - np.minimum(now.u16("wEnemyMonHP") / np.maximum(maximum, 1), 1.0), 0.0)
-        key = (_opponent(now) << 16) | (now.u8("wEnemyMonPartyPos").astype(np.int64) << 8) | species
-        mixed = key.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        slot = (mixed >> np.uint64(32)).astype(np.int64) & (self._SIZE - 1)
-        best = self._best[self._rows, slot]
-        self._best[self._rows, slot] = np.maximum(best, damage)
-        result: npt.NDArray[Any] = np.maximum(damage - best, 0.0)
-        return result
+        hurt = (now.in_battle == before.in_battle) & _FIGHTING.take(now.in_battle) & (hp < maximum)
+        hurt &= np.logical_and.reduce(enemy[:3] == enemy_before[:3], 0)
+        value = np.zeros(now.num_rows, np.float32)
+        rows = hurt.nonzero()[0]
+        if len(rows):
+            damage = 1.0 - hp[rows] / maximum[rows]
+            key = (_opponent(now) << 16 | position << 8 | species)[rows]
+            mixed = key.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+            slot = (mixed >> np.uint64(32)).astype(np.int64) & (self._SIZE - 1)
+            best = self._best[rows, slot]
+            self._best[rows, slot] = np.maximum(best, damage)
+            value[rows] = np.maximum(damage - best, 0.0)
+        return value
 
 
 class Escape(RewardTerm):
@@ -132,14 +137,12 @@ class Escape(RewardTerm):
 
     name = "escape"
     default_weight = 0.05
-    only_with = "battle"
+    only_with = "battle_change"
     labels = ("wBattleResult", "wEnemyMonHP", "wCapturedMonSpecies")
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
-        if (now.in_battle == before.in_battle).all():
-            return np.zeros(now.num_rows)  # nobody's battle ended
-        fighting = (before.in_battle == 1) | (before.in_battle == 2)
+        fighting = _FIGHTING.take(before.in_battle)
         left = fighting & (now.in_battle == 0) & (now.u16("wEnemyMonHP") > 0)
         left &= (now.u8("wBattleResult") != _LOST_RESULT) & (now.u8("wCapturedMonSpecies") == 0)
         result: npt.NDArray[Any] = -left.astype(np.float64)

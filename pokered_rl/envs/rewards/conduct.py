@@ -53,8 +53,8 @@ class Idle(RewardTerm):
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
         same = (now.facing == before.facing) & ~now.screen_changed(before) & ~step.tiles.arrived
-        self._idle = np.where(same, self._idle + 1, 0)
-        return -(self._idle > self.patience).astype(np.float64)
+        self._idle = (self._idle + 1) * same
+        return (self._idle > self.patience) * -1.0
 
 
 class Revisit(RewardTerm):
@@ -99,9 +99,9 @@ class MapStay(RewardTerm):
         self._steps[rows] = 0
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        news = step.tiles.new_tile | (step.now.map_id != step.before.map_id)
-        self._steps = np.where(news, 0, self._steps + 1)
-        return -(self._steps > self.patience).astype(np.float64)
+        same = ~(step.tiles.new_tile | (step.now.map_id != step.before.map_id))
+        self._steps = (self._steps + 1) * same
+        return (self._steps > self.patience) * -1.0
 
 
 class Blackout(RewardTerm):
@@ -109,7 +109,7 @@ class Blackout(RewardTerm):
 
     name = "blackout"
     default_weight = 1.0
-    only_with = "battle"
+    only_with = "battle_change"
     labels = ("wBattleResult",)
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:

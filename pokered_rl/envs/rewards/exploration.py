@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.frame import RamFrame, any_of
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm
 from pokered_rl.game import CartridgeProfile
 
@@ -37,7 +37,7 @@ class NewTiles(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         new = step.tiles.new_tile
-        if not new.any():
+        if not any_of(new):
             return np.zeros(len(new))
         value = np.ones(len(new))
         if self.neighbour:
@@ -55,7 +55,7 @@ class NewMaps(RewardTerm):
     default_weight = 0.5
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        return step.tiles.new_map.astype(np.float64)
+        return step.tiles.new_map
 
 
 class Frontier(RewardTerm):
@@ -89,11 +89,11 @@ class Frontier(RewardTerm):
         self._best[rows] = 0
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        if not step.tiles.arrived.any():
+        if not any_of(step.tiles.arrived):
             return np.zeros(step.now.num_rows)
         x, y, known = self._maps.locate(step.now)
         late = known & ~self._placed  # the episode began on a map without coordinates
-        if late.any():
+        if any_of(late):
             self._from_x[late], self._from_y[late] = x[late], y[late]
             self._placed |= late
         distance = (np.abs(x - self._from_x) + np.abs(y - self._from_y)) * known

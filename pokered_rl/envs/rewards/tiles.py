@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.frame import RamFrame, any_of
 from pokered_rl.envs.tile_memory import TileMemory
 
 __all__ = ["TileTracker"]
@@ -67,7 +67,7 @@ class TileTracker:
         self._map, self._x, self._y = frame.map_id, x, y
         rows = rows & self.memory.inside(x, y)  # a coordinate is 255 for an instant at the northern edge
         self.arrived = rows
-        if not rows.any():
+        if not any_of(rows):
             self.new_tile = self.new_map = np.zeros_like(rows)
             return
         here = self.memory.index(x, y)
@@ -78,7 +78,7 @@ class TileTracker:
         cells[here[rows]] = count[rows]
         self.visits = count.astype(np.int64)
         self.new_map = rows & ~self._maps_seen[self._rows, self._map]
-        if self.new_map.any():
+        if any_of(self.new_map):
             new, maps = self._rows[self.new_map], self._map[self.new_map]
             self._maps_seen[new, maps] = True
             self._entries[new, maps, 0] = x[self.new_map]

@@ -12,7 +12,7 @@ from torchrl.data import Binary, Composite, TensorSpec
 from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.frame import RamFrame, label_ranges
+from pokered_rl.envs.frame import RamFrame, any_of, label_ranges
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.failure_memory import FailureMemory
 from pokered_rl.game import SCREEN_RANGES, RamLayout, ScreenKind
@@ -210,10 +210,10 @@ class AffordanceMask(RamTransform):
         allowed |= self._is_noop
         if self.learned:
             in_menu = self._kinds.take(frame.screen_kind)
-            any_menu = in_menu.any()
+            any_menu = any_of(in_menu)
             if any_menu or self._past.any_menu:
                 allowed = self._experience(frame, in_menu, allowed, action)
-            self._past.any_menu = bool(any_menu)
+            self._past.any_menu = any_menu
         if self._may_be_empty:
             allowed |= ~allowed.any(1, keepdims=True)
         mask = self._put(out, self.out_keys[0], allowed, frame)
@@ -234,12 +234,12 @@ class AffordanceMask(RamTransform):
         past.state = state
         keys = signature if self.persistent else signature ^ (past.episode * _GOLDEN + past.row)
         past.slot = np.full(frame.num_rows, -1, np.int64)
-        if not in_menu.any():
+        if not any_of(in_menu):
             return rules
         past.slot[in_menu] = self.memory.slots(keys[in_menu])
         failed = self.memory.failures[past.slot] >= self.fail_threshold - 0.5
         failed &= (past.slot >= 0)[:, None]
-        if not failed.any():
+        if not any_of(failed):
             return rules
         if self._b is not None:
             failed[:, self._b] = False
@@ -252,13 +252,13 @@ class AffordanceMask(RamTransform):
     ) -> None:
         """Counts a failure of ``action`` in the situations it was taken in, or clears its count."""
         rows = (slot >= 0) & ~self._is_noop[action]
-        if not rows.any():
+        if not any_of(rows):
             return
         slot, action, unchanged = slot[rows], action[rows], unchanged[rows]
         failures = self.memory.failures
         failures[slot] *= np.float32(self.decay)
         failures[slot[~unchanged], action[~unchanged]] = 0
-        if unchanged.any():
+        if any_of(unchanged):
             np.add.at(failures, (slot[unchanged], action[unchanged]), np.float32(1))
 
     def _tell_spec(self, mask: torch.Tensor) -> None:

@@ -15,7 +15,15 @@ from torchrl.envs import EnvBase, Transform
 from pokered_rl.envs.frame import RamFrame, label_ranges, read_frame
 from pokered_rl.game import RamLayout
 
-__all__ = ["RamTransform"]
+__all__ = ["RamTransform", "put"]
+
+
+def put(out: TensorDictBase, key: NestedKey, value: torch.Tensor | TensorDictBase) -> None:
+    """``out.set(key, value)``, without its checks of shape and device where both are right by construction."""
+    if isinstance(key, str) and (out.device is None or out.device.type == "cpu"):
+        out._set_str(key, value, validated=True, inplace=False)
+    else:
+        out.set(key, value)
 
 
 class RamTransform(Transform):
@@ -111,16 +119,8 @@ class RamTransform(Transform):
         tensor = torch.from_numpy(values)
         if len(frame.lead) != 1:
             tensor = tensor.reshape(*frame.lead, *values.shape[1:])
-        self._set(out, key, tensor)
+        put(out, key, tensor)
         return tensor
-
-    @staticmethod
-    def _set(out: TensorDictBase, key: NestedKey, value: torch.Tensor | TensorDictBase) -> None:
-        """``out.set(key, value)``, without its checks of shape and device where both are right by construction."""
-        if isinstance(key, str) and (out.device is None or out.device.type == "cpu"):
-            out._set_str(key, value, validated=True, inplace=False)
-        else:
-            out.set(key, value)
 
     def _actions(self, tensordict: TensorDictBase) -> npt.NDArray[np.int64] | None:
         action = tensordict.get(self.action_key, None)

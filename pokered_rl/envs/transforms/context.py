@@ -11,7 +11,7 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Bounded, Composite
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.frame import PROGRESS_LABELS, GameProgress, RamFrame, label_ranges
+from pokered_rl.envs.frame import PROGRESS_LABELS, GameProgress, RamFrame, any_of, label_ranges
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.game import ITEMS, SCREEN_RANGES, CartridgeProfile, MapKind, RamLayout, ScreenKind
 
@@ -193,7 +193,7 @@ class ContextFeatures(RamTransform):
         outcome[now.screen_changed(before) | (now.screen_kind != before.screen_kind)] = _SCREEN_CHANGED
         outcome[now.facing != before.facing] = _TURNED
         text = now.text_open != before.text_open
-        if text.any():
+        if any_of(text):
             outcome[text] = np.where(now.text_open, _OPENED_TEXT, _CLOSED_TEXT)[text]
         outcome[(now.x != before.x) | (now.y != before.y)] = _MOVED
         outcome[now.map_id != before.map_id] = _CHANGED_MAP
@@ -203,41 +203,37 @@ class ContextFeatures(RamTransform):
         at, past = self._at, self._past
         rows = frame.num_rows
         vector = np.zeros((rows, len(self.names)), np.float32)
-        maps = frame.map_id
-        vector[:, 0] = frame.x / np.maximum(frame.width, 1)
-        vector[:, 1] = frame.y / np.maximum(frame.height, 1)
-        place = self._places.take(maps, 0)  # [E, 4 + 8 + 1 + regions]
-        vector[:, 2] = place[:, 0] + place[:, 2] * frame.x
-        vector[:, 3] = place[:, 1] + place[:, 3] * frame.y
+        vector[:, :2] = np.minimum(frame.position / np.maximum(frame.size, 1), 1.0).T
+        place = self._places.take(frame.map_id, 0)  # [E, 4 + 8 + 1 + regions]
+        vector[:, 2:4] = np.minimum(place[:, :2] + place[:, 2:4] * frame.position.T, 1.0)
         vector[:, 4 : at["facing"]] = place[:, 4:]
         vector[:, 12] = frame.outside
-        np.clip(vector[:, :4], 0.0, 1.0, out=vector[:, :4])
-        vector[:, at["facing"] : at["progress"]] = self._facings[frame.facing]
+        vector[:, at["facing"] : at["progress"]] = self._facings.take(frame.facing, 0)
         if frame.progress is not past.progress:
             past.progress = frame.progress
             past.progress_features = self._progress_features(frame.progress)
         vector[:, at["progress"] : at["screen"]] = past.progress_features
-        vector[:, at["screen"] : at["battle"]] = self._screens[frame.screen_kind]
+        vector[:, at["screen"] : at["battle"]] = self._screens.take(frame.screen_kind, 0)
         vector[:, at["battle"] : at["memory"]] = self._battle_features(frame)
         memory = out.get(self.map_memory_key, None)
         if memory is not None:
             vector[:, at["memory"] : at["action"]] = self._memory_features(memory, rows)
         # The last row of both tables, which -1 picks, is all 0.
-        vector[:, at["action"] : at["outcome"]] = self._one_hot_action[past.action]
-        vector[:, at["outcome"] : at["wait"]] = self._one_hot_outcome[past.outcome]
+        vector[:, at["action"] : at["outcome"]] = self._one_hot_action.take(past.action, 0)
+        vector[:, at["outcome"] : at["wait"]] = self._one_hot_outcome.take(past.outcome, 0)
         wait = out.get(self.wait_frames_key, None)
         if wait is not None:
-            frames = wait.reshape(rows).cpu().numpy()
+            frames = wait.numpy(force=True).reshape(rows)
             vector[:, at["wait"]] = frames / (frames + 60)
         past.before = frame
         self._put(out, self.out_keys[0], vector, frame)
 
     def _battle_features(self, frame: RamFrame) -> npt.NDArray[np.float32]:
-        kind = self._battles[frame.in_battle]
-        if kind.any():
+        kind = self._battles.take(frame.in_battle)
+        if frame.any_battle:
             safari = (kind == 1) & (frame.u8("wBattleType") == 2)
-            kind = np.where(safari, _BATTLE_KINDS.index("safari"), kind)
-        return self._one_hot_battle[kind]
+            kind[safari] = _BATTLE_KINDS.index("safari")
+        return self._one_hot_battle.take(kind, 0)
 
     def _progress_features(self, progress: GameProgress) -> npt.NDArray[np.float32]:
         rows = len(progress.money)
@@ -261,7 +257,7 @@ class ContextFeatures(RamTransform):
         return np.concatenate(columns, 1, dtype=np.float32)
 
     def _memory_features(self, memory: torch.Tensor, rows: int) -> npt.NDArray[np.float32]:
-        crop: npt.NDArray[np.uint8] = memory.reshape(rows, 2, -1).cpu().numpy()
+        crop: npt.NDArray[np.uint8] = memory.numpy(force=True).reshape(rows, 2, -1)
         cells = crop.shape[-1]
         if self._sectors.shape[0] != cells:
             side = int(cells**0.5)

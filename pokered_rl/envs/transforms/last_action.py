@@ -10,6 +10,7 @@ from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import Transform
 
 from pokered_rl.emulator import ActionSet
+from pokered_rl.envs.transforms.base import put
 
 __all__ = ["LastActionReward"]
 
@@ -73,8 +74,8 @@ class LastActionReward(Transform):
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
         reward = next_tensordict.get(self.in_keys[1])
-        next_tensordict.set(self.out_keys[0], self._index(tensordict.get(self.in_keys[0]), reward))
-        next_tensordict.set(self.out_keys[1], reward.clone())
+        put(next_tensordict, self.out_keys[0], self._index(tensordict.get(self.in_keys[0]), reward))
+        put(next_tensordict, self.out_keys[1], reward.clone())
         return next_tensordict
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:

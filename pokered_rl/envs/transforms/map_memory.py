@@ -11,7 +11,7 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Bounded, Composite
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.frame import RamFrame, any_of
 from pokered_rl.envs.tile_memory import TileMemory
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.game import RamLayout
@@ -124,10 +124,10 @@ class MapMemory(RamTransform):
         moved = (x != walk.x) | (y != walk.y)
         changed = frame.map_id != walk.map
         arrived = moved | changed
-        if action is not None and not arrived.all():
+        if action is not None and any_of(~arrived):
             self._mark_ahead(frame, action, ~arrived)
-        if arrived.any():
-            if changed.any():
+        if any_of(arrived):
+            if any_of(changed):
                 passed = changed & ~(frame.outside & walk.outside) & (walk.map >= 0)
                 tiles.cells[tiles.index(walk.x, walk.y, _MARKS)[passed]] = Saliency.PASSAGE  # before the map changes
                 walk.enter(frame)
@@ -162,7 +162,7 @@ class MapMemory(RamTransform):
         bumped = ~text & (self._facing_of_action[action] == frame.facing) & (frame.in_battle == 0)
         spoke = text & (action == self._a)
         ahead = stayed & (bumped | spoke)
-        if not ahead.any():
+        if not any_of(ahead):
             return
         x, y = walk.x + _STEP_X[walk.facing], walk.y + _STEP_Y[walk.facing]
         ahead &= tiles.inside(x, y)
@@ -232,9 +232,9 @@ class _Walk:
         """Works out where the cells of a crop lie relative to its corner, which only the size of the map decides."""
         planes = np.arange(2) * self.tiles.plane_size[:, None]  # [E, 2]
         lines = planes[:, :, None] + self._line * self.tiles.stride[:, None, None]  # [E, 2, side]
-        self._offsets = lines[..., None] + self._line  # [E, 2, side, side]
-        self._right = np.maximum(self.tiles.width - 1, 0)
-        self._bottom = np.maximum(self.tiles.height - 1, 0)
+        self._offsets: npt.NDArray[np.int64] = lines[..., None] + self._line  # [E, 2, side, side]
+        self._right: npt.NDArray[np.int64] = (self.tiles.width - 1).clip(0)
+        self._bottom: npt.NDArray[np.int64] = (self.tiles.height - 1).clip(0)
 
     def remember(self, frame: RamFrame) -> None:
         """Keeps where the rows are."""
@@ -246,7 +246,9 @@ class _Walk:
         """The surroundings of (x, y), uint8 [E, 2, side, side]."""
         tiles = self.tiles
         # The margin is as wide as the radius: the corner of the crop around (x, y) is cell (x, y) of the block.
-        corner = tiles.base + np.minimum(y, self._bottom) * tiles.stride + np.minimum(x, self._right)
-        where = self._offsets + np.expand_dims(corner, (1, 2, 3))
+        row: npt.NDArray[np.int64] = np.minimum(y, self._bottom)
+        column: npt.NDArray[np.int64] = np.minimum(x, self._right)
+        corner = tiles.base + row * tiles.stride + column
+        where = self._offsets + corner[:, None, None, None]
         crop: npt.NDArray[np.uint8] = tiles.cells.take(where)
         return crop

@@ -13,7 +13,7 @@ from torchrl.data import Composite, Unbounded
 
 from pokered_rl.envs.frame import PROGRESS_LABELS, RamFrame, label_ranges
 from pokered_rl.envs.rewards import RewardStep, RewardTerm, TileTracker, make_terms
-from pokered_rl.envs.transforms.base import RamTransform
+from pokered_rl.envs.transforms.base import RamTransform, put
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import RamLayout
 
@@ -89,12 +89,11 @@ class RewardTerms(RamTransform):
     @property
     def last_values(self) -> npt.NDArray[np.float32]:
         """Weighted values of the last step, float32 [E, number of terms]; replaced, not changed, by the next one."""
-        return self._values
+        return self._past.values
 
     def _allocate(self, num_rows: int) -> None:
         self._tiles = TileTracker(num_rows=num_rows)
-        self._before: RamFrame | None = None
-        self._values = np.zeros((num_rows, len(self.terms)), np.float32)
+        self._past = _Past(np.zeros((num_rows, len(self.terms)), np.float32))
         for term in self.terms:
             term.prepare(num_rows)
 
@@ -102,8 +101,8 @@ class RewardTerms(RamTransform):
         self._tiles.start(frame, rows)
         for term in self.terms:
             term.begin(frame, rows)
-        self._before = frame
-        values = self._values.copy()
+        self._past.before = frame
+        values = self._past.values.copy()
         values[rows] = 0
         self._write_terms(values, frame, out)
         if out.get(self.reward_key, None) is not None:  # only without an environment: a reset has no reward
@@ -120,15 +119,16 @@ class RewardTerms(RamTransform):
         self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
     ) -> None:
         self._tiles.advance(frame)
-        before = self._before if self._before is not None else frame
+        past = self._past
+        before = past.before if past.before is not None else frame
         step = RewardStep(now=frame, before=before, action=action, tiles=self._tiles)
+        happened = step.happened
         values = np.zeros((frame.num_rows, len(self.terms)), np.float32)
         for column, term in enumerate(self.terms):
-            if step.happened[term.only_with]:
+            if happened[term.only_with]:
                 values[:, column] = term.evaluate(step)
         values *= self._weights
-        self._values = values
-        self._before = frame
+        past.values, past.before = values, frame
         self._put(out, self.reward_key, values.sum(1, keepdims=True), frame)
         self._write_terms(values, frame, out)
 
@@ -139,7 +139,7 @@ class RewardTerms(RamTransform):
         columns = dict(zip(self.term_names, table.unbind(0), strict=True))
         # The checks of the public constructor cost 25 us; shapes are right by construction.
         terms = TensorDict._new_unsafe(columns, batch_size=out.batch_size, device=out.device)
-        self._set(out, self.terms_key, terms)
+        put(out, self.terms_key, terms)
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
         """Adds the terms; the reward has its place in the reward spec."""
@@ -161,15 +161,15 @@ class RewardTerms(RamTransform):
 
     def get_extra_state(self) -> dict[str, Any]:
         """The memory of all terms, by name, and the last frame."""
-        if self.num_rows == 0 or self._before is None:
+        if self.num_rows == 0 or self._past.before is None:
             return {"num_rows": 0}
         return {
             "num_rows": self.num_rows,
             "tiles": self._tiles.state_dict(),
             "terms": {term.name: term.state_dict() for term in self.terms},
-            "before": self._before.tensor.clone(),
-            "layout": [list(span) for span in self._before.layout.ranges],
-            "values": torch.from_numpy(self._values.copy()),
+            "before": self._past.before.tensor.clone(),
+            "layout": [list(span) for span in self._past.before.layout.ranges],
+            "values": torch.from_numpy(self._past.values.copy()),
         }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ class RewardTerms(RamTransform):
             return
         self._allocate(self.num_rows)
         layout = RamLayout(tuple((start, stop) for start, stop in state["layout"]))
-        frame = self._before = RamFrame(state["before"], layout)
+        frame = self._past.before = RamFrame(state["before"], layout)
         self._tiles.load_state_dict(state["tiles"])
         for term in self.terms:
             if term.name in state["terms"]:
@@ -187,4 +187,17 @@ class RewardTerms(RamTransform):
             else:
                 term.begin(frame, np.ones(self.num_rows, bool))
         if len(self.terms) == state["values"].shape[1]:
-            self._values = state["values"].numpy().copy()
+            self._past.values = state["values"].numpy().copy()
+
+
+class _Past:
+    """What is known from the step before (apart from the module, whose attributes are slow to set).
+
+    Attributes:
+        before: the frame one step ago.
+        values: float32 [E, number of terms], the weighted values of that step.
+    """
+
+    def __init__(self, values: npt.NDArray[np.float32]) -> None:
+        self.before: RamFrame | None = None
+        self.values = values
