@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from tensordict import TensorDictBase
 from torch import nn
 from torchrl.envs import EnvBase
 
@@ -46,10 +45,7 @@ class Actors:
         epsilon_base: see `emulator_epsilons`; None for a policy that reads no epsilon.
         epsilon_alpha: see `emulator_epsilons`.
         warmup_steps: steps of the whole run in which every action is random.
-        first_emulator: number of this pool's first emulator among those of all nodes.
-        total_emulators: emulators of all nodes; those of this pool by default.
         seed: of environments and exploration.
-        summarize: picklable function of a whole rollout [E, T] that returns numbers for the metrics.
     """
 
     def __init__(
@@ -67,10 +63,7 @@ class Actors:
         epsilon_base: float | None = 0.4,
         epsilon_alpha: float = 7.0,
         warmup_steps: int = 0,
-        first_emulator: int = 0,
-        total_emulators: int | None = None,
         seed: int = 0,
-        summarize: Callable[[TensorDictBase], Mapping[str, Any]] | None = None,
     ) -> None:
         if not make_envs:
             raise ConfigError("make_envs must name at least one environment")
@@ -94,7 +87,7 @@ class Actors:
         self._seed = seed
         self._incarnations = [0] * self.num_workers
         self._states: dict[int, bytes] = {}
-        total = total_emulators or first_emulator + self.num_workers * emulators_per_worker
+        total = self.num_workers * emulators_per_worker
         self.epsilons = (
             None if epsilon_base is None else emulator_epsilons(total, base=epsilon_base, alpha=epsilon_alpha)
         )
@@ -103,13 +96,12 @@ class Actors:
                 index=index,
                 make_env=make_env,
                 make_policy=partial(copy.deepcopy, self._policy),
-                exploration=self._exploration(first_emulator + index * emulators_per_worker, warmup_steps),
+                exploration=self._exploration(index * emulators_per_worker, warmup_steps),
                 control=self.control,
                 layout=builder.layout,
                 observation_keys=tuple(observation_keys or builder.observation_keys),
                 state_keys=tuple(builder.state_keys),
                 two_bit_keys=tuple(two_bit_keys),
-                summarize=summarize,
             )
             for index, make_env in enumerate(make_envs)
         ]

@@ -15,7 +15,10 @@ from pokered_rl.data import RateLimiter, SequenceBuilder
 
 __all__ = ["EpisodeResult", "ExperienceSink"]
 
-_RECENT_EPISODES = 100
+#: Emulators that began together end together: a batch of every worker of a large run may bring so many.
+_RECENT_EPISODES = 20_000
+#: Of these a checkpoint holds the latest.
+_SAVED_EPISODES = 100
 
 
 class _Replay(Protocol):
@@ -52,8 +55,6 @@ class ExperienceSink:
         self.sequences = 0
         #: The latest finished episodes, oldest first.
         self.recent: deque[EpisodeResult] = deque(maxlen=_RECENT_EPISODES)
-        #: The latest summary of each worker.
-        self.summaries: dict[int, Mapping[str, Any]] = {}
         self._running: dict[int, NDArray[np.float64]] = {}  # [2, E]: return and length of the open episodes
 
     def add(self, worker: int, message: WorkerMessage) -> None:
@@ -63,8 +64,6 @@ class ExperienceSink:
             self._insert(self.builder.extend(message.batch, worker=worker))
             self.steps += message.frames
             self._measure_episodes(worker, message.batch)
-            if message.summary:
-                self.summaries[worker] = message.summary
 
     def cut(self, worker: int) -> None:
         """Ends the open episodes of a lost worker; what is known of them is inserted."""
@@ -93,7 +92,7 @@ class ExperienceSink:
             "episodes": self.episodes,
             "sequences": self.sequences,
             "counts": dict(self.builder.counts),
-            "recent": [list(result) for result in self.recent],
+            "recent": [list(result) for result in self.finished_since(self.episodes - _SAVED_EPISODES)],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -101,6 +100,12 @@ class ExperienceSink:
         self.steps, self.episodes, self.sequences = state["steps"], state["episodes"], state["sequences"]
         self.builder.counts.update(state["counts"])
         self.recent.extend(EpisodeResult(result) for result in state["recent"])
+
+    def finished_since(self, count: int) -> list[EpisodeResult]:
+        """The episodes that were finished after the first ``count`` ones, oldest first, as far as `recent` reaches."""
+        with self.lock:
+            new = min(len(self.recent), max(0, self.episodes - count))
+            return [self.recent[index - new] for index in range(new)]
 
     def _insert(self, sequences: TensorDict | None) -> None:
         if sequences is None or not len(sequences):

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -57,7 +57,6 @@ class WorkerPlan:
         state_keys: recurrent state entries.
         two_bit_keys: entries that are packed before they are sent.
         seed: of environment and exploration.
-        summarize: reduces a whole rollout [E, T] (all entries, also those not sent) to numbers for the metrics.
         state: what `capture_state` saved in an earlier job; None starts new episodes.
     """
 
@@ -71,7 +70,6 @@ class WorkerPlan:
     state_keys: tuple[str, ...] = STATE_KEYS
     two_bit_keys: tuple[str, ...] = ()
     seed: int = 0
-    summarize: Callable[[TensorDictBase], Mapping[str, Any]] | None = None
     state: bytes | None = None
 
     def build_env(self, policy: nn.Module) -> EnvBase:
@@ -106,7 +104,6 @@ class WorkerMessage:
         worker: number of the worker in its pool.
         frames: agent steps in the batch, E * T.
         weights_version: version of the weights that played it.
-        summary: numbers of `summarize`.
         state_request: the request that `state` answers.
         state: bytes of `capture_state` at the end of this batch.
         error: class name, message and traceback of what the worker died of.
@@ -116,7 +113,6 @@ class WorkerMessage:
     worker: int = 0
     frames: int = 0
     weights_version: int = 0
-    summary: Mapping[str, Any] = field(default_factory=dict)
     state_request: int = 0
     state: bytes | None = None
     error: tuple[str, str, str] | None = None
@@ -199,8 +195,6 @@ class ActorCollector(Collector):
             self._carrier.set("epsilon", self.plan.exploration())
 
     def _unread_keys(self) -> tuple[Any, ...]:
-        if self.plan.summarize is not None:
-            return ()
         read = {*self.plan.observation_keys, *self.plan.state_keys, "step_count", "is_init"}
         keys = self.env.observation_spec.keys(True, True)
         unread = [key for key in keys if (key[0] if isinstance(key, tuple) else key) not in read]
@@ -227,7 +221,6 @@ class ActorCollector(Collector):
             worker=plan.index,
             frames=rollout.numel(),
             weights_version=self._weights_version,
-            summary=dict(plan.summarize(rollout)) if plan.summarize is not None else {},
         )
         request = plan.control.state_request
         if request != self._served_request:

@@ -110,13 +110,12 @@ class Reporter:
         self._metrics.train_row(row | stats | learner.means())
 
     def _note_episodes(self, actors: Actors) -> None:
-        new = actors.episodes - self._episodes_noted
-        if not new:
+        if actors.episodes == self._episodes_noted:
             return
-        self._episodes_noted = actors.episodes
+        with actors.sink.lock:  # workers' threads count episodes: both lines must speak of the same ones
+            finished = actors.sink.finished_since(self._episodes_noted)
+            self._episodes_noted = actors.episodes
         wall_seconds = self._wall_before + time.monotonic() - self._began
-        with actors.sink.lock:
-            finished = list(actors.sink.recent)[-new:]
         for episode in finished:
             self._view.last_returns.append(episode.total_reward)
             for name, value in (("return", episode.total_reward), ("length", float(episode.steps))):

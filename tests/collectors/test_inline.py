@@ -110,6 +110,9 @@ def test_episode_returns_are_summed_over_batches(make_actors):
         actors.collect()
     # Greedy actions are 2 and the reward is the action: 5 steps pay 10, 8 steps pay 16.
     assert {(r.emulator, r.total_reward, r.steps) for r in actors.sink.recent} == {(0, 10.0, 5), (1, 16.0, 8)}
+    finished = list(actors.sink.recent)
+    assert len(finished) == actors.episodes > 2
+    assert [actors.sink.finished_since(count) for count in (0, 2, len(finished))] == [finished, finished[2:], []]
 
 
 def test_limiter_is_told_what_was_inserted(make_actors):
