@@ -376,8 +376,9 @@ def trajectory(
 
     Returns:
         TensorDict of batch size [T] with the keys of `PokemonRedEnv` at the root and under ``"next"``: ``pixels``
-        uint8 [T, 72, 20], ``ram`` uint8 [T, R], ``wait_frames`` int32 [T, 1], ``step_count`` int64 [T, 1]; ``action``
-        int64 [T]; ``("next", "reward")`` float32 [T, 1], ``("next", "reward_terms", name)`` float32 [T, 1],
+        uint8 [T, 72, 20], or [T, 144, 40] at full size, ``ram`` uint8 [T, R], ``wait_frames`` int32 [T, 1],
+        ``step_count`` int64 [T, 1]; ``action`` int64 [T]; ``("next", "reward")`` float32 [T, 1],
+        ``("next", "reward_terms", name)`` float32 [T, 1],
         ``done``, ``terminated`` and ``truncated`` bool [T, 1]. A log that ends otherwise than by termination is
         truncated at its last step.
 

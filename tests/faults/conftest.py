@@ -15,30 +15,17 @@ import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tiny_run import TINY
 from whole_run import WholeRun
 
 ROOT = Path(__file__).parents[2]
 
-TINY = (
-    "run.evaluation_episodes=0",
+_RUN = (
+    *TINY,
     "run.max_runtime_seconds=600",
-    "env.max_episode_steps=40",
     "collector.num_workers=1",
-    "collector.emulators_per_worker=2",
-    "collector.steps_per_batch=10",
-    "network.hidden_size=16",
-    "network.num_quantiles=5",
-    "loss.n_step=2",
-    "replay.capacity_transitions=3000",
-    "replay.burn_in_steps=2",
-    "replay.unroll_steps=6",
-    "replay.sequence_period_steps=6",
-    "replay.min_fill_sequences=8",
-    "replay.samples_per_insert=2",
-    "learner.batch_size=4",
-    "logging.tensorboard=false",
-    "logging.every_seconds=0.2",
     "logging.line_every_seconds=1",
     "runtime.deadline_margin_seconds=0",
 )
@@ -57,14 +44,14 @@ class Job:
 
     Args:
         folder: ``run.folder``; the run is called ``a`` unless an override says otherwise.
-        overrides: Changes to ``TINY``.
+        overrides: Changes to ``_RUN``.
         environment: Further environment variables.
     """
 
     def __init__(self, folder: Path, *overrides: str, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
         names = [override.partition("=")[0] for override in overrides]
-        tiny = [override for override in TINY if override.partition("=")[0] not in names]
+        tiny = [override for override in _RUN if override.partition("=")[0] not in names]
         run_name = [] if "run.name" in names else ["run.name=a"]
         self.output_path = folder / f"output-{time.monotonic_ns()}.txt"
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,7 +164,7 @@ def whole_run() -> Callable[[Path], WholeRun]:
 @pytest.fixture
 def tiny() -> tuple[str, ...]:
     """Overrides that make a job small."""
-    return TINY
+    return _RUN
 
 
 @pytest.fixture

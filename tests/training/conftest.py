@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,26 +10,15 @@ import pytest
 
 from pokered_rl.training.main import main
 
-TINY = (
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tiny_run import TINY
+
+_RUN = (
+    *TINY,
     "run.name=a",
     "run.target_total_steps=200",
-    "run.evaluation_episodes=0",
-    "env.max_episode_steps=40",
     "collector.backend=inline",
-    "collector.emulators_per_worker=2",
-    "collector.steps_per_batch=10",
-    "network.hidden_size=16",
-    "network.num_quantiles=5",
-    "loss.n_step=2",
-    "replay.capacity_transitions=3000",
-    "replay.burn_in_steps=2",
-    "replay.unroll_steps=6",
-    "replay.sequence_period_steps=6",
-    "replay.min_fill_sequences=8",
-    "replay.samples_per_insert=2",
-    "learner.batch_size=4",
-    "logging.tensorboard=false",
-    "logging.every_seconds=0.2",
 )
 
 
@@ -38,7 +28,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 def run_job(folder: Path, *overrides: str) -> int:
     """One job in this process; ``folder`` is ``run.folder``."""
     names = {override.partition("=")[0].lstrip("+") for override in overrides}
-    tiny = [override for override in TINY if override.partition("=")[0] not in names]
+    tiny = [override for override in _RUN if override.partition("=")[0] not in names]
     before = [signal.getsignal(number) for number in _SIGNALS]
     status = main(["--config-name", "quickstart", f"run.folder={folder}", *tiny, *overrides])
     assert [signal.getsignal(number) for number in _SIGNALS] == before, "signal handlers must be put back"
