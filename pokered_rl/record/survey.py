@@ -88,15 +88,13 @@ def trace(log: EpisodeLog, *, cartridge: Cartridge | None = None, screens: bool 
     map_id, y, x, height, width = ram[:, columns].astype(np.int64).T
     tensor = torch.from_numpy(ram)
     buttons = np.array(actions.button_indices)
-    usable = usable_buttons(tensor, layout, stack=stack).numpy()[:, np.maximum(buttons, 0)] | (
-        buttons < 0
-    )  # [T + 1, A]
+    by_rules = usable_buttons(tensor, layout, stack=stack).numpy()[:, np.maximum(buttons, 0)]  # [T + 1, A]
     return EpisodeTrace(
         log=log,
         places=np.stack([map_id, x, y], axis=1),
         sizes={int(m): (int(width[map_id == m][-1]), int(height[map_id == m][-1])) for m in np.unique(map_id)},
         kinds=screen_kind(tensor, layout, stack=stack).numpy(),
-        usable=usable,
+        usable=by_rules | (buttons < 0),  # nothing forbids the no-op
         allowed=_allowed(AffordanceMask(actions=actions, ram_layout=layout), tensor, log),
         screens=pictures,
     )
@@ -120,7 +118,7 @@ class MapSurvey:
 
     Attributes:
         maps: the maps of the cartridge.
-        visits: cell to the number of agent steps that began on it.
+        visits: cell to the number of agent steps that began, or episodes that ended, on it.
         first_visit: cell to the global step at which it was first reached.
         episodes: number of episodes taken in.
     """
