@@ -77,6 +77,7 @@ def playing_actors(
     config.env.wait_while_busy = False
     config.env.log_every_episodes = 1_000_000
     config.collector.num_workers = workers
+    config.collector.actor_timeout_seconds = 3_600.0  # they are stopped while others play
     if emulators is not None:
         config.collector.emulators_per_worker = emulators
     config.collector.epsilon_base = 1.0
