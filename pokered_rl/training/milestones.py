@@ -10,8 +10,6 @@ from pokered_rl.errors import EpisodeLogError
 
 __all__ = ["MilestoneWatch"]
 
-_LOGS_AT_ONCE = 100
-
 
 class MilestoneWatch:
     """Looks through the logs that were written since the last look.
@@ -34,7 +32,7 @@ class MilestoneWatch:
             Number of milestones and the last one, of an episode that has reached more than that; else None.
         """
         best: tuple[int, str] | None = None
-        for name in sorted(self._names() - self._seen)[:_LOGS_AT_ONCE]:
+        for name in sorted(self._names() - self._seen):
             self._seen.add(name)
             try:
                 milestones = EpisodeLog.load(self._folder / name).milestones

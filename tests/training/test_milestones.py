@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.training.milestones import MilestoneWatch
@@ -22,3 +23,16 @@ def test_best_new_episode_is_found_once_and_a_damaged_log_is_no_obstacle(finishe
 
 def test_missing_folder_holds_nothing(tmp_path: Path):
     assert MilestoneWatch(tmp_path / "gone").new_best(0) is None
+
+
+def test_the_best_of_many_episodes_that_end_at_once_is_found(tmp_path: Path, monkeypatch):
+    def load(path: Path):
+        names = ["starter", "rival"][: int(path.stem) // 100]
+        return SimpleNamespace(milestones=[SimpleNamespace(name=name) for name in names])
+
+    monkeypatch.setattr("pokered_rl.training.milestones.EpisodeLog", SimpleNamespace(load=load))
+    watch = MilestoneWatch(tmp_path)
+    for number in range(201):
+        (tmp_path / f"{number:03}.episode").touch()
+    assert watch.new_best(0) == (2, "rival")
+    assert watch.new_best(0) is None, "each is looked at once"
