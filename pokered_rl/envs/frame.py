@@ -36,7 +36,7 @@ _FIRST_TEXT_TILE = 0x60
 _ARROW_TILE = 0xEE
 _BLANK_TILE = 0x7F
 
-#: What `RamFrame.progress` reads: the party, which a battle changes in every round, and the rest.
+# The party changes in every round of a battle, the rest rarely.
 _PARTY_LABELS = ("wPartyCount", "wPartyMons")
 _OTHER_LABELS = (
     "wPokedexOwned",
@@ -48,6 +48,7 @@ _OTHER_LABELS = (
     "wNumHoFTeams",
     "wEventFlags",
 )
+#: What `RamFrame.progress` reads.
 PROGRESS_LABELS: tuple[str, ...] = (*_PARTY_LABELS, *_OTHER_LABELS)
 _PARTY_FIELDS = ("party_count", "party_level", "party_hp", "party_max_hp")
 _OTHER_FIELDS = (
