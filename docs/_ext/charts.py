@@ -1,8 +1,8 @@
 """Draws the pictures of the benchmark pages from the committed measurements, before the sources are read.
 
 Written to ``docs/benchmarks/generated``: the bars of ``benchmark.json`` against 1.0, the limit; the sweep of
-``sweep.json``; the course of ``long_run.json``; a text with picture or table for each, which pages include; and the
-tables of ``scaling.md``. In place of what has not been measured the text says so.
+``sweep.json``; the course of ``long_run.json``; a text with picture or table for each, which pages include; the tables
+of ``profiles.json``, of ``ablation.json`` and of ``scaling.md``. In place of what has not been measured the text says so.
 """
 
 import json
@@ -98,6 +98,11 @@ def _write(app: Sphinx) -> None:
         folder / "profiles.md",
         _profile_tables(json.loads(profiles.read_text())) if profiles.is_file() else "Not measured yet.\n",
     )
+    ablation = RESULTS / "ablation.json"
+    _write_text(
+        folder / "ablation.md",
+        _ablation_table(json.loads(ablation.read_text())) if ablation.is_file() else "Not measured yet.\n",
+    )
     if (RESULTS / "costs.json").is_file():
         from pokered_rl.training.plan import scaling_markdown
 
@@ -148,6 +153,27 @@ def _long_run_table(measured: dict) -> str:
 
 
 _TABLES = {"benchmark": _bars_table, "sweep": _sweep_table, "long_run": _long_run_table}
+
+
+_AGENTS = {
+    "full": "everything on",
+    "no_lstm": "without the LSTM",
+    "no_mask": "without the action mask",
+    "no_reconstruction": "without the reconstruction loss",
+    "one_step": "1-step targets instead of 5",
+    "random": "random policy under the same mask",
+}
+
+
+def _ablation_table(measured: dict) -> str:
+    """The comparison of the agents, and the curves of their training episodes."""
+    lines = ["| agent | median | lowest | highest | difference to everything on |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {_AGENTS[name]} | {row['median']:.1f} | {row['low']:.1f} | {row['high']:.1f} | {row['verdict']} |"
+        for name, row in measured["variants"].items()
+    ]
+    picture = "![Return of the training episodes over agent steps, by agent](/benchmarks/results/ablation.png)"
+    return "\n".join([*lines, "", picture, "", _how(measured)])
 
 
 def _profile_tables(measured: dict) -> str:
