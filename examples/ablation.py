@@ -141,6 +141,7 @@ def main() -> int:
         columns = [tuple(np.array([float(row[key]) for row in run]) for key in ("steps", "return")) for run in episodes]
         curves[name] = binned_curve(columns, points=30)
     figure = curves_figure(curves, y_label="return of the training episodes")
+    figure.set_size_inches(8, 5)
     figure.savefig(results.with_suffix(".png"), dpi=110)
     steps = {run.name: int(read(run / "train.csv")[-1]["steps"]) for folders in runs.values() for run in folders}
     content = {**provenance(), "variants": rows, "steps": steps, "samples": coverage}
