@@ -1,6 +1,6 @@
 """How close to the limit: every row runs ours and its limit in turn, in one process tree, and reports the ratio.
 
-    python examples/benchmark.py                      # all rows, under 12 minutes on 2 cores
+    python examples/benchmark.py                      # all rows, about 14 minutes on 2 cores
     python examples/benchmark.py --quick --only env emulator
     python examples/benchmark.py --json docs/benchmarks/results/benchmark.json
     python examples/benchmark.py --sweep --json docs/benchmarks/results/sweep.json
@@ -28,7 +28,7 @@ from benchmarks.sweep import EMULATORS, sweep
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes: under 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes: about 4 minutes")
     parser.add_argument("--sweep", action="store_true", help="instead: workers x emulators, and which are best here")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the sweep there (.png, .svg)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, ratios and raw samples there")
