@@ -2,7 +2,8 @@
 
 Written to ``docs/benchmarks/generated``: the bars of ``benchmark.json`` against 1.0, the limit; the sweep of
 ``sweep.json``; the course of ``long_run.json``; a text with picture or table for each, which pages include; the tables
-of ``profiles.json``, of ``ablation.json`` and of ``scaling.md``. In place of what has not been measured the text says so.
+of ``profiles.json``, of ``ablation.json`` and of ``scaling.md``. In place of what has not been measured the text says
+so.
 """
 
 import json
