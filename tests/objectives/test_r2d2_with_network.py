@@ -333,6 +333,7 @@ make_terms = partial(sequence_terms, gamma=0.9, n_step=2, eta=0.9, kappa=1.0, re
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_compiled_parts_compute_the_same_and_see_target_parameters():
+    torch.compiler.reset()  # what other tests compiled counts towards the limit of recompilations of a function
     network = game_network(spatial_attention=True, norm=True, reconstruct_map=True)
     batch = make_batch(network)
     eager = make_loss(network)
