@@ -1,6 +1,7 @@
 """The part of the actors that runs in the worker: TorchRL's `Collector`, sending only what the learner reads."""
 
 import ctypes
+import gc
 import multiprocessing.forkserver
 import os
 import pickle
@@ -279,6 +280,9 @@ def prepare_process() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_learner, name="end-with-learner", daemon=True).start()
     torch.set_num_threads(1)
+    # What came with the fork is here to stay. A garbage collection that walked through it would write to its pages, and
+    # each worker would soon own a copy of what all of them share.
+    gc.freeze()
 
 
 def _end_with_learner() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pokered_rl.envs.frame import any_of
 from pokered_rl.errors import CheckpointError
 
 __all__ = ["TileMemory"]
@@ -69,7 +70,7 @@ class TileMemory:
         one that turns out smaller keeps its block.
         """
         stale = (self.map_id != map_id) | (width > self.width) | (height > self.height)
-        if 1 not in stale.tobytes():  # a tenth of what any() costs
+        if not any_of(stale):
             return False
         for row in np.flatnonzero(stale):
             self._enter(int(row), int(map_id[row]), int(width[row]), int(height[row]))

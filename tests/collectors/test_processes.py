@@ -1,3 +1,4 @@
+import gc
 import io
 import os
 import signal
@@ -104,6 +105,21 @@ def test_workers_play_take_weights_and_hand_over_their_states(counting_env, coun
         play_until(restored, lambda: restored.steps >= steps + 400)
         assert restored.restarts == {"raised": 0, "died": 0, "hung": 0}
     assert remaining_children() == []
+
+
+def after_a_collection(make_env, file, *, seed):
+    before = psutil.Process().memory_full_info().uss
+    gc.collect()
+    file.write_text(str(psutil.Process().memory_full_info().uss - before))
+    return make_env(seed=seed)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked, and share memory, on Linux alone")
+def test_garbage_collection_leaves_workers_the_memory_that_they_share(counting_env, counting_policy, tmp_path):
+    file = tmp_path / "bytes"
+    with make_pool(counting_policy, [partial(after_a_collection, counting_env, file)]) as actors:
+        play_until(actors, lambda: actors.steps > 0)
+    assert int(file.read_text()) < 16 * 2**20  # a hundred when it walks through all modules
 
 
 @pytest.mark.faults
