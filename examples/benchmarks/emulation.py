@@ -8,6 +8,7 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ _Actions = NDArray[np.int64]
 #: Emulated steps of one turn, all emulators together, and pairs that are not counted.
 _STEPS_OF_A_TURN = 96
 _WARM_UP_PAIRS = 2
+#: What a step writes besides observations.
+_STEP_KEYS = ("reward", "done", "terminated", "truncated")
 
 
 class _Limit:
@@ -123,34 +126,51 @@ def _env_row(cartridge: Cartridge, state: SaveState, *, emulators: int, threads:
     return row
 
 
-def transforms_ms(cartridge: Cartridge, state: SaveState, *, steps: int) -> dict[str, float]:
-    """Milliseconds that all default transforms together take for a step of 8 emulators, medians over the steps.
+def step_ms(cartridge: Cartridge, state: SaveState, *, steps: int) -> dict[str, float]:
+    """Where a step of 8 emulators goes, in milliseconds, medians over the steps.
 
-    ``in_a_step``: right after the emulation, which has driven code and data out of the processor's caches.
-    ``alone``: the same steps again without the emulation, each the fastest of five times.
+    ``emulators``, ``environment``, ``transforms`` and ``torchrl`` add up to a step: the pool, what `PokemonRedEnv` does
+    around it, all default transforms, and TorchRL's stepping. ``transforms_alone``: the transforms of the same steps
+    again without the emulation, which drives their code and data out of the processor's caches; the fastest of five.
     """
     env = make_env(cartridge=cartridge, num_emulators=8, start_states=state, max_episode_steps=None)
+    spent = {"pool": 0.0, "base": 0.0, "transforms": 0.0}
     played: list[tuple[TensorDictBase, TensorDictBase]] = []
 
-    def seconds(before: TensorDictBase, after: TensorDictBase) -> float:
+    def timed(part: str, function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            result = function(*arguments)
+            spent[part] = time.perf_counter() - start
+            return result
+
+        return call
+
+    pool, base, transforms = env.base_env._pool, env.base_env, env.transform
+    transforms_of_a_step = transforms._step
+    pool.step, base._step = timed("pool", pool.step), timed("base", base._step)
+    transforms._step = timed("transforms", transforms_of_a_step)
+    tensordict, samples = env.reset(), []
+    for chosen in torch.from_numpy(scripted_actions(steps, 8, num_actions=len(ActionSet()))):
+        tensordict["action"] = chosen
         start = time.perf_counter()
-        for transform in env.transform:
-            transform._step(before, after)
+        stepped, tensordict = env.step_and_maybe_reset(tensordict)
+        whole = time.perf_counter() - start
+        around = spent["base"] - spent["pool"]
+        samples.append((spent["pool"], around, spent["transforms"], whole - spent["base"] - spent["transforms"]))
+        played.append((stepped.exclude("next"), stepped["next"].select(*base.observation_spec.keys(), *_STEP_KEYS)))
+
+    def alone(before: TensorDictBase, after: TensorDictBase) -> float:
+        start = time.perf_counter()
+        transforms_of_a_step(before, after)
         return time.perf_counter() - start
 
-    before, in_a_step = env.reset(), []
-    for chosen in torch.from_numpy(scripted_actions(steps, 8, num_actions=len(ActionSet()))):
-        before["action"] = chosen
-        after = env.base_env.step(before)["next"]
-        played.append((before, after.copy()))
-        in_a_step.append(seconds(before, after))
-        before = after
-    alone = [min(times) for times in zip(*([seconds(b, a.copy()) for b, a in played] for _ in range(5)), strict=True)]
+    again = [min(times) for times in zip(*([alone(b, a.copy()) for b, a in played] for _ in range(5)), strict=True)]
     env.close()
-    return {
-        "in_a_step": round(1e3 * statistics.median(in_a_step), 3),
-        "alone": round(1e3 * statistics.median(alone), 3),
-    }
+    names = ("emulators", "environment", "transforms", "torchrl")
+    medians = dict(zip(names, map(statistics.median, zip(*samples, strict=True)), strict=True))
+    medians["transforms_alone"] = statistics.median(again)
+    return {name: round(1e3 * value, 3) for name, value in medians.items()}
 
 
 def env(*, quick: bool) -> Row:
@@ -162,5 +182,5 @@ def env(*, quick: bool) -> Row:
     for emulators, threads in ((8, 2), (1, 1), (1, 2), (32, 1), (32, 2)):
         part = _env_row(cartridge, state, emulators=emulators, threads=threads, seconds=seconds * 0.7)
         row.parts[f"E={emulators}, {threads} thread{'s' * (threads > 1)}"] = part
-    row.extra["transforms_ms"] = transforms_ms(cartridge, state, steps=100 if quick else 400)
+    row.extra["step_ms"] = step_ms(cartridge, state, steps=100 if quick else 400)
     return row

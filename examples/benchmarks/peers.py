@@ -1,6 +1,7 @@
 """Row `peer`: acting end to end against the arrangements that people usually build."""
 
 import contextlib
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network
 
 from .acting import PlayingActors, children, playing_actors, running, stopped
-from .bare import BareEmulators, cores, playable_state, scripted_actions
+from .bare import BareEmulators, BareProcesses, cores, playable_state, scripted_actions
 from .pairs import Row
 
 
@@ -85,7 +86,9 @@ _Peer = contextlib.AbstractContextManager[tuple[Callable[[float], float], list[i
 def _gymnasium(emulators: int, state: SaveState) -> Iterator[tuple[Callable[[float], float], list[int]]]:
     """Gymnasium's `AsyncVectorEnv` with the network acting: a function that measures steps a second, and processes."""
     others = children()
-    vector = gym.vector.AsyncVectorEnv([partial(OneEmulator, state.to_bytes())] * emulators, context="spawn")
+    # From the server that our actors started, where there is one: its processes need not import everything anew.
+    context = multiprocessing.get_start_method()
+    vector = gym.vector.AsyncVectorEnv([partial(OneEmulator, state.to_bytes())] * emulators, context=context)
     network = _Network(emulators)
     frames, _ = vector.reset()
 
@@ -124,15 +127,21 @@ def _parallel_env(emulators: int, state: SaveState) -> Iterator[tuple[Callable[[
     env.close()
 
 
-def _in_turn(ours: PlayingActors, theirs: _Peer, *, seconds: float, rounds: int) -> Row:
-    """Ours and a peer in turn; while one plays, the processes of the other are stopped."""
-    row = Row([], [], "steps/s")
+def _in_turn(ours: PlayingActors, theirs: _Peer, *, seconds: float, rounds: int, bare: BareProcesses) -> Row:
+    """Ours, a peer and bare emulators in turn; while one plays, the processes of the others are stopped or idle.
+
+    The part "bare emulators" is what anything that emulates on these cores can reach against the same peer.
+    """
+    row, most = Row([], [], "steps/s"), Row([], [], "steps/s")
     with theirs as (rate, pids), stopped(pids):
         for _ in range(rounds):
             with running(ours.pids):
                 row.ours.append(ours.steps_per_second(seconds))
             with running(pids):
                 row.limit.append(rate(seconds))
+            most.ours.append(bare.steps_per_second(seconds / 2))
+    most.limit = row.limit
+    row.parts["bare emulators"] = most
     return row
 
 
@@ -140,20 +149,25 @@ def peer(*, quick: bool) -> Row:
     """Our actors with the `tiny` network, as the config has them, against Gymnasium's `AsyncVectorEnv`.
 
     The peer has one emulator a process, as many as 8 or 16 a core; the row compares with the faster of the two, its
-    parts with the other one and with TorchRL's `ParallelEnv` of single environments, our own transforms inside.
+    parts with the other one and with TorchRL's `ParallelEnv` of single environments, our own transforms inside. A part
+    of the row compares bare emulators with the faster peer: no arrangement can get further.
     """
     seconds, rounds = (3.0, 2) if quick else (5.0, 5)
-    state = playable_state(Cartridge.find())
-    with playing_actors("tiny", workers=cores()) as playing, stopped(playing.pids):
-        rows = {}
-        for per_core in (4,) if quick else (8, 16):
-            emulators = per_core * cores()
-            rows[emulators] = _in_turn(playing, _gymnasium(emulators, state), seconds=seconds, rounds=rounds)
-        emulators = 4 * cores()
-        parallel = _in_turn(playing, _parallel_env(emulators, state), seconds=seconds, rounds=rounds)
+    cartridge = Cartridge.find()
+    state = playable_state(cartridge)
+    bare = BareProcesses(cartridge, processes=cores(), emulators=16)
+    with contextlib.closing(bare), playing_actors("tiny", workers=cores()) as playing, stopped(playing.pids):
+        compare = partial(_in_turn, playing, seconds=seconds, rounds=rounds, bare=bare)
+        rows = {each * cores(): compare(_gymnasium(each * cores(), state)) for each in ((8,) if quick else (8, 16))}
+        singles = 4 * cores()
+        parallel = compare(_parallel_env(singles, state))
         fastest = max(rows, key=lambda number: statistics.median(rows[number].limit))
         row = rows.pop(fastest)
         row.notes = {"peer_emulators": fastest, "our_emulators": cores() * playing.actors.emulators_per_worker}
-        row.parts = {f"AsyncVectorEnv of {number}": other for number, other in rows.items()}
-        row.parts[f"ParallelEnv of {emulators}, no policy"] = parallel
+        for label, other in {
+            **{f"AsyncVectorEnv of {number}": other for number, other in rows.items()},
+            f"ParallelEnv of {singles}, no policy": parallel,
+        }.items():
+            other.parts.clear()
+            row.parts[label] = other
     return row
