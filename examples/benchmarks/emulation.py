@@ -14,10 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tensordict import TensorDictBase
+from torchrl.envs import TransformedEnv
 
 from pokered_rl.emulator import ActionSet, Cartridge, EmulatorPool, SaveState
 from pokered_rl.envs import make_env
 from pokered_rl.game import RamLayout
+from pokered_rl.training.build import env_factory
+from pokered_rl.training.config import Config
 
 from .bare import BareEmulators, playable_state, scripted_actions
 from .pairs import Row
@@ -95,14 +98,8 @@ def emulator(*, quick: bool) -> Row:
     return row
 
 
-def _env_row(cartridge: Cartridge, state: SaveState, *, emulators: int, threads: int, seconds: float) -> Row:
-    env = make_env(
-        cartridge=cartridge,
-        num_emulators=emulators,
-        num_threads=threads,
-        start_states=state,
-        max_episode_steps=None,  # a reset would be ours alone
-    )
+def _env_row(env: TransformedEnv, cartridge: Cartridge, state: SaveState, *, threads: int, seconds: float) -> Row:
+    emulators = env.batch_size[0]
     limit = _Limit(cartridge, state, emulators=emulators, threads=threads)
     row = Row([], [], "frames/s")
     tensordict = env.reset()
@@ -178,9 +175,23 @@ def env(*, quick: bool) -> Row:
     cartridge = Cartridge.find()
     state = playable_state(cartridge)
     seconds = 6.0 if quick else 20.0
-    row = _env_row(cartridge, state, emulators=8, threads=1, seconds=seconds)
+
+    def measured(make: Any, *, emulators: int, threads: int, share: float = 0.7) -> Row:
+        env = make(
+            num_emulators=emulators,
+            num_threads=threads,
+            start_states=state,
+            max_episode_steps=None,  # a reset would be ours alone
+        )
+        return _env_row(env, cartridge, state, threads=threads, seconds=share * seconds)
+
+    default = partial(make_env, cartridge)
+    row = measured(default, emulators=8, threads=1, share=1.0)
     for emulators, threads in ((8, 2), (1, 1), (1, 2), (32, 1), (32, 2)):
-        part = _env_row(cartridge, state, emulators=emulators, threads=threads, seconds=seconds * 0.7)
+        part = measured(default, emulators=emulators, threads=threads)
         row.parts[f"E={emulators}, {threads} thread{'s' * (threads > 1)}"] = part
+    # Without an entry for each single reward term, which the learner does not read.
+    trained = measured(lambda **changes: env_factory(Config(), cartridge, **changes)(), emulators=8, threads=1)
+    row.parts["E=8, 1 thread, as in training"] = trained
     row.extra["step_ms"] = step_ms(cartridge, state, steps=100 if quick else 400)
     return row
