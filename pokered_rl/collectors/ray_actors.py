@@ -46,7 +46,7 @@ class RayActors(SupervisedActors):
         options: see `SupervisedActors` and `Actors`.
 
     Raises:
-        ConfigError: Ray is not installed.
+        ConfigError: Ray is not installed; from `start`: there is no cluster to join, or none can be started here.
     """
 
     def __init__(
@@ -80,8 +80,13 @@ class RayActors(SupervisedActors):
             with _signal_handlers_kept():
                 try:
                     self._ray.init(address=self._address, log_to_driver=False, include_dashboard=False)
-                except (ConnectionError, ValueError, RuntimeError) as error:
-                    problem = str(error).strip().splitlines()[0]
+                except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+                    problem = next(iter(str(error).strip().splitlines()), type(error).__name__)
+                    if self._address is None:
+                        raise ConfigError(
+                            f"collector.backend=ray: Ray cannot be started on this machine ({problem}); its logs are in"
+                            " /tmp/ray/session_latest/logs; collector.backend=processes needs no Ray"
+                        ) from error
                     raise ConfigError(
                         f"collector.ray_address={self._address}: there is no Ray cluster to join ({problem}); start one"
                         " with `ray start --head`, or leave the address out to start one on this machine"

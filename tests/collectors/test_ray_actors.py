@@ -1,5 +1,6 @@
 """Two raylets on this machine stand in for two nodes."""
 
+import re
 import time
 from functools import partial
 
@@ -9,6 +10,7 @@ from torch import nn
 
 from pokered_rl.collectors import RayActors
 from pokered_rl.data import SequenceBuilder, SequenceLayout
+from pokered_rl.errors import ConfigError
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
 
@@ -46,6 +48,30 @@ def two_nodes(monkeypatch):
     yield cluster, second
     ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [(None, "cannot be started on this machine (no port is free)"), ("head:6379", "no Ray cluster to join")],
+)
+def test_ray_that_does_not_come_up_says_what_to_do(monkeypatch, counting_env, counting_policy, address, message):
+    def fail(**options):
+        raise RuntimeError("no port is free\nmore")
+
+    monkeypatch.setattr(ray, "init", fail)
+    actors = RayActors(
+        make_envs=[counting_env],
+        policy=counting_policy,
+        emulators_per_worker=2,
+        steps_per_batch=20,
+        builder=SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask")),
+        replay=ListReplay(),
+        epsilon_base=0.5,
+        address=address,
+    )
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        actors.start()
+    actors.close()
 
 
 @pytest.mark.long
