@@ -104,12 +104,22 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def _commit() -> str:
+    """The commit that is checked out, "-dirty" with changes to anything but results that were measured with it."""
+    changes = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs/benchmarks/results")
+    return (_git("describe", "--always") or "unknown") + "-dirty" * bool(changes)
+
+
 def provenance() -> dict[str, Any]:
     """Command, commit, machine and date of this run."""
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
     return {
         "command": shlex.join(["python", *sys.argv]),
-        "commit": git.stdout.strip() or "unknown",
+        "commit": _commit(),
         "machine": machine(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }

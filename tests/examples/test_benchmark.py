@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from importlib.machinery import SourceFileLoader
@@ -45,6 +46,26 @@ def test_a_row_keeps_its_raw_samples_and_its_parts(pairs):
     assert row.as_json()["bytes_per_transition"] == 7.0
     assert row.as_json()["parts"]["two threads"]["ratio"] == 0.75
     assert row.samples() == {"ours": [1.0], "limit": [2.0], "parts": {"two threads": {"ours": [3.0], "limit": [4.0]}}}
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_results_are_not_a_change_of_the_commit_that_they_were_measured_with(pairs, monkeypatch, tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", str(tmp_path), *identity, *arguments], check=True, capture_output=True)
+
+    (result := tmp_path / "docs" / "benchmarks" / "results" / "a.json").parent.mkdir(parents=True)
+    (code := tmp_path / "code.py").write_text("1")
+    result.write_text("{}")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "a")
+    monkeypatch.setattr(pairs, "__file__", str(code))
+    result.write_text("{1}")
+    (tmp_path / "untracked").write_text("")
+    assert not pairs.provenance()["commit"].endswith("-dirty")
+    code.write_text("2")
+    assert pairs.provenance()["commit"].endswith("-dirty")
 
 
 def test_a_row_is_lost_under_three_quarters_of_its_committed_ratio():
