@@ -9,6 +9,7 @@ logged is therefore what a trained agent would log, and `render_episodes.py` mak
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -68,13 +69,13 @@ class Terminal:
         sys.stdout.flush()
 
     def key(self) -> str | None:
-        """Waits; an arrow is three characters."""
-        first = sys.stdin.read(1)
+        """Waits; an arrow is three characters. Not from `sys.stdin`, whose buffer would swallow two of them."""
+        first = os.read(sys.stdin.fileno(), 1)
         if not first:
             return "quit"
-        if first == "\x1b" and _more():
-            first += sys.stdin.read(2)
-        return self.KEYS.get(first)
+        if first == b"\x1b" and _more():
+            first += os.read(sys.stdin.fileno(), 2)
+        return self.KEYS.get(first.decode(errors="replace"))
 
 
 class Window:

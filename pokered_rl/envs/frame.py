@@ -37,7 +37,7 @@ _ARROW_TILE = 0xEE
 _BLANK_TILE = 0x7F
 
 # The party changes in every round of a battle, the rest rarely.
-_PARTY_LABELS = ("wPartyCount", "wPartyMons")
+_PARTY_LABELS = ("wPartyCount", "wPartySpecies", "wPartyMons")
 _OTHER_LABELS = (
     "wPokedexOwned",
     "wPokedexSeen",
@@ -50,7 +50,7 @@ _OTHER_LABELS = (
 )
 #: What `RamFrame.progress` reads.
 PROGRESS_LABELS: tuple[str, ...] = (*_PARTY_LABELS, *_OTHER_LABELS)
-_PARTY_FIELDS = ("party_count", "party_level", "party_hp", "party_max_hp")
+_MEMBER_FIELDS = ("party_level", "party_hp", "party_max_hp")
 _OTHER_FIELDS = (
     "pokedex_owned",
     "pokedex_seen",
@@ -117,7 +117,9 @@ class GameProgress:
 
     Attributes:
         party_count: int64 [E].
-        party_level, party_hp, party_max_hp: int64 [E, 6], 0 beyond the party.
+        party_level, party_hp, party_max_hp: int64 [E, 6], 0 beyond the party, and for a member whose record is still
+            that of another species: the game lists a new member first, asks for its nickname, and writes its record
+            then.
         pokedex_owned, pokedex_seen: int64 [E], counts.
         bag_items: int64 [E, 20, 2], item and quantity, 0 beyond the bag.
         badge_bits: int64 [E].
@@ -292,18 +294,23 @@ class RamFrame:
         previous, self._previous = self._previous, None  # let go of it: frames must not keep all earlier ones alive
         self._progress_bytes = (party, other)
         if previous is None or previous._progress_bytes is None:
-            return GameProgress(**self._decoded(_PARTY_FIELDS), **self._other_progress())
+            return GameProgress(**self._party_progress(), **self._other_progress())
         known = previous.progress
         old_party, old_other = previous._progress_bytes
         if party == old_party and other == old_other:
             return known
         if party != old_party:
-            known = replace(known, **self._decoded(_PARTY_FIELDS))
+            known = replace(known, **self._party_progress())
         return known if other == old_other else replace(known, **self._other_progress())
 
     def _decoded(self, fields: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
         state = GameState.from_ram(self.tensor, self.layout, fields=fields)
         return {name: getattr(state, name).numpy(force=True) for name in fields}
+
+    def _party_progress(self) -> dict[str, npt.NDArray[Any]]:
+        party = self._decoded(("party_count", "party_species", *_MEMBER_FIELDS))
+        written = party.pop("party_species") == self.block("wPartySpecies")[:, :6]
+        return {"party_count": party["party_count"], **{name: party[name] * written for name in _MEMBER_FIELDS}}
 
     def _other_progress(self) -> dict[str, npt.NDArray[Any]]:
         return {**self._decoded(_OTHER_FIELDS), "event_bytes": self.block("wEventFlags")}

@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 from pokered_rl.envs.frame import RamFrame
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm
+from pokered_rl.envs.rewards.progress import party_down
 from pokered_rl.game import ELITE_CLASSES, LEADER_CLASSES
 
 __all__ = ["BattleDamage", "BattleOutcome", "Escape"]
 
-_WON, _LOST_RESULT = 0, 1  # wBattleResult
+_WON = 0  # wBattleResult; 1 is no sign of a defeat: a single faint leaves it, and a black-out clears it
 _FIGHTING = np.isin(np.arange(256), (1, 2))  # by wIsInBattle
 _LOST = 255  # wIsInBattle between the last faint and the end of the black-out
 
@@ -26,13 +27,25 @@ def _opponent(frame: RamFrame) -> npt.NDArray[np.int64]:
     return opponent
 
 
+def _ends(step: RewardStep) -> tuple[Flags, Flags]:
+    """Whether a battle ended in this step, and whether it was lost, [E] each.
+
+    A battle is lost when the whole party has fainted. Texts wait for a button between the last faint and the end, so
+    the step before the end shows it, however much of the black-out fits into the last one.
+    """
+    fighting = _FIGHTING.take(step.before.in_battle)
+    over = fighting & (step.now.in_battle == 0)
+    lost = (fighting & (step.now.in_battle == _LOST)) | (over & (party_down(step.before) | party_down(step.now)))
+    return over, lost
+
+
 class BattleOutcome(RewardTerm):
     """Pays for a battle won, by tier, once for each opponent in an episode; takes for a battle lost.
 
     value = tier(opponent) when a battle ends in a victory over an opponent not beaten before in the episode, -lost
-    when it ends in a defeat, else 0. A victory is wBattleResult 0 with the enemy's HP at 0 when wIsInBattle returns to
-    0: running away and catching are none. Wild opponents are told apart by species and map, trainers by class and
-    number.
+    when it ends with the whole party fainted, else 0. A victory is wBattleResult 0 with the enemy's HP at 0 when
+    wIsInBattle returns to 0: running away and catching are none. Wild opponents are told apart by species and map,
+    trainers by class and number.
 
     Args:
         weight: factor.
@@ -71,11 +84,8 @@ class BattleOutcome(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
-        fighting = _FIGHTING.take(before.in_battle)
-        over = fighting & (now.in_battle == 0)
-        result = now.u8("wBattleResult")
-        won = over & (result == _WON) & (now.u16("wEnemyMonHP") == 0)
-        lost = (fighting & (now.in_battle == _LOST)) | (over & (result == _LOST_RESULT))
+        over, lost = _ends(step)
+        won = over & ~lost & (now.u8("wBattleResult") == _WON) & (now.u16("wEnemyMonHP") == 0)
         # Who it was is read before the end, when it is certain.
         first = self._beaten.first(_opponent(before), won)
         tier = np.where(before.in_battle == 2, self._tiers[before.u8("wTrainerClass")], self.wild)
@@ -133,17 +143,20 @@ class BattleDamage(RewardTerm):
 
 
 class Escape(RewardTerm):
-    """Takes 1 for a battle that was run from: -1 when it ends with the enemy standing, nothing caught and not lost."""
+    """Takes 1 for a battle that was run from: -1 when it ends with the enemy standing, nothing caught and not lost.
+
+    What was caught is read a step earlier, too: the game forgets it on the way out of the battle.
+    """
 
     name = "escape"
     default_weight = 0.05
     only_with = "battle_change"
-    labels = ("wBattleResult", "wEnemyMonHP", "wCapturedMonSpecies")
+    labels = ("wEnemyMonHP", "wCapturedMonSpecies")
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
-        fighting = _FIGHTING.take(before.in_battle)
-        left = fighting & (now.in_battle == 0) & (now.u16("wEnemyMonHP") > 0)
-        left &= (now.u8("wBattleResult") != _LOST_RESULT) & (now.u8("wCapturedMonSpecies") == 0)
+        over, lost = _ends(step)
+        left = over & ~lost & (now.u16("wEnemyMonHP") > 0)
+        left &= (before.u8("wCapturedMonSpecies") == 0) & (now.u8("wCapturedMonSpecies") == 0)
         result: npt.NDArray[Any] = -left.astype(np.float64)
         return result

@@ -9,11 +9,9 @@ import numpy.typing as npt
 
 from pokered_rl.envs.frame import RamFrame
 from pokered_rl.envs.rewards.base import Flags, RewardStep, RewardTerm
-from pokered_rl.envs.rewards.progress import party_health
+from pokered_rl.envs.rewards.progress import party_down, party_health
 
 __all__ = ["Blackout", "Idle", "LowHealth", "MapStay", "Revisit", "Steps"]
-
-_LOST = 255
 
 
 class Steps(RewardTerm):
@@ -105,18 +103,19 @@ class MapStay(RewardTerm):
 
 
 class Blackout(RewardTerm):
-    """value = -1 when all creatures have fainted: wIsInBattle turns 0xFF, or a battle ends with wBattleResult 1."""
+    """value = -1 when a party that had fainted altogether, in a battle or of poison, has been healed.
+
+    That is the trace of a black-out that lasts: on the way to where the party wakes up the game clears wIsInBattle,
+    wBattleResult and wOutOfBattleBlackout while it ignores the buttons, so that all of it falls into one step.
+    """
 
     name = "blackout"
     default_weight = 1.0
-    only_with = "battle_change"
-    labels = ("wBattleResult",)
+    only_with = "progress"
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        now, before = step.now.in_battle, step.before.in_battle
-        lost = (now == _LOST) & (before != _LOST)
-        lost |= ((before == 1) | (before == 2)) & (now == 0) & (step.now.u8("wBattleResult") == 1)
-        result: npt.NDArray[Any] = -lost.astype(np.float64)
+        healed = party_down(step.before) & step.now.progress.party_hp.any(-1)
+        result: npt.NDArray[Any] = -healed.astype(np.float64)
         return result
 
 

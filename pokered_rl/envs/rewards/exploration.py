@@ -92,6 +92,7 @@ class Frontier(RewardTerm):
         if not any_of(step.tiles.arrived):
             return np.zeros(step.now.num_rows)
         x, y, known = self._maps.locate(step.now)
+        known = known & step.tiles.arrived  # the others stand where they stood, or outside of their map
         late = known & ~self._placed  # the episode began on a map without coordinates
         if any_of(late):
             self._from_x[late], self._from_y[late] = x[late], y[late]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.frame import GameProgress, RamFrame
 from pokered_rl.envs.rewards.base import Flags, ProgressTerm, RewardStep, RewardTerm
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile
@@ -24,6 +24,7 @@ __all__ = [
     "Money",
     "PokedexOwned",
     "PokedexSeen",
+    "party_down",
     "party_health",
 ]
 
@@ -231,7 +232,8 @@ class Healing(RewardTerm):
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now.progress, step.before.progress
         gain = np.maximum(party_health(step.now) - party_health(step.before), 0)
-        gain *= (now.party_count == before.party_count) & (step.now.in_battle == 0)
+        same_members = (_members(now) == _members(before)).all(-1)
+        gain *= same_members & (step.now.in_battle == 0)
         gain = np.minimum(gain, self._left)
         self._left -= gain
         return gain
@@ -241,5 +243,18 @@ def party_health(frame: RamFrame) -> npt.NDArray[np.float64]:
     """Mean of HP / maximal HP over the party, each at most 1, [E]; 1 without a party."""
     progress = frame.progress
     share = np.minimum(progress.party_hp / np.maximum(progress.party_max_hp, 1), 1.0)
-    mean: npt.NDArray[np.float64] = share.sum(-1) / np.maximum(progress.party_count, 1)
-    return np.where(progress.party_count > 0, mean, 1.0)
+    members = _members(progress).sum(-1)
+    mean: npt.NDArray[np.float64] = share.sum(-1) / np.maximum(members, 1)
+    return np.where(members > 0, mean, 1.0)
+
+
+def party_down(frame: RamFrame) -> Flags:
+    """Whether there is a party and all of it has fainted, [E]."""
+    progress = frame.progress
+    down: Flags = _members(progress).any(-1) & ~progress.party_hp.any(-1)
+    return down
+
+
+def _members(progress: GameProgress) -> Flags:
+    """The places of the party that hold somebody, [E, 6]."""
+    return progress.party_max_hp > 0

@@ -12,6 +12,7 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Composite
 from torchrl.envs import EnvBase, Transform
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import SaveState
 from pokered_rl.envs.frame import RamFrame
 from pokered_rl.envs.milestones import MilestoneTracker
@@ -118,10 +119,9 @@ class MilestoneStates(RamTransform):
         [state] = self.env.save_states([row])
         self.env.start_states.add(state, weight=self.weight, name=name)
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"{name}.state"
-            if not path.exists():
-                state.save(path)
+            if not path.exists():  # another worker may be about to write it, too
+                write_atomically(path, state.to_bytes(), shared=True)
 
     def set_container(self, container: Transform | EnvBase) -> None:
         """Attaches the transform."""

@@ -40,15 +40,26 @@ def at(x: int, y: int, **values) -> dict:
     return {"wXCoord": x, "wYCoord": y, **values}
 
 
-def party(*members: tuple[int, int, int]) -> dict:
-    """A party of (level, HP, maximal HP)."""
+def party(*members: tuple[int, int, int], listed: int = 0) -> dict:
+    """A party of (level, HP, maximal HP), with ``listed`` more whose records are not written yet."""
     data = bytearray(264)
     for slot, (level, hp, most) in enumerate(members):
         record = slot * 44
+        data[record] = 36
         data[record + 1 : record + 3] = hp.to_bytes(2, "big")
         data[record + 0x21] = level
         data[record + 0x22 : record + 0x24] = most.to_bytes(2, "big")
-    return {"wPartyCount": len(members), "wPartyMons": bytes(data)}
+    species = bytes([36] * len(members) + [84] * listed + [255]).ljust(7, b"\0")
+    return {"wPartyCount": len(members) + listed, "wPartySpecies": species, "wPartyMons": bytes(data)}
+
+
+def stored(*members: tuple[int, int, int], left: tuple[int, int, int]) -> dict:
+    """A party from which one was stored, whose place still holds the record that was last, and one just caught."""
+    return {
+        "wPartyCount": len(members) + 1,
+        "wPartyMons": party(*members, left)["wPartyMons"],
+        "wPartySpecies": party(*members, listed=1)["wPartySpecies"],
+    }
 
 
 def bag(*items: str) -> dict:
@@ -92,6 +103,19 @@ def test_frontier(play):
     assert play("frontier", at(5, 0), at(5, 35, wCurMap=12, wCurrentMapHeight2=36)) == [1]
 
 
+def test_frontier_of_a_row_does_not_depend_on_other_rows(overworld):
+    """At the northern edge the coordinate is 255 for an instant: no tile, whoever else arrives at one."""
+    term, tiles, rows = REWARD_TERMS["frontier"](weight=1.0), TileTracker(num_rows=2), np.ones(2, bool)
+    term.prepare(2)
+    before = RamFrame(torch.stack([overworld(**at(5, 6))] * 2), FULL_LAYOUT)
+    tiles.start(before, rows)
+    term.begin(before, rows)
+    now = RamFrame(torch.stack([overworld(**at(5, 255)), overworld(**at(5, 8))]), FULL_LAYOUT, before)
+    tiles.advance(now)
+    step = RewardStep(now=now, before=before, action=None, tiles=tiles)
+    assert term.evaluate(step).tolist() == [0, 2]
+
+
 def test_screen_novelty(play):
     def view(tile: int) -> dict:
         return {"wTileMap": bytes([tile] * 360)}
@@ -131,6 +155,14 @@ def test_levels(play):
     assert play("levels", party((20, 9, 9)), party((20, 9, 9), (10, 9, 9))) == [4]
 
 
+def test_levels_of_a_record_that_is_not_written_yet_do_not_count(play):
+    """After a catch the game lists the species, asks for a nickname, and writes the record then."""
+    one, two = (6, 9, 9), (5, 9, 9)
+    assert play("levels", party(one, two), party(one), stored(one, left=two), party(one, (4, 9, 9))) == [0, 0, 0]
+    # A record of the right species that lay there would be the creature itself, as far as one can tell.
+    assert play("levels", party(one), party(one, listed=1), party(one, (4, 9, 9))) == [0, 4]
+
+
 def test_items(play):
     assert play("items", {}, bag("POTION"), {}, bag("POTION", "ANTIDOTE")) == [1, 0, 1]
     assert play("items", {}, bag("BICYCLE")) == [0]
@@ -160,7 +192,37 @@ def test_battle_outcome_pays_by_tier_and_takes_for_a_defeat(play):
     assert play("battle_outcome", {}, {**TRAINER, **foe(1)}, foe(0), trainer=5.0) == [0, 5]
     assert play("battle_outcome", {}, leader, foe(0), gym=20.0) == [0, 20]
     assert play("battle_outcome", {}, leader, {**leader, "wIsInBattle": 255}, {}, lost=2.0) == [0, -2, 0]
-    assert play("battle_outcome", {}, leader, {**foe(3), "wBattleResult": 1}, lost=2.0) == [0, -2]
+
+
+DOWN, UP = party((5, 0, 20), (7, 0, 30)), party((5, 20, 20), (7, 30, 30))
+
+
+def test_a_black_out_within_one_step_is_a_battle_lost_and_no_escape(play):
+    """The retail game clears wIsInBattle and wBattleResult while it ignores the buttons, and heals."""
+    fight, fainted = {**WILD, **foe(3), **UP}, {**WILD, **foe(3), **DOWN, "wBattleResult": 1}
+    home = {**foe(3), **UP}
+    assert play("battle_outcome", UP, fight, fainted, home, lost=2.0) == [0, 0, -2]
+    assert play("escape", UP, fight, fainted, home) == [0, 0, 0]
+    assert play("blackout", UP, fight, fainted, home, home) == [0, 0, -1, 0]
+
+
+def test_a_lost_battle_without_a_black_out_is_lost_once(play):
+    """The first battle against the rival: the party is healed by a script, texts later."""
+    fight, fainted = {**TRAINER, **foe(3), **UP}, {**TRAINER, **foe(3), **DOWN, "wBattleResult": 1}
+    over = {**foe(3), **DOWN, "wBattleResult": 1}
+    healed = {**over, **UP}
+    assert play("battle_outcome", UP, fight, fainted, over, over, healed, lost=2.0) == [0, 0, -2, 0, 0]
+    assert play("blackout", UP, fight, fainted, over, over, healed) == [0, 0, 0, 0, -1]
+    assert play("escape", UP, fight, fainted, over, over, healed) == [0] * 5
+
+
+def test_an_escape_after_one_has_fainted_is_no_defeat(play):
+    """A single faint leaves wBattleResult at 1."""
+    half = party((5, 0, 20), (7, 30, 30))
+    fight, gone = {**WILD, **foe(3), **half, "wBattleResult": 1}, {**foe(3), **half, "wBattleResult": 1}
+    assert play("battle_outcome", UP, fight, gone, lost=2.0) == [0, 0]
+    assert play("escape", UP, fight, gone) == [0, -1]
+    assert play("blackout", UP, fight, gone, {**gone, **UP}) == [0, 0, 0]
 
 
 def test_battle_damage(play):
@@ -181,12 +243,22 @@ def test_escape(play):
     assert play("escape", {}, fight, {**foe(5), "wBattleResult": 2}, {}) == [0, -1, 0]
     assert play("escape", {}, fight, foe(0)) == [0, 0]
     assert play("escape", {}, fight, {**foe(5), "wCapturedMonSpecies": 36}) == [0, 0]
+    # The retail game has forgotten what was caught when the battle is over.
+    caught = {**fight, "wCapturedMonSpecies": 36}
+    assert play("escape", {}, fight, caught, {**foe(5), "wBattleResult": 2}) == [0, 0, 0]
 
 
 def test_blackout(play):
-    assert play("blackout", WILD, {"wIsInBattle": 255}, {"wIsInBattle": 255}, {}) == [-1, 0, 0]
-    assert play("blackout", WILD, {"wBattleResult": 1}, {"wBattleResult": 1}) == [-1, 0]
-    assert play("blackout", WILD, {}) == [0]
+    # Of poison, far from any battle; and in a battle whose end a step shows.
+    assert play("blackout", UP, DOWN, DOWN, UP, UP) == [0, 0, -1, 0]
+    assert play("blackout", {**WILD, **DOWN}, {**DOWN, "wIsInBattle": 255}, {**UP, "wIsInBattle": 255}, UP) == [
+        0,
+        -1,
+        0,
+    ]
+    # Healing the hurt, and the first creature of all, whose HP are written after its name, are none.
+    assert play("blackout", party((5, 1, 20), (7, 0, 30)), UP) == [0]
+    assert play("blackout", {}, party(listed=1), party((5, 20, 20))) == [0, 0]
 
 
 def test_low_health(play):
