@@ -254,8 +254,9 @@ class _WorkerThread(threading.Thread):
 
     def run(self) -> None:
         """Plays until the pool is closed, halted, or cannot go on."""
-        # Inherited by the process from its first instruction on: Ctrl-C is the learner's business.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # Inherited by the process from its first instruction on: these are the learner's business, which lets its
+        # workers hand in where they stand. Ctrl-C and schedulers send them to all processes of a job.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
         failures = 0
         actors = self.actors
         cause: Exception

@@ -265,11 +265,12 @@ def collector_in_process(env_unused: Any, *, plan: WorkerPlan, **kwargs: Any) ->
 def prepare_process() -> None:
     """Runs first in a worker process: ties its life to the learner's.
 
-    Ctrl-C reaches the whole process group; the learner ends the workers in order, so they ignore it. When the learner
-    dies in whatever way, a thread that waits for that ends the worker; a worker that is stopped or hangs in foreign
-    code is ended by the kernel, with the process that started it (Linux).
+    Ctrl-C and a scheduler's signals reach all processes; the learner ends the workers in order, so they ignore them.
+    When the learner dies in whatever way, a thread that waits for that ends the worker; a worker that is stopped or
+    hangs in foreign code is ended by the kernel, with the process that started it (Linux).
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     server: Any = multiprocessing.forkserver._forkserver
     if server._forkserver_alive_fd is not None:
         # The fork server ends when nobody holds this pipe any more. A stopped worker that held it would keep the server

@@ -99,13 +99,28 @@ class RateLimiter:
             self._sampled = max(self._sampled, int(self._paid * self.samples_per_insert))
 
     def state_dict(self) -> dict[str, Any]:
-        """Counters."""
-        return {"inserted": self._inserted, "sampled": self._sampled, "refill": self._refill}
+        """Counters, and what is left of the credit."""
+        return {
+            "inserted": self._inserted,
+            "sampled": self._sampled,
+            "refill": self._refill,
+            "samples_per_insert": self.samples_per_insert,
+            "min_fill_sequences": self.min_fill_sequences,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`."""
+        """Continues from `state_dict`.
+
+        If the ratio or the minimum was another one then, the credit is kept: what was inserted before does not have to
+        be drawn more often now, nor be made up for.
+        """
         self._inserted, self._sampled = int(state["inserted"]), int(state["sampled"])
         self._refill = int(state["refill"])
+        rate = float(state.get("samples_per_insert", self.samples_per_insert))
+        min_fill = int(state.get("min_fill_sequences", self.min_fill_sequences))
+        if (rate, min_fill) != (self.samples_per_insert, self.min_fill_sequences):
+            credit = max(0, self._inserted - min_fill) * rate - self._sampled
+            self._sampled = max(0, round(self._paid * self.samples_per_insert - credit))
 
     def _wait(self, condition: Any, timeout_seconds: float) -> bool:
         deadline = time.monotonic() + timeout_seconds

@@ -165,7 +165,13 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
         with self._replay_lock, self._write_lock:
+            # TorchRL writes these through memory maps, where a full disk is no error but the end of the process.
+            names = ["writer/generation"]
             if len(self._storage):  # the sampler cannot write itself before its first priority
+                names += ["sampler/sumtree", "sampler/mintree"]
+            for name in names:
+                _reserve_file(path / f"{name}.memmap", 8 * self._storage.max_size)
+            if len(self._storage):
                 self._sampler.dumps(path / "sampler")
             self._writer.dumps(path / "writer")
             metadata = {
@@ -205,7 +211,9 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             self._reopen(metadata)
         try:
             if metadata["length"]:
+                alpha, beta = self._sampler.alpha, self._sampler.beta
                 self._sampler.loads(path / "sampler")
+                self._sampler.alpha, self._sampler.beta = alpha, beta  # this run's, not those it was saved with
             self._writer.loads(path / "writer")
             foreign = _foreign(self.scratch_dir, path) if metadata["length"] else torch.zeros(0, dtype=torch.int64)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -247,6 +255,13 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         self._pages = None
         self._storage.initialized = True
         self._storage._len = metadata["length"]
+
+
+def _reserve_file(path: Path, size: int) -> None:
+    """Makes a file of ``size`` bytes that are its own on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def matching_rows(rows: str | os.PathLike[str], saved: str | os.PathLike[str]) -> int:

@@ -73,10 +73,12 @@ class LSTMCore(RecurrentCore):
         Returns:
             tuple: outputs [B, T, H] and the state (h, c), each [B, H], after the last step.
         """
-        # In the weights' type: autocast casts inputs, states and weights together, or none of them.
-        features = features.to(self._weights()[0].dtype)
-        h, c = (part.to(features.dtype).unsqueeze(0) for part in state)
-        output, (h, c) = self.lstm(features, (h, c))
+        # In the weights' type, whatever the rest of the network computes in: on CUDA autocast would run an LSTM in
+        # float16, also where bfloat16 is asked for, and without loss scaling its gradients vanish in that.
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self._weights()[0].dtype)
+            h, c = (part.to(features.dtype).unsqueeze(0) for part in state)
+            output, (h, c) = self.lstm(features, (h, c))
         return output, (h.squeeze(0), c.squeeze(0))
 
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:

@@ -39,7 +39,7 @@ from pokered_rl.objectives import R2D2Loss
 from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
 from pokered_rl.training.resources import available_cpus, worker_count
-from pokered_rl.training.run_folder import RunFolder, config_sha256
+from pokered_rl.training.run_folder import RunFolder, config_sha256, replay_rows
 
 __all__ = [
     "Parts",
@@ -307,10 +307,9 @@ def _replay(
     config: Config, folder: RunFolder, layout: SequenceLayout, network: R2D2Network, example: Any
 ) -> SequenceReplay:
     replay = config.replay
-    scratch = Path(replay.scratch_folder) / config.run.name if replay.scratch_folder else folder.replay
     try:
         return make_replay(
-            scratch_dir=scratch,
+            scratch_dir=replay_rows(config, folder.path),
             capacity_transitions=replay.capacity_transitions,
             layout=layout,
             batch_size=config.learner.batch_size,

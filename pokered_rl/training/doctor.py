@@ -25,6 +25,7 @@ from pokered_rl.training.config import Backend, Config
 from pokered_rl.training.load_config import add_config_arguments, load_config
 from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.resources import available_cpus, available_memory_bytes, worker_count
+from pokered_rl.training.run_folder import replay_rows
 
 __all__ = [
     "Finding",
@@ -265,7 +266,7 @@ def _check_needs(config: Config, run: Path, workers: int) -> Iterator[Finding]:
     except PokeredError as error:
         yield Finding("config", Verdict.error, str(error), "see the configuration reference in the docs")
         return
-    rows = Path(config.replay.scratch_folder) / config.run.name if config.replay.scratch_folder else run / "replay"
+    rows = replay_rows(config, run)
     yield check_disk(
         folder=rows,
         needed_bytes=replay_bytes + (0 if config.replay.scratch_folder else _RUN_BYTES),

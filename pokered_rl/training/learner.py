@@ -159,17 +159,29 @@ class Learner:
         return copied
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a snapshot.
+        """Continue from a snapshot, with the settings of this learner: they may have been changed between two jobs.
 
         Raises:
             RuntimeError: The network is another one.
         """
         self.updates = state["updates"]
         self.loss.load_state_dict(state["loss"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"] | {"param_groups": self._groups(state["optimizer"])})
         self.target_updater.load_state_dict(state["target_updater"])
+        if isinstance(self.target_updater, HardUpdate):
+            # It copies when its counter equals the interval: one that stands beyond would never get there again.
+            interval = self.target_updater.value_network_update_interval
+            self.target_updater.counter = min(self.target_updater.counter, interval)
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
+
+    def _groups(self, saved: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The saved parameter groups with this optimizer's settings; a schedule's learning rate stays where it was."""
+        kept = {"params"} if self.scheduler is None else {"params", "lr", "initial_lr"}
+        return [
+            old | {name: value for name, value in new.items() if name not in kept}
+            for old, new in zip(saved["param_groups"], self.optimizer.param_groups, strict=True)
+        ]
 
     def _to_device(self, sampled: TensorDictBase) -> TensorDictBase:
         if self._device.type != "cuda":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import traceback
 from pathlib import Path
 
@@ -31,8 +32,9 @@ from pokered_rl.training.trainer import Trainer
 
 __all__ = ["train"]
 
-#: Workers get this long to hand in their last batch; Ctrl-C has to end everything within ten seconds.
-_HALT_SECONDS = 4.0
+#: Workers get this long to hand in their last batch and state: Ctrl-C has to end everything within ten seconds, and a
+#: scheduler gives half a minute between its signal and the end.
+_HALT_SECONDS, _HALT_INTERRUPTED_SECONDS = 15.0, 4.0
 
 
 def train(config: Config, signals: StopSignals) -> ExitStatus:
@@ -126,7 +128,11 @@ class _Job:
         if self.scratch is not None and reason is not StopReason.interrupted:
             seconds = self.deadline.seconds_until_killed
             self.say(self.scratch.bring_back(share=self.filled_share, seconds_left=seconds))
-        if config.run.evaluation_episodes and reason in (StopReason.target, StopReason.episodes, StopReason.deadline):
+        finished = reason in (StopReason.target, StopReason.episodes)
+        # At a scheduler's deadline there is no time left for it.
+        if reason is StopReason.deadline and math.isinf(self.deadline.seconds_until_killed):
+            finished = True
+        if config.run.evaluation_episodes and finished:
             self.compare()
         status = reason.exit_status(advanced=trainer.actors.steps > first_step)
         self.folder.append_job(
@@ -299,7 +305,9 @@ class _Job:
         """Let the workers hand in their last batch and state, then write checkpoint and weights."""
         actors = trainer.actors
         if isinstance(actors, SupervisedActors):
-            actors.actor_timeout_seconds = min(actors.actor_timeout_seconds, _HALT_SECONDS)
+            interrupted = self.signals.reason is StopReason.interrupted
+            patience = _HALT_INTERRUPTED_SECONDS if interrupted else _HALT_SECONDS
+            actors.actor_timeout_seconds = min(actors.actor_timeout_seconds, patience)
         actors.halt()
         trainer.save()
         trainer.publish()

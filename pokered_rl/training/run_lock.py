@@ -97,16 +97,21 @@ class RunLock:
         return json.dumps(self._me | {"heartbeat": time.time()}, indent=1)
 
     def _read(self) -> dict[str, Any] | None:
-        try:
-            content = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return None
-        return content if isinstance(content, dict) else None
+        with contextlib.suppress(OSError):
+            return _parsed(self._path.read_text())
+        return None
 
     def _take_over_if_stale(self) -> None:
-        holder = self._read()
-        if holder is None:
-            # Gone meanwhile, or unreadable; what cannot be read is nobody's.
+        try:
+            holder = _parsed(self._path.read_text())
+        except FileNotFoundError:
+            return  # gone meanwhile, or replaced by another job's: the next try tells
+        except OSError as error:  # a network drive replaces the file under its reader, or is away
+            raise RunLockedError(
+                f"{self._path} cannot be read ({error}), so a job may be at work there; try again, or delete it if"
+                " there is none"
+            ) from error
+        if holder is None:  # garbage is nobody's
             self._path.unlink(missing_ok=True)
             return
         age = time.time() - float(holder.get("heartbeat", 0.0))
@@ -137,3 +142,11 @@ class RunLock:
             if (self._read() or {}).get("token") == self._me["token"]:
                 with contextlib.suppress(OSError):  # a full disk, a network drive that is away: the next beat may pass
                     write_atomically(self._path, self._content().encode())
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None

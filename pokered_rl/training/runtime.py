@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from enum import Enum, IntEnum
+from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -75,6 +76,7 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._receive)
+        _start_resource_tracker()
         if self._until_exit:
             # In its last moments the interpreter takes its handlers away, but leaves what is ignored.
             atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
@@ -178,6 +180,18 @@ class Deadline:
     def passed(self) -> bool:
         """Whether it is time to save."""
         return self.seconds_left <= 0
+
+
+def _start_resource_tracker() -> None:
+    """Starts multiprocessing's tracker of shared memory so that a signal to all processes of a job passes it by.
+
+    Python lets it ignore SIGINT and SIGTERM; a scheduler's SIGUSR1 would end it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _unix_time(environment: Mapping[str, str], name: str) -> float | None:

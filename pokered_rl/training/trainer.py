@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import nn
 from torchrl.checkpoint import GlobalRNGState
 
@@ -165,5 +166,8 @@ class Trainer:
         load_replay(checkpoint.path / "replay")
         self.actors.load_state_dict(state["actors"])
         # Last: restoring the parts may draw random numbers.
-        GlobalRNGState().load_state_dict(state["random"])
+        random = dict(state["random"])
+        if len(random.get("torch_cuda", ())) != torch.cuda.device_count():
+            random.pop("torch_cuda", None)  # saved on a machine with other devices
+        GlobalRNGState().load_state_dict(random)
         self._restored_steps = checkpoint.steps

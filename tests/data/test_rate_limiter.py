@@ -61,6 +61,18 @@ def test_restored_limiter_continues():
     assert other.can_sample(5)
 
 
+@pytest.mark.parametrize("samples_per_insert", [1.0, 8.0])
+def test_another_ratio_counts_from_now_on(samples_per_insert):
+    limiter = RateLimiter(samples_per_insert=4.0, min_fill_sequences=10)
+    limiter.inserted(1010)
+    limiter.sampled(3990)
+    other = RateLimiter(samples_per_insert=samples_per_insert, min_fill_sequences=20, slack_sequences=100)
+    other.load_state_dict(limiter.state_dict())
+    assert other.credit == limiter.credit == 10.0
+    other.inserted(2)
+    assert other.credit == 10.0 + 2 * samples_per_insert
+
+
 @pytest.mark.parametrize(
     "options",
     [

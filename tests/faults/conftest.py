@@ -125,6 +125,11 @@ class Job:
         """Send a signal to the main process only."""
         self.process.send_signal(number)
 
+    def send_to_all(self, number: signal.Signals) -> None:
+        """Send a signal to every process of the job, as Ctrl-C and schedulers do."""
+        self.children()
+        os.killpg(self.process.pid, number)
+
     def end(self, *, seconds: float = 120.0) -> int:
         """Wait for the end and return the exit status."""
         return self.process.wait(seconds)

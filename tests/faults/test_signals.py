@@ -33,6 +33,23 @@ def test_ctrl_c_ends_all_processes_within_ten_seconds_and_leaves_a_readable_run(
     assert [json.loads(line)["event"] for line in (job.run / "jobs.jsonl").read_text().splitlines()] == ["begin", "end"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_signal_to_all_processes_of_a_job_leaves_workers_the_time_to_hand_in_where_they_stand(start_job, number):
+    job = start_job("run.target_total_steps=1_000_000")
+    job.wait_for_steps(200)
+    job.wait_until(job.workers)
+    job.send_to_all(number)
+    assert job.end() == 75, job.output
+    assert job.survivors() == []
+    assert "is replaced" not in job.output
+    assert "Traceback" not in job.output
+    newest = CheckpointStore(job.run / "checkpoints").newest()
+    assert newest is not None
+    workers = newest.state()["actors"]["workers"]
+    assert workers
+    assert all("state" in worker for worker in workers.values())
+
+
 def test_second_ctrl_c_ends_a_job_that_is_saving_at_once_and_damages_nothing(start_job, whole_run, busy):
     job = start_job("run.target_total_steps=1_000_000", "runtime.checkpoint_every_seconds=1")
     job.wait_until(lambda: job.progress().get("checkpoint_steps", 0) >= 100)

@@ -31,6 +31,15 @@ def test_steps_one_by_one_equal_the_sequence():
     torch.testing.assert_close(carried[1], last[1], rtol=1e-5, atol=1e-6)
 
 
+def test_sequence_is_computed_in_the_weights_type_under_autocast():
+    core = LSTMCore(5, 7)
+    x, carried = torch.randn(3, 2, 5), state(3, 7)
+    expected, _ = core(x, carried)
+    with torch.autocast("cpu", torch.bfloat16):
+        out, _ = core(x, carried)
+    assert torch.equal(out, expected)
+
+
 def test_half_precision_states_are_taken():
     core = LSTMCore(5, 7)
     h, c = (part.half() for part in state(3, 7))

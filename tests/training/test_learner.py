@@ -153,6 +153,23 @@ def test_saved_and_restored_learner_continues_identically():
     assert torch.equal(second.loss.target_weight, straight.loss.target_weight)
 
 
+def test_settings_changed_between_two_jobs_take_effect():
+    first = _learner(hard_interval=50, rate=1.0, momentum=0.9)
+    for _ in range(30):
+        first.step()
+    second = _learner(hard_interval=10, rate=0.125, momentum=0.9)
+    second.load_state_dict(first.state_dict())
+    assert second.optimizer.param_groups[0]["lr"] == 0.125
+    assert second.optimizer.state_dict()["state"], "the momentum is what was saved"
+    copied = []
+    for _ in range(25):
+        second.step()
+        if torch.equal(second.loss.weight.data, second.loss.target_weight.data):
+            copied.append(second.updates)
+    # The last copy is 30 updates old, so the first is due at once; from then on every ten.
+    assert copied == [31, 41, 51]
+
+
 def test_snapshot_shares_no_memory():
     tensor = torch.zeros(3)
     copy = snapshot({"a": [tensor, 1], "b": (tensor,)})

@@ -81,6 +81,20 @@ def test_heartbeat_survives_a_disk_that_is_full_for_a_while(tmp_path: Path, monk
             time.sleep(0.01)
 
 
+def test_lock_that_cannot_be_read_is_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On a network drive the file may be replaced under its reader."""
+    _write_lock(tmp_path)
+
+    def stale(self: Path) -> str:
+        raise OSError(116, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", stale)
+        with pytest.raises(RunLockedError, match="Stale file handle"), RunLock(tmp_path):
+            pass
+    assert json.loads((tmp_path / "run.lock").read_text())["token"] == "other"
+
+
 def test_lock_that_is_no_json_is_taken_over(tmp_path: Path):
     (tmp_path / "run.lock").write_text("{")
     with RunLock(tmp_path):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from pokered_rl.errors import CheckpointError
+from pokered_rl.training.config import Config
+from pokered_rl.training.run_folder import replay_rows
 from pokered_rl.training.scratch import ScratchRows
 
 
@@ -115,7 +117,17 @@ def test_resumed_run_fetches_its_rows_from_the_copy_when_the_node_is_another(tra
     shown = capsys.readouterr().out
     assert f"{stored:,} sequences were fetched" in shown
     assert "left out" not in shown
-    assert (second / "a" / "meta.json").is_file()
+    assert len(list(second.glob("a-*/meta.json"))) == 1
+
+
+def test_runs_of_one_name_do_not_share_rows_on_a_scratch_disk(tmp_path):
+    config = Config()
+    config.run.name = "a"
+    assert replay_rows(config, tmp_path / "x" / "a") == tmp_path / "x" / "a" / "replay"
+    config.replay.scratch_folder = str(tmp_path / "disk")
+    rows = [replay_rows(config, tmp_path / folder / "a") for folder in ("x", "y", "x")]
+    assert rows[0] == rows[2] != rows[1]
+    assert {path.parent for path in rows} == {tmp_path / "disk"}
 
 
 def test_loss_on_scratch_needs_the_users_consent_also_with_resume_must(train, runs, tmp_path, capsys):

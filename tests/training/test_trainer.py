@@ -140,6 +140,19 @@ def test_interrupted_run_ends_like_one_that_was_not(tmp_path: Path):
     assert torch.equal(second.learner.weights, straight.learner.weights)
 
 
+def test_checkpoint_of_a_machine_with_other_devices_is_taken(tmp_path: Path):
+    first = _trainer(tmp_path, target_steps=50)
+    first.save()
+    checkpoint = first.checkpoints.newest()
+    assert checkpoint is not None
+    state = checkpoint.state()
+    state["random"]["torch_cuda"] = [torch.zeros(16, dtype=torch.uint8)] * (torch.cuda.device_count() + 1)
+    second = _trainer(tmp_path, target_steps=50)
+    elsewhere = SimpleNamespace(path=checkpoint.path, steps=checkpoint.steps, state=lambda: state)
+    second.restore(elsewhere, load_replay=lambda path: 0)
+    assert torch.equal(torch.get_rng_state(), state["random"]["torch_cpu"])
+
+
 def test_checkpoint_of_another_network_is_refused(tmp_path: Path):
     trainer = _trainer(tmp_path, target_steps=50)
     trainer.learner.weights = torch.zeros(5)

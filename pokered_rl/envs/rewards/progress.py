@@ -251,7 +251,8 @@ def party_health(frame: RamFrame) -> npt.NDArray[np.float64]:
 def party_down(frame: RamFrame) -> Flags:
     """Whether there is a party and all of it has fainted, [E]."""
     progress = frame.progress
-    down: Flags = _members(progress).any(-1) & ~progress.party_hp.any(-1)
+    alive = progress.party_hp.any(-1)
+    down: Flags = np.logical_and(_members(progress).any(-1), np.logical_not(alive))
     return down
 
 
