@@ -128,8 +128,8 @@ class RunConfig:
     max_runtime_seconds: float = 13_500.0
     #: How often the SLURM script puts the job back into the queue on exit status 75.
     max_requeues: int = 100
-    #: Episodes of the trained agent, and of a random policy, played and compared when the target is reached, or the time
-    #: is up and no scheduler ends the job; 0 skips.
+    #: Episodes of the trained agent, and of a random policy, played and compared when the target is reached, or the
+    #: time is up and no scheduler ends the job; 0 skips.
     evaluation_episodes: int = 0
     #: Exploration rate of the trained agent in that comparison (Mnih et al. 2015 evaluate with a small epsilon, too).
     evaluation_epsilon: float = 0.01
