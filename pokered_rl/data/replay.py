@@ -30,9 +30,8 @@ _METADATA = "replay.json"
 _FORMAT = 1
 #: Sum and minimum tree (float32, twice the capacity each) and the write counter of an item.
 _BOOKKEEPING_BYTES = 2 * 2 * 4 + 8
-#: Traffic after which touched pages of the files are given back. Linux maps up to 64 KiB around each page that is
-#: touched, so what is mapped in between can be several times this.
-_MAPPED_BUDGET_BYTES = 200_000_000
+#: Mapped pages of the files above which they are given back; a batch may map half as much again.
+_MAPPED_BUDGET_BYTES = 400_000_000
 
 
 class SequenceReplay(TensorDictPrioritizedReplayBuffer):
@@ -63,7 +62,6 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         #: Priorities that came back for sequences that had been overwritten meanwhile.
         self.stale_priorities = 0
         self._pages: MappedPages | None = None
-        self._sequence_bytes = 0
 
     @property
     def scratch_dir(self) -> Path:
@@ -90,7 +88,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         if self.new_priority == "maximum":
             data.pop("td_error", None)
         index: Tensor = super().extend(data, update_priority=update_priority)
-        self._touched(size)
+        self._give_pages_back()
         return index
 
     def sample(self, batch_size: int | None = None, return_info: bool = False) -> Any:
@@ -100,7 +98,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         weight = data.get("priority_weight")
         data.set("priority_weight", (weight / weight.max()).float())
         data.pop("serial", None)
-        self._touched(len(data))
+        self._give_pages_back()
         return result
 
     def update_tensordict_priority(self, data: TensorDictBase) -> None:
@@ -226,13 +224,12 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             self._rng.set_state(torch.tensor(metadata["rng"], dtype=torch.uint8))
         return foreign.numel()
 
-    def _touched(self, num_sequences: int) -> None:
+    def _give_pages_back(self) -> None:
         """Keeps the pages of the files from counting as memory of this process."""
         if self._pages is None:
             rows = self._storage._storage
-            self._sequence_bytes = bytes_per_sequence(rows)
             self._pages = MappedPages(rows.values(True, True), budget_bytes=_MAPPED_BUDGET_BYTES)
-        self._pages.touched(num_sequences * self._sequence_bytes)
+        self._pages.check()
 
     def _reopen(self, metadata: Mapping[str, Any]) -> None:
         """Maps the files again."""
