@@ -1,6 +1,6 @@
 """How close to the limit: every row runs ours and its limit in turn, in one process tree, and reports the ratio.
 
-    python examples/benchmark.py                      # all rows, about 14 minutes on 2 cores
+    python examples/benchmark.py                      # all rows, under 12 minutes on 2 cores
     python examples/benchmark.py --quick --only env emulator
     python examples/benchmark.py --json docs/benchmarks/results/benchmark.json
     python examples/benchmark.py --sweep --json docs/benchmarks/results/sweep.json

@@ -7,6 +7,8 @@ so.
 """
 
 import json
+import statistics
+from itertools import pairwise
 from pathlib import Path
 
 from results import RESULTS
@@ -54,20 +56,25 @@ def draw_sweep(measured: dict, target: Path) -> None:
 
 
 def draw_long_run(measured: dict, target: Path) -> None:
-    """Private memory, handles and threads over time, each relative to its median."""
+    """Private memory, handles, threads and steps a second over time, each relative to its median."""
     figure, axes = _figure(7, 4)
     samples = measured["samples"]
-    minutes = [sample["seconds"] / 60 for sample in samples]
+
+    def line(label: str, minutes: list[float], values: list[float]) -> None:
+        middle = statistics.median(values)
+        axes.plot(minutes, [value / middle for value in values], label=label)
+
     for name, label in (
         ("learner_private_bytes", "private memory, learner"),
         ("workers_private_bytes", "private memory, workers"),
         ("file_handles", "file handles"),
         ("threads", "threads"),
     ):
-        values = [sample[name] for sample in samples]
-        middle = sorted(values)[len(values) // 2]
-        axes.plot(minutes, [value / middle for value in values], label=label)
-    axes.set_ylim(0, 1.5)
+        line(label, [sample["seconds"] / 60 for sample in samples], [sample[name] for sample in samples])
+    spans = list(pairwise(samples[:: max(1, (len(samples) - 1) // 40)]))
+    rates = [(after["steps"] - before["steps"]) / (after["seconds"] - before["seconds"]) for before, after in spans]
+    line("steps a second", [(before["seconds"] + after["seconds"]) / 120 for before, after in spans], rates)
+    axes.set_ylim(0, 2)
     axes.set_xlabel("minutes")
     axes.set_ylabel("relative to the median")
     axes.legend()
@@ -77,7 +84,7 @@ def draw_long_run(measured: dict, target: Path) -> None:
 _PICTURES = {
     "benchmark": (draw_bars, "Ratios of the rows to their limits"),
     "sweep": (draw_sweep, "Agent steps a second over emulators a worker"),
-    "long_run": (draw_long_run, "Memory, handles and threads over time"),
+    "long_run": (draw_long_run, "Memory, handles, threads and steps a second over time"),
 }
 
 
