@@ -1,10 +1,10 @@
-"""Why the actors are supervised one collector a worker: ours against TorchRL's collectors of many workers.
+"""Why the workers are supervised one collector a worker: ours against TorchRL's collectors of many workers.
 
     python examples/compare_collectors.py processes ray --json docs/benchmarks/results/collectors.json
 
 Both sides play the bundled cartridge with the same tiny network, two workers of eight emulators. `processes` differs
 in supervision only: the same workers, in one `MultiAsyncCollector` or in one each, and the same sequences built of what
-they send. `ray` puts TorchRL's `RayCollector` as it comes, its batches taken and dropped, beside our Ray actors. After
+they send. `ray` puts TorchRL's `RayCollector` as it comes, its batches taken and dropped, beside our Ray workers. After
 the timing one worker is stopped (SIGSTOP, as hung as it can be) or killed, and we look who still plays.
 """
 
@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmarks.pairs import provenance, write_json
 
-from pokered_rl.collectors import ProcessActors, RayActors, WorkerPlan
+from pokered_rl.collectors import ProcessPool, RayPool, WorkerPlan
 from pokered_rl.collectors.worker import collector_in_process, prepare_process, read_message
 from pokered_rl.data import SequenceBuilder, SequenceLayout
 from pokered_rl.envs import make_env
-from pokered_rl.modules import R2D2Actor, R2D2Network
+from pokered_rl.modules import R2D2Network, R2D2Policy
 
 FAULTS = ("hung", "killed")
 WORKERS, EMULATORS, STEPS = 2, 8, 20
@@ -51,13 +51,13 @@ class CountingReplay:
         return torch.arange(len(sequences))
 
 
-def make_actor() -> R2D2Actor:
+def make_policy() -> R2D2Policy:
     """The policy of both sides."""
     torch.manual_seed(0)
     env = make_env()
     spec = env.observation_spec
     env.close()
-    return R2D2Actor(
+    return R2D2Policy(
         R2D2Network(
             num_actions=8,
             size="tiny",
@@ -73,40 +73,40 @@ def make_actor() -> R2D2Actor:
 class Ours:
     """Supervised workers with a collector each."""
 
-    def __init__(self, kind: type[ProcessActors] | type[RayActors], actor: R2D2Actor) -> None:
-        self.actors = kind(
-            make_envs=[partial(make_env, num_emulators=EMULATORS, extra_transforms=(actor.make_primers(),))] * WORKERS,
-            policy=actor,
+    def __init__(self, kind: type[ProcessPool] | type[RayPool], policy: R2D2Policy) -> None:
+        self.workers = kind(
+            make_envs=[partial(make_env, num_emulators=EMULATORS, extra_transforms=(policy.make_primers(),))] * WORKERS,
+            policy=policy,
             emulators_per_worker=EMULATORS,
             steps_per_batch=STEPS,
             builder=SequenceBuilder(
                 layout=SequenceLayout(burn_in_steps=4, unroll_steps=20, n_step=2),
-                observation_keys=(*actor.network.observation_keys, "action_mask"),
+                observation_keys=(*policy.network.observation_keys, "action_mask"),
             ),
             replay=CountingReplay(),
             two_bit_keys=("map_memory",),
-            actor_timeout_seconds=HUNG_SECONDS,
+            worker_timeout_seconds=HUNG_SECONDS,
         )
 
     def batches(self) -> Iterator[int]:
         """Agent steps of each new batch."""
         while True:
-            before = self.actors.steps
-            self.actors.collect()
-            yield self.actors.steps - before
+            before = self.workers.steps
+            self.workers.collect()
+            yield self.workers.steps - before
 
     def close(self) -> None:
         """Ends the workers."""
-        self.actors.close()
+        self.workers.close()
 
 
 class OneCollector:
     """The same workers in one collector of TorchRL: nothing is different but the supervision."""
 
-    def __init__(self, actor: R2D2Actor) -> None:
-        self.actors = Ours(ProcessActors, actor).actors  # its workers' plans and its sink; it is never started
+    def __init__(self, policy: R2D2Policy) -> None:
+        self.workers = Ours(ProcessPool, policy).workers  # its workers' plans and its sink; it is never started
         self.collector = MultiAsyncCollector(
-            [partial(_env_of, self.actors._plan(worker)) for worker in range(WORKERS)],
+            [partial(_env_of, self.workers._plan(worker)) for worker in range(WORKERS)],
             policy=None,
             collector_class=_collector_of,
             init_fn=prepare_process,
@@ -121,7 +121,7 @@ class OneCollector:
         """Agent steps of each new batch."""
         for data in self.collector:
             message = read_message(data)
-            self.actors._receive(message.worker, message)
+            self.workers._receive(message.worker, message)
             yield message.frames
 
     def close(self) -> None:
@@ -141,13 +141,13 @@ def _collector_of(env: Any, **options: Any) -> Any:
 class TorchrlRay:
     """TorchRL's `RayCollector`."""
 
-    def __init__(self, actor: R2D2Actor) -> None:
+    def __init__(self, policy: R2D2Policy) -> None:
         from torchrl.collectors.distributed import RayCollector
 
-        env = partial(make_env, num_emulators=EMULATORS, extra_transforms=(actor.make_primers(epsilon=0.4),))
+        env = partial(make_env, num_emulators=EMULATORS, extra_transforms=(policy.make_primers(epsilon=0.4),))
         self.collector = RayCollector(
             [env] * WORKERS,
-            copy.deepcopy(actor),
+            copy.deepcopy(policy),
             frames_per_batch=EMULATORS * STEPS,
             total_frames=10**9,
             remote_configs={"num_cpus": 1, "num_gpus": 0},
@@ -254,12 +254,12 @@ def measure(side: Any, *, fault: str, windows: int = 3) -> dict[str, Any]:
 
 SIDES: dict[str, dict[str, Callable[[], Any]]] = {
     "processes": {
-        "ours": lambda: Ours(ProcessActors, make_actor()),
-        "torchrl": lambda: OneCollector(make_actor()),
+        "ours": lambda: Ours(ProcessPool, make_policy()),
+        "torchrl": lambda: OneCollector(make_policy()),
     },
     "ray": {
-        "ours": lambda: Ours(RayActors, make_actor()),
-        "torchrl": lambda: TorchrlRay(make_actor()),
+        "ours": lambda: Ours(RayPool, make_policy()),
+        "torchrl": lambda: TorchrlRay(make_policy()),
     },
 }
 
@@ -282,7 +282,7 @@ def main() -> int:
     parser.add_argument("--fault", choices=FAULTS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    os.environ.setdefault("RAY_worker_niceness", "0")  # for both sides; see RayActors
+    os.environ.setdefault("RAY_worker_niceness", "0")  # for both sides; see RayPool
     if arguments.side:
         result = measure(SIDES[arguments.kinds[0]][arguments.side](), fault=arguments.fault)
         print(json.dumps(result), flush=True)

@@ -23,7 +23,7 @@ from torchrl.modules import MLP
 from torchrl.objectives import SoftUpdate
 
 from pokered_rl.data import SequenceBuilder, SequenceLayout, make_replay
-from pokered_rl.modules import LSTMCore, MemorylessCore, R2D2Actor, RecurrentQuantileNetwork
+from pokered_rl.modules import LSTMCore, MemorylessCore, R2D2Policy, RecurrentQuantileNetwork
 from pokered_rl.objectives import R2D2Loss
 
 CUES, LAST_STEP, LATE, QUERY_CHANCE = 4, 120, 60, 0.2
@@ -84,8 +84,8 @@ def train(variant: str, seed: int, *, rollouts: int = 100, updates: int = 24) ->
         num_features=32, num_actions=CUES, num_quantiles=5, hidden_size=48, head_size=32,
         core=MemorylessCore if variant == "no_lstm" else LSTMCore, noise_std=0.0,
     )  # fmt: skip
-    actor = R2D2Actor(network)
-    env = TransformedEnv(CueRecall(32), actor.make_primers(epsilon=0.1)).append_transform(InitTracker())
+    policy = R2D2Policy(network)
+    env = TransformedEnv(CueRecall(32), policy.make_primers(epsilon=0.1)).append_transform(InitTracker())
     loss = R2D2Loss(network, burn_in_steps=LAYOUT.burn_in_steps, n_step=LAYOUT.n_step, gamma=0.5)
     target, optimizer = SoftUpdate(loss, tau=0.02), torch.optim.Adam(loss.parameters(), lr=3e-3)
     builder = SequenceBuilder(layout=LAYOUT, observation_keys=["observation"], state_keys=network.state_keys)
@@ -93,7 +93,7 @@ def train(variant: str, seed: int, *, rollouts: int = 100, updates: int = 24) ->
         replay = make_replay(scratch_dir=folder, capacity_transitions=60_000, layout=LAYOUT, batch_size=64)
         for _ in range(rollouts):
             with set_exploration_type(ExplorationType.RANDOM), torch.no_grad():
-                replay.extend(builder.extend(env.rollout(LAST_STEP + 1, actor)))
+                replay.extend(builder.extend(env.rollout(LAST_STEP + 1, policy)))
             for _ in range(updates):
                 batch = replay.sample()
                 if variant == "zero_start":
@@ -104,13 +104,13 @@ def train(variant: str, seed: int, *, rollouts: int = 100, updates: int = 24) ->
                 optimizer.step()
                 target.step()
                 replay.update_tensordict_priority(batch)
-    return evaluate(env, actor) | {"seconds": time.perf_counter() - start}
+    return evaluate(env, policy) | {"seconds": time.perf_counter() - start}
 
 
 @torch.no_grad()
-def evaluate(env: EnvBase, actor: R2D2Actor, batches: int = 8) -> dict[str, float]:
+def evaluate(env: EnvBase, policy: R2D2Policy, batches: int = 8) -> dict[str, float]:
     """Acts greedily and counts right answers."""
-    rows = torch.cat([env.rollout(LAST_STEP + 1, actor) for _ in range(batches)])
+    rows = torch.cat([env.rollout(LAST_STEP + 1, policy) for _ in range(batches)])
     right, late = rows["next", "reward"] > 0, rows["step_count"] > LATE
     shares = {"early": right[rows["is_query"] & ~late], "late": right[rows["is_query"] & late]}
     return {name: share.float().mean().item() for name, share in shares.items()}

@@ -4,7 +4,7 @@
     python examples/evaluate.py runs/quickstart --episodes 50 --epsilon 0 0.01 0.05 --random --json evaluation.json
 
 With epsilon 0 the agent is greedy on mean weights; the game is deterministic, so from one start state all such episodes
-are the same and one of them is played. With any other epsilon it acts as the actors do, noise of the network included.
+are the same and one of them is played. With any other epsilon it acts as the workers do, noise of the network included.
 Intervals are 95 %: they are about other episodes of this agent, not about agents trained with other seeds.
 
 Exit status: 0 evaluated, 1 the run or its weights cannot be used, 2 wrong arguments, 130 interrupted.
@@ -24,7 +24,7 @@ from benchmarks.pairs import provenance, write_json
 
 from pokered_rl.errors import PokeredError
 from pokered_rl.training import TrainedPolicy, load_policy
-from pokered_rl.training.evaluate import GAME_FIELDS, Evaluation, RandomPolicy, evaluate
+from pokered_rl.training.evaluation import GAME_FIELDS, Evaluation, RandomPolicy, evaluate
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -54,7 +54,7 @@ def play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps:
         max_episode_steps=steps,
         game_fields=GAME_FIELDS,
     )
-    policy = RandomPolicy(seed=seed) if epsilon is None else trained.actor
+    policy = RandomPolicy(seed=seed) if epsilon is None else trained.policy
     try:
         return evaluate(
             env, policy, max_steps=steps, milestones=trained.cartridge.profile.milestones, explore=epsilon != 0

@@ -24,7 +24,7 @@ from benchmarks.bare import BareEmulators, scripted_actions
 from benchmarks.pairs import provenance, write_json
 
 from pokered_rl.emulator import ActionSet, Cartridge, Emulator, boot
-from pokered_rl.modules import NETWORK_SIZES, R2D2Actor, R2D2Network, network_cost
+from pokered_rl.modules import NETWORK_SIZES, R2D2Network, R2D2Policy, network_cost
 
 EMULATORS, CONTEXT = 8, 64
 
@@ -59,7 +59,7 @@ def main() -> None:
     sizes, samples = {}, {}
     for size in NETWORK_SIZES:
         network = R2D2Network(num_actions=len(actions), size=size, context_size=CONTEXT)
-        actor, td = R2D2Actor(network), observations(len(actions))
+        policy, td = R2D2Policy(network), observations(len(actions))
         cost = network_cost(network, td)
         td.update(network.initial_state([EMULATORS]))
         td["epsilon"] = torch.full((EMULATORS, 1), 0.1)
@@ -70,7 +70,7 @@ def main() -> None:
                 start = time.thread_time()  # CPU time: a busy machine interrupts both
                 bare.play(chosen[None])
                 middle = time.thread_time()
-                actor(td)
+                policy(td)
                 acting.append(1e3 * (time.thread_time() - middle))
                 emulating.append(1e3 * (middle - start))
         acting, emulating = acting[5:], emulating[5:]

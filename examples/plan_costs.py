@@ -23,11 +23,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from benchmarks.acting import playing_actors
+from benchmarks.acting import playing_pool
 from benchmarks.learning import LAYOUT, filled_replay, learner_parts, played_rows, sequences_of
 from benchmarks.pairs import provenance, write_json
 
-from pokered_rl.collectors import InlineActors
+from pokered_rl.collectors import InlinePool
 from pokered_rl.training.build import build
 from pokered_rl.training.config import Backend, Config, NetworkSize
 from pokered_rl.training.run_folder import RunFolder
@@ -72,27 +72,27 @@ def _worker_costs(size: str, emulators: int, batches: int) -> dict[str, list[flo
         build(_config(size, emulators, folder), RunFolder(Path(folder) / "costs")) as parts,
     ):
         parts.allocate()
-        actors = parts.actors
-        assert isinstance(actors, InlineActors)
-        actors.collect()
-        env = actors._collector.env
+        workers = parts.workers
+        assert isinstance(workers, InlinePool)
+        workers.collect()
+        env = workers._collector.env
         while hasattr(env, "base_env"):
             env = env.base_env
         pool = env._pool
         halves = [_Timer(pool._run_first_half), _Timer(pool._run_second_half)]
         pool._run_first_half, pool._run_second_half = halves
-        drain = actors.sink.add = _Timer(actors.sink.add)
+        drain = workers.sink.add = _Timer(workers.sink.add)
         emulated = [emulator.frame_count for emulator in pool.emulators]
         for _ in range(batches):
             for timer in (*halves, drain):
                 timer.seconds = 0.0
             start = time.thread_time()
-            actors.collect()
+            workers.collect()
             total = time.thread_time() - start
             now = [emulator.frame_count for emulator in pool.emulators]
             frames, emulated = sum(now) - sum(emulated), now
             ticking = halves[0].seconds + halves[1].seconds
-            steps = actors.steps_per_batch
+            steps = workers.steps_per_batch
             samples["frame_us"].append(1e6 * ticking / frames)
             samples["other_us"].append(1e6 * (total - ticking - drain.seconds) / steps)
             samples["drain_us"].append(1e6 * drain.seconds / (steps * emulators))
@@ -117,9 +117,9 @@ def _process_costs() -> dict[str, float]:
     """Private bytes of a worker process, and bytes that it sends for an agent step."""
     private, sent = {}, []
     for emulators in EMULATORS:
-        with playing_actors("base", workers=1, emulators=emulators) as playing:
+        with playing_pool("base", workers=1, emulators=emulators) as playing:
             playing.steps_per_second(2.0)
-            process = psutil.Process(playing.actors.control.pid(0))
+            process = psutil.Process(playing.workers.control.pid(0))
             private[emulators] = process.memory_full_info().uss
             sent.append(playing.bytes_per_step)
     few, many = EMULATORS

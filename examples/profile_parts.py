@@ -63,7 +63,7 @@ def _play(size: str, emulators: int, seconds: float) -> None:
             parts.allocate()
             end = time.perf_counter() + seconds
             while time.perf_counter() < end:
-                parts.actors.collect()
+                parts.workers.collect()
 
 
 def _part(stack: list[str]) -> str:
@@ -85,8 +85,8 @@ def worker_profile(size: str, emulators: int, seconds: float) -> dict[str, float
         for line in raw.read_text().splitlines():
             stack, _, number = line.rpartition(" ")
             frames = stack.split(";")
-            inside = [place for place, frame in enumerate(frames) if frame.startswith("InlineActors.collect")]
-            if inside and not any(frame.startswith("InlineActors.start") for frame in frames):
+            inside = [place for place, frame in enumerate(frames) if frame.startswith("InlinePool.collect")]
+            if inside and not any(frame.startswith("InlinePool.start") for frame in frames):
                 counts[_part(frames[inside[0] + 1 :])] += int(number)
     total = sum(counts.values())
     return {part: round(number / total, 4) for part, number in counts.most_common()}

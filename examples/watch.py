@@ -151,7 +151,7 @@ def watch(
             mirror.begin(env.base_env.start_state(0))
             while (max_steps is None or played < max_steps) and not viewer.wants_end():
                 policy.reload()
-                tensordict, following = env.step_and_maybe_reset(policy.actor(tensordict))
+                tensordict, following = env.step_and_maybe_reset(policy.policy(tensordict))
                 after = tensordict["next"]
                 mirror.step(int(tensordict["action"][0]), int(after["wait_frames"][0]))
                 played, total = played + 1, total + float(after["reward"][0])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .envs import PokemonRedEnv, make_env
     from .errors import PokeredError
     from .game import GameState, ScreenKind, screen_kind, usable_buttons
-    from .modules import R2D2Actor, R2D2Network
+    from .modules import R2D2Network, R2D2Policy
     from .objectives import R2D2Loss
 
 __all__ = [
@@ -36,9 +36,9 @@ __all__ = [
     "GameState",
     "PokemonRedEnv",
     "PokeredError",
-    "R2D2Actor",
     "R2D2Loss",
     "R2D2Network",
+    "R2D2Policy",
     "SaveState",
     "ScreenKind",
     "SequenceBuilder",
@@ -63,7 +63,7 @@ _HOME = {
     "envs": ("PokemonRedEnv", "make_env"),
     "errors": ("PokeredError",),
     "game": ("GameState", "ScreenKind", "screen_kind", "usable_buttons"),
-    "modules": ("R2D2Actor", "R2D2Network"),
+    "modules": ("R2D2Policy", "R2D2Network"),
     "objectives": ("R2D2Loss",),
 }
 _ROOM_OF = {name: room for room, names in _HOME.items() for name in names}

@@ -85,7 +85,7 @@ def data_flow() -> Drawing:
     d.box(24, 60, 110, 70, "E times PyBoy", "one thread pool")
     d.box(174, 60, 130, 70, "PokemonRedEnv", "pixels, ram [E, …]")
     d.box(344, 60, 120, 70, "transforms", "mask, map, context,\nreward, log")
-    d.box(174, 165, 130, 50, "R2D2Actor", "ε-greedy, masked")
+    d.box(174, 165, 130, 50, "R2D2Policy", "ε-greedy, masked")
     d.arrow((134, 95), (174, 95))
     d.arrow((304, 95), (344, 95))
     d.arrow((404, 130), (404, 190), (304, 190), text="")

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from pokered_rl.collectors import ProcessActors
+from pokered_rl.collectors import ProcessPool
 from pokered_rl.emulator import Cartridge
 from pokered_rl.training.build import build
 from pokered_rl.training.config import Config, NetworkSize
@@ -22,40 +22,40 @@ from .bare import BareProcesses, cores
 from .pairs import Row
 
 
-class PlayingActors:
+class PlayingPool:
     """Worker processes that act with a network, all actions random, every step 24 frames; nothing is learned.
 
     What arrives goes the whole way: sequences are built and written to a replay on disk.
     """
 
-    def __init__(self, actors: ProcessActors, pids: list[int]) -> None:
-        self.actors = actors
+    def __init__(self, workers: ProcessPool, pids: list[int]) -> None:
+        self.workers = workers
         #: Their processes.
         self.pids = pids
         self._arrivals: dict[int, list[tuple[float, int]]] = defaultdict(list)
         #: Bytes of the last batch over its agent steps, as arrays; pickling adds next to nothing.
         self.bytes_per_step = 0.0
-        add = actors.sink.add
+        add = workers.sink.add
 
         def noted(worker: int, message: Any) -> None:
             add(worker, message)
             self._arrivals[worker].append((time.perf_counter(), message.frames))
             self.bytes_per_step = message.batch.bytes() / message.frames
 
-        actors.sink.add = noted  # type: ignore[method-assign]
+        workers.sink.add = noted  # type: ignore[method-assign]
 
     def wait_for(self, batches: int) -> None:
         """Wait until every worker has sent so many batches."""
         self._arrivals.clear()
         while not self._all_sent(batches):
-            self.actors.collect()
+            self.workers.collect()
 
     def steps_per_second(self, seconds: float) -> float:
         """Steps a second, from the first to the last batch of each worker that arrive in this time or right after."""
         self._arrivals.clear()
         start = time.perf_counter()
         while time.perf_counter() - start < seconds or not self._all_sent(3):
-            self.actors.collect()
+            self.workers.collect()
         total = 0.0
         for batches in self._arrivals.values():
             total += sum(frames for _, frames in batches[1:]) / (batches[-1][0] - batches[0][0])
@@ -63,13 +63,11 @@ class PlayingActors:
 
     def _all_sent(self, batches: int) -> bool:
         sent = self._arrivals.values()
-        return len(sent) == self.actors.num_workers and all(len(times) >= batches for times in sent)
+        return len(sent) == self.workers.num_workers and all(len(times) >= batches for times in sent)
 
 
 @contextlib.contextmanager
-def playing_actors(
-    size: str, *, workers: int, emulators: int | None = None, batches: int = 3
-) -> Iterator[PlayingActors]:
+def playing_pool(size: str, *, workers: int, emulators: int | None = None, batches: int = 3) -> Iterator[PlayingPool]:
     """Workers that have sent some batches, the config's number of emulators in each, or another one."""
     config = Config()
     config.network.size = NetworkSize(size)
@@ -77,7 +75,7 @@ def playing_actors(
     config.env.wait_while_busy = False
     config.env.log_every_episodes = 1_000_000
     config.collector.num_workers = workers
-    config.collector.actor_timeout_seconds = 3_600.0  # they are stopped while others play
+    config.collector.worker_timeout_seconds = 3_600.0  # they are stopped while others play
     if emulators is not None:
         config.collector.emulators_per_worker = emulators
     config.collector.epsilon_base = 1.0
@@ -89,9 +87,9 @@ def playing_actors(
         config.run.folder = folder
         with build(config, RunFolder(Path(folder) / "benchmark")) as parts:
             parts.allocate()
-            actors = parts.actors
-            assert isinstance(actors, ProcessActors)
-            playing = PlayingActors(actors, [])
+            workers = parts.workers
+            assert isinstance(workers, ProcessPool)
+            playing = PlayingPool(workers, [])
             playing.wait_for(batches)
             playing.pids = sorted(children() - others)
             yield playing
@@ -143,15 +141,15 @@ def _collector(size: str, *, quick: bool) -> Row:
     cartridge = Cartridge.find()
     seconds, rounds = (5.0, 2) if quick else (8.0, 6)
     row = Row([], [], "steps/s")
-    with playing_actors(size, workers=cores()) as playing:
-        emulators = playing.actors.emulators_per_worker
+    with playing_pool(size, workers=cores()) as playing:
+        emulators = playing.workers.emulators_per_worker
         bare = BareProcesses(cartridge, processes=cores(), emulators=emulators)
         for _ in range(rounds):
             row.ours.append(playing.steps_per_second(seconds))
             with stopped(playing.pids):
                 row.limit.append(bare.steps_per_second(seconds / 2))
         bare.close()
-        processes = [psutil.Process(playing.actors.control.pid(worker)) for worker in range(cores())]
+        processes = [psutil.Process(playing.workers.control.pid(worker)) for worker in range(cores())]
         private = [process.memory_full_info().uss for process in processes]
         row.notes["workers"], row.notes["emulators_per_worker"] = cores(), emulators
         row.notes["private_mib_per_worker"] = round(max(private) / 2**20)

@@ -18,7 +18,7 @@ from pokered_rl.emulator import ActionSet, Cartridge, SaveState
 from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network
 
-from .acting import PlayingActors, children, playing_actors, running, stopped
+from .acting import PlayingPool, children, playing_pool, running, stopped
 from .bare import BareEmulators, BareProcesses, cores, playable_state, scripted_actions
 from .pairs import Row
 
@@ -86,7 +86,7 @@ _Peer = contextlib.AbstractContextManager[tuple[Callable[[float], float], list[i
 def _gymnasium(emulators: int, state: SaveState) -> Iterator[tuple[Callable[[float], float], list[int]]]:
     """Gymnasium's `AsyncVectorEnv` with the network acting: a function that measures steps a second, and processes."""
     others = children()
-    # From the server that our actors started, where there is one: its processes need not import everything anew.
+    # From the server that our workers started, where there is one: its processes need not import everything anew.
     context = multiprocessing.get_start_method()
     vector = gym.vector.AsyncVectorEnv([partial(OneEmulator, state.to_bytes())] * emulators, context=context)
     network = _Network(emulators)
@@ -127,7 +127,7 @@ def _parallel_env(emulators: int, state: SaveState) -> Iterator[tuple[Callable[[
     env.close()
 
 
-def _in_turn(ours: PlayingActors, theirs: _Peer, *, seconds: float, rounds: int, bare: BareProcesses) -> Row:
+def _in_turn(ours: PlayingPool, theirs: _Peer, *, seconds: float, rounds: int, bare: BareProcesses) -> Row:
     """Ours, a peer and bare emulators in turn; while one plays, the processes of the others are stopped or idle.
 
     The part "bare emulators" is what anything that emulates on these cores can reach against the same peer.
@@ -146,7 +146,7 @@ def _in_turn(ours: PlayingActors, theirs: _Peer, *, seconds: float, rounds: int,
 
 
 def peer(*, quick: bool) -> Row:
-    """Our actors with the `tiny` network, as the config has them, against Gymnasium's `AsyncVectorEnv`.
+    """Our workers with the `tiny` network, as the config has them, against Gymnasium's `AsyncVectorEnv`.
 
     The peer has one emulator a process, as many as 8 or 16 a core; the row compares with the faster of the two, its
     parts with the other one and with TorchRL's `ParallelEnv` of single environments, our own transforms inside. A part
@@ -156,14 +156,14 @@ def peer(*, quick: bool) -> Row:
     cartridge = Cartridge.find()
     state = playable_state(cartridge)
     bare = BareProcesses(cartridge, processes=cores(), emulators=16)
-    with contextlib.closing(bare), playing_actors("tiny", workers=cores()) as playing, stopped(playing.pids):
+    with contextlib.closing(bare), playing_pool("tiny", workers=cores()) as playing, stopped(playing.pids):
         compare = partial(_in_turn, playing, seconds=seconds, rounds=rounds, bare=bare)
         rows = {each * cores(): compare(_gymnasium(each * cores(), state)) for each in ((8,) if quick else (8, 16))}
         singles = 4 * cores()
         parallel = compare(_parallel_env(singles, state))
         fastest = max(rows, key=lambda number: statistics.median(rows[number].limit))
         row = rows.pop(fastest)
-        row.notes = {"peer_emulators": fastest, "our_emulators": cores() * playing.actors.emulators_per_worker}
+        row.notes = {"peer_emulators": fastest, "our_emulators": cores() * playing.workers.emulators_per_worker}
         for label, other in {
             **{f"AsyncVectorEnv of {number}": other for number, other in rows.items()},
             f"ParallelEnv of {singles}, no policy": parallel,

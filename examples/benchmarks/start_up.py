@@ -16,16 +16,16 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.acting import playing_actors
+from benchmarks.acting import playing_pool
 from benchmarks.pairs import provenance, write_json
 
 
 def start_up(workers: int, emulators: int) -> dict[str, float]:
     """Start so many workers once."""
     start = time.perf_counter()
-    with playing_actors("base", workers=workers, emulators=emulators, batches=1) as playing:
+    with playing_pool("base", workers=workers, emulators=emulators, batches=1) as playing:
         seconds = time.perf_counter() - start
-        processes = [psutil.Process(playing.actors.control.pid(worker)) for worker in range(workers)]
+        processes = [psutil.Process(playing.workers.control.pid(worker)) for worker in range(workers)]
         times = [process.cpu_times() for process in processes]
         private = sorted(process.memory_full_info().uss for process in processes)
     return {

@@ -9,7 +9,7 @@ import torch
 
 from pokered_rl.training.resources import worker_count
 
-from .acting import playing_actors
+from .acting import playing_pool
 from .bare import cores
 
 EMULATORS = (4, 8, 16, 32, 64)
@@ -41,7 +41,7 @@ def sweep(*, seconds: float, emulators: Sequence[int] = EMULATORS) -> dict[str, 
     cells = []
     for workers in range(1, cores() + 1):
         for number in emulators:
-            with playing_actors("base", workers=workers, emulators=number) as playing:
+            with playing_pool("base", workers=workers, emulators=number) as playing:
                 rate, steps = _rate(counter, lambda playing=playing: playing.steps_per_second(seconds))
             cells.append(
                 {

@@ -29,7 +29,7 @@ if __name__ == "__main__":
     parser.add_argument("--episodes", type=int, default=20, help="latest logs that are taken (%(default)s)")
     arguments = parser.parse_args()
 
-    # Each log is played again and checked; what comes out is what the actor saw, with its masks.
+    # Each log is played again and checked; what comes out is what the policy saw, with its masks.
     logs = from_episode_logs(arguments.logs, on_error="skip")[-arguments.episodes :]
     steps = torch.cat([log.select("pixels", "context", "action", "action_mask") for log in logs])  # [N]
     order = torch.randperm(len(steps), generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""A network of your own under the same loss, actor and replay: a GRU in place of the LSTM.
+"""A network of your own under the same loss, policy and replay: a GRU in place of the LSTM.
 
 python examples/reuse/own_network.py --updates 200
 """
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchrl.collectors import Collector
 from torchrl.objectives import SoftUpdate
 
-from pokered_rl import R2D2Actor, R2D2Loss, R2D2Network, SequenceBuilder, make_env, make_replay
+from pokered_rl import R2D2Loss, R2D2Network, R2D2Policy, SequenceBuilder, make_env, make_replay
 from pokered_rl.data import SequenceLayout
 from pokered_rl.modules import RecurrentCore
 
@@ -40,14 +40,14 @@ if __name__ == "__main__":
     updates = parser.parse_args().updates
 
     network = R2D2Network(num_actions=8, size="tiny", use_last_action=False, use_last_reward=False, core=GRUCore)
-    actor, loss = R2D2Actor(network), R2D2Loss(network, burn_in_steps=8, n_step=3)
+    policy, loss = R2D2Policy(network), R2D2Loss(network, burn_in_steps=8, n_step=3)
     target, optimizer = SoftUpdate(loss, tau=0.01), torch.optim.Adam(loss.parameters(), lr=3e-4)
     layout = SequenceLayout(burn_in_steps=8, unroll_steps=16, n_step=3)
     builder = SequenceBuilder(layout=layout, state_keys=network.state_keys)
-    env = make_env(num_emulators=8, max_episode_steps=256, extra_transforms=[actor.make_primers(epsilon=0.2)])
+    env = make_env(num_emulators=8, max_episode_steps=256, extra_transforms=[policy.make_primers(epsilon=0.2)])
     with tempfile.TemporaryDirectory() as folder:
         replay = make_replay(scratch_dir=folder, capacity_transitions=10_000, layout=layout, batch_size=16)
-        for update, rollout in enumerate(Collector(env, actor, frames_per_batch=320, total_frames=320 * updates)):
+        for update, rollout in enumerate(Collector(env, policy, frames_per_batch=320, total_frames=320 * updates)):
             replay.extend(builder.extend(rollout))  # [8, 40] -> sequences of 27 rows
             batch = replay.sample()
             terms = loss(batch)

@@ -40,10 +40,10 @@ if __name__ == "__main__":
     make = partial(make_env, num_emulators=8, max_episode_steps=512)
     agent = make_agent(probe := make())
     probe.close()
-    actor, critic = agent.get_policy_operator(), agent.get_value_operator()
-    advantage, loss = GAE(gamma=0.99, lmbda=0.95, value_network=critic), ClipPPOLoss(actor, critic, entropy_coeff=0.01)
+    policy, critic = agent.get_policy_operator(), agent.get_value_operator()
+    advantage, loss = GAE(gamma=0.99, lmbda=0.95, value_network=critic), ClipPPOLoss(policy, critic, entropy_coeff=0.01)
     optimizer = torch.optim.Adam(loss.parameters(), lr=3e-4)
-    for batch in Collector(make, actor, frames_per_batch=arguments.batch, total_frames=arguments.steps):  # [8, T]
+    for batch in Collector(make, policy, frames_per_batch=arguments.batch, total_frames=arguments.steps):  # [8, T]
         with torch.no_grad():
             advantage(batch)
         for minibatch in batch.reshape(-1)[torch.randperm(batch.numel())].split(256):

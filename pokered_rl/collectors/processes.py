@@ -1,4 +1,4 @@
-"""Actors in processes of their own on this machine.
+"""WorkerPool in processes of their own on this machine.
 
 Each worker is a `MultiAsyncCollector` of its own. TorchRL ends all workers of a collector when one of them dies and
 notices none that hangs; and with several workers it drops the batch of one that waits for more than a second, which
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torchrl.collectors import MultiAsyncCollector
 
-from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedActors, Worker
+from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedPool, Worker
 from pokered_rl.collectors.worker import (
     WorkerMessage,
     WorkerPlan,
@@ -25,24 +25,24 @@ from pokered_rl.collectors.worker import (
 )
 from pokered_rl.errors import ConfigError
 
-__all__ = ["ProcessActors"]
+__all__ = ["ProcessPool"]
 
 _PRELOADED = ["pokered_rl.collectors.worker", "pokered_rl.envs", "pokered_rl.modules"]
 
 
-class ProcessActors(SupervisedActors):
+class ProcessPool(SupervisedPool):
     """W worker processes with E emulators each.
 
     Args:
         start_method: how processes are started. "forkserver" forks workers from a server that has imported everything
             once, so they neither import anew nor hold libraries of their own, as "spawn" makes them do.
             Sets multiprocessing's global method, as importing TorchRL does.
-        options: see `SupervisedActors` and `Actors`.
+        options: see `SupervisedPool` and `WorkerPool`.
 
     Example:
-        >>> with ProcessActors(make_envs=[...], policy=actor, **options) as actors:  # doctest: +SKIP
-        ...     while actors.steps < 100_000:
-        ...         actors.collect()
+        >>> with ProcessPool(make_envs=[...], policy=policy, **options) as workers:  # doctest: +SKIP
+        ...     while workers.steps < 100_000:
+        ...         workers.collect()
     """
 
     def __init__(self, *, start_method: Literal["forkserver", "spawn"] = "forkserver", **options: Any) -> None:

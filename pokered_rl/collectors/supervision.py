@@ -12,11 +12,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from pokered_rl.collectors.actors import ActorError, Actors, error_of
 from pokered_rl.collectors.worker import WorkerMessage
+from pokered_rl.collectors.worker_pool import WorkerError, WorkerPool, error_of
 from pokered_rl.errors import ConfigError, PokeredError
 
-__all__ = ["SupervisedActors", "Worker"]
+__all__ = ["SupervisedPool", "Worker"]
 
 _log = logging.getLogger(__name__)
 
@@ -43,25 +43,25 @@ class Worker(Protocol):
         """Ends the worker."""
 
 
-class SupervisedActors(Actors):
+class SupervisedPool(WorkerPool):
     """Workers outside of this process; `collect` waits for their batches, which threads insert as they come.
 
     Subclasses say what a worker is: `_open` starts one, `_kill_worker` ends one that hangs.
 
     Args:
-        actor_timeout_seconds: without a batch for so long, a worker counts as hung and is replaced.
-        max_restarts_per_hour: more replacements than this end the run with `ActorError`; workers lost at the same
+        worker_timeout_seconds: without a batch for so long, a worker counts as hung and is replaced.
+        max_restarts_per_hour: more replacements than this end the run with `WorkerError`; workers lost at the same
             moment count as one.
-        options: see `Actors`.
+        options: see `WorkerPool`.
     """
 
     def __init__(
-        self, *, actor_timeout_seconds: float = 300.0, max_restarts_per_hour: int = 20, **options: Any
+        self, *, worker_timeout_seconds: float = 300.0, max_restarts_per_hour: int = 20, **options: Any
     ) -> None:
         super().__init__(**options)
-        if actor_timeout_seconds <= 0:
-            raise ConfigError(f"actor_timeout_seconds must be > 0, got {actor_timeout_seconds}")
-        self.actor_timeout_seconds = actor_timeout_seconds
+        if worker_timeout_seconds <= 0:
+            raise ConfigError(f"worker_timeout_seconds must be > 0, got {worker_timeout_seconds}")
+        self.worker_timeout_seconds = worker_timeout_seconds
         self.max_restarts_per_hour = max_restarts_per_hour
         #: Workers that raised, were killed, or hung, and were replaced.
         self.restarts = {"raised": 0, "died": 0, "hung": 0}
@@ -82,7 +82,7 @@ class SupervisedActors(Actors):
         self._threads = [_WorkerThread(self, index) for index in range(self.num_workers)]
         for thread in self._threads:
             thread.start()
-        threading.Thread(target=self._watch, name="actor-watch", daemon=True).start()
+        threading.Thread(target=self._watch, name="policy-watch", daemon=True).start()
 
     def collect(self) -> None:
         """Waits until a batch has been inserted, or for a fifth of a second."""
@@ -160,7 +160,7 @@ class SupervisedActors(Actors):
     def _collect_states(self, *, halt: bool) -> None:
         request = self.control.request_state(halt=halt)
         self._collecting_states = True
-        deadline = time.monotonic() + min(_STATE_SECONDS, self.actor_timeout_seconds)
+        deadline = time.monotonic() + min(_STATE_SECONDS, self.worker_timeout_seconds)
         try:
             while time.monotonic() < deadline:
                 waiting = [
@@ -206,7 +206,7 @@ class SupervisedActors(Actors):
         _log.warning("worker %d %s and is replaced (%d in this hour): %s", worker, reason, recent, error)
         if recent > self.max_restarts_per_hour:
             self._end_with(
-                ActorError(
+                WorkerError(
                     f"{recent} workers were lost within an hour, collector.max_restarts_per_hour is "
                     f"{self.max_restarts_per_hour}; the last one: {error}"
                 )
@@ -220,7 +220,7 @@ class SupervisedActors(Actors):
         """Kills workers that hang; their threads then see them die."""
         while not self._stop.wait(_POLL_SECONDS):
             for thread in list(self._threads):
-                if thread.overdue(self.actor_timeout_seconds):
+                if thread.overdue(self.worker_timeout_seconds):
                     thread.hung = True
                     self._kill_worker(thread.worker)
 
@@ -228,9 +228,9 @@ class SupervisedActors(Actors):
 class _WorkerThread(threading.Thread):
     """Owns one worker: starts it, drains it, starts it again."""
 
-    def __init__(self, actors: SupervisedActors, worker: int) -> None:
-        super().__init__(name=f"actor-{worker}", daemon=True)
-        self.actors = actors
+    def __init__(self, workers: SupervisedPool, worker: int) -> None:
+        super().__init__(name=f"policy-{worker}", daemon=True)
+        self.workers = workers
         self.worker = worker
         self.is_playing = True
         self.hung = False
@@ -258,53 +258,53 @@ class _WorkerThread(threading.Thread):
         # workers hand in where they stand. Ctrl-C and schedulers send them to all processes of a job.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
         failures = 0
-        actors = self.actors
+        workers = self.workers
         cause: Exception
         try:
-            while not actors._stop.is_set() and actors._fatal is None:
+            while not workers._stop.is_set() and workers._fatal is None:
                 batches = 0
                 try:
                     for _ in self._play():
                         batches += 1
                     return
                 except PokeredError as error:
-                    if not isinstance(error, ActorError):
-                        actors._end_with(error)  # wrong ROM, poisoned start state: a restart would meet it again
+                    if not isinstance(error, WorkerError):
+                        workers._end_with(error)  # wrong ROM, poisoned start state: a restart would meet it again
                         return
                     reason, cause = "raised", error
                 except Exception as error:  # noqa: BLE001 - counted, reported, and limited
                     reason, cause = ("hung" if self.hung else "died"), error
-                if actors._stop.is_set() or actors.control.halted:
+                if workers._stop.is_set() or workers.control.halted:
                     return
-                actors._lost(self.worker, reason, cause)
+                workers._lost(self.worker, reason, cause)
                 failures = 0 if batches > 10 else failures + 1
-                actors._stop.wait(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+                workers._stop.wait(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
         finally:
             self.is_playing = False
 
     def _play(self) -> Iterator[None]:
         """Starts a process and yields after each of its batches, until it is time to end."""
-        actors = self.actors
+        workers = self.workers
         self.hung, self._starting = False, True
         self._waiting_since = time.monotonic()
         opened: Worker | None = None
         try:
-            opened = actors._open(self.worker)
+            opened = workers._open(self.worker)
             while True:
                 self._waiting_since = time.monotonic()
                 message = opened.receive()
                 self._waiting_since = None
                 if message.error is not None:
                     raise error_of(message.error)
-                actors._received(self.worker, message)
+                workers._received(self.worker, message)
                 self._starting = False
                 yield
-                if message.state is not None and actors.control.halted:
+                if message.state is not None and workers.control.halted:
                     return
-                if not actors._may_play_on():
+                if not workers._may_play_on():
                     return
         finally:
             self._waiting_since = None
             if opened is not None:
                 opened.close()
-            actors._kill_worker(self.worker)
+            workers._kill_worker(self.worker)

@@ -1,4 +1,4 @@
-"""The part of the actors that runs in the worker: TorchRL's `Collector`, sending only what the learner reads."""
+"""The part of the workers that runs in the worker: TorchRL's `Collector`, sending only what the learner reads."""
 
 import ctypes
 import gc
@@ -29,7 +29,7 @@ from pokered_rl.envs import EpisodeRecorder
 from pokered_rl.errors import ConfigError
 
 __all__ = [
-    "ActorCollector",
+    "WorkerCollector",
     "WorkerMessage",
     "WorkerPlan",
     "collector_in_process",
@@ -119,7 +119,7 @@ class WorkerMessage:
     error: tuple[str, str, str] | None = None
 
 
-class ActorCollector(Collector):
+class WorkerCollector(Collector):
     """Collects [E, T] and hands out a `WorkerMessage` in place of the rollout.
 
     Runs inside a `MultiAsyncCollector` (as its `collector_class`) or directly in the learner's process. New weights are
@@ -231,12 +231,12 @@ class ActorCollector(Collector):
 
 
 def read_message(data: TensorDictBase) -> WorkerMessage:
-    """Reads what an `ActorCollector` yields."""
+    """Reads what an `WorkerCollector` yields."""
     return unpack_message(data["message"])
 
 
 def unpack_message(payload: bytes) -> WorkerMessage:
-    """Reads the bytes that an `ActorCollector` sends."""
+    """Reads the bytes that an `WorkerCollector` sends."""
     message: WorkerMessage = pickle.loads(payload)  # from a worker of this run
     if message.batch is not None:
         message.batch = _tensors(message.batch)
@@ -249,7 +249,7 @@ def network_of(policy: nn.Module) -> nn.Module:
     return network if isinstance(network, nn.Module) else policy
 
 
-def collector_in_process(env_unused: Any, *, plan: WorkerPlan, **kwargs: Any) -> ActorCollector:
+def collector_in_process(env_unused: Any, *, plan: WorkerPlan, **kwargs: Any) -> WorkerCollector:
     """The `collector_class` of a `MultiAsyncCollector`: seeds the process and builds the worker from its plan.
 
     The plan travels as an argument of the process, where shared memory stays shared; TorchRL would copy it on the
@@ -259,7 +259,7 @@ def collector_in_process(env_unused: Any, *, plan: WorkerPlan, **kwargs: Any) ->
     torch.manual_seed(plan.seed)
     np.random.seed(plan.seed % 2**32)  # noqa: NPY002 - whatever third-party code draws from it
     kwargs.pop("create_env_kwargs", None)
-    return ActorCollector(plan=plan, **kwargs)
+    return WorkerCollector(plan=plan, **kwargs)
 
 
 def prepare_process() -> None:

@@ -59,7 +59,7 @@ def _base_env(env: "EnvBase") -> Any:
 
 
 def _policy_state(policy: Any) -> dict[str, Any] | None:
-    """What `R2D2Actor` keeps beside its weights: its generator, and the noise that is in force."""
+    """What `R2D2Policy` keeps beside its weights: its generator, and the noise that is in force."""
     generator = getattr(policy, "_generator", None)
     if generator is None:
         return None

@@ -3,7 +3,13 @@
 from pokered_rl.data.codec import SequenceCodec
 from pokered_rl.data.episode_logs import LoggedEpisodes, from_episode_logs
 from pokered_rl.data.rate_limiter import RateLimiter
-from pokered_rl.data.replay import SequenceReplay, bytes_per_sequence, bytes_per_transition, make_replay, matching_rows
+from pokered_rl.data.replay import (
+    SequenceReplay,
+    bytes_per_sequence,
+    bytes_per_transition,
+    make_replay,
+    matching_sequences,
+)
 from pokered_rl.data.rollouts import (
     OBSERVATION_KEYS,
     PACKED_SUFFIX,
@@ -28,5 +34,5 @@ __all__ = [
     "compact_rollout",
     "from_episode_logs",
     "make_replay",
-    "matching_rows",
+    "matching_sequences",
 ]

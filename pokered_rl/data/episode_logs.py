@@ -1,4 +1,4 @@
-"""Logged episodes as TensorDicts, with the observations that the actor saw: for offline RL and behaviour cloning."""
+"""Logged episodes as TensorDicts, with the observations that the policy saw: for offline RL and behaviour cloning."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ class LoggedEpisodes(Sequence[TensorDict]):
     ``episodes[i]`` replays the i-th log and returns a TensorDict of batch size [T] with the keys of
     `pokered_rl.envs.make_env`: ``pixels``, ``ram``, ``wait_frames``, ``step_count``, ``is_init`` and what the
     transforms write at the root and under ``"next"``; ``action`` int64 [T]; ``("next", "reward")`` float32 [T, 1] and
-    the done entries. All equal what the actor saw and got, bit for bit, given the transforms of its environment.
+    the done entries. All equal what the policy saw and got, bit for bit, given the transforms of its environment.
     ``("reward_terms", name)`` float32 [T, 1] are there for every term in the log.
 
     A log that ends otherwise than by termination is truncated at its last step. What transforms remember starts anew
-    with each log, also where the actor's went on: at a later segment of an endless episode (``header.segment > 0``),
+    with each log, also where the policy's went on: at a later segment of an endless episode (``header.segment > 0``),
     and with ``MapMemory(persistent=True)``. A learned mask that is shared between emulators
     (``AffordanceMask(persistent=True)``) cannot be had back from one emulator's log.
 

@@ -1,4 +1,4 @@
-"""Samples per insert: how often the learner may look at what the actors have brought."""
+"""Samples per insert: how often the learner may look at what the workers have brought."""
 
 import threading
 import time
@@ -15,12 +15,12 @@ class RateLimiter:
 
     After the first `min_fill_sequences` every inserted sequence pays for `samples_per_insert` draws. The learner waits
     while it has no credit, so it cannot overfit to a small or slowly growing buffer; with a `slack_sequences` the
-    actors wait while the credit exceeds it, so a slow learner does not let experience pass unseen.
+    workers wait while the credit exceeds it, so a slow learner does not let experience pass unseen.
 
     Args:
         samples_per_insert: draws that one inserted sequence pays for, > 0.
         min_fill_sequences: sequences in the buffer before the first draw, >= 1.
-        slack_sequences: credit (in draws) above which inserting waits; None never holds the actors back.
+        slack_sequences: credit (in draws) above which inserting waits; None never holds the workers back.
 
     Raises:
         ConfigError: a value is out of range.

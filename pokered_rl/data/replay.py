@@ -24,7 +24,7 @@ from pokered_rl.data.mapped_pages import MappedPages
 from pokered_rl.data.rollouts import SequenceLayout
 from pokered_rl.errors import CheckpointError, ConfigError
 
-__all__ = ["SequenceReplay", "bytes_per_sequence", "bytes_per_transition", "make_replay", "matching_rows"]
+__all__ = ["SequenceReplay", "bytes_per_sequence", "bytes_per_transition", "make_replay", "matching_sequences"]
 
 _METADATA = "replay.json"
 _FORMAT = 1
@@ -261,7 +261,7 @@ def _reserve_file(path: Path, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-def matching_rows(rows: str | os.PathLike[str], saved: str | os.PathLike[str]) -> int:
+def matching_sequences(rows: str | os.PathLike[str], saved: str | os.PathLike[str]) -> int:
     """How many of the rows in a folder are those that a saved replay state has priorities for; 0 if unreadable.
 
     Args:
@@ -297,7 +297,7 @@ def make_replay(
     batch_size: int | None = None,
     alpha: float = 0.9,
     beta: float = 0.6,
-    new_priority: Literal["actor", "maximum"] = "actor",
+    new_priority: Literal["policy", "maximum"] = "policy",
     two_bit_shapes: Mapping[str, tuple[int, ...]] | None = None,
     num_actions: int | None = None,
     half_observations: Iterable[str] = ("context",),
@@ -314,7 +314,7 @@ def make_replay(
         batch_size: sequences in a sample; needed with `prefetch`.
         alpha: exponent of the priorities, 0 draws uniformly.
         beta: exponent of the importance weights, 0 corrects nothing.
-        new_priority: a new sequence enters with the actor's own error `td_error`, or with the current maximum.
+        new_priority: a new sequence enters with the policy's own error `td_error`, or with the current maximum.
         two_bit_shapes: see `SequenceCodec`.
         num_actions: see `SequenceCodec`.
         half_observations: float observations stored in half precision, where they are entries of the sequences.
@@ -331,8 +331,8 @@ def make_replay(
         )
     if alpha < 0 or beta < 0:
         raise ConfigError(f"alpha and beta must be >= 0, got {alpha} and {beta}")
-    if new_priority not in ("actor", "maximum"):
-        raise ConfigError(f"new_priority must be 'actor' or 'maximum', got {new_priority!r}")
+    if new_priority not in ("policy", "maximum"):
+        raise ConfigError(f"new_priority must be 'policy' or 'maximum', got {new_priority!r}")
     capacity = -(-capacity_transitions // layout.period_steps)
     codec = SequenceCodec(
         two_bit_shapes=two_bit_shapes, num_actions=num_actions, half_keys=(*half_observations, *half_keys)

@@ -125,7 +125,7 @@ def compact_rollout(
         rollout: batch [E, T] with the observations, `action` int64 [E,T], `is_init` bool [E,T(,1)],
             `step_count` int64 [E,T(,1)] (0 at an episode's first step), the recurrent state [E,T,H], and under `next`
             `reward`, `done`, `terminated`, `truncated` [E,T(,1)] and, at done steps, the observations.
-            `action_value` float [E,T,A] is optional: without it the sequences have no actor-side priority.
+            `action_value` float [E,T,A] is optional: without it the sequences have no policy-side priority.
         layout: tells where sequences can start, hence which recurrent states are kept.
         observation_keys: entries that are kept; names missing from the rollout are left out.
         state_keys: recurrent state entries; may be empty.

@@ -46,9 +46,9 @@ class SequenceBuilder:
     - `terminated`, `truncated`, `is_init`, `mask` bool [S, L]; `mask` is True at rows that hold a transition;
     - the recurrent state [S, H] of the first row that is not padding, and with `layout.unroll_state` that of the first
       loss row under `unroll_state`;
-    - `td_error` f32 [S], the actor's own priority, when the batches carry action values:
+    - `td_error` f32 [S], the policy's own priority, when the batches carry action values:
       `eta max|d| + (1 - eta) mean|d|` over the loss rows, d_t = n-step target_t - Q(s_t, a_t) in rescaled space, the
-      greedy value of the successor rows as bootstrap. The value of a final observation is not known to the actor;
+      greedy value of the successor rows as bootstrap. The value of a final observation is not known to the policy;
       the greedy value of the step before stands in for it until the learner's first update of that sequence.
 
     Rows that are padding are zero, `mask` False. A segment whose final observation is unknown (see `cut`) loses its
@@ -58,7 +58,7 @@ class SequenceBuilder:
         layout: lengths of burn-in, unroll, successors and the period.
         observation_keys: observation entries of a row; those absent from the batches are left out.
         state_keys: recurrent state entries; empty for a network without memory.
-        gamma: discount of the actor-side priority.
+        gamma: discount of the policy-side priority.
         eta: weight of the maximum in the priority.
         rescale_eps: value rescaling of the priority; None for plain values.
         state_dtype: type in which recurrent states are stored (`torch.float16` halves them).
@@ -400,14 +400,14 @@ class SequenceBuilder:
             value = ring.flatten(0, 1)[index]  # [S, L, ...]
             value[padding] = 0
             rows[key] = value
-        actor_values = {key: rows.pop(key) for key in _ACTOR_VALUES if key in rows}
+        policy_values = {key: rows.pop(key) for key in _ACTOR_VALUES if key in rows}
         state_at = emulator * ROW_STRIDE + origin + layout.first_real_step(torch.from_numpy(number)).numpy()
         sequences = TensorDict({**rows, "mask": mask, **self._states_at(lane, state_at)}, batch_size=[len(number)])
         if layout.unroll_state and self.state_keys:
             states = self._states_at(lane, emulator * ROW_STRIDE + origin + start)
             sequences["unroll_state"] = TensorDict(states, batch_size=[len(number)])
-        if actor_values:
-            sequences["td_error"] = self._priority(sequences, **actor_values)
+        if policy_values:
+            sequences["td_error"] = self._priority(sequences, **policy_values)
         return sequences
 
     def _states_at(self, lane: OpenRows, state_at: _Ints) -> dict[str, Tensor]:
@@ -421,7 +421,7 @@ class SequenceBuilder:
         return {key: value[torch.from_numpy(index)] for key, value in lane.states.items()}
 
     def _priority(self, sequences: TensorDict, taken_value: Tensor, greedy_value: Tensor) -> Tensor:
-        """Priority [S] from the values that the actor itself gave to its steps."""
+        """Priority [S] from the values that the policy itself gave to its steps."""
         first, last = self.layout.burn_in_steps, self.layout.length - 1
         target = rescaled_n_step_targets(
             sequences["reward"][:, first:last],

@@ -1,8 +1,8 @@
 """The environment, its transforms and the reward terms."""
 
 from pokered_rl.envs.factory import default_transforms, make_env, required_layout
-from pokered_rl.envs.frame import RamFrame
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
+from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.start_states import StartStates
 from pokered_rl.envs.transforms import (
     AffordanceMask,

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.frame import PROGRESS_LABELS, GameProgress, RamFrame
+from pokered_rl.envs.ram_frame import PROGRESS_LABELS, GameProgress, RamFrame
 from pokered_rl.game import CartridgeProfile, GameState, Milestones
 
 __all__ = ["MilestoneTracker"]

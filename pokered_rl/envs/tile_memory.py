@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.frame import any_of
+from pokered_rl.envs.ram_frame import any_of
 from pokered_rl.errors import CheckpointError
 
 __all__ = ["TileMemory"]

@@ -8,8 +8,7 @@
 from pokered_rl.episodes.folder import EPISODE_FOLDER, EpisodeFolder, find_logs, load_start_state
 from pokered_rl.episodes.header import EpisodeHeader, Milestone, Outcome
 from pokered_rl.episodes.log import LOG_SUFFIX, EpisodeLog, EpisodeLogWriter
-from pokered_rl.episodes.recording import record_episode
-from pokered_rl.episodes.replay import (
+from pokered_rl.episodes.player import (
     Divergence,
     EpisodePlayer,
     ReplayDivergedError,
@@ -18,6 +17,7 @@ from pokered_rl.episodes.replay import (
     trajectory,
     verify,
 )
+from pokered_rl.episodes.recording import record_episode
 
 __all__ = [
     "EPISODE_FOLDER",

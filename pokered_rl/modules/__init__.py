@@ -1,6 +1,5 @@
-"""Encoders, heads, the recurrent quantile networks and the actor."""
+"""Encoders, heads, the recurrent quantile networks and the policy."""
 
-from pokered_rl.modules.actor import R2D2Actor
 from pokered_rl.modules.augmentation import RandomShift
 from pokered_rl.modules.core import LSTMCore, MemorylessCore, RecurrentCore
 from pokered_rl.modules.cost import NetworkCost, network_cost
@@ -16,6 +15,7 @@ from pokered_rl.modules.encoder import (
     unpack_shades,
 )
 from pokered_rl.modules.heads import DuelingQuantileHead, MapDecoder, ReconstructionHead
+from pokered_rl.modules.policy import R2D2Policy
 from pokered_rl.modules.r2d2_network import NETWORK_SIZES, NetworkWidths, R2D2Network
 from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
 
@@ -30,8 +30,8 @@ __all__ = [
     "NetworkWidths",
     "ObservationEncoder",
     "PixelEncoder",
-    "R2D2Actor",
     "R2D2Network",
+    "R2D2Policy",
     "RandomShift",
     "ReconstructionHead",
     "RecurrentCore",

@@ -59,7 +59,7 @@ class ResidualBlock(nn.Module):
     Args:
         channels: C.
         norm_layer: normalisation of one sample, from the number of channels; None for none. Never BatchNorm: its
-            statistics would differ between a batch of one actor, the learner's batch and the target network.
+            statistics would differ between a batch of one policy, the learner's batch and the target network.
         squeeze_excitation: rescale the channels by a summary of the whole picture (Hu et al. 2018).
     """
 

@@ -26,7 +26,7 @@ class DuelingQuantileHead(nn.Module):
     Dabney et al. 2018, as in Hessel et al. 2018), with a hidden layer in each stream.
 
     The layers are TorchRL's ``NoisyLinear``: their noise is in force under ``ExplorationType.RANDOM`` and nobody
-    resamples it but the loss. Actors use :meth:`action_value` with noise of their own.
+    resamples it but the loss. WorkerPool use :meth:`action_value` with noise of their own.
 
     Args:
         num_features: H.

@@ -1,4 +1,4 @@
-"""A recurrent quantile network around any encoder: the network that ``R2D2Loss`` and ``R2D2Actor`` work with.
+"""A recurrent quantile network around any encoder: the network that ``R2D2Loss`` and ``R2D2Policy`` work with.
 
 Letters: B batch, T time, E emulators, A actions, N quantiles, H hidden units, C context features.
 """

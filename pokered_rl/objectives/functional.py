@@ -175,7 +175,7 @@ def quantile_huber_loss(prediction: Tensor, target: Tensor, *, kappa: float = 1.
 def double_q_action(quantiles: Tensor, action_mask: Tensor | None = None) -> Tensor:
     """Select the allowed action with the largest mean.
 
-    Actor and learner share it, and both take the mean of the quantiles as predicted, that is in rescaled space.
+    Policy and learner share it, and both take the mean of the quantiles as predicted, that is in rescaled space.
 
     Args:
         quantiles: [..., A, N]; an action value [..., A] is the case N = 1 after ``unsqueeze(-1)``.

@@ -79,7 +79,7 @@ class R2D2Loss(LossModule):
         reduction: ``mean``, ``sum`` or ``none`` ([B] losses).
         augmentation: called with a TensorDict [B, L] of the observations, returns one; applied once, so both networks
             see the same pictures.
-        log_delta_q: log how far the burned-in state leads from the actor's own (R2D2, section 3): reads the state
+        log_delta_q: log how far the burned-in state leads from the policy's own (R2D2, section 3): reads the state
             entries [B, H] of the first unroll row under ``unroll_state`` and returns ``delta_q``.
         compile_terms: compile the mathematics as one graph.
 
@@ -305,7 +305,7 @@ class R2D2Loss(LossModule):
         warm: Mapping[Any, Tensor],
         mask: Tensor,
     ) -> Tensor:
-        """Compare the values of the first unroll row from the burned-in state with those from the actor's state."""
+        """Compare the values of the first unroll row from the burned-in state with those from the policy's state."""
         keys = self.tensor_keys
         acted = {key: tensordict[_nested(keys.unroll_state, key)].float() for key in warm}
         row = slice(self.burn_in_steps, self.burn_in_steps + 1)

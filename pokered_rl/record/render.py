@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog
-from pokered_rl.episodes.replay import EpisodePlayer
+from pokered_rl.episodes.player import EpisodePlayer
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.palettes import ScreenPainter, palette
 from pokered_rl.record.panel import PANEL_HEIGHT, PANEL_WIDTH, Panel

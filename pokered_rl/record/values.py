@@ -30,7 +30,7 @@ def action_values(
 
     The network sees what it would have seen in the environment, with its recurrent state carried from the start of the
     log; the actions are those of the log. Weights of another time than the log's give another opinion. Transforms begin
-    with empty memories, also where the actor's were persistent.
+    with empty memories, also where the policy's were persistent.
 
     Args:
         log: the episode.

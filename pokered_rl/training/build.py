@@ -14,7 +14,7 @@ import torch
 from tensordict import TensorDictBase
 from torchrl.envs import EnvBase, Transform, TransformedEnv
 
-from pokered_rl.collectors import Actors, InlineActors, ProcessActors, RayActors
+from pokered_rl.collectors import InlinePool, ProcessPool, RayPool, WorkerPool
 from pokered_rl.data import (
     RateLimiter,
     SequenceBuilder,
@@ -30,8 +30,8 @@ from pokered_rl.modules import (
     LSTMCore,
     MemorylessCore,
     NetworkCost,
-    R2D2Actor,
     R2D2Network,
+    R2D2Policy,
     RandomShift,
     network_cost,
 )
@@ -39,14 +39,14 @@ from pokered_rl.objectives import R2D2Loss
 from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
 from pokered_rl.training.resources import available_cpus, worker_count
-from pokered_rl.training.run_folder import RunFolder, config_sha256, replay_rows
+from pokered_rl.training.run_folder import RunFolder, config_sha256, replay_folder
 
 __all__ = [
     "Parts",
     "Probe",
     "build",
     "env_factory",
-    "make_actor",
+    "make_policy",
     "network_needs",
     "probe",
     "replay_needs",
@@ -63,9 +63,9 @@ class Parts:
     #: The online network; the learner's loss shares its parameters.
     network: R2D2Network
     #: The policy around the network.
-    actor: R2D2Actor
+    policy: R2D2Policy
     #: Workers, exploration, sequences on their way into the replay.
-    actors: Actors
+    workers: WorkerPool
     #: The sequences.
     replay: SequenceReplay
     #: Samples per insert.
@@ -166,7 +166,7 @@ def probe(config: Config, cartridge: Cartridge | None = None) -> Iterator[Probe]
 
 @contextmanager
 def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
-    """Build all parts; actors are ended when the context is left, whatever happened.
+    """Build all parts; workers are ended when the context is left, whatever happened.
 
     Raises:
         PokeredError: Cartridge, start state, reward term or disk is not as it should be.
@@ -179,7 +179,7 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
     device = _device(config.runtime.device)
     with probe(config) as probed:
         cartridge, network, example = probed.cartridge, probed.network.to(device), probed.example()
-    actor = make_actor(config, network)
+    policy = make_policy(config, network)
     layout = _layout(config)
     builder = _builder(config, layout, network)
     replay = _replay(config, folder, layout, network, example)
@@ -188,14 +188,14 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
         min_fill_sequences=config.replay.min_fill_sequences,
         slack_sequences=config.replay.samples_per_insert_slack_batches * config.learner.batch_size,
     )
-    actors = _actors(config, folder, cartridge, actor, builder, replay, limiter)
+    workers = _workers(config, folder, cartridge, policy, builder, replay, limiter)
     sequence = builder.example(example)
     try:
         yield Parts(
             cartridge=cartridge,
             network=network,
-            actor=actor,
-            actors=actors,
+            policy=policy,
+            workers=workers,
             replay=replay,
             limiter=limiter,
             learner=_learner(config, network, replay, device),
@@ -203,7 +203,7 @@ def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
             allocate=lambda: replay.allocate(sequence),
         )
     finally:
-        actors.close()
+        workers.close()
 
 
 def replay_needs(config: Config) -> tuple[int, int]:
@@ -262,9 +262,9 @@ def _network(config: Config, env: EnvBase) -> R2D2Network:
     )
 
 
-def make_actor(config: Config, network: R2D2Network) -> R2D2Actor:
+def make_policy(config: Config, network: R2D2Network) -> R2D2Policy:
     """The policy around a network."""
-    return R2D2Actor(network, action_mask_key="action_mask" if config.env.action_mask else None)
+    return R2D2Policy(network, action_mask_key="action_mask" if config.env.action_mask else None)
 
 
 def _layout(config: Config) -> SequenceLayout:
@@ -309,7 +309,7 @@ def _replay(
     replay = config.replay
     try:
         return make_replay(
-            scratch_dir=replay_rows(config, folder.path),
+            scratch_dir=replay_folder(config, folder.path),
             capacity_transitions=replay.capacity_transitions,
             layout=layout,
             batch_size=config.learner.batch_size,
@@ -329,15 +329,15 @@ def _replay(
         ) from error
 
 
-def _actors(
+def _workers(
     config: Config,
     folder: RunFolder,
     cartridge: Cartridge,
-    actor: R2D2Actor,
+    policy: R2D2Policy,
     builder: SequenceBuilder,
     replay: SequenceReplay,
     limiter: RateLimiter,
-) -> Actors:
+) -> WorkerPool:
     collector = config.collector
     inline = collector.backend is Backend.inline
     num_workers = 1 if inline else worker_count(collector.num_workers, available_cpus())
@@ -348,7 +348,7 @@ def _actors(
                 cartridge,
                 num_emulators=collector.emulators_per_worker,
                 num_threads=collector.threads_per_worker,
-                extra_transforms=(actor.make_primers(),),
+                extra_transforms=(policy.make_primers(),),
                 recorder={
                     "folder": str(folder.episode_logs.resolve()),
                     "run_name": config.run.name,
@@ -362,7 +362,7 @@ def _actors(
             )
             for worker in range(num_workers)
         ],
-        "policy": actor,
+        "policy": policy,
         "emulators_per_worker": collector.emulators_per_worker,
         "steps_per_batch": collector.steps_per_batch,
         "builder": builder,
@@ -375,16 +375,16 @@ def _actors(
         "seed": config.run.seed,
     }
     if inline:
-        return InlineActors(**common)
+        return InlinePool(**common)
     common |= {
-        "actor_timeout_seconds": collector.actor_timeout_seconds,
+        "worker_timeout_seconds": collector.worker_timeout_seconds,
         "max_restarts_per_hour": collector.max_restarts_per_hour,
     }
     if collector.backend is Backend.ray:
-        return RayActors(
+        return RayPool(
             address=collector.ray_address, worker_resources={"num_cpus": collector.threads_per_worker}, **common
         )
-    return ProcessActors(**common)
+    return ProcessPool(**common)
 
 
 def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, device: torch.device) -> Learner:
@@ -404,7 +404,7 @@ def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, devic
         compile_terms=config.runtime.compile,
     )
     if config.runtime.compile:
-        # The loss shares these modules. Actors step through `forward`, and a copy for a worker is not compiled.
+        # The loss shares these modules. WorkerPool step through `forward`, and a copy for a worker is not compiled.
         network.compile_parts()
     hard = settings.target_update is TargetUpdate.hard
     return Learner(

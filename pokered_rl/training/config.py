@@ -54,7 +54,7 @@ class Screen(StrEnum):
 
 
 class Backend(StrEnum):
-    """Where the actors run."""
+    """Where the workers run."""
 
     processes = "processes"
     inline = "inline"
@@ -86,7 +86,7 @@ class TargetUpdate(StrEnum):
 class NewPriority(StrEnum):
     """The priority of a sequence that enters the replay."""
 
-    actor = "actor"
+    policy = "policy"
     maximum = "maximum"
 
 
@@ -113,7 +113,7 @@ class RunConfig:
     name: str = "r2d2"
     #: Folder that holds the run folders.
     folder: str = "runs"
-    #: Seed of the network, the replay's draws, the emulators' start states and the actors' exploration.
+    #: Seed of the network, the replay's draws, the emulators' start states and the workers' exploration.
     seed: int = 0
     #: `auto` continues an existing run or starts one, `must` refuses to start from nothing, `never` refuses to touch
     #: an existing run.
@@ -187,7 +187,7 @@ class RewardConfig:
 
 @dataclass
 class CollectorConfig:
-    """The actors: how many, how they explore, what happens when one dies."""
+    """The workers: how many, how they explore, what happens when one dies."""
 
     #: `processes` starts workers on this machine, `inline` plays in the learner's process (deterministic), `ray`
     #: spreads the workers over a Ray cluster.
@@ -214,7 +214,7 @@ class CollectorConfig:
     #: Learner updates between two weight copies to the workers.
     sync_every_updates: int = 25
     #: Seconds without a batch after which a worker counts as hung and is replaced.
-    actor_timeout_seconds: float = 300.0
+    worker_timeout_seconds: float = 300.0
     #: Replacements within an hour after which the run gives up: something is wrong that a restart does not cure.
     max_restarts_per_hour: int = 20
 
@@ -259,7 +259,7 @@ class LossConfig:
     reconstruction_weight: float = 0.05
     #: Weight of the auxiliary loss that reconstructs the map crop; read with `network.reconstruct_map` only.
     map_reconstruction_weight: float = 0.05
-    #: Store the actor's LSTM state at the first learned step as well, and log `delta_q`: how far the state after
+    #: Store the policy's LSTM state at the first learned step as well, and log `delta_q`: how far the state after
     #: burn-in leads from it (Kapturowski et al. 2019, section 3).
     log_delta_q: bool = True
 
@@ -280,13 +280,13 @@ class ReplayConfig:
     alpha: float = 0.9
     #: Exponent of the importance weights.
     beta: float = 0.6
-    #: A new sequence enters with the TD error that the actor saw, or with the largest priority in the replay.
-    new_priority: NewPriority = NewPriority.actor
+    #: A new sequence enters with the TD error that the policy saw, or with the largest priority in the replay.
+    new_priority: NewPriority = NewPriority.policy
     #: Sequences in the replay before the first update.
     min_fill_sequences: int = 1_000
     #: Sequences drawn for each one inserted, on average: higher learns more from each step and overfits sooner.
     samples_per_insert: float = 8.0
-    #: How many batches the learner may fall behind that ratio before the actors are held back.
+    #: How many batches the learner may fall behind that ratio before the workers are held back.
     samples_per_insert_slack_batches: float = 200.0
     #: Store the LSTM state as 16-bit floats.
     half_precision_state: bool = False

@@ -25,7 +25,7 @@ from pokered_rl.training.config import Backend, Config
 from pokered_rl.training.load_config import add_config_arguments, load_config
 from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.resources import available_cpus, available_memory_bytes, worker_count
-from pokered_rl.training.run_folder import replay_rows
+from pokered_rl.training.run_folder import replay_folder
 
 __all__ = [
     "Finding",
@@ -125,7 +125,7 @@ def check_cpu(*, usable: int, host: int, workers: int | None) -> Finding:
             remedy = "set collector.num_workers=auto, or ask for more cores"
             return Finding("cpu", Verdict.note, f"{text}: several processes to a core", remedy)
     if usable == 1:
-        return Finding("cpu", Verdict.note, f"{text}: actors and learner take turns", "ask for two cores or more")
+        return Finding("cpu", Verdict.note, f"{text}: workers and learner take turns", "ask for two cores or more")
     return Finding("cpu", Verdict.ok, text)
 
 
@@ -266,7 +266,7 @@ def _check_needs(config: Config, run: Path, workers: int) -> Iterator[Finding]:
     except PokeredError as error:
         yield Finding("config", Verdict.error, str(error), "see the configuration reference in the docs")
         return
-    rows = replay_rows(config, run)
+    rows = replay_folder(config, run)
     yield check_disk(
         folder=rows,
         needed_bytes=replay_bytes + (0 if config.replay.scratch_folder else _RUN_BYTES),

@@ -162,7 +162,7 @@ def memory_needs(config: Config, costs: Costs, *, workers: int, sequences: int) 
     Args:
         config: The whole tree.
         costs: Measured.
-        workers: Worker processes on this machine; 0 for actors inside the learner's process, or elsewhere.
+        workers: Worker processes on this machine; 0 for workers inside the learner's process, or elsewhere.
         sequences: Capacity of the replay.
     """
     batches = 2 + config.replay.prefetch_batches

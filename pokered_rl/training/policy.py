@@ -16,9 +16,9 @@ from yaml import YAMLError
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import CheckpointError, ConfigError
-from pokered_rl.modules import R2D2Actor, R2D2Network
+from pokered_rl.modules import R2D2Network, R2D2Policy
 from pokered_rl.record.values import action_values
-from pokered_rl.training.build import env_factory, make_actor, probe, transform_factory
+from pokered_rl.training.build import env_factory, make_policy, probe, transform_factory
 from pokered_rl.training.checkpoint import STATE_FILE, load_tensors, sha256_of
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import config_from
@@ -37,7 +37,7 @@ class TrainedPolicy:
         config: config of the run's last job.
         cartridge: what the run plays.
         network: the network, on the CPU.
-        actor: the policy around the network; call it on the tensordicts of `make_env`. It explores only under
+        policy: the policy around the network; call it on the tensordicts of `make_env`. It explores only under
             ``set_exploration_type(ExplorationType.RANDOM)``, a collector's default; otherwise it acts greedily on mean
             weights.
         weights_sha256: hash (hex) of that file when it was read.
@@ -51,7 +51,7 @@ class TrainedPolicy:
         self.cartridge = cartridge
         with probe(config, cartridge) as probed:
             self.network: R2D2Network = probed.network
-        self.actor: R2D2Actor = make_actor(config, self.network)
+        self.policy: R2D2Policy = make_policy(config, self.network)
         self.weights_sha256 = ""
         self.steps = self.updates = 0
         self._read_at: tuple[int, int] | None = None
@@ -60,17 +60,17 @@ class TrainedPolicy:
     def make_env(
         self, *, num_emulators: int = 1, epsilon: float = 0.0, seed: int | None = None, **changes: Any
     ) -> TransformedEnv:
-        """Builds the run's environment, with the entries that the actor reads; it records nothing by default.
+        """Builds the run's environment, with the entries that the policy reads; it records nothing by default.
 
         Args:
             num_emulators: E.
-            epsilon: rate of random actions, used where exploration is on (see ``actor``).
+            epsilon: rate of random actions, used where exploration is on (see ``policy``).
             seed: decides which start states are drawn; None takes a fresh one.
             changes: further arguments of `pokered_rl.envs.make_env`, such as ``max_episode_steps``, ``screen`` (which
                 the network cannot read unless it is the run's), ``game_fields`` or ``recorder``.
         """
         make = env_factory(self.config, self.cartridge, num_emulators=num_emulators, **changes)
-        return make(seed=seed, extra_transforms=[self.actor.make_primers(epsilon=epsilon)])
+        return make(seed=seed, extra_transforms=[self.policy.make_primers(epsilon=epsilon)])
 
     @property
     def make_transforms(self) -> Callable[..., list[Transform]]:
@@ -121,7 +121,7 @@ class TrainedPolicy:
                     for name, value in tree["learner"]["loss"].items()
                     if name.startswith(_LOSS_PREFIX)
                 }
-                steps, updates = tree["actors"]["sink"]["steps"], tree["learner"]["updates"]
+                steps, updates = tree["workers"]["sink"]["steps"], tree["learner"]["updates"]
             else:
                 params, steps, updates = tree["params"], tree["steps"], tree["updates"]
             self.network.load_state_dict(params)
@@ -164,7 +164,7 @@ def load_policy(
     Example:
         >>> policy = load_policy("runs/quickstart")  # doctest: +SKIP
         >>> env = policy.make_env(num_emulators=4, max_episode_steps=100)  # doctest: +SKIP
-        >>> env.rollout(100, policy.actor)["next", "reward"].sum(1)  # doctest: +SKIP
+        >>> env.rollout(100, policy.policy)["next", "reward"].sum(1)  # doctest: +SKIP
     """
     weights, folder = _find(Path(source))
     config = _read_config(folder)

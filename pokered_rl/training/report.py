@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from pokered_rl.collectors import Actors
+from pokered_rl.collectors import WorkerPool
 from pokered_rl.data import RateLimiter
 from pokered_rl.training.display import Display, RunView
 from pokered_rl.training.metrics import MetricsWriter, Value
@@ -62,13 +62,13 @@ class Reporter:
 
     def tick(self, trainer: Trainer) -> None:
         """Take note of finished episodes; write and show what is due."""
-        self._note_episodes(trainer.actors)
+        self._note_episodes(trainer.workers)
         now = time.monotonic()
         if now - self._row_at >= self._every_seconds:
             self.write(trainer)
-        self._view.steps = trainer.actors.steps
+        self._view.steps = trainer.workers.steps
         self._view.updates = trainer.learner.updates
-        self._view.episodes = trainer.actors.episodes
+        self._view.episodes = trainer.workers.episodes
         self._view.replay_sequences = len(trainer.replay)
         self._view.seconds_left_in_job = self._seconds_left()
         self._view.phase = _phase(trainer.limiter, self._view.replay_sequences)
@@ -78,19 +78,19 @@ class Reporter:
         """Write a row of metrics and ``progress.json`` now."""
         now = time.monotonic()
         seconds = max(1e-9, now - self._row_at)
-        actors, learner = trainer.actors, trainer.learner
+        workers, learner = trainer.workers, trainer.learner
         view, progress = self._view, self.progress
-        view.steps_per_second = (actors.steps - self._steps_then) / seconds
+        view.steps_per_second = (workers.steps - self._steps_then) / seconds
         view.updates_per_second = (learner.updates - self._updates_then) / seconds
-        self._row_at, self._steps_then, self._updates_then = now, actors.steps, learner.updates
+        self._row_at, self._steps_then, self._updates_then = now, workers.steps, learner.updates
 
-        progress.steps = actors.steps
+        progress.steps = workers.steps
         progress.updates = learner.updates
-        progress.episodes = actors.episodes
+        progress.episodes = workers.episodes
         progress.wall_seconds = self._wall_before + now - self._began
         progress.replay_sequences = len(trainer.replay)
         progress.checkpoint_steps = trainer.checkpoint_steps
-        stats = actors.stats()
+        stats = workers.stats()
         restarts = sum(value for name, value in stats.items() if name.startswith("restarts_"))
         progress.worker_restarts = self._restarts_before + int(restarts)
         progress.steps_lost = int(stats["steps_lost"])
@@ -99,22 +99,22 @@ class Reporter:
 
         row: dict[str, Value] = {
             "job": progress.jobs,
-            "steps": actors.steps,
+            "steps": workers.steps,
             "wall_seconds": progress.wall_seconds,
             "updates": learner.updates,
-            "episodes": actors.episodes,
+            "episodes": workers.episodes,
             "steps_per_second": view.steps_per_second,
             "updates_per_second": view.updates_per_second,
             "replay_sequences": progress.replay_sequences,
         }
         self._metrics.train_row(row | stats | learner.means())
 
-    def _note_episodes(self, actors: Actors) -> None:
-        if actors.episodes == self._episodes_noted:
+    def _note_episodes(self, workers: WorkerPool) -> None:
+        if workers.episodes == self._episodes_noted:
             return
-        with actors.sink.lock:  # workers' threads count episodes: both lines must speak of the same ones
-            finished = actors.sink.finished_since(self._episodes_noted)
-            self._episodes_noted = actors.episodes
+        with workers.sink.lock:  # workers' threads count episodes: both lines must speak of the same ones
+            finished = workers.sink.finished_since(self._episodes_noted)
+            self._episodes_noted = workers.episodes
         wall_seconds = self._wall_before + time.monotonic() - self._began
         for episode in finished:
             self._view.last_returns.append(episode.total_reward)
@@ -123,7 +123,7 @@ class Reporter:
             self._metrics.episode_row(
                 {
                     "job": self.progress.jobs,
-                    "steps": actors.steps,
+                    "steps": workers.steps,
                     "wall_seconds": wall_seconds,
                     "worker": episode.worker,
                     "emulator": episode.emulator,

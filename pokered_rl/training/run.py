@@ -11,13 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from pokered_rl.atomic import write_atomically
-from pokered_rl.collectors import SupervisedActors
+from pokered_rl.collectors import SupervisedPool
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.build import Parts, build
 from pokered_rl.training.checkpoint import CheckpointStore, load_tensors
 from pokered_rl.training.config import Backend, Config, OnReplayLoss, TargetUpdate
 from pokered_rl.training.display import Display, RunView
-from pokered_rl.training.evaluate import RandomPolicy, evaluate, table
+from pokered_rl.training.evaluation import RandomPolicy, evaluate, table
 from pokered_rl.training.loggers import make_loggers
 from pokered_rl.training.metrics import MetricsWriter
 from pokered_rl.training.plan import measured_costs, memory_needs
@@ -27,7 +27,7 @@ from pokered_rl.training.resources import available_memory_bytes
 from pokered_rl.training.run_folder import Progress, RunFolder, config_sha256, provenance
 from pokered_rl.training.run_lock import RunLock
 from pokered_rl.training.runtime import Deadline, ExitStatus, SaveTimer, StopReason, StopSignals
-from pokered_rl.training.scratch import ScratchRows
+from pokered_rl.training.scratch import ScratchReplay
 from pokered_rl.training.trainer import Trainer
 
 __all__ = ["train"]
@@ -55,7 +55,7 @@ def train(config: Config, signals: StopSignals) -> ExitStatus:
     folder.check_resume(config.run.resume)
     changes = folder.check_config(config)
     with RunLock(folder.path, heartbeat_seconds=config.runtime.heartbeat_seconds), build(config, folder) as parts:
-        signals.end_now = parts.actors.kill
+        signals.end_now = parts.workers.kill
         return _Job(config, folder, parts, signals).work(changes)
 
 
@@ -69,7 +69,7 @@ class _Job:
         self.save_timer = SaveTimer()
         self.scratch = None
         if config.replay.scratch_folder is not None:
-            self.scratch = ScratchRows(
+            self.scratch = ScratchReplay(
                 scratch=parts.replay.scratch_dir,
                 home=folder.replay,
                 max_seconds=config.replay.copy_back_max_seconds,
@@ -119,8 +119,8 @@ class _Job:
         self.announce_needs()
         trainer = self.make_trainer()
         self.restore(trainer)
-        progress.steps, progress.updates = trainer.actors.steps, trainer.learner.updates
-        progress.episodes = trainer.actors.episodes
+        progress.steps, progress.updates = trainer.workers.steps, trainer.learner.updates
+        progress.episodes = trainer.workers.episodes
         first_step = progress.steps
         if self.scratch is not None:
             self.scratch.measure()
@@ -134,7 +134,7 @@ class _Job:
             finished = True
         if config.run.evaluation_episodes and finished:
             self.compare()
-        status = reason.exit_status(advanced=trainer.actors.steps > first_step)
+        status = reason.exit_status(advanced=trainer.workers.steps > first_step)
         self.folder.append_job(
             {
                 "job": progress.jobs,
@@ -158,11 +158,11 @@ class _Job:
 
     def announce_needs(self) -> None:
         """Say what memory and disk the run will take; :meth:`restore` refuses when the disk cannot hold it."""
-        actors, replay = self.parts.actors, self.parts.replay
-        workers = actors.num_workers if self.config.collector.backend is Backend.processes else 0
-        memory = memory_needs(self.config, measured_costs(), workers=workers, sequences=replay.capacity_sequences)
+        workers, replay = self.parts.workers, self.parts.replay
+        processes = workers.num_workers if self.config.collector.backend is Backend.processes else 0
+        memory = memory_needs(self.config, measured_costs(), workers=processes, sequences=replay.capacity_sequences)
         self.say(
-            f"memory: about {memory.total / 1e9:.1f} GB (learner {memory.learner / 1e9:.1f} GB, {workers} workers of"
+            f"memory: about {memory.total / 1e9:.1f} GB (learner {memory.learner / 1e9:.1f} GB, {processes} workers of"
             f" {memory.worker / 1e9:.2f} GB), {available_memory_bytes() / 1e9:.1f} GB available; disk:"
             f" {self.parts.replay_bytes / 1e9:.2f} GB for the replay in {replay.scratch_dir}"
         )
@@ -175,7 +175,7 @@ class _Job:
         return Trainer(
             learner=parts.learner,
             network=parts.network,
-            actors=parts.actors,
+            workers=parts.workers,
             replay=parts.replay,
             limiter=parts.limiter,
             checkpoints=CheckpointStore(self.folder.checkpoints, keep=config.runtime.keep_checkpoints),
@@ -190,12 +190,12 @@ class _Job:
 
     def stop_reason(self) -> StopReason | None:
         """Why the loop should end now, or None."""
-        run, actors = self.config.run, self.parts.actors
+        run, workers = self.config.run, self.parts.workers
         if self.signals.reason is not None:
             return self.signals.reason
-        if actors.steps >= run.target_total_steps:
+        if workers.steps >= run.target_total_steps:
             return StopReason.target
-        if run.total_episodes and actors.episodes >= run.total_episodes:
+        if run.total_episodes and workers.episodes >= run.total_episodes:
             return StopReason.episodes
         return StopReason.deadline if self.deadline.passed else None
 
@@ -280,7 +280,7 @@ class _Job:
         finally:
             metrics.close()
             trainer.checkpoints.close()
-            trainer.actors.close()
+            trainer.workers.close()
         self.say(f"{reason.value}; saved in {self.folder.path}")
         return reason
 
@@ -303,12 +303,12 @@ class _Job:
 
     def save(self, trainer: Trainer) -> None:
         """Let the workers hand in their last batch and state, then write checkpoint and weights."""
-        actors = trainer.actors
-        if isinstance(actors, SupervisedActors):
+        workers = trainer.workers
+        if isinstance(workers, SupervisedPool):
             interrupted = self.signals.reason is StopReason.interrupted
             patience = _HALT_INTERRUPTED_SECONDS if interrupted else _HALT_SECONDS
-            actors.actor_timeout_seconds = min(actors.actor_timeout_seconds, patience)
-        actors.halt()
+            workers.worker_timeout_seconds = min(workers.worker_timeout_seconds, patience)
+        workers.halt()
         trainer.save()
         trainer.publish()
 
@@ -325,7 +325,7 @@ class _Job:
                 seed=run.seed + 1,
                 game_fields=("map_id", "x", "y"),
             )
-            policy = trained.actor if name == "trained" else RandomPolicy(seed=run.seed + 1)
+            policy = trained.policy if name == "trained" else RandomPolicy(seed=run.seed + 1)
             try:
                 results[name] = evaluate(env, policy, max_steps=max_steps)
             finally:

@@ -22,7 +22,7 @@ from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.config import Config, Resume
 
-__all__ = ["FIXED_KEYS", "Progress", "RunFolder", "config_sha256", "provenance", "replay_rows"]
+__all__ = ["FIXED_KEYS", "Progress", "RunFolder", "config_sha256", "provenance", "replay_folder"]
 
 #: Keys that must stay as they are over all jobs of a run, and what they would invalidate.
 FIXED_KEYS: dict[str, str] = {
@@ -178,7 +178,7 @@ class RunFolder:
             file.write(json.dumps({"time": time.time(), **entry}) + "\n")
 
 
-def replay_rows(config: Config, run: Path) -> Path:
+def replay_folder(config: Config, run: Path) -> Path:
     """Where the rows of the replay lie: in the folder ``run``, or in a folder of that run's own on the scratch disk.
 
     Runs of one name in different folders do not meet there.

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pokered_rl.data import matching_rows
+from pokered_rl.data import matching_sequences
 from pokered_rl.errors import CheckpointError
 
-__all__ = ["ScratchRows"]
+__all__ = ["ScratchReplay"]
 
 _CHUNK_BYTES = 16 << 20
 #: Written once to learn how fast the run folder's disk is, before there is anything to copy.
@@ -21,7 +21,7 @@ _PROBE_BYTES = 32 << 20
 _CAUTION = 1.5
 
 
-class ScratchRows:
+class ScratchReplay:
     """Moves the rows between a node's scratch disk and the run folder.
 
     A copy is staged under another name and renamed when it is complete. Whether its rows are those of the checkpoint
@@ -56,8 +56,8 @@ class ScratchRows:
         Raises:
             CheckpointError: The copy cannot be read, or the scratch disk has no room for it.
         """
-        copied = matching_rows(self._home, saved)
-        if copied <= matching_rows(self._scratch, saved):
+        copied = matching_sequences(self._home, saved)
+        if copied <= matching_sequences(self._scratch, saved):
             return 0
         staging = _staging(self._scratch)
         try:

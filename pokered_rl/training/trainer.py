@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchrl.checkpoint import GlobalRNGState
 
-from pokered_rl.collectors import Actors
+from pokered_rl.collectors import WorkerPool
 from pokered_rl.data import RateLimiter, SequenceReplay
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.checkpoint import Checkpoint, CheckpointStore, save_tensors
@@ -23,19 +23,19 @@ _FORMAT = 1
 
 
 class Trainer:
-    """Learns while the actors play, until there is a reason to stop.
+    """Learns while the workers play, until there is a reason to stop.
 
     Args:
         learner: Takes the optimizer steps.
-        network: The online network, whose weights go to the actors and into ``online_params.pt``.
-        actors: Play, and put what they played into the replay.
+        network: The online network, whose weights go to the workers and into ``online_params.pt``.
+        workers: Play, and put what they played into the replay.
         replay: The sequences.
         limiter: Keeps drawing in proportion to inserting.
         checkpoints: Where checkpoints go.
         online_params: The file of the online network's weights.
         stop_reason: Says whether to stop, and why; asked before every step of the loop.
         report: Called after every step of the loop, for metrics and display; returns quickly.
-        sync_every_updates: Updates between two weight copies to the actors.
+        sync_every_updates: Updates between two weight copies to the workers.
         publish_every_updates: Updates between two writings of ``online_params``.
         checkpoint_every_seconds: Seconds between two checkpoints.
         save_timer: Measures how long saving takes.
@@ -46,7 +46,7 @@ class Trainer:
         *,
         learner: Learner,
         network: nn.Module,
-        actors: Actors,
+        workers: WorkerPool,
         replay: SequenceReplay,
         limiter: RateLimiter,
         checkpoints: CheckpointStore,
@@ -60,7 +60,7 @@ class Trainer:
     ) -> None:
         self.learner = learner
         self.network = network
-        self.actors = actors
+        self.workers = workers
         self.replay = replay
         self.limiter = limiter
         self.checkpoints = checkpoints
@@ -83,17 +83,17 @@ class Trainer:
     def run(self) -> StopReason:
         """Train until there is a reason to stop; nothing is saved at the end: call :meth:`save`."""
         self._checkpoint_at = time.monotonic()
-        # In-process actors that were restored keep those that acted.
-        self.actors.set_weights(self.network, version=self.learner.updates)
-        self.actors.start()
+        # In-process workers that were restored keep those that acted.
+        self.workers.set_weights(self.network, version=self.learner.updates)
+        self.workers.start()
         while (reason := self._stop_reason()) is None:
-            self.actors.check()
+            self.workers.check()
             if self.limiter.can_sample(self.learner.batch_size):
                 self.learner.step()
                 self.limiter.sampled(self.learner.batch_size)
                 self._after_update(self.learner.updates)
             else:
-                self.actors.collect()
+                self.workers.collect()
             if time.monotonic() - self._checkpoint_at > self._checkpoint_every_seconds:
                 self.save(wait=False)
             self._report(self)
@@ -101,7 +101,7 @@ class Trainer:
 
     def _after_update(self, updates: int) -> None:
         if updates % self._sync_every == 0:
-            self.actors.set_weights(self.network, version=updates)
+            self.workers.set_weights(self.network, version=updates)
         if updates % self._publish_every == 0:
             self.publish()
 
@@ -112,7 +112,7 @@ class Trainer:
             {
                 "format": 1,
                 "params": snapshot(self.network.state_dict()),
-                "steps": self.actors.steps,
+                "steps": self.workers.steps,
                 "updates": self.learner.updates,
             },
         )
@@ -120,19 +120,19 @@ class Trainer:
     def save(self, *, wait: bool = True) -> None:
         """Write a checkpoint.
 
-        Everything in memory is copied here; with ``wait=False`` a thread writes it while actors and learner go on.
+        Everything in memory is copied here; with ``wait=False`` a thread writes it while workers and learner go on.
         """
         with self._save_timer:
             self.checkpoints.wait()
-            actors = self.actors.state_dict()
+            workers = self.workers.state_dict()
             # Under the lock nothing is inserted: counters, open sequences and cursor belong to one moment.
-            with self.actors.sink.lock:
+            with self.workers.sink.lock:
                 self.checkpoints.save(
-                    steps=self.actors.steps,
+                    steps=self.workers.steps,
                     updates=self.learner.updates,
                     state={
                         "format": _FORMAT,
-                        "actors": snapshot(actors),
+                        "workers": snapshot(workers),
                         "learner": self.learner.state_dict(),
                         "limiter": self.limiter.state_dict(),
                         "random": GlobalRNGState().state_dict(),
@@ -164,7 +164,7 @@ class Trainer:
             raise CheckpointError(f"{checkpoint.path} does not fit this network: {problem}") from error
         self.limiter.load_state_dict(state["limiter"])
         load_replay(checkpoint.path / "replay")
-        self.actors.load_state_dict(state["actors"])
+        self.workers.load_state_dict(state["workers"])
         # Last: restoring the parts may draw random numbers.
         random = dict(state["random"])
         if len(random.get("torch_cuda", ())) != torch.cuda.device_count():

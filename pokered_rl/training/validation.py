@@ -54,7 +54,7 @@ _AT_LEAST: dict[str, float] = {
 }
 _ABOVE_ZERO = (
     "run.max_runtime_seconds",
-    "collector.actor_timeout_seconds",
+    "collector.worker_timeout_seconds",
     "loss.kappa",
     "loss.rescale_epsilon",
     "replay.samples_per_insert",

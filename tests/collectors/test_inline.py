@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from pokered_rl.collectors import InlineActors
+from pokered_rl.collectors import InlinePool
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
 from pokered_rl.errors import ConfigError, SaveStateError
 
@@ -24,7 +24,7 @@ class ListReplay:
 
 
 @pytest.fixture
-def make_actors(counting_env, counting_policy):
+def make_pool(counting_env, counting_policy):
     made = []
 
     def make(**options):
@@ -36,108 +36,108 @@ def make_actors(counting_env, counting_policy):
             "builder": SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask")),
             "replay": ListReplay(),
         }
-        made.append(InlineActors(**(defaults | options)))
+        made.append(InlinePool(**(defaults | options)))
         return made[-1]
 
     yield make
-    for actors in made:
-        actors.close()
+    for workers in made:
+        workers.close()
 
 
-def test_sequences_of_whole_episodes_reach_the_replay(make_actors):
-    actors = make_actors()
+def test_sequences_of_whole_episodes_reach_the_replay(make_pool):
+    workers = make_pool()
     for _ in range(10):
-        actors.collect()
+        workers.collect()
     # 70 steps of 2 emulators with episodes of 5 and 8 steps: 14 and 8 episodes are complete.
-    assert actors.steps == 140
-    assert actors.episodes == 14 + 8
-    first = actors.sink.replay.items[0]
+    assert workers.steps == 140
+    assert workers.episodes == 14 + 8
+    first = workers.sink.replay.items[0]
     assert first["pixels"][:, 2].tolist() == [0, 0, 0, 1, 2, 3, 4, 5]  # two rows of padding, five steps, the end
     assert first["mask"].tolist() == [False, False, True, True, True, True, True, False]
 
 
-def test_stored_state_is_the_one_the_actor_had_and_is_zero_at_every_episode_start(make_actors):
-    actors = make_actors()
+def test_stored_state_is_the_one_the_policy_had_and_is_zero_at_every_episode_start(make_pool):
+    workers = make_pool()
     for _ in range(20):
-        actors.collect()
-    for sequence in actors.sink.replay.items:
+        workers.collect()
+    for sequence in workers.sink.replay.items:
         first_real = int(sequence["mask"].long().argmax())
         assert sequence["recurrent_state_h"].tolist() == [sequence["pixels"][first_real, 2].item()] * 3
         assert sequence["recurrent_state_c"].tolist() == [-sequence["pixels"][first_real, 2].item()] * 3
 
 
-def test_random_actions_respect_the_mask_and_epsilon_is_per_emulator(make_actors):
-    actors = make_actors(epsilon_base=1.0, epsilon_alpha=0.0)
+def test_random_actions_respect_the_mask_and_epsilon_is_per_emulator(make_pool):
+    workers = make_pool(epsilon_base=1.0, epsilon_alpha=0.0)
     for _ in range(20):
-        actors.collect()
-    taken = torch.cat([item["action"][item["mask"]] for item in actors.sink.replay.items])
+        workers.collect()
+    taken = torch.cat([item["action"][item["mask"]] for item in workers.sink.replay.items])
     assert set(taken.tolist()) == {0, 1, 2}  # 3 is masked
-    greedy = make_actors(epsilon_base=1e-9, epsilon_alpha=0.0)
+    greedy = make_pool(epsilon_base=1e-9, epsilon_alpha=0.0)
     for _ in range(5):
         greedy.collect()
     taken = torch.cat([item["action"][item["mask"]] for item in greedy.sink.replay.items])
     assert set(taken.tolist()) == {2}  # the largest allowed value
 
 
-def test_pushed_weights_act_from_the_next_rollout_on(make_actors, counting_policy):
-    actors = make_actors(epsilon_base=1e-9, epsilon_alpha=0.0)
-    actors.collect()
+def test_pushed_weights_act_from_the_next_rollout_on(make_pool, counting_policy):
+    workers = make_pool(epsilon_base=1e-9, epsilon_alpha=0.0)
+    workers.collect()
     nn.init.constant_(counting_policy.network.weight, -1.0)  # the learner's own copy changes ...
-    actors.collect()
-    assert {item["action"][item["mask"]].unique().item() for item in actors.sink.replay.items} == {2}
-    assert actors.set_weights(counting_policy.network, version=5)
-    assert not actors.set_weights(counting_policy.network, version=5)  # ... and is handed over once
-    before = len(actors.sink.replay.items)
+    workers.collect()
+    assert {item["action"][item["mask"]].unique().item() for item in workers.sink.replay.items} == {2}
+    assert workers.set_weights(counting_policy.network, version=5)
+    assert not workers.set_weights(counting_policy.network, version=5)  # ... and is handed over once
+    before = len(workers.sink.replay.items)
     for _ in range(4):
-        actors.collect()
-    assert actors.sink.replay.items[-1]["action"][3] == 0
-    assert len(actors.sink.replay.items) > before
-    assert actors.stats()["weight_age_versions"] == 0
+        workers.collect()
+    assert workers.sink.replay.items[-1]["action"][3] == 0
+    assert len(workers.sink.replay.items) > before
+    assert workers.stats()["weight_age_versions"] == 0
 
 
-def test_warmup_counts_steps_of_the_whole_run(make_actors):
-    actors = make_actors(epsilon_base=1e-9, epsilon_alpha=0.0, warmup_steps=28)
+def test_warmup_counts_steps_of_the_whole_run(make_pool):
+    workers = make_pool(epsilon_base=1e-9, epsilon_alpha=0.0, warmup_steps=28)
     for _ in range(8):
-        actors.collect()  # 14 steps each: two random batches, then greedy
-    actions = torch.cat([item["action"][item["mask"]] for item in actors.sink.replay.items])
+        workers.collect()  # 14 steps each: two random batches, then greedy
+    actions = torch.cat([item["action"][item["mask"]] for item in workers.sink.replay.items])
     assert set(actions[:8].tolist()) - {2}
     assert set(actions[-8:].tolist()) == {2}
 
 
-def test_episode_returns_are_summed_over_batches(make_actors):
-    actors = make_actors(epsilon_base=1e-9, epsilon_alpha=0.0)
+def test_episode_returns_are_summed_over_batches(make_pool):
+    workers = make_pool(epsilon_base=1e-9, epsilon_alpha=0.0)
     for _ in range(5):
-        actors.collect()
+        workers.collect()
     # Greedy actions are 2 and the reward is the action: 5 steps pay 10, 8 steps pay 16.
-    assert {(r.emulator, r.total_reward, r.steps) for r in actors.sink.recent} == {(0, 10.0, 5), (1, 16.0, 8)}
-    finished = list(actors.sink.recent)
-    assert len(finished) == actors.episodes > 2
-    assert [actors.sink.finished_since(count) for count in (0, 2, len(finished))] == [finished, finished[2:], []]
+    assert {(r.emulator, r.total_reward, r.steps) for r in workers.sink.recent} == {(0, 10.0, 5), (1, 16.0, 8)}
+    finished = list(workers.sink.recent)
+    assert len(finished) == workers.episodes > 2
+    assert [workers.sink.finished_since(count) for count in (0, 2, len(finished))] == [finished, finished[2:], []]
 
 
-def test_limiter_is_told_what_was_inserted(make_actors):
+def test_limiter_is_told_what_was_inserted(make_pool):
     limiter = RateLimiter(samples_per_insert=1.0, min_fill_sequences=1)
-    actors = make_actors(limiter=limiter)
+    workers = make_pool(limiter=limiter)
     for _ in range(5):
-        actors.collect()
-    assert limiter.credit == len(actors.sink.replay.items) - 1
+        workers.collect()
+    assert limiter.credit == len(workers.sink.replay.items) - 1
 
 
-def test_restored_actors_continue_as_if_nothing_had_happened(make_actors):
-    actors = make_actors(epsilon_base=0.5, epsilon_alpha=0.0)
+def test_restored_workers_continue_as_if_nothing_had_happened(make_pool):
+    workers = make_pool(epsilon_base=0.5, epsilon_alpha=0.0)
     for _ in range(3):
-        actors.collect()
+        workers.collect()
     buffer = io.BytesIO()
-    torch.save(actors.state_dict(), buffer)
-    before = len(actors.sink.replay.items)
+    torch.save(workers.state_dict(), buffer)
+    before = len(workers.sink.replay.items)
     random_state = torch.get_rng_state()
     for _ in range(4):
-        actors.collect()
-    expected = actors.sink.replay.items[before:]
+        workers.collect()
+    expected = workers.sink.replay.items[before:]
 
     buffer.seek(0)
     state = torch.load(buffer, weights_only=True)
-    restored = make_actors(epsilon_base=0.5, epsilon_alpha=0.0)
+    restored = make_pool(epsilon_base=0.5, epsilon_alpha=0.0)
     restored.load_state_dict(copy.deepcopy(state))
     torch.set_rng_state(random_state)
     for _ in range(4):
@@ -147,19 +147,19 @@ def test_restored_actors_continue_as_if_nothing_had_happened(make_actors):
     for ours, theirs in zip(found, expected, strict=True):
         assert (ours == theirs).all()
     assert (restored.steps, restored.episodes, restored.sequences) == (
-        actors.steps,
-        actors.episodes,
-        actors.sequences,
+        workers.steps,
+        workers.episodes,
+        workers.sequences,
     )
-    assert list(restored.sink.recent) == list(actors.sink.recent)
+    assert list(restored.sink.recent) == list(workers.sink.recent)
 
 
-def test_weights_that_acted_act_on_after_a_restart_until_the_next_regular_push(make_actors, counting_policy):
-    actors = make_actors(epsilon_base=1e-9, epsilon_alpha=0.0)
-    actors.collect()
-    state = actors.state_dict()
+def test_weights_that_acted_act_on_after_a_restart_until_the_next_regular_push(make_pool, counting_policy):
+    workers = make_pool(epsilon_base=1e-9, epsilon_alpha=0.0)
+    workers.collect()
+    state = workers.state_dict()
     nn.init.constant_(counting_policy.network.weight, -1.0)  # what the learner has made of them since the last push
-    restored = make_actors(epsilon_base=1e-9, epsilon_alpha=0.0)
+    restored = make_pool(epsilon_base=1e-9, epsilon_alpha=0.0)
     restored.load_state_dict(state)
     assert not restored.set_weights(counting_policy.network)  # the push at the start of a job
     for _ in range(4):
@@ -171,22 +171,22 @@ def test_weights_that_acted_act_on_after_a_restart_until_the_next_regular_push(m
     assert restored.sink.replay.items[-1]["action"].max() == 0
 
 
-def test_state_of_another_number_of_emulators_is_dropped(make_actors, counting_env):
-    actors = make_actors()
-    actors.collect()
-    state = actors.state_dict()
-    other = make_actors(make_envs=[lambda seed: counting_env(seed=seed, num_emulators=3)], emulators_per_worker=3)
+def test_state_of_another_number_of_emulators_is_dropped(make_pool, counting_env):
+    workers = make_pool()
+    workers.collect()
+    state = workers.state_dict()
+    other = make_pool(make_envs=[lambda seed: counting_env(seed=seed, num_emulators=3)], emulators_per_worker=3)
     other.load_state_dict(state)
     other.collect()
     assert other.steps == 14 + 21
 
 
-def test_error_of_the_environment_keeps_its_class(make_actors, counting_env, tmp_path):
-    actors = make_actors(make_envs=[lambda seed: counting_env(seed=seed, fault=("poison", tmp_path / "fault", 3))])
+def test_error_of_the_environment_keeps_its_class(make_pool, counting_env, tmp_path):
+    workers = make_pool(make_envs=[lambda seed: counting_env(seed=seed, fault=("poison", tmp_path / "fault", 3))])
     with pytest.raises(SaveStateError, match="poisoned"):
-        actors.collect()
+        workers.collect()
 
 
-def test_more_than_one_worker_is_refused(counting_env, make_actors):
+def test_more_than_one_worker_is_refused(counting_env, make_pool):
     with pytest.raises(ConfigError, match="one worker"):
-        make_actors(make_envs=[counting_env, counting_env])
+        make_pool(make_envs=[counting_env, counting_env])

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from pokered_rl.collectors import ProcessActors
+from pokered_rl.collectors import ProcessPool
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
 from pokered_rl.errors import ConfigError, SaveStateError
 
@@ -41,14 +41,14 @@ def make_pool(policy, make_envs, **options):
         "replay": CountingReplay(),
         "epsilon_base": 0.5,
     }
-    return ProcessActors(policy=policy, make_envs=make_envs, **(defaults | options))
+    return ProcessPool(policy=policy, make_envs=make_envs, **(defaults | options))
 
 
-def play_until(actors, condition):
+def play_until(workers, condition):
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "the actors did not get there in time"
-        actors.collect()
+        assert time.monotonic() < deadline, "the workers did not get there in time"
+        workers.collect()
 
 
 def children():
@@ -66,29 +66,29 @@ def remaining_children():
     return psutil.wait_procs(children(), timeout=20)[1]
 
 
-def worker_processes(actors):
-    return [psutil.Process(actors.control.pid(worker)) for worker in range(actors.num_workers)]
+def worker_processes(workers):
+    return [psutil.Process(workers.control.pid(worker)) for worker in range(workers.num_workers)]
 
 
 def test_workers_play_take_weights_and_hand_over_their_states(counting_env, counting_policy):
-    with make_pool(counting_policy, [partial(counting_env, delay=0.001)] * 2, epsilon_base=1e-9) as actors:
-        play_until(actors, lambda: actors.steps >= 400)
+    with make_pool(counting_policy, [partial(counting_env, delay=0.001)] * 2, epsilon_base=1e-9) as workers:
+        play_until(workers, lambda: workers.steps >= 400)
         nn.init.constant_(counting_policy.network.weight, -1.0)  # the learner's own copy is nobody else's
-        before = len(actors.sink.replay.items)
-        play_until(actors, lambda: len(actors.sink.replay.items) > before + 60)
-        assert {int(item["action"].max()) for item in actors.sink.replay.items} == {2}
-        actors.set_weights(counting_policy.network)
-        play_until(actors, lambda: actors.sink.replay.items[-1]["action"].max() == 0)
+        before = len(workers.sink.replay.items)
+        play_until(workers, lambda: len(workers.sink.replay.items) > before + 60)
+        assert {int(item["action"].max()) for item in workers.sink.replay.items} == {2}
+        workers.set_weights(counting_policy.network)
+        play_until(workers, lambda: workers.sink.replay.items[-1]["action"].max() == 0)
         assert torch.get_num_threads() == 1  # TorchRL changes it behind our back
 
         # One worker alone may have played all of that while another was still starting.
-        play_until(actors, lambda: all(actors.control.pid(worker) for worker in range(actors.num_workers)))
-        buffer, processes = io.BytesIO(), worker_processes(actors)  # a worker that has ended is forgotten at once
-        actors.halt()
-        steps = actors.steps
-        torch.save(actors.state_dict(), buffer)
+        play_until(workers, lambda: all(workers.control.pid(worker) for worker in range(workers.num_workers)))
+        buffer, processes = io.BytesIO(), worker_processes(workers)  # a worker that has ended is forgotten at once
+        workers.halt()
+        steps = workers.steps
+        torch.save(workers.state_dict(), buffer)
         assert psutil.wait_procs(processes, timeout=20)[1] == []  # halted workers end by themselves
-        assert actors.steps == steps
+        assert workers.steps == steps
 
     buffer.seek(0)
     state = torch.load(buffer, weights_only=True)
@@ -117,8 +117,8 @@ def after_a_collection(make_env, file, *, seed):
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked, and share memory, on Linux alone")
 def test_garbage_collection_leaves_workers_the_memory_that_they_share(counting_env, counting_policy, tmp_path):
     file = tmp_path / "bytes"
-    with make_pool(counting_policy, [partial(after_a_collection, counting_env, file)]) as actors:
-        play_until(actors, lambda: actors.steps > 0)
+    with make_pool(counting_policy, [partial(after_a_collection, counting_env, file)]) as workers:
+        play_until(workers, lambda: workers.steps > 0)
     assert int(file.read_text()) < 16 * 2**20  # a hundred when it walks through all modules
 
 
@@ -127,53 +127,55 @@ def test_lost_workers_are_replaced_alone_and_counted(counting_env, counting_poli
     faults = ["raise", "kill", "hang"]
     make_envs = [partial(counting_env, delay=0.001, fault=(kind, str(tmp_path / kind), 150)) for kind in faults]
     make_envs.append(partial(counting_env, delay=0.001))
-    with make_pool(counting_policy, make_envs, actor_timeout_seconds=5.0) as actors:
-        play_until(actors, lambda: actors.control.pid(3))
-        survivor = actors.control.pid(3)
-        play_until(actors, lambda: sum(actors.restarts.values()) >= 3)
-        assert actors.restarts == {"raised": 1, "died": 1, "hung": 1}
-        assert actors.stats()["episodes_cut"] >= 3
-        seen = len(actors.sink.replay.items)
+    with make_pool(counting_policy, make_envs, worker_timeout_seconds=5.0) as workers:
+        play_until(workers, lambda: workers.control.pid(3))
+        survivor = workers.control.pid(3)
+        play_until(workers, lambda: sum(workers.restarts.values()) >= 3)
+        assert workers.restarts == {"raised": 1, "died": 1, "hung": 1}
+        assert workers.stats()["episodes_cut"] >= 3
+        seen = len(workers.sink.replay.items)
         # Every worker plays again: fresh episodes of all four reach the replay.
-        play_until(actors, lambda: len(actors.sink.builder._lanes) == 4 and len(actors.sink.replay.items) > seen + 50)
-        assert actors.control.pid(3) == survivor
+        play_until(
+            workers, lambda: len(workers.sink.builder._lanes) == 4 and len(workers.sink.replay.items) > seen + 50
+        )
+        assert workers.control.pid(3) == survivor
     assert remaining_children() == []
 
 
 @pytest.mark.faults
 def test_poisoned_start_state_ends_the_run_with_its_own_error(counting_env, counting_policy, tmp_path):
     make_envs = [partial(counting_env, fault=("poison", str(tmp_path / "poison"), 30))]
-    with make_pool(counting_policy, make_envs) as actors, pytest.raises(SaveStateError, match="poisoned"):
-        play_until(actors, lambda: False)
-    assert actors.restarts == {"raised": 0, "died": 0, "hung": 0}
+    with make_pool(counting_policy, make_envs) as workers, pytest.raises(SaveStateError, match="poisoned"):
+        play_until(workers, lambda: False)
+    assert workers.restarts == {"raised": 0, "died": 0, "hung": 0}
 
 
 @pytest.mark.faults
 def test_environment_that_cannot_be_built_is_told_from_a_crash(counting_env, counting_policy):
     from counting_world import build_never, build_wrongly
 
-    with make_pool(counting_policy, [build_wrongly]) as actors, pytest.raises(ConfigError, match="no such button"):
-        play_until(actors, lambda: False)
-    from pokered_rl.collectors import ActorError
+    with make_pool(counting_policy, [build_wrongly]) as workers, pytest.raises(ConfigError, match="no such button"):
+        play_until(workers, lambda: False)
+    from pokered_rl.collectors import WorkerError
 
     with (
-        make_pool(counting_policy, [build_never], max_restarts_per_hour=0) as actors,
-        pytest.raises(ActorError, match="no display"),
+        make_pool(counting_policy, [build_never], max_restarts_per_hour=0) as workers,
+        pytest.raises(WorkerError, match="no display"),
     ):
-        play_until(actors, lambda: False)
+        play_until(workers, lambda: False)
 
 
-def test_actors_wait_while_the_learner_is_too_far_behind(counting_env, counting_policy):
+def test_workers_wait_while_the_learner_is_too_far_behind(counting_env, counting_policy):
     limiter = RateLimiter(samples_per_insert=1.0, min_fill_sequences=1, slack_sequences=50.0)
-    with make_pool(counting_policy, [counting_env], limiter=limiter) as actors:
-        play_until(actors, lambda: not limiter.can_insert())
-        steps = actors.steps
+    with make_pool(counting_policy, [counting_env], limiter=limiter) as workers:
+        play_until(workers, lambda: not limiter.can_insert())
+        steps = workers.steps
         for _ in range(5):
-            actors.collect()
-        assert actors.steps == steps
-        assert actors.state_dict()["workers"]  # waiting workers still answer
+            workers.collect()
+        assert workers.steps == steps
+        assert workers.state_dict()["workers"]  # waiting workers still answer
         limiter.sampled(60)
-        play_until(actors, lambda: actors.steps > steps)
+        play_until(workers, lambda: workers.steps > steps)
 
 
 SCRIPT = """
@@ -183,7 +185,7 @@ sys.path.insert(0, {folder!r})
 from functools import partial
 import torch
 from counting_world import CountingPolicy, make_counting_env
-from pokered_rl.collectors import ProcessActors
+from pokered_rl.collectors import ProcessPool
 from pokered_rl.data import SequenceBuilder, SequenceLayout
 
 class Nothing:
@@ -192,19 +194,19 @@ class Nothing:
 
 if __name__ == "__main__":
     layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
-    actors = ProcessActors(
+    workers = ProcessPool(
         make_envs=[partial(make_counting_env, delay=0.001)] * 2, policy=CountingPolicy(), emulators_per_worker=2,
         steps_per_batch=20, replay=Nothing(), builder=SequenceBuilder(layout=layout, observation_keys=("pixels",)),
     )
     try:
-        while actors.steps < 200:
-            actors.collect()
-        print(*(actors.control.pid(worker) for worker in range(2)), flush=True)
+        while workers.steps < 200:
+            workers.collect()
+        print(*(workers.control.pid(worker) for worker in range(2)), flush=True)
         while True:
-            actors.collect()
+            workers.collect()
     except KeyboardInterrupt:
         if {close}:
-            actors.close()
+            workers.close()
         sys.exit(130)
 """
 

@@ -47,7 +47,7 @@ def options():
     return {"transforms": partial(default_transforms, **_OPTIONS)}
 
 
-def test_a_log_gives_back_what_the_actor_saw_did_and_got(played, options):
+def test_a_log_gives_back_what_the_policy_saw_did_and_got(played, options):
     live, folder = played
     episodes = from_episode_logs(folder, **options)
     assert len(episodes) == 2

@@ -18,7 +18,7 @@ def test_learner_waits_for_the_first_sequences_and_then_for_credit():
     assert limiter.ratio == 2.0
 
 
-def test_actors_wait_only_when_the_learner_is_far_behind():
+def test_workers_wait_only_when_the_learner_is_far_behind():
     limiter = RateLimiter(samples_per_insert=2.0, min_fill_sequences=1, slack_sequences=6.0)
     limiter.inserted(4)  # 3 pay: credit 6
     assert limiter.can_insert()

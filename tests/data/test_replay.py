@@ -14,7 +14,7 @@ from pokered_rl.data import (
     bytes_per_sequence,
     bytes_per_transition,
     make_replay,
-    matching_rows,
+    matching_sequences,
 )
 from pokered_rl.errors import CheckpointError, ConfigError
 
@@ -107,7 +107,7 @@ def test_importance_weights_are_divided_by_the_maximum_of_the_batch(tmp_path):
     torch.testing.assert_close(sample["priority_weight"], expected, rtol=1e-4, atol=0)
 
 
-def test_new_sequences_enter_with_the_actors_error(tmp_path):
+def test_new_sequences_enter_with_the_workers_error(tmp_path):
     replay = replay_in(tmp_path / "rows", sequences=2, alpha=1.0)
     replay.extend(make_sequences(2, priority=[0.01, 0.03]))
     index = torch.cat([replay.sample(400)["index"] for _ in range(10)])
@@ -170,9 +170,9 @@ class TestCheckpoint:
         shutil.copytree(tmp_path / "rows", tmp_path / "copy")
         replay.extend(make_sequences(3, priority=100.0, seed=1))  # slots 3, 0, 1
         replay.save(tmp_path / "checkpoint")
-        assert matching_rows(tmp_path / "rows", tmp_path / "checkpoint") == 4
-        assert matching_rows(tmp_path / "copy", tmp_path / "checkpoint") == 1  # slot 2
-        assert matching_rows(tmp_path / "nowhere", tmp_path / "checkpoint") == 0
+        assert matching_sequences(tmp_path / "rows", tmp_path / "checkpoint") == 4
+        assert matching_sequences(tmp_path / "copy", tmp_path / "checkpoint") == 1  # slot 2
+        assert matching_sequences(tmp_path / "nowhere", tmp_path / "checkpoint") == 0
         restored = replay_in(tmp_path / "copy", sequences=4, alpha=1.0)
         assert restored.load(tmp_path / "checkpoint") == 3
         assert set(restored.sample(100)["index"].tolist()) == {2}

@@ -187,7 +187,7 @@ class TestByHand:
         assert sequence["action_mask"][5].tolist() == [False, True, True]
         assert not sequence["mask"][5]
 
-    def test_priority_is_the_actors_own_n_step_error(self, rollout_stream):
+    def test_priority_is_the_workers_own_n_step_error(self, rollout_stream):
         # Values at step t: [0.1 t, 0.2 t, 0.3 t] (n = e = 0), actions t % 3, rewards t + 1, gamma 0.5, no rescaling.
         # Episode of 3 steps, truncated. Greedy values under the masks: t=0 (T,T,T) 0; t=1 (F,T,F) 0.2; t=2 (T,T,F) 0.4.
         # n_step 2: target_0 = 1 + 0.5 * 2 + 0.25 * V(2) = 2.1; target_1 = 2 + 0.5 * 3 + 0.25 * V(3), V(3) stands in as

@@ -95,7 +95,7 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
         f"runtime.checkpoint_every_seconds={CHECKPOINT_SECONDS}",
         "collector.num_workers=2",
         "replay.capacity_transitions=300",  # 50 sequences: full soon, so that rows are overwritten after a checkpoint
-        f"collector.actor_timeout_seconds={ACTOR_TIMEOUT_SECONDS}",
+        f"collector.worker_timeout_seconds={ACTOR_TIMEOUT_SECONDS}",
         "collector.max_restarts_per_hour=1000",
     )
     checkpoint_steps = 0

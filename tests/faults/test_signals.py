@@ -45,7 +45,7 @@ def test_signal_to_all_processes_of_a_job_leaves_workers_the_time_to_hand_in_whe
     assert "Traceback" not in job.output
     newest = CheckpointStore(job.run / "checkpoints").newest()
     assert newest is not None
-    workers = newest.state()["actors"]["workers"]
+    workers = newest.state()["workers"]["workers"]
     assert workers
     assert all("state" in worker for worker in workers.values())
 

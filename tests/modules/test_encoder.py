@@ -40,7 +40,7 @@ def test_frames_that_are_not_made_of_tiles_are_refused():
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_row_is_encoded_alike_in_a_batch_of_one_and_of_many_and_in_both_modes(norm):
-    # BatchNorm or dropout anywhere would break this: the actors run batches of another size than the learner.
+    # BatchNorm or dropout anywhere would break this: the workers run batches of another size than the learner.
     encoder = PixelEncoder(
         (72, 20), stem_channels=8, channels=16, num_blocks=1, num_features=12, norm=norm, squeeze_excitation=True
     )

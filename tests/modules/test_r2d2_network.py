@@ -147,7 +147,7 @@ def test_without_memory_the_past_does_not_matter():
     assert not torch.equal(after[:, 2], before[:, 2])
 
 
-def test_an_actor_needs_no_gradient():
+def test_a_policy_needs_no_gradient():
     network = make_network()
     td = network.step(observations(2).update(network.initial_state([2])))
     assert not td["action_value"].requires_grad

@@ -16,7 +16,7 @@ from torchrl.modules import MLP
 from torchrl.objectives import HardUpdate
 
 from pokered_rl.data import SequenceBuilder, SequenceLayout, make_replay
-from pokered_rl.modules import R2D2Actor, RecurrentQuantileNetwork
+from pokered_rl.modules import R2D2Policy, RecurrentQuantileNetwork
 from pokered_rl.objectives import R2D2Loss
 
 LAYOUT = SequenceLayout(burn_in_steps=4, unroll_steps=8, n_step=2)
@@ -32,13 +32,13 @@ def make_parts(**changes):
         head_size=16,
         **changes,
     )
-    actor = R2D2Actor(network)
+    policy = R2D2Policy(network)
     env = TransformedEnv(SerialEnv(2, lambda: GymEnv("CartPole-v1", categorical_action_encoding=True)))
-    env.append_transform(actor.make_primers(epsilon=0.2)).append_transform(InitTracker()).append_transform(
+    env.append_transform(policy.make_primers(epsilon=0.2)).append_transform(InitTracker()).append_transform(
         StepCounter()
     )
     with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
-        rollout = env.rollout(100, actor, break_when_any_done=False)
+        rollout = env.rollout(100, policy, break_when_any_done=False)
     env.close()
     builder = SequenceBuilder(layout=LAYOUT, observation_keys=["observation"], state_keys=network.state_keys)
     loss = R2D2Loss(network, burn_in_steps=4, n_step=2)
@@ -63,10 +63,10 @@ def test_a_gymnasium_environment_is_learned_from_with_an_mlp_and_an_lstm():
     assert all((a != b).any() for a, b in zip(before, network.parameters(), strict=True))
 
 
-def test_priority_of_the_actor_is_the_learners_for_the_same_weights():
-    # Collector, sequences, burn-in from stored states, n-step targets and rescaling, all at once: the actor computes
+def test_priority_of_the_policy_is_the_learners_for_the_same_weights():
+    # Collector, sequences, burn-in from stored states, n-step targets and rescaling, all at once: the policy computes
     # its errors while it plays, the learner from the stored sequence. CartPole terminates, so no final value is needed.
-    # One quantile: with more, the actor rescales the mean where the learner takes the mean of rescaled quantiles.
+    # One quantile: with more, the policy rescales the mean where the learner takes the mean of rescaled quantiles.
     _, sequences, loss, _ = make_parts(num_quantiles=1, noise_std=0.0)
     expected = sequences["td_error"].clone()
     assert len(expected) > 10

@@ -9,7 +9,7 @@ from torchrl.envs import ExplorationType, set_exploration_type
 from torchrl.modules import MLP, NoisyLinear
 from torchrl.objectives import SoftUpdate
 
-from pokered_rl.modules import MemorylessCore, R2D2Actor, R2D2Network, RandomShift, RecurrentQuantileNetwork
+from pokered_rl.modules import MemorylessCore, R2D2Network, R2D2Policy, RandomShift, RecurrentQuantileNetwork
 from pokered_rl.objectives import R2D2Loss, sequence_terms
 
 ACTIONS, ROWS, LENGTH, BURN_IN = 3, 4, 12, 3
@@ -168,22 +168,22 @@ def test_the_network_keeps_its_own_parameters_after_a_forward():
 # ------------------------------------------------------------------ stored states
 
 
-def replay_of_an_actor(network, steps):
-    """Steps an actor and lays its episode out as a loss batch of one padded-free sequence."""
-    actor = R2D2Actor(network)
+def replay_of_a_policy(network, steps):
+    """Steps a policy and lays its episode out as a loss batch of one padded-free sequence."""
+    policy = R2D2Policy(network)
     state, rows, values = network.initial_state([2]), [], []
     for _ in range(steps):
         td = TensorDict({"observation": torch.randn(2, 4), "epsilon": torch.full((2, 1), 0.3)}, [2]).update(state)
         rows.append(td.select("observation", *network.state_keys).clone())
-        actor(td)
+        policy(td)
         values.append(td["action_value"])
         state = td["next"]
     return torch.stack(rows, 1), torch.stack(values, 1)
 
 
-def test_network_replayed_over_a_collected_sequence_reproduces_the_actors_values():
+def test_network_replayed_over_a_collected_sequence_reproduces_the_workers_values():
     network = vector_network()
-    rows, values = replay_of_an_actor(network, 30)
+    rows, values = replay_of_a_policy(network, 30)
     start = 11  # the middle of the episode: answerable only from the stored state
     td = TensorDict({"observation": rows["observation"][:, start:]}, [2])
     td.update({key: rows[key][:, start] for key in network.state_keys})
@@ -195,9 +195,9 @@ def test_network_replayed_over_a_collected_sequence_reproduces_the_actors_values
         assert (network(td)["quantiles"].mean(-1) - values[:, start:]).abs().max() > 1e-4
 
 
-def test_delta_q_is_zero_for_the_actors_own_weights_and_grows_with_a_wrong_state():
+def test_delta_q_is_zero_for_the_workers_own_weights_and_grows_with_a_wrong_state():
     network = vector_network(noise_std=0.0)
-    rows, _ = replay_of_an_actor(network, LENGTH)
+    rows, _ = replay_of_a_policy(network, LENGTH)
     batch = make_batch(network)[:2]
     batch["observation"] = rows["observation"]
     for key in network.state_keys:
@@ -208,7 +208,7 @@ def test_delta_q_is_zero_for_the_actors_own_weights_and_grows_with_a_wrong_state
     assert "delta_q" in loss.out_keys
     batch["unroll_state", "recurrent_state_h"] = torch.zeros(2, 16)
     assert loss(batch)["delta_q"] > 1e-4
-    batch["mask"][:, :BURN_IN] = False  # a padded burn-in has the actor's state exactly: nothing to compare
+    batch["mask"][:, :BURN_IN] = False  # a padded burn-in has the policy's state exactly: nothing to compare
     assert loss(batch)["delta_q"] == 0
 
 

@@ -70,8 +70,8 @@ def test_the_background_is_what_was_on_screen_without_the_player(surveyed, sprou
     assert not np.array_equal(here, screen[4 * 16 : 5 * 16, 4 * 16 : 5 * 16])
 
 
-def test_the_mask_of_a_trace_is_the_one_that_the_actor_had(sprout, start, tmp_path):
-    # The actor presses what it may, mostly START and B, so that menus come up and the mask has something to learn.
+def test_the_mask_of_a_trace_is_the_one_that_the_policy_had(sprout, start, tmp_path):
+    # The policy presses what it may, mostly START and B, so that menus come up and the mask has something to learn.
     generator = torch.Generator().manual_seed(2)
     likes = torch.tensor([0.05, 0.1, 0.1, 0.3, 0.15, 0.1, 0.1, 0.1])
 

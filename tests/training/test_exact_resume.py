@@ -44,7 +44,7 @@ def stop_by_signal(monkeypatch: pytest.MonkeyPatch):
     stops: list[int] = []
 
     def stop_reason(job: _Job):
-        if stops and job.parts.actors.steps >= stops[0]:
+        if stops and job.parts.workers.steps >= stops[0]:
             stops.pop(0)
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(job)
@@ -64,10 +64,10 @@ def test_three_interruptions_leave_no_trace(train, runs, stop_by_signal):
     assert straight["learner"]["updates"] > 10
     for part in ("learner", "limiter", "random"):
         assert _differences(straight[part], stopped[part]) == [], part
-    assert _differences(straight["actors"]["sink"], stopped["actors"]["sink"]) == []
+    assert _differences(straight["workers"]["sink"], stopped["workers"]["sink"]) == []
 
     left, right = (TensorDict.load_memmap(runs / name / "replay") for name in ("straight", "stopped"))
-    stored = straight["actors"]["sink"]["sequences"]
+    stored = straight["workers"]["sink"]["sequences"]
     assert stored > 30
     assert _differences(left[:stored].to_dict(), right[:stored].to_dict()) == []
     for name in ("straight", "stopped"):

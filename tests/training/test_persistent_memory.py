@@ -17,7 +17,7 @@ def _memories(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The state of `MapMemory` and of `AffordanceMask` in the newest checkpoint."""
     newest = CheckpointStore(run / "checkpoints").newest()
     assert newest is not None
-    worker = newest.state()["actors"]["workers"][0]
+    worker = newest.state()["workers"]["workers"][0]
     transforms = torch.load(io.BytesIO(worker["state"].numpy().tobytes()), weights_only=True)["transforms"]
     states = [state for state in transforms.values() if isinstance(state, dict)]
     (walk,) = (state for state in states if "tiles" in state and "where" in state)

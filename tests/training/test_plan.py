@@ -68,7 +68,7 @@ def test_the_slowest_of_acting_taking_in_and_learning_sets_the_pace():
     assert fast.drain_steps == pytest.approx(10_000)
 
 
-def test_actors_inside_the_learner_take_turns_with_it():
+def test_workers_inside_the_learner_take_turns_with_it():
     config = small_config(backend=Backend.inline)
     # A step costs 1,100 us of acting, 100 us of taking in and 50 ms / 80 = 625 us of learning.
     assert plan(config, Machine(cores=2)).steps == pytest.approx(1e6 / (1100 + 100 + 625))

@@ -41,7 +41,7 @@ def test_agent_plays_in_the_environment_of_its_run(finished):
     policy = load_policy(finished)
     env = policy.make_env(num_emulators=2, seed=3)
     try:
-        played = env.rollout(5, policy.actor)
+        played = env.rollout(5, policy.policy)
     finally:
         env.close()
     assert played.shape == (2, 5)
@@ -68,7 +68,7 @@ def test_changes_reach_the_environment(finished):
 def test_logs_of_the_run_show_the_network_what_it_saw(finished, tmp_path):
     policy = load_policy(finished)
     env = policy.make_env(recorder={"folder": tmp_path}, max_episode_steps=12)
-    live = env.rollout(12, policy.actor)[0]
+    live = env.rollout(12, policy.policy)[0]
     env.close()
     (steps,) = from_episode_logs(tmp_path, transforms=policy.make_transforms)
     for key in (*policy.network.observation_keys, "action_mask", "action", ("next", "reward")):
@@ -138,7 +138,7 @@ def test_newer_weights_are_taken_up_when_the_file_is_replaced(finished):
     save_tensors(finished / "online_params.pt", tree | {"steps": 12345})
     assert policy.reload()
     assert policy.steps == 12345
-    assert all(not value.any() for value in policy.actor.network.state_dict().values())
+    assert all(not value.any() for value in policy.policy.network.state_dict().values())
     assert not policy.reload()
 
 

@@ -39,16 +39,16 @@ def test_every_episode_gets_its_row_though_all_emulators_end_together(tmp_path: 
         seconds_left=lambda: 1.0,
         replay_capacity=10,
     )
-    actors = SimpleNamespace(sink=sink, steps=0)
+    workers = SimpleNamespace(sink=sink, steps=0)
     trainer = SimpleNamespace(
-        actors=actors,
+        workers=workers,
         learner=SimpleNamespace(updates=0),
         replay=[],
         limiter=SimpleNamespace(min_fill_sequences=1, credit=1.0),
     )
     for worker, returns in enumerate((torch.arange(300.0), torch.arange(300.0, 450.0))):
         _finish(sink, returns, worker=worker)
-        actors.episodes = sink.episodes
+        workers.episodes = sink.episodes
         reporter.tick(trainer)
     metrics.close()
     with (tmp_path / "metrics" / "episodes.csv").open(newline="") as file:

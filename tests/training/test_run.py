@@ -127,7 +127,7 @@ def test_disk_that_fills_up_ends_the_job_and_the_last_checkpoint_stands(finished
     plain = _Job.stop_reason
 
     def fill(job: _Job):
-        if job.parts.actors.steps >= 240:
+        if job.parts.workers.steps >= 240:
             # No file can grow beyond this size any more.
             resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
         return plain(job)

@@ -10,8 +10,8 @@ import pytest
 
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.config import Config
-from pokered_rl.training.run_folder import replay_rows
-from pokered_rl.training.scratch import ScratchRows
+from pokered_rl.training.run_folder import replay_folder
+from pokered_rl.training.scratch import ScratchReplay
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def test_only_the_filled_part_is_copied_back_and_the_size_kept(rows, tmp_path):
     home = tmp_path / "run" / "replay"
     home.mkdir(parents=True)
     (home / "old.memmap").write_bytes(b"old")
-    scratch = ScratchRows(scratch=rows, home=home, max_seconds=60)
+    scratch = ScratchReplay(scratch=rows, home=home, max_seconds=60)
     assert "were copied back" in scratch.bring_back(share=0.25, seconds_left=60)
     assert sorted(path.name for path in home.iterdir()) == ["meta.json", "pixels.memmap"]
     assert (home / "pixels.memmap").read_bytes() == (rows / "pixels.memmap").read_bytes()
@@ -61,7 +61,7 @@ def test_rows_without_time_are_declared_lost_and_leave_nothing_half(rows, tmp_pa
     home = tmp_path / "run" / "replay"
     home.mkdir(parents=True)
     (home / "kept").write_text("an older copy")
-    scratch = ScratchRows(scratch=rows, home=home, max_seconds=max_seconds, clock=SlowClock())
+    scratch = ScratchReplay(scratch=rows, home=home, max_seconds=max_seconds, clock=SlowClock())
     assert "lost with this node's disk" in scratch.bring_back(share=1.0, seconds_left=seconds_left)
     assert [path.name for path in home.parent.iterdir()] == ["replay"]
     assert (home / "kept").is_file()
@@ -71,7 +71,7 @@ def test_rows_that_do_not_fit_are_declared_lost_and_the_older_copy_stays(rows, t
     home = tmp_path / "run" / "replay"
     home.mkdir(parents=True)
     (home / "kept").write_text("an older copy")
-    scratch = ScratchRows(scratch=rows, home=home, max_seconds=60)
+    scratch = ScratchReplay(scratch=rows, home=home, max_seconds=60)
     with file_size_limit(512):
         assert re.search(
             "lost with this node's disk: they cannot be copied back .*File too large",
@@ -84,8 +84,8 @@ def test_rows_that_do_not_fit_are_declared_lost_and_the_older_copy_stays(rows, t
 
 
 def test_copy_that_does_not_fit_on_the_scratch_disk_says_what_to_do(rows, tmp_path, monkeypatch):
-    scratch = ScratchRows(scratch=tmp_path / "node2" / "a", home=rows, max_seconds=60)
-    monkeypatch.setattr("pokered_rl.training.scratch.matching_rows", lambda folder, saved: int(folder == rows))
+    scratch = ScratchReplay(scratch=tmp_path / "node2" / "a", home=rows, max_seconds=60)
+    monkeypatch.setattr("pokered_rl.training.scratch.matching_sequences", lambda folder, saved: int(folder == rows))
     with file_size_limit(512), pytest.raises(CheckpointError, match=r"set replay\.scratch_folder to another disk"):
         scratch.fetch(tmp_path)
     assert list((tmp_path / "node2").iterdir()) == []
@@ -96,7 +96,7 @@ def test_copy_that_does_not_fit_on_the_scratch_disk_says_what_to_do(rows, tmp_pa
 def test_time_needed_follows_the_measured_speed(rows, tmp_path):
     home = tmp_path / "run" / "replay"
     home.parent.mkdir()
-    scratch = ScratchRows(scratch=rows, home=home, max_seconds=60, clock=SlowClock())
+    scratch = ScratchReplay(scratch=rows, home=home, max_seconds=60, clock=SlowClock())
     assert scratch.seconds_needed(1.0) == 0.0, "nothing is known yet"
     scratch.measure()
     assert scratch.bytes_per_second == 32 << 20  # 32 MiB between two looks at the clock, a second apart
@@ -123,9 +123,9 @@ def test_resumed_run_fetches_its_rows_from_the_copy_when_the_node_is_another(tra
 def test_runs_of_one_name_do_not_share_rows_on_a_scratch_disk(tmp_path):
     config = Config()
     config.run.name = "a"
-    assert replay_rows(config, tmp_path / "x" / "a") == tmp_path / "x" / "a" / "replay"
+    assert replay_folder(config, tmp_path / "x" / "a") == tmp_path / "x" / "a" / "replay"
     config.replay.scratch_folder = str(tmp_path / "disk")
-    rows = [replay_rows(config, tmp_path / folder / "a") for folder in ("x", "y", "x")]
+    rows = [replay_folder(config, tmp_path / folder / "a") for folder in ("x", "y", "x")]
     assert rows[0] == rows[2] != rows[1]
     assert {path.parent for path in rows} == {tmp_path / "disk"}
 

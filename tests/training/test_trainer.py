@@ -1,4 +1,4 @@
-"""The loop and its checkpoints, with a learner of four weights and actors that only count."""
+"""The loop and its checkpoints, with a learner of four weights and workers that only count."""
 
 import json
 import threading
@@ -37,7 +37,7 @@ class _Learner:
         self.weights, self.updates = state["weights"], state["updates"]
 
 
-class _Actors:
+class _Workers:
     """Each call brings 10 steps and one sequence."""
 
     def __init__(self, limiter: RateLimiter) -> None:
@@ -84,16 +84,16 @@ class _Replay:
 
 def _trainer(folder: Path, *, target_steps: int, sync_every: int = 2, publish_every: int = 1000) -> Trainer:
     limiter = RateLimiter(samples_per_insert=4, min_fill_sequences=3)
-    actors = _Actors(limiter)
+    workers = _Workers(limiter)
     return Trainer(
         learner=_Learner(),
         network=nn.Linear(2, 2),
-        actors=actors,
+        workers=workers,
         replay=_Replay(),
         limiter=limiter,
         checkpoints=CheckpointStore(folder / "checkpoints"),
         online_params=folder / "online_params.pt",
-        stop_reason=lambda: StopReason.target if actors.steps >= target_steps else None,
+        stop_reason=lambda: StopReason.target if workers.steps >= target_steps else None,
         report=lambda trainer: None,
         sync_every_updates=sync_every,
         publish_every_updates=publish_every,
@@ -107,16 +107,16 @@ def test_learner_waits_for_the_first_filling_and_then_keeps_the_ratio(tmp_path: 
     # 8 sequences, but the loop stops as soon as the last one is there: (7 - 3) * 2 updates.
     trainer = _trainer(tmp_path, target_steps=80)
     assert trainer.run() is StopReason.target
-    assert trainer.actors.steps == 80
+    assert trainer.workers.steps == 80
     assert trainer.learner.updates == 8
 
 
-def test_weights_go_to_the_actors_at_the_start_and_every_few_updates(tmp_path: Path):
+def test_weights_go_to_the_workers_at_the_start_and_every_few_updates(tmp_path: Path):
     trainer = _trainer(tmp_path, target_steps=70, sync_every=4)
     trainer.run()
     # 6 updates were made: one push at the start, one after the fourth.
     assert trainer.learner.updates == 6
-    assert trainer.actors.pushes == [(0, 0), (50, 4)]  # steps of the run, number of the weights
+    assert trainer.workers.pushes == [(0, 0), (50, 4)]  # steps of the run, number of the weights
 
 
 def test_interrupted_run_ends_like_one_that_was_not(tmp_path: Path):

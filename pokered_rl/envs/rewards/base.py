@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.frame import RamFrame, any_of
+from pokered_rl.envs.ram_frame import RamFrame, any_of
 from pokered_rl.envs.rewards.tiles import TileTracker
 
 __all__ = ["FirstTimes", "ProgressTerm", "RewardStep", "RewardTerm"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.frame import RamFrame, any_of
+from pokered_rl.envs.ram_frame import RamFrame, any_of
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm
 from pokered_rl.game import CartridgeProfile
 

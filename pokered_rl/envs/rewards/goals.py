@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.rewards.base import Flags, RewardStep, RewardTerm
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile

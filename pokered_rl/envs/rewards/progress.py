@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.frame import GameProgress, RamFrame
+from pokered_rl.envs.ram_frame import GameProgress, RamFrame
 from pokered_rl.envs.rewards.base import Flags, ProgressTerm, RewardStep, RewardTerm
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.frame import RamFrame, any_of
+from pokered_rl.envs.ram_frame import RamFrame, any_of
 from pokered_rl.envs.tile_memory import TileMemory
 
 __all__ = ["TileTracker"]

@@ -1,6 +1,6 @@
 """The transforms: each reads ``ram`` and its own memory and adds one thing."""
 
-from pokered_rl.envs.frame import RamFrame, read_frame
+from pokered_rl.envs.ram_frame import RamFrame, read_frame
 from pokered_rl.envs.transforms.affordance_mask import AffordanceMask
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.context import ContextFeatures

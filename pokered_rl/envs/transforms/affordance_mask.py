@@ -12,7 +12,7 @@ from torchrl.data import Binary, Composite, TensorSpec
 from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.frame import RamFrame, any_of, label_ranges
+from pokered_rl.envs.ram_frame import RamFrame, any_of, label_ranges
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.failure_memory import FailureMemory
 from pokered_rl.game import SCREEN_RANGES, RamLayout, ScreenKind

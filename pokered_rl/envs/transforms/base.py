@@ -12,7 +12,7 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Composite, TensorSpec
 from torchrl.envs import EnvBase, Transform
 
-from pokered_rl.envs.frame import RamFrame, label_ranges, read_frame
+from pokered_rl.envs.ram_frame import RamFrame, label_ranges, read_frame
 from pokered_rl.game import RamLayout
 
 __all__ = ["RamTransform", "put"]

@@ -11,7 +11,7 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Bounded, Composite
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.frame import PROGRESS_LABELS, GameProgress, RamFrame, any_of, label_ranges
+from pokered_rl.envs.ram_frame import PROGRESS_LABELS, GameProgress, RamFrame, any_of, label_ranges
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.game import ITEMS, SCREEN_RANGES, CartridgeProfile, MapKind, RamLayout, ScreenKind
 

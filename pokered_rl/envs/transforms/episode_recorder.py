@@ -15,9 +15,9 @@ from torchrl.data import Composite
 from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.emulator import PYBOY_VERSION, SaveState
-from pokered_rl.envs.frame import RamFrame
 from pokered_rl.envs.milestones import MilestoneTracker
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
+from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.reward_terms import RewardTerms
 from pokered_rl.episodes import EpisodeFolder, EpisodeHeader, EpisodeLogWriter, Outcome
@@ -29,7 +29,7 @@ __all__ = ["EpisodeRecorder"]
 class EpisodeRecorder(RamTransform):
     """Logs start state, actions, waiting frames, rewards, milestones and hashes of memory, one file an episode.
 
-    A log plays the episode again, byte for byte, and proves it by the hashes (`pokered_rl.episodes.replay`). Files are
+    A log plays the episode again, byte for byte, and proves it by the hashes (`pokered_rl.episodes.player`). Files are
     written when an episode ends; the start state is stored once. Put the recorder behind `RewardTerms`.
 
     Episodes without an end (continuous mode) are cut into segments of ``segment_steps``: each is a log of its own that

@@ -11,7 +11,7 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Bounded, Composite
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.frame import RamFrame, any_of
+from pokered_rl.envs.ram_frame import RamFrame, any_of
 from pokered_rl.envs.tile_memory import TileMemory
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.game import RamLayout

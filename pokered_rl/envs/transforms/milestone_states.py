@@ -14,9 +14,9 @@ from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import SaveState
-from pokered_rl.envs.frame import RamFrame
 from pokered_rl.envs.milestones import MilestoneTracker
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
+from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.game import CartridgeProfile, RamLayout
 

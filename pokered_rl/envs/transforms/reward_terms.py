@@ -11,7 +11,7 @@ import torch
 from tensordict import NestedKey, TensorDict, TensorDictBase, unravel_key
 from torchrl.data import Composite, Unbounded
 
-from pokered_rl.envs.frame import PROGRESS_LABELS, RamFrame, label_ranges
+from pokered_rl.envs.ram_frame import PROGRESS_LABELS, RamFrame, label_ranges
 from pokered_rl.envs.rewards import RewardStep, RewardTerm, TileTracker, make_terms
 from pokered_rl.envs.transforms.base import RamTransform, put
 from pokered_rl.errors import ConfigError

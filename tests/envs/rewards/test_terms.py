@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pokered_rl.envs.frame import RamFrame
+from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.rewards import REWARD_TERMS, Goals, RewardStep, TileTracker
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import FULL_LAYOUT, ITEMS, LEADER_CLASSES

@@ -9,7 +9,7 @@ from torchrl.envs import ExplorationType, GymEnv, TransformedEnv, set_exploratio
 from torchrl.modules import MLP
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules import R2D2Actor, RecurrentQuantileNetwork
+from pokered_rl.modules import R2D2Policy, RecurrentQuantileNetwork
 
 ACTIONS = 3
 
@@ -38,19 +38,19 @@ def step_input(network, rows, *, epsilon=0.0, mask=None):
     return td
 
 
-def explore(actor, td):
+def explore(policy, td):
     with set_exploration_type(ExplorationType.RANDOM):
-        return actor(td)
+        return policy(td)
 
 
 def test_greedy_action_is_the_best_allowed_one():
     network = make_network(noise_std=0.0)
     with torch.no_grad():
         network.head.advantage.bias.view(ACTIONS, 5)[1] += 10.0  # action 1 is the best everywhere
-    actor = R2D2Actor(network)
-    td = actor(step_input(network, 50))
+    policy = R2D2Policy(network)
+    td = policy(step_input(network, 50))
     assert set(td["action"].tolist()) == {1}
-    masked = actor(step_input(network, 50, mask=[True, False, True]))
+    masked = policy(step_input(network, 50, mask=[True, False, True]))
     assert set(masked["action"].tolist()) <= {0, 2}
     expected = masked["action_value"].clone()
     expected[:, 1] = -torch.inf
@@ -59,7 +59,7 @@ def test_greedy_action_is_the_best_allowed_one():
 
 def test_random_actions_are_uniform_over_the_allowed_ones():
     network = make_network()
-    td = explore(R2D2Actor(network), step_input(network, 9000, epsilon=1.0, mask=[True, False, True]))
+    td = explore(R2D2Policy(network), step_input(network, 9000, epsilon=1.0, mask=[True, False, True]))
     counts = td["action"].bincount(minlength=3)
     assert counts[1] == 0
     assert abs(counts[0] / 9000 - 0.5) < 0.03  # 5.7 standard deviations
@@ -68,9 +68,9 @@ def test_random_actions_are_uniform_over_the_allowed_ones():
 def test_a_mask_that_allows_nothing_counts_as_all_allowed():
     # Collectors probe a policy with TensorDicts of zeros.
     network = make_network()
-    td = explore(R2D2Actor(network), step_input(network, 9000, epsilon=1.0, mask=[False, False, False]))
+    td = explore(R2D2Policy(network), step_input(network, 9000, epsilon=1.0, mask=[False, False, False]))
     assert (td["action"].bincount(minlength=3) > 2700).all()
-    greedy = R2D2Actor(network)(step_input(network, 20, mask=[False, False, False]))
+    greedy = R2D2Policy(network)(step_input(network, 20, mask=[False, False, False]))
     assert torch.equal(greedy["action"], greedy["action_value"].argmax(-1))
 
 
@@ -78,7 +78,7 @@ def test_epsilon_is_read_for_each_emulator():
     network = make_network(noise_std=0.0)
     td = step_input(network, 4000)
     td["epsilon"][2000:] = 0.6
-    td = explore(R2D2Actor(network), td)
+    td = explore(R2D2Policy(network), td)
     random = td["action"] != td["action_value"].argmax(-1)
     assert not random[:2000].any()
     assert abs(random[2000:].float().mean() - 0.4) < 0.05  # 0.6 * 2/3: a random action can be the greedy one
@@ -86,28 +86,28 @@ def test_epsilon_is_read_for_each_emulator():
 
 def test_without_exploration_neither_epsilon_nor_noise_act():
     network = make_network()
-    actor = R2D2Actor(network)
+    policy = R2D2Policy(network)
     td = step_input(network, 20, epsilon=1.0)
-    values = [actor(td.clone())["action_value"] for _ in range(2)]
+    values = [policy(td.clone())["action_value"] for _ in range(2)]
     assert torch.equal(values[0], values[1])
-    assert torch.equal(actor(td.clone())["action"], values[0].argmax(-1))
+    assert torch.equal(policy(td.clone())["action"], values[0].argmax(-1))
 
 
 def test_every_emulator_and_every_step_has_its_own_noise():
     network = make_network()
-    actor = R2D2Actor(network, noise_interval_steps=1)
+    policy = R2D2Policy(network, noise_interval_steps=1)
     td = step_input(network, 1)
     td = torch.cat([td] * 3)  # three emulators in one and the same state
-    first, second = (explore(actor, td.clone())["action_value"] for _ in range(2))
+    first, second = (explore(policy, td.clone())["action_value"] for _ in range(2))
     assert (first[0] - first[1]).abs().max() > 1e-4
     assert (first - second).abs().amax(-1).min() > 1e-4
 
 
 def test_noise_is_held_for_the_interval():
     network = make_network()
-    actor = R2D2Actor(network, noise_interval_steps=3)
+    policy = R2D2Policy(network, noise_interval_steps=3)
     td = step_input(network, 2)
-    values = [explore(actor, td.clone())["action_value"] for _ in range(7)]
+    values = [explore(policy, td.clone())["action_value"] for _ in range(7)]
     same = [torch.equal(a, b) for a, b in pairwise(values)]
     assert same == [True, True, False, True, True, False]
 
@@ -115,15 +115,15 @@ def test_noise_is_held_for_the_interval():
 def test_noise_survives_weight_updates_and_is_not_in_the_weights():
     # TorchRL copies buffers to the workers with the weights: noise kept there would be one for all, and frozen.
     network = make_network()
-    actor = R2D2Actor(network, noise_interval_steps=100)
+    policy = R2D2Policy(network, noise_interval_steps=100)
     td = step_input(network, 2)
-    before = explore(actor, td.clone())["action_value"]
+    before = explore(policy, td.clone())["action_value"]
     learner = copy.deepcopy(network)
     for module in learner.modules():
         if hasattr(module, "reset_noise"):
             module.reset_noise()
     network.load_state_dict(learner.state_dict())
-    assert torch.equal(explore(actor, td.clone())["action_value"], before)
+    assert torch.equal(explore(policy, td.clone())["action_value"], before)
 
 
 def step_input_fixed(network):
@@ -134,16 +134,16 @@ def step_input_fixed(network):
 
 
 def test_noise_differs_between_processes_with_the_same_seed_and_repeats_in_a_second_run(monkeypatch):
-    actor = R2D2Actor(make_network())
+    policy = R2D2Policy(make_network())
 
     def value(name, seed):
         monkeypatch.setattr("multiprocessing.current_process", lambda: type("P", (), {"name": name}))
         torch.manual_seed(seed)
-        worker = pickle.loads(pickle.dumps(actor))
+        worker = pickle.loads(pickle.dumps(policy))
         return explore(worker, step_input_fixed(worker.network))["action_value"]
 
     torch.manual_seed(0)
-    explore(actor, step_input_fixed(actor.network))  # collectors probe the policy before they send it to the workers
+    explore(policy, step_input_fixed(policy.network))  # collectors probe the policy before they send it to the workers
     first = value("worker-1", 0)
     assert (first - value("worker-2", 0)).abs().max() > 1e-4
     assert (first - value("worker-1", 1)).abs().max() > 1e-4
@@ -155,11 +155,11 @@ def test_primer_supplies_zero_states_at_each_reset_and_epsilon_for_each_emulator
     from torchrl.envs import SerialEnv
 
     network = make_network(num_actions=2)
-    actor = R2D2Actor(network)
+    policy = R2D2Policy(network)
     env = TransformedEnv(SerialEnv(2, lambda: GymEnv("CartPole-v1", categorical_action_encoding=True)))
-    env.append_transform(actor.make_primers(epsilon=epsilon))
+    env.append_transform(policy.make_primers(epsilon=epsilon))
     with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
-        rollout = env.rollout(60, actor, break_when_any_done=False)
+        rollout = env.rollout(60, policy, break_when_any_done=False)
     assert torch.equal(rollout["epsilon"][..., 0], torch.as_tensor(epsilon).view(-1, 1).expand(2, 60))
     is_first = torch.zeros(2, 60, dtype=torch.bool)
     is_first[:, 0] = True
@@ -174,9 +174,9 @@ def test_primer_supplies_zero_states_at_each_reset_and_epsilon_for_each_emulator
 
 def test_an_environment_without_a_batch_is_served():
     network = make_network(num_actions=2)
-    actor = R2D2Actor(network)
-    env = TransformedEnv(GymEnv("CartPole-v1", categorical_action_encoding=True), actor.make_primers(epsilon=0.5))
-    rollout = env.rollout(5, actor)
+    policy = R2D2Policy(network)
+    env = TransformedEnv(GymEnv("CartPole-v1", categorical_action_encoding=True), policy.make_primers(epsilon=0.5))
+    rollout = env.rollout(5, policy)
     assert rollout["action_value"].shape == (len(rollout), 2)
     env.close()
 
@@ -184,9 +184,9 @@ def test_an_environment_without_a_batch_is_served():
 def test_a_missing_primer_is_an_error_and_not_an_agent_without_memory():
     network = make_network()
     with pytest.raises(KeyError, match="recurrent_state_h"):
-        R2D2Actor(network)(TensorDict({"observation": torch.randn(2, 4)}, [2]))
+        R2D2Policy(network)(TensorDict({"observation": torch.randn(2, 4)}, [2]))
 
 
 def test_noise_interval_must_be_positive():
     with pytest.raises(ConfigError, match="noise_interval_steps must be >= 1, got 0"):
-        R2D2Actor(make_network(), noise_interval_steps=0)
+        R2D2Policy(make_network(), noise_interval_steps=0)

@@ -149,7 +149,7 @@ def evaluate(
         policy: Acts on its tensordicts.
         max_steps: Decisions after which an episode is cut off.
         milestones: What is noted when an episode reaches it; what holds at the start is not.
-        explore: Act as actors do, with the noise of the network and the rate that the env's primer says; otherwise
+        explore: Act as workers do, with the noise of the network and the rate that the env's primer says; otherwise
             greedily on mean weights. The game is deterministic: from one start state such episodes are all the same.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The actors on the real environment with the real network, on the bundled cartridge."""
+"""The workers on the real environment with the real network, on the bundled cartridge."""
 
 import io
 from functools import partial
@@ -7,10 +7,10 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from pokered_rl.collectors import InlineActors
+from pokered_rl.collectors import InlinePool
 from pokered_rl.data import SequenceBuilder, SequenceCodec, SequenceLayout
 from pokered_rl.envs import make_env
-from pokered_rl.modules import R2D2Actor, R2D2Network
+from pokered_rl.modules import R2D2Network, R2D2Policy
 
 LAYOUT = SequenceLayout(burn_in_steps=4, unroll_steps=8, n_step=2)
 
@@ -25,7 +25,7 @@ class KeepAll:
 
 
 class KeepValues(SequenceBuilder):
-    """Keeps what the actor itself thought of the actions it took, which sequences do not store."""
+    """Keeps what the policy itself thought of the actions it took, which sequences do not store."""
 
     def _priority(self, sequences, taken_value, greedy_value):
         sequences["taken_value"] = taken_value
@@ -50,14 +50,14 @@ def network():
 
 
 @pytest.fixture
-def make_actors(network):
+def make_pool(network):
     made = []
 
     def make():
         made.append(
-            InlineActors(
+            InlinePool(
                 make_envs=[partial(make_env, num_emulators=2, max_episode_steps=30)],
-                policy=R2D2Actor(network),
+                policy=R2D2Policy(network),
                 emulators_per_worker=2,
                 steps_per_batch=10,
                 builder=KeepValues(layout=LAYOUT, observation_keys=(*network.observation_keys, "action_mask")),
@@ -69,21 +69,21 @@ def make_actors(network):
         return made[-1]
 
     yield make
-    for actors in made:
-        actors.close()
+    for workers in made:
+        workers.close()
 
 
-def test_network_replayed_from_the_stored_state_gives_the_values_the_actor_had(make_actors, network):
-    actors = make_actors()
-    # The noise is the actor's own: without it, what the learner computes must be what the actor computed.
-    for module in actors._policy.modules():
+def test_network_replayed_from_the_stored_state_gives_the_values_the_policy_had(make_pool, network):
+    workers = make_pool()
+    # The noise is the policy's own: without it, what the learner computes must be what the policy computed.
+    for module in workers._policy.modules():
         if hasattr(module, "sample_noise"):
             module.noisy = False
     for _ in range(7):
-        actors.collect()
+        workers.collect()
     codec = SequenceCodec(two_bit_shapes={"map_memory": (2, 21, 21)}, num_actions=8)
     compared = 0
-    for sequence in actors.sink.replay.items:
+    for sequence in workers.sink.replay.items:
         batch = codec(sequence.unsqueeze(0))
         rows = batch["mask"][0].nonzero().squeeze(-1)
         real = slice(int(rows[0]), int(rows[-1]) + 1)
@@ -97,24 +97,24 @@ def test_network_replayed_from_the_stored_state_gives_the_values_the_actor_had(m
         compared += len(taken)
     # 70 steps of 2 emulators, episodes of 30: 60 of each are in ended episodes, overlap counted twice.
     assert compared > 120
-    starts = torch.stack([sequence["recurrent_state_h"] for sequence in actors.sink.replay.items])
+    starts = torch.stack([sequence["recurrent_state_h"] for sequence in workers.sink.replay.items])
     assert starts.abs().sum(-1).count_nonzero() > 4  # most sequences really start in the middle of an episode
 
 
-def test_restored_actors_play_on_where_they_stood(make_actors):
-    actors = make_actors()
+def test_restored_workers_play_on_where_they_stood(make_pool):
+    workers = make_pool()
     for _ in range(4):
-        actors.collect()
+        workers.collect()
     buffer = io.BytesIO()
-    torch.save(actors.state_dict(), buffer)
-    random_state, before = torch.get_rng_state(), len(actors.sink.replay.items)
+    torch.save(workers.state_dict(), buffer)
+    random_state, before = torch.get_rng_state(), len(workers.sink.replay.items)
     for _ in range(5):
-        actors.collect()
-    expected = actors.sink.replay.items[before:]
+        workers.collect()
+    expected = workers.sink.replay.items[before:]
 
     buffer.seek(0)
     torch.manual_seed(123)
-    restored = make_actors()
+    restored = make_pool()
     restored.load_state_dict(torch.load(buffer, weights_only=True))
     torch.set_rng_state(random_state)
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""The actors: what feeds the replay while the learner learns. The part common to all kinds, and the in-process kind."""
+"""Worker pools: the part common to all kinds, and the in-process kind."""
 
 import copy
 import time
@@ -16,20 +16,20 @@ import pokered_rl.errors
 from pokered_rl.collectors.control import SharedControl
 from pokered_rl.collectors.exploration import Exploration, emulator_epsilons
 from pokered_rl.collectors.sink import ExperienceSink
-from pokered_rl.collectors.worker import ActorCollector, WorkerMessage, WorkerPlan, network_of, read_message
+from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerPlan, network_of, read_message
 from pokered_rl.collectors.worker_state import capture_state
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceReplay
 from pokered_rl.errors import ConfigError, PokeredError
 
-__all__ = ["ActorError", "Actors", "InlineActors", "error_of"]
+__all__ = ["InlinePool", "WorkerError", "WorkerPool", "error_of"]
 
 
-class ActorError(PokeredError):
+class WorkerError(PokeredError):
     """Workers fail again and again, or for a reason that a restart does not cure."""
 
 
-class Actors:
-    """Base of the two kinds of actors: what they play, how they explore, what they count.
+class WorkerPool:
+    """Base of the two kinds of workers: what they play, how they explore, what they count.
 
     Args:
         make_envs: one function per worker that builds its environment [E]; called with the keyword `seed`.
@@ -152,7 +152,7 @@ class Actors:
         """Takes in what the workers have played, or waits shortly for it.
 
         Raises:
-            ActorError: the workers cannot go on.
+            WorkerError: the workers cannot go on.
             PokeredError: a worker met a wrong cartridge, state or setting.
         """
         raise NotImplementedError
@@ -250,18 +250,18 @@ def _global_steps(control: SharedControl) -> int:
     return control.global_steps
 
 
-class InlineActors(Actors):
+class InlinePool(WorkerPool):
     """One worker inside the learner's process, stepped by `collect`: reproducible, and easy to debug.
 
     Args:
-        options: see `Actors`; `make_envs` has one entry.
+        options: see `WorkerPool`; `make_envs` has one entry.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if self.num_workers != 1:
-            raise ConfigError(f"actors in the learner's process are one worker, got {self.num_workers}")
-        self._collector: ActorCollector | None = None
+            raise ConfigError(f"workers in the learner's process are one worker, got {self.num_workers}")
+        self._collector: WorkerCollector | None = None
         self._batches: Any = None
         self._keep_restored_weights = False
 
@@ -291,7 +291,7 @@ class InlineActors(Actors):
         self.start()
 
     def set_weights(self, network: nn.Module, *, version: int | None = None) -> bool:
-        """See `Actors.set_weights`; the first call after `load_state_dict` changes nothing."""
+        """See `WorkerPool.set_weights`; the first call after `load_state_dict` changes nothing."""
         if self._keep_restored_weights:
             self._keep_restored_weights = False
             return False
@@ -306,7 +306,7 @@ class InlineActors(Actors):
     def start(self) -> None:
         """Opens the emulators; `collect` does it when needed."""
         if self._collector is None:
-            self._collector = ActorCollector(
+            self._collector = WorkerCollector(
                 plan=self._plan(0),
                 frames_per_batch=self.emulators_per_worker * self.steps_per_batch,
                 total_frames=-1,
@@ -315,9 +315,9 @@ class InlineActors(Actors):
 
 
 def error_of(description: tuple[str, str, str]) -> PokeredError:
-    """The exception that a worker died of: its own kind when it is one of the library's, else `ActorError`."""
+    """The exception that a worker died of: its own kind when it is one of the library's, else `WorkerError`."""
     name, text, trace = description
     kind = getattr(pokered_rl.errors, name, None)
     if isinstance(kind, type) and issubclass(kind, PokeredError):
         return kind(text)
-    return ActorError(f"{name}: {text}\n{trace}")
+    return WorkerError(f"{name}: {text}\n{trace}")

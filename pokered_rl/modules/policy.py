@@ -20,10 +20,10 @@ from pokered_rl.errors import ConfigError
 from pokered_rl.modules.heads import HeadNoise
 from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
 
-__all__ = ["R2D2Actor"]
+__all__ = ["R2D2Policy"]
 
 
-class R2D2Actor(TensorDictModuleBase):
+class R2D2Policy(TensorDictModuleBase):
     """Acts with a recurrent quantile network, as the policy of an environment or a collector.
 
     Under ``ExplorationType.RANDOM`` (a collector's default) each emulator explores with its own ``epsilon`` and with
@@ -39,7 +39,7 @@ class R2D2Actor(TensorDictModuleBase):
     Writes: ``action`` int64 [E], ``action_value`` float32 [E, A] and the new state under ``next``. The values are those
     that the action was chosen by, noise included.
 
-    The state and epsilon come from a primer: ``env.append_transform(actor.make_primers(epsilon=...))``. Without it the
+    The state and epsilon come from a primer: ``env.append_transform(policy.make_primers(epsilon=...))``. Without it the
     agent would forget everything at every step, so a missing state entry raises ``KeyError``.
 
     Args:

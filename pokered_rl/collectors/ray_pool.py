@@ -1,7 +1,7 @@
-"""Actors on the machines of a Ray cluster, feeding a learner on one of them.
+"""Worker pool on a Ray cluster.
 
-Each worker is a Ray actor around the same collector that the other kinds use, so batches, saved states, exploration and
-supervision are the same: a `RayCollector` of TorchRL would have neither the states nor the replacement of one worker.
+Each worker is a Ray actor around the collector that the other pools use: batches, saved states, exploration and
+supervision are the same. TorchRL's `RayCollector` has neither saved states nor the replacement of one worker.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pokered_rl.collectors.actors import ActorError
 from pokered_rl.collectors.exploration import Exploration
-from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedActors, Worker
-from pokered_rl.collectors.worker import ActorCollector, WorkerMessage, WorkerPlan, pack_error, unpack_message
+from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedPool, Worker
+from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerPlan, pack_error, unpack_message
+from pokered_rl.collectors.worker_pool import WorkerError
 from pokered_rl.errors import ConfigError
 
-__all__ = ["RayActors"]
+__all__ = ["RayPool"]
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 30.0
 
 
-class RayActors(SupervisedActors):
+class RayPool(SupervisedPool):
     """W workers with E emulators each, anywhere in a Ray cluster.
 
     A weight push puts the weights into Ray's object store once; each node fetches them once. A worker whose node is
@@ -43,7 +43,7 @@ class RayActors(SupervisedActors):
         address: of the cluster ("auto": the one that this machine belongs to); None joins the one that this process is
             connected to, or starts one on this machine.
         worker_resources: what a worker asks of its node, for example `{"num_cpus": 1, "memory": 2e9}`.
-        options: see `SupervisedActors` and `Actors`.
+        options: see `SupervisedPool` and `WorkerPool`.
 
     Raises:
         ConfigError: Ray is not installed; from `start`: there is no cluster to join, or none can be started here.
@@ -66,7 +66,7 @@ class RayActors(SupervisedActors):
         self.nodes: dict[int, str] = {}
 
     def set_weights(self, network: nn.Module, *, version: int | None = None) -> bool:
-        """See `Actors.set_weights`."""
+        """See `WorkerPool.set_weights`."""
         changed = super().set_weights(network, version=version)
         if changed and self._handles:
             self._store_weights()
@@ -106,7 +106,7 @@ class RayActors(SupervisedActors):
         asked = handle.node.remote()
         while not self._ray.wait([asked], timeout=_POLL_SECONDS)[0]:
             if self._stop.is_set():
-                raise ActorError("ended before there was room in the cluster")
+                raise WorkerError("ended before there was room in the cluster")
             self._threads[worker].wait_on()
             if not told and time.monotonic() - began > _PATIENCE_SECONDS:
                 told = True
@@ -179,12 +179,12 @@ def _steps_of(control: _RemoteControl) -> int:
 
 
 class _RemoteWorker:
-    """The Ray actor. It opens its emulators with the first batch, so that `node` answers as soon as it has a place."""
+    """The Ray policy. It opens its emulators with the first batch, so that `node` answers as soon as it has a place."""
 
     def __init__(self, plan: WorkerPlan, num_steps: int) -> None:
         self._plan, self._num_steps = plan, num_steps
         self._control = _RemoteControl()
-        self._collector: ActorCollector | None = None
+        self._collector: WorkerCollector | None = None
         self._batches: Iterator[Any] = iter(())
 
     def _start(self) -> None:
@@ -198,7 +198,7 @@ class _RemoteWorker:
                 warmup_steps=plan.exploration.warmup_steps,
                 global_steps=partial(_steps_of, self._control),
             )
-        self._collector = ActorCollector(plan=plan, frames_per_batch=self._num_steps, total_frames=-1)
+        self._collector = WorkerCollector(plan=plan, frames_per_batch=self._num_steps, total_frames=-1)
         self._batches = iter(self._collector)
 
     def play(self, order: Mapping[str, Any]) -> bytes:
@@ -222,33 +222,33 @@ class _RemoteWorker:
 
 
 class _RayWorker:
-    """The learner's end of one Ray actor; one batch is always being played."""
+    """The learner's end of one Ray policy; one batch is always being played."""
 
-    def __init__(self, actors: RayActors, worker: int) -> None:
-        ray = actors._ray
-        self._actors = actors
-        plan = actors._plan(worker)
+    def __init__(self, workers: RayPool, worker: int) -> None:
+        ray = workers._ray
+        self._workers = workers
+        plan = workers._plan(worker)
         plan.control = None  # shared memory does not travel
         if plan.exploration is not None:
             plan.exploration = Exploration(
                 plan.exploration.epsilon, warmup_steps=plan.exploration.warmup_steps, global_steps=int
             )
-        remote = ray.remote(_RemoteWorker).options(scheduling_strategy="SPREAD", **actors._worker_resources)
-        steps = actors.emulators_per_worker * actors.steps_per_batch
+        remote = ray.remote(_RemoteWorker).options(scheduling_strategy="SPREAD", **workers._worker_resources)
+        steps = workers.emulators_per_worker * workers.steps_per_batch
         self._handle = remote.remote(plan, steps)
-        actors._handles[worker] = self._handle
-        actors._place(worker, self._handle)
-        self._next: Any = self._handle.play.remote(actors._order())
+        workers._handles[worker] = self._handle
+        workers._place(worker, self._handle)
+        self._next: Any = self._handle.play.remote(workers._order())
 
     def receive(self) -> WorkerMessage:
-        message = unpack_message(self._actors._ray.get(self._next))
-        ended = message.error is not None or (message.state is not None and self._actors.control.halted)
+        message = unpack_message(self._workers._ray.get(self._next))
+        ended = message.error is not None or (message.state is not None and self._workers.control.halted)
         if not ended:
-            self._next = self._handle.play.remote(self._actors._order())
+            self._next = self._handle.play.remote(self._workers._order())
         return message
 
     def close(self) -> None:
-        ray = self._actors._ray
+        ray = self._workers._ray
         # One that is gone, or hangs, is killed next.
         with contextlib.suppress(ray.exceptions.RayError, TimeoutError):
             ray.get(self._handle.close.remote(), timeout=SHUTDOWN_SECONDS)

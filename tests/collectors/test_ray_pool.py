@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pokered_rl.collectors import RayActors
+from pokered_rl.collectors import RayPool
 from pokered_rl.data import SequenceBuilder, SequenceLayout
 from pokered_rl.errors import ConfigError
 
@@ -27,11 +27,11 @@ class ListReplay:
         return torch.arange(len(sequences))
 
 
-def play_until(actors, condition):
+def play_until(workers, condition):
     deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, "the actors did not get there in time"
-        actors.collect()
+        assert time.monotonic() < deadline, "the workers did not get there in time"
+        workers.collect()
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_ray_that_does_not_come_up_says_what_to_do(monkeypatch, counting_env, co
         raise RuntimeError("no port is free\nmore")
 
     monkeypatch.setattr(ray, "init", fail)
-    actors = RayActors(
+    workers = RayPool(
         make_envs=[counting_env],
         policy=counting_policy,
         emulators_per_worker=2,
@@ -70,15 +70,15 @@ def test_ray_that_does_not_come_up_says_what_to_do(monkeypatch, counting_env, co
         address=address,
     )
     with pytest.raises(ConfigError, match=re.escape(message)):
-        actors.start()
-    actors.close()
+        workers.start()
+    workers.close()
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_two_nodes_play_and_the_loss_of_one_is_survived(two_nodes, counting_env, counting_policy):
     cluster, second = two_nodes
-    with RayActors(
+    with RayPool(
         make_envs=[partial(counting_env, delay=0.001)] * 2,
         policy=counting_policy,
         emulators_per_worker=2,
@@ -86,18 +86,18 @@ def test_two_nodes_play_and_the_loss_of_one_is_survived(two_nodes, counting_env,
         builder=SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask")),
         replay=ListReplay(),
         epsilon_base=1e-9,
-    ) as actors:
-        play_until(actors, lambda: len(actors.sink.builder._lanes) == 2)
-        assert set(actors.nodes.values()) == {node["NodeID"] for node in ray.nodes()}  # both have produced steps
+    ) as workers:
+        play_until(workers, lambda: len(workers.sink.builder._lanes) == 2)
+        assert set(workers.nodes.values()) == {node["NodeID"] for node in ray.nodes()}  # both have produced steps
         nn.init.constant_(counting_policy.network.weight, -1.0)
-        actors.set_weights(counting_policy.network)
-        play_until(actors, lambda: actors.sink.replay.items[-1]["action"].max() == 0)
-        state = actors.state_dict()
+        workers.set_weights(counting_policy.network)
+        play_until(workers, lambda: workers.sink.replay.items[-1]["action"].max() == 0)
+        state = workers.state_dict()
         assert set(state["workers"]) == {0, 1}
 
-        (lost,) = (worker for worker, node in actors.nodes.items() if node == second.node_id)
+        (lost,) = (worker for worker, node in workers.nodes.items() if node == second.node_id)
         cluster.remove_node(second, allow_graceful=False)
-        steps = actors.steps
-        play_until(actors, lambda: actors.steps > steps + 400)  # the other plays on
-        play_until(actors, lambda: actors.restarts["died"] == 1 and actors.nodes[lost] != second.node_id)
-        play_until(actors, lambda: len(actors.sink.builder._lanes) == 2)  # and the lost one again, on the node left
+        steps = workers.steps
+        play_until(workers, lambda: workers.steps > steps + 400)  # the other plays on
+        play_until(workers, lambda: workers.restarts["died"] == 1 and workers.nodes[lost] != second.node_id)
+        play_until(workers, lambda: len(workers.sink.builder._lanes) == 2)  # and the lost one again, on the node left

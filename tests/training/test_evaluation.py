@@ -8,7 +8,7 @@ from torchrl.data import Binary, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from pokered_rl.game import Milestone, Milestones
-from pokered_rl.training.evaluate import Evaluation, RandomPolicy, evaluate, mean_interval, rate_interval, table
+from pokered_rl.training.evaluation import Evaluation, RandomPolicy, evaluate, mean_interval, rate_interval, table
 
 
 class _Corridor(EnvBase):
