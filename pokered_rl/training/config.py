@@ -1,17 +1,18 @@
-"""The configuration of a run: every option, its default, its unit and its reason.
+"""The configuration of a run: each option with its default, unit, reason, range, and whether it may change.
 
-Defaults live here and nowhere else; the YAML files under ``configs/`` list differences. The comment above a field is
-its documentation: the reference page in the docs is made from it. The dataclasses are Hydra structured configs, so
-every key can be set on the command line (``collector.num_workers=8``), and
-:func:`pokered_rl.training.validation.validate` checks the whole tree before anything is started. Only
-:mod:`pokered_rl.training.build` reads a config; every component takes keyword arguments.
+Options are declared here and nowhere else; the YAML files under ``configs/`` list differences. The comment above a
+field is its documentation, from which the reference page of the docs is made. The dataclasses are Hydra structured
+configs: every key can be set on the command line (``collector.num_workers=8``). :func:`validate` checks a whole tree.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from pokered_rl.training.options import check_ranges, option, options_of, require
 
 __all__ = [
     "Backend",
@@ -34,7 +35,9 @@ __all__ = [
     "Send",
     "TargetUpdate",
     "Wandb",
-    "reference_markdown",
+    "fixed_options",
+    "known_keys",
+    "validate",
 ]
 
 
@@ -114,25 +117,25 @@ class RunConfig:
     #: Folder that holds the run folders.
     folder: str = "runs"
     #: Seed of the network, the replay's draws, the emulators' start states and the workers' exploration.
-    seed: int = 0
+    seed: int = option(0, fixed="the random streams")
     #: `auto` continues an existing run or starts one, `must` refuses to start from nothing, `never` refuses to touch
     #: an existing run.
     resume: Resume = Resume.auto
     #: A run folder or an `online_params.pt` whose weights a new run starts from; counters and replay start empty.
     init_from: str | None = None
-    #: Agent decisions, summed over all emulators and all jobs, after which the run is complete.
-    target_total_steps: int = 25_000_000
+    #: Agent steps, summed over all emulators and all jobs, after which the run is complete.
+    target_total_steps: int = option(25_000_000, ge=1)
     #: Finished episodes after which the run is complete; 0 means no limit.
-    total_episodes: int = 0
+    total_episodes: int = option(0, ge=0)
     #: Length of one job in seconds, saving included. 13,500 s fits into the four-hour limit common on clusters.
-    max_runtime_seconds: float = 13_500.0
+    max_runtime_seconds: float = option(13_500.0, gt=0)
     #: How often the SLURM script puts the job back into the queue on exit status 75.
-    max_requeues: int = 100
+    max_requeues: int = option(100, ge=0)
     #: Episodes of the trained agent, and of a random policy, played and compared when the target is reached, or the
     #: time is up and no scheduler ends the job; 0 skips.
-    evaluation_episodes: int = 0
+    evaluation_episodes: int = option(0, ge=0)
     #: Exploration rate of the trained agent in that comparison (Mnih et al. 2015 evaluate with a small epsilon, too).
-    evaluation_epsilon: float = 0.01
+    evaluation_epsilon: float = option(0.01, ge=0, le=1)
 
 
 @dataclass
@@ -144,33 +147,35 @@ class EnvConfig:
     #: Accept a ROM that is not known by its checksum (a hack); it is read with Red's tables.
     allow_unknown: bool = False
     #: `half` observes every second pixel of every second row (72 x 80), `full` all of them (144 x 160).
-    screen: Screen = Screen.half
+    screen: Screen = option(Screen.half, fixed="the network's input")
     #: The actions the agent chooses from. SELECT is left out: it only reorders lists.
-    actions: list[str] = field(default_factory=lambda: ["noop", "a", "b", "start", "right", "left", "up", "down"])
+    actions: list[str] = option(
+        factory=lambda: ["noop", "a", "b", "start", "right", "left", "up", "down"], fixed="the network's output"
+    )
     #: Emulator frames of one action. A step over one tile takes 16 or 17 frames.
-    frames_per_action: int = 24
+    frames_per_action: int = option(24, fixed="the meaning of a stored step")
     #: Emulator frames for which the button is held down within an action.
-    hold_frames: int = 8
-    #: Agent decisions after which an episode is truncated; 0 never ends one (continuous mode).
-    max_episode_steps: int = 2048
+    hold_frames: int = option(8, ge=1, fixed="the meaning of a stored step")
+    #: Agent steps after which an episode is truncated; 0 never ends one (continuous mode).
+    max_episode_steps: int = option(2048, ge=0)
     #: Save states that episodes start from, drawn at random; empty boots to the playable start.
     start_states: list[str] = field(default_factory=list)
     #: Keep the emulator running while the game ignores its buttons, instead of spending decisions on it.
     wait_while_busy: bool = True
     #: Emulator frames after which such a wait is given up.
-    max_wait_frames: int = 240
+    max_wait_frames: int = option(240, ge=0)
     #: Let the agent choose only among buttons that can do something; off for the ablation.
-    action_mask: bool = True
+    action_mask: bool = option(True, fixed="the meaning of the values")
     #: Keep what the mask has learned about menus over episodes and jobs, shared by the emulators of a worker.
     persistent_action_mask: bool = False
     #: Radius in tiles of the map-memory crop around the player; the crop is (2 r + 1) tiles wide.
-    map_memory_radius: int = 10
+    map_memory_radius: int = option(10, ge=1, fixed="the network's input")
     #: Keep each emulator's map memory over episodes and jobs; off, an episode begins with an empty one.
     persistent_map_memory: bool = False
     #: Write an episode log for every N-th episode of each emulator; 1 logs all of them.
-    log_every_episodes: int = 1
-    #: Agent decisions in one log file where episodes do not end; a crash loses at most the file in progress.
-    log_segment_steps: int = 2048
+    log_every_episodes: int = option(1, ge=1)
+    #: Agent steps in one log file where episodes do not end; a crash loses at most the file in progress.
+    log_segment_steps: int = option(2048, ge=1)
 
 
 @dataclass
@@ -183,6 +188,8 @@ class RewardConfig:
     options: dict[str, Any] = field(default_factory=dict)
     #: Curriculum goals.
     goals: list[Any] = field(default_factory=list)
+    #: Reward terms of your own, as `module:Class` that Python can import (`+reward.extra=[my_terms:Swims]`).
+    extra: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -198,25 +205,25 @@ class CollectorConfig:
     ray_address: str | None = None
     #: Emulators in each worker, stepped as one batch: what a step costs beside emulation hardly grows with them, so
     #: more emulators lose less of the emulator's speed; `examples/benchmark.py --sweep` measures it.
-    emulators_per_worker: int = 32
+    emulators_per_worker: int = option(32, ge=1)
     #: Threads that step the emulators of one worker. More than one helps only while cores are idle.
-    threads_per_worker: int = 1
-    #: Decisions of each emulator in one batch sent to the learner.
-    steps_per_batch: int = 40
+    threads_per_worker: int = option(1, ge=1)
+    #: Agent steps of each emulator in one batch sent to the learner.
+    steps_per_batch: int = option(40, ge=1)
     #: Exploration rate of the most exploring emulator (Horgan et al. 2018).
-    epsilon_base: float = 0.4
+    epsilon_base: float = option(0.4, ge=0, le=1)
     #: Spread of the rates: emulator i of N explores with `epsilon_base ** (1 + epsilon_alpha i / (N - 1))`.
-    epsilon_alpha: float = 7.0
+    epsilon_alpha: float = option(7.0, ge=0)
     #: Global steps during which all emulators act at random.
-    warmup_steps: int = 0
+    warmup_steps: int = option(0, ge=0)
     #: `segments` sends experience as it comes, `episodes` only once its episode is over.
     send: Send = Send.segments
     #: Learner updates between two weight copies to the workers.
-    sync_every_updates: int = 25
+    sync_every_updates: int = option(25, ge=1)
     #: Seconds without a batch after which a worker counts as hung and is replaced.
-    worker_timeout_seconds: float = 300.0
+    worker_timeout_seconds: float = option(300.0, gt=0)
     #: Replacements within an hour after which the run gives up: something is wrong that a restart does not cure.
-    max_restarts_per_hour: int = 20
+    max_restarts_per_hour: int = option(20, ge=0)
 
 
 @dataclass
@@ -224,41 +231,41 @@ class NetworkConfig:
     """The agent's network."""
 
     #: Width and depth of the encoder; see the page on the network for parameters and cost.
-    size: NetworkSize = NetworkSize.base
+    size: NetworkSize = option(NetworkSize.base, fixed="the weights")
     #: Units of the LSTM (Kapturowski et al. 2019).
-    hidden_size: int = 512
+    hidden_size: int = option(512, ge=1, fixed="the weights")
     #: Quantiles of the return distribution (Dabney et al. 2018 use 200 without recurrence).
-    num_quantiles: int = 51
+    num_quantiles: int = option(51, ge=1, fixed="the weights")
     #: An LSTM between encoder and heads; without it the agent reacts to what it sees now.
-    recurrent: bool = True
+    recurrent: bool = option(True, fixed="the weights")
     #: Separate streams for value and advantage (Wang et al. 2016).
-    dueling: bool = True
+    dueling: bool = option(True, fixed="the weights")
     #: Self-attention over the picture's feature map.
-    spatial_attention: bool = False
+    spatial_attention: bool = option(False, fixed="the weights")
     #: Predict the crop of the map memory as a second auxiliary task.
-    reconstruct_map: bool = False
+    reconstruct_map: bool = option(False, fixed="the weights")
     #: Initial standard deviation of the noisy layers' weights (Fortunato et al. 2018); 0 turns noise off.
-    noise_std: float = 0.5
+    noise_std: float = option(0.5, ge=0, fixed="the weights")
 
 
 @dataclass
 class LossConfig:
     """The R2D2 loss."""
 
-    #: Discount of one decision.
-    gamma: float = 0.997
-    #: Decisions between a state and the state that it bootstraps from.
-    n_step: int = 5
+    #: Discount of one agent step.
+    gamma: float = option(0.997, ge=0, le=1)
+    #: Agent steps between a state and the state that it bootstraps from.
+    n_step: int = option(5, ge=1, fixed="the length of the stored sequences")
     #: Weight of the largest TD error of a sequence in its priority; the mean has the rest.
-    eta: float = 0.9
+    eta: float = option(0.9, ge=0, le=1)
     #: Width of the quadratic part of the quantile Huber loss.
-    kappa: float = 1.0
+    kappa: float = option(1.0, gt=0)
     #: Epsilon of the value rescaling (Pohlen et al. 2018).
-    rescale_epsilon: float = 1e-3
+    rescale_epsilon: float = option(1e-3, gt=0)
     #: Weight of the auxiliary loss that reconstructs the context features; 0 leaves its head out of the network.
-    reconstruction_weight: float = 0.05
+    reconstruction_weight: float = option(0.05, ge=0)
     #: Weight of the auxiliary loss that reconstructs the map crop; read with `network.reconstruct_map` only.
-    map_reconstruction_weight: float = 0.05
+    map_reconstruction_weight: float = option(0.05, ge=0)
     #: Store the policy's LSTM state at the first learned step as well, and log `delta_q`: how far the state after
     #: burn-in leads from it (Kapturowski et al. 2019, section 3).
     log_delta_q: bool = True
@@ -269,36 +276,36 @@ class ReplayConfig:
     """The sequences and the buffer that keeps them."""
 
     #: Transitions that the replay holds; the number of sequences is this over `sequence_period_steps`.
-    capacity_transitions: int = 5_000_000
+    capacity_transitions: int = option(5_000_000, fixed="the size of the files")
     #: Steps at the head of a sequence that only warm up the LSTM.
-    burn_in_steps: int = 40
+    burn_in_steps: int = option(40, ge=0, fixed="the length of the stored sequences")
     #: Steps of a sequence that are learned from.
-    unroll_steps: int = 80
+    unroll_steps: int = option(80, ge=1, fixed="the length of the stored sequences")
     #: Steps between the starts of two neighbouring sequences; equal to `unroll_steps`, every step is learned once.
-    sequence_period_steps: int = 80
+    sequence_period_steps: int = option(80, ge=1, fixed="which steps the stored sequences hold")
     #: Exponent of the priorities when drawing.
-    alpha: float = 0.9
+    alpha: float = option(0.9, ge=0)
     #: Exponent of the importance weights.
-    beta: float = 0.6
+    beta: float = option(0.6, ge=0)
     #: A new sequence enters with the TD error that the policy saw, or with the largest priority in the replay.
     new_priority: NewPriority = NewPriority.policy
     #: Sequences in the replay before the first update.
-    min_fill_sequences: int = 1_000
+    min_fill_sequences: int = option(1_000, ge=1)
     #: Sequences drawn for each one inserted, on average: higher learns more from each step and overfits sooner.
-    samples_per_insert: float = 8.0
+    samples_per_insert: float = option(8.0, gt=0)
     #: How many batches the learner may fall behind that ratio before the workers are held back.
-    samples_per_insert_slack_batches: float = 200.0
+    samples_per_insert_slack_batches: float = option(200.0, ge=1)
     #: Store the LSTM state as 16-bit floats.
-    half_precision_state: bool = False
+    half_precision_state: bool = option(False, fixed="the type of the stored states")
     #: Folder of the memory-mapped rows; without one `replay/` in the run folder. `$TMPDIR` is the node's scratch.
     scratch_folder: str | None = None
     #: Longest time in seconds that the end of a job may spend on copying the rows from `scratch_folder` back into the
     #: run folder; 0 leaves them there. Rows for which there is no time are lost with the node's disk.
-    copy_back_max_seconds: float = 600.0
+    copy_back_max_seconds: float = option(600.0, ge=0)
     #: What a resumed run does when the rows are gone: stop with a message, or fill the replay anew.
     on_loss: OnReplayLoss = OnReplayLoss.refuse
     #: Batches drawn ahead by a thread. Not in deterministic mode.
-    prefetch_batches: int = 2
+    prefetch_batches: int = option(2, ge=0)
 
 
 @dataclass
@@ -306,23 +313,23 @@ class LearnerConfig:
     """The optimizer and the target network."""
 
     #: Sequences in one update.
-    batch_size: int = 64
+    batch_size: int = option(64, ge=1)
     #: Step size of Adam.
-    learning_rate: float = 1e-4
+    learning_rate: float = option(1e-4, gt=0)
     #: Epsilon of Adam; 1e-3 as in R2D2 keeps rare gradients from taking full steps.
-    adam_epsilon: float = 1e-3
+    adam_epsilon: float = option(1e-3, gt=0)
     #: Norm that the gradient is clipped to.
-    max_grad_norm: float = 40.0
+    max_grad_norm: float = option(40.0, gt=0)
     #: Largest random shift in pixels of each sequence's pictures (DrQ, Kostrikov et al. 2021); 0 shifts nothing.
-    random_shift_pixels: int = 0
+    random_shift_pixels: int = option(0, ge=0)
     #: `hard` copies the online network now and then, `soft` mixes a little of it in after each update.
     target_update: TargetUpdate = TargetUpdate.hard
     #: Updates between two hard target copies.
-    target_update_interval: int = 2_500
+    target_update_interval: int = option(2_500, ge=1)
     #: Share of the online network that a soft update mixes in.
-    target_update_tau: float = 0.005
+    target_update_tau: float = option(0.005, ge=0, le=1)
     #: Updates between two writings of `online_params.pt` with soft target updates (hard ones write after each copy).
-    publish_every_updates: int = 2_500
+    publish_every_updates: int = option(2_500, ge=1)
 
 
 @dataclass
@@ -330,7 +337,7 @@ class LoggingConfig:
     """Metrics and the progress display."""
 
     #: Seconds between two rows of metrics.
-    every_seconds: float = 10.0
+    every_seconds: float = option(10.0, gt=0)
     #: Write TensorBoard event files beside the CSV files.
     tensorboard: bool = True
     #: Weights & Biases: `off`; `offline` writes its files into the run folder and sends nothing; `online` sends metrics
@@ -339,9 +346,9 @@ class LoggingConfig:
     #: Project of the run there.
     wandb_project: str = "pokered_rl"
     #: Seconds between two refreshes of the display on a terminal.
-    display_every_seconds: float = 0.5
+    display_every_seconds: float = option(0.5, gt=0)
     #: Seconds between two plain lines where there is no terminal.
-    line_every_seconds: float = 30.0
+    line_every_seconds: float = option(30.0, gt=0)
 
 
 @dataclass
@@ -351,21 +358,21 @@ class RuntimeConfig:
     #: Device of the learner: `cpu`, `cuda`, `cuda:1`, ...; `auto` takes a GPU if there is one.
     device: str = "auto"
     #: CPU threads of the learner; 0 leaves PyTorch's choice.
-    learner_threads: int = 1
+    learner_threads: int = option(1, ge=0)
     #: bfloat16 autocast on CUDA; targets, loss and priorities stay float32.
     autocast: bool = True
     #: Compile encoder, heads and loss mathematics; pays off on a GPU after a minute of warm-up.
     compile: bool = False
     #: One in-process collector, no threads, no prefetch: two runs with one seed are bit-identical.
-    deterministic: bool = False
+    deterministic: bool = option(False, fixed="what it means to repeat the run")
     #: Seconds between two checkpoints. What a crash costs at most.
-    checkpoint_every_seconds: float = 600.0
+    checkpoint_every_seconds: float = option(600.0, gt=0)
     #: Checkpoints kept.
-    keep_checkpoints: int = 3
+    keep_checkpoints: int = option(3, ge=1)
     #: Seconds left free between the end of saving and the end of the allocation.
-    deadline_margin_seconds: float = 30.0
+    deadline_margin_seconds: float = option(30.0, ge=0)
     #: Seconds between two signs of life in the run folder's lock; six missed ones make it stale.
-    heartbeat_seconds: float = 10.0
+    heartbeat_seconds: float = option(10.0, gt=0)
 
 
 @dataclass
@@ -384,8 +391,116 @@ class Config:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 
 
-def reference_markdown() -> str:
-    """The configuration reference as Markdown, made from the dataclasses above."""
-    from pokered_rl.training.config_reference import markdown
+def known_keys() -> list[str]:
+    """Return every key of the tree, ``section.option``."""
+    return [key for key, _, _ in options_of(Config())]
 
-    return markdown(Config)
+
+def fixed_options() -> dict[str, str]:
+    """Return the keys that must not change between the jobs of a run, and what a change would invalidate."""
+    fixed = {key: declared.metadata.get("fixed") for key, _, declared in options_of(Config())}
+    return {key: reason for key, reason in fixed.items() if reason}
+
+
+def validate(config: Config) -> Config:
+    """Check a config and return it.
+
+    Raises:
+        ConfigError: A value is out of range or contradicts another; the message names key, value and remedy.
+    """
+    check_ranges(config)
+    _check_combinations(config)
+    return config
+
+
+def _check_combinations(config: Config) -> None:
+    run, env, collector, replay = config.run, config.env, config.collector, config.replay
+    workers, batch_size = collector.num_workers, config.learner.batch_size
+    fill, period = replay.min_fill_sequences, replay.sequence_period_steps
+    require(
+        bool(run.name) and not set(run.name) & set("/\\\0") and run.name not in {".", ".."},
+        "run.name",
+        run.name,
+        "a plain folder name",
+        "use run.folder for the folder above it",
+    )
+    require(
+        env.frames_per_action >= env.hold_frames,
+        "env.frames_per_action",
+        env.frames_per_action,
+        f">= env.hold_frames ({env.hold_frames})",
+        "a button cannot be held for longer than its action lasts; lower env.hold_frames, too",
+    )
+    require(
+        env.max_episode_steps != 1,
+        "env.max_episode_steps",
+        env.max_episode_steps,
+        "0 or >= 2",
+        "0 never ends an episode",
+    )
+    require(
+        bool(env.max_episode_steps) or collector.send is not Send.episodes,
+        "collector.send",
+        collector.send,
+        "'segments' with env.max_episode_steps=0",
+        "an episode that never ends would never be sent",
+    )
+    require(len(env.actions) >= 2, "env.actions", env.actions, "a list of two or more actions", "name more buttons")
+    require(
+        len(set(env.actions)) == len(env.actions),
+        "env.actions",
+        env.actions,
+        "free of repetitions",
+        "name each one once",
+    )
+    require(
+        workers == "auto" or (isinstance(workers, int) and workers >= 1),
+        "collector.num_workers",
+        workers,
+        "'auto' or a whole number >= 1",
+        "'auto' uses the CPU cores of this job",
+    )
+    require(
+        collector.backend is not Backend.ray or workers != "auto",
+        "collector.num_workers",
+        workers,
+        "a number with collector.backend=ray",
+        "'auto' counts the cores of this machine, not those of the cluster",
+    )
+    require(
+        period <= replay.unroll_steps,
+        "replay.sequence_period_steps",
+        period,
+        f"<= replay.unroll_steps ({replay.unroll_steps})",
+        "with a longer period some steps would never be learned from",
+    )
+    require(
+        replay.capacity_transitions // period >= max(fill, batch_size),
+        "replay.capacity_transitions",
+        replay.capacity_transitions,
+        f">= {max(fill, batch_size) * period}"
+        " (replay.min_fill_sequences or learner.batch_size, times replay.sequence_period_steps)",
+        "raise the capacity, or lower replay.min_fill_sequences",
+    )
+    require(
+        fill >= batch_size,
+        "replay.min_fill_sequences",
+        fill,
+        f">= learner.batch_size ({batch_size})",
+        "a batch cannot hold more sequences than the replay",
+    )
+    require(
+        not config.runtime.deterministic or collector.backend is Backend.inline,
+        "collector.backend",
+        collector.backend,
+        "'inline' with runtime.deterministic=true",
+        "processes deliver their batches in an order of their own",
+    )
+    require(
+        re.fullmatch(r"auto|cpu|cuda(:\d+)?", config.runtime.device) is not None,
+        "runtime.device",
+        config.runtime.device,
+        "auto, cpu, cuda or cuda:N",
+        "'auto' takes a GPU if there is one",
+    )
+    require(run.init_from != "", "run.init_from", run.init_from, "a path", "give a run folder or an online_params.pt")

@@ -22,8 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.training.config import Config
-from pokered_rl.training.validation import validate
+from pokered_rl.training.config import Config, known_keys, validate
 
 __all__ = [
     "LEGACY_KEYS",
@@ -31,7 +30,6 @@ __all__ = [
     "config_folder",
     "config_from",
     "expand",
-    "known_keys",
     "legacy_overrides",
     "load_config",
     "register_schema",
@@ -83,15 +81,6 @@ def config_folder() -> Path:
         if (folder / "r2d2.yaml").is_file():
             return folder
     raise ConfigError(f"no configs beside the package at {package}; reinstall it, or give --config-dir")
-
-
-def known_keys() -> list[str]:
-    """Every key of the tree, ``section.option``."""
-    keys: list[str] = []
-    for section in dataclasses.fields(Config):
-        value = getattr(Config(), section.name)
-        keys += [f"{section.name}.{option.name}" for option in dataclasses.fields(value)]
-    return keys
 
 
 def _nearest(key: str) -> list[str]:

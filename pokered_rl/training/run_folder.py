@@ -20,35 +20,9 @@ from omegaconf import OmegaConf
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import CheckpointError, ConfigError
-from pokered_rl.training.config import Config, Resume
+from pokered_rl.training.config import Config, Resume, fixed_options
 
-__all__ = ["FIXED_KEYS", "Progress", "RunFolder", "config_sha256", "provenance", "replay_folder"]
-
-#: Keys that must stay as they are over all jobs of a run, and what they would invalidate.
-FIXED_KEYS: dict[str, str] = {
-    "run.seed": "the random streams",
-    "env.screen": "the network's input",
-    "env.actions": "the network's output",
-    "env.action_mask": "the meaning of the values",
-    "env.frames_per_action": "the meaning of a stored step",
-    "env.hold_frames": "the meaning of a stored step",
-    "env.map_memory_radius": "the network's input",
-    "network.size": "the weights",
-    "network.hidden_size": "the weights",
-    "network.num_quantiles": "the weights",
-    "network.recurrent": "the weights",
-    "network.dueling": "the weights",
-    "network.spatial_attention": "the weights",
-    "network.reconstruct_map": "the weights",
-    "network.noise_std": "the weights",
-    "loss.n_step": "the length of the stored sequences",
-    "replay.burn_in_steps": "the length of the stored sequences",
-    "replay.unroll_steps": "the length of the stored sequences",
-    "replay.sequence_period_steps": "which steps the stored sequences hold",
-    "replay.capacity_transitions": "the size of the files",
-    "replay.half_precision_state": "the type of the stored states",
-    "runtime.deterministic": "what it means to repeat the run",
-}
+__all__ = ["Progress", "RunFolder", "config_sha256", "provenance", "replay_folder"]
 
 
 @dataclasses.dataclass
@@ -68,7 +42,7 @@ class Progress:
     jobs: int = 0
     #: SHA-1 of the ROM that is played.
     cartridge_sha1: str = ""
-    #: Agent decisions over all jobs, and when the run is complete.
+    #: Agent steps over all jobs, and when the run is complete.
     steps: int = 0
     target_total_steps: int = 0
     #: Learner updates over all jobs.
@@ -152,14 +126,14 @@ class RunFolder:
             The changes, as ``key: old -> new``; none of them touches a fixed key.
 
         Raises:
-            ConfigError: A key of :data:`FIXED_KEYS` differs.
+            ConfigError: An option that is fixed for the life of a run differs.
         """
         if not self.config.is_file():
             return []
         before = _flat(OmegaConf.to_container(OmegaConf.load(self.config)))
         after = _flat(_plain(config))
         changes = {key: (before[key], value) for key, value in after.items() if key in before and before[key] != value}
-        for key, what in FIXED_KEYS.items():
+        for key, what in fixed_options().items():
             if key in changes:
                 old, new = changes[key]
                 raise ConfigError(
