@@ -27,7 +27,7 @@ from benchmarks.pairs import provenance, write_json
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog, find_logs, verify
 from pokered_rl.errors import PokeredError
-from pokered_rl.record.batch import usable_cores
+from pokered_rl.resources import available_cpus
 
 
 def check(path: Path, *, cartridge: Cartridge | None) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         paths = find_logs(options.sources)
         cartridge = Cartridge.find(options.rom, allow_unknown=True) if options.rom else None
         play = partial(check, cartridge=cartridge)
-        workers = min(len(paths), options.workers or usable_cores())
+        workers = min(len(paths), options.workers or available_cpus())
         if workers <= 1:
             results = [play(path) for path in track(paths, "replaying", console=console)]
         else:

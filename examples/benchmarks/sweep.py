@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from pokered_rl.training.resources import worker_count
+from pokered_rl.resources import worker_count
 
 from .acting import playing_pool
 from .bare import cores

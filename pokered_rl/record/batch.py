@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -21,6 +20,7 @@ from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.record.grid import grid_pictures, render_grid
 from pokered_rl.record.render import RenderedEpisode, RenderOptions, is_rendered, picture_count, render_episodes
+from pokered_rl.resources import available_cpus
 
 __all__ = [
     "RenderJob",
@@ -32,7 +32,6 @@ __all__ = [
     "render_jobs",
     "select_logs",
     "single_jobs",
-    "usable_cores",
 ]
 
 #: Called with the number of pictures written, and the outcome of a job when one has ended.
@@ -175,18 +174,11 @@ def render_jobs(
         KeyboardInterrupt: passed on after the worker processes have ended; unfinished videos are removed.
     """
     options = options or RenderOptions()
-    workers = min(len(jobs), workers or usable_cores())
+    workers = min(len(jobs), workers or available_cpus())
     report = on_progress or (lambda _pictures, _outcome: None)
     if workers <= 1:
         return [_run_here(job, options, cartridge, values, report) for job in jobs]
     return _run_in_processes(jobs, options, cartridge, values, workers, report)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use; a cluster job may use fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _run_here(

@@ -31,12 +31,13 @@ from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EPISODE_FOLDER, EpisodeLog, cartridge_for, find_logs
 from pokered_rl.errors import EpisodeLogError, PokeredError
-from pokered_rl.record.batch import load_logs, usable_cores
+from pokered_rl.record.batch import load_logs
 from pokered_rl.record.curves import learning_figure, milestone_figure, milestone_steps, reward_stack_figure
 from pokered_rl.record.maps import affordance_figure, background_picture, has_place, map_title, world_figure
 from pokered_rl.record.render import RenderOptions, render_episode
 from pokered_rl.record.survey import EpisodeTrace, MapSurvey, trace
 from pokered_rl.record.video import CONSOLE_FRAME_RATE
+from pokered_rl.resources import available_cpus
 
 __all__ = ["ReportResult", "write_report"]
 
@@ -154,7 +155,7 @@ def _replay(
 ) -> tuple[list[EpisodeTrace], MapSurvey | None]:
     """Replays logs in several processes; returns their traces, without screens, and what they saw together."""
     # A process takes a second or two to start: a few replays each are worth it.
-    workers = workers or min(usable_cores(), len(logs) // 4)
+    workers = workers or min(available_cpus(), len(logs) // 4)
     play = partial(_replay_one, cartridge=cartridge)
     traces: list[EpisodeTrace] = []
     survey: MapSurvey | None = None

@@ -36,9 +36,9 @@ from pokered_rl.modules import (
     network_cost,
 )
 from pokered_rl.objectives import R2D2Loss
+from pokered_rl.resources import available_cpus, worker_count
 from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
-from pokered_rl.training.resources import available_cpus, worker_count
 from pokered_rl.training.run_folder import RunFolder, config_sha256, replay_folder
 
 __all__ = [

@@ -21,10 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pokered_rl.errors import PokeredError
+from pokered_rl.resources import available_cpus, available_memory_bytes, worker_count
 from pokered_rl.training.config import Backend, Config
 from pokered_rl.training.load_config import add_config_arguments, load_config
 from pokered_rl.training.plan import measured_costs, memory_needs
-from pokered_rl.training.resources import available_cpus, available_memory_bytes, worker_count
 from pokered_rl.training.run_folder import replay_folder
 
 __all__ = [

@@ -27,9 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pokered_rl.errors import ConfigError, PokeredError
+from pokered_rl.resources import available_cpus, worker_count
 from pokered_rl.training.config import Backend, Config
 from pokered_rl.training.load_config import load_config
-from pokered_rl.training.resources import available_cpus, worker_count
 
 __all__ = [
     "Costs",

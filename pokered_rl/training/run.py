@@ -13,6 +13,7 @@ from rich.console import Console
 from pokered_rl.atomic import write_atomically
 from pokered_rl.collectors import SupervisedPool
 from pokered_rl.errors import CheckpointError, ConfigError
+from pokered_rl.resources import available_memory_bytes
 from pokered_rl.training.build import Parts, build
 from pokered_rl.training.checkpoint import CheckpointStore, load_tensors
 from pokered_rl.training.config import Backend, Config, OnReplayLoss, TargetUpdate
@@ -23,7 +24,6 @@ from pokered_rl.training.metrics import MetricsWriter
 from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.policy import load_policy
 from pokered_rl.training.report import Reporter
-from pokered_rl.training.resources import available_memory_bytes
 from pokered_rl.training.run_folder import Progress, RunFolder, config_sha256, provenance
 from pokered_rl.training.run_lock import RunLock
 from pokered_rl.training.runtime import Deadline, ExitStatus, SaveTimer, StopReason, StopSignals

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pokered_rl.resources import available_memory_bytes
 from pokered_rl.training import doctor
 from pokered_rl.training.doctor import Finding, Verdict
 from pokered_rl.training.load_config import load_config
-from pokered_rl.training.resources import available_memory_bytes
 
 GB = 10**9
 

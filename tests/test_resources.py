@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pokered_rl.training.resources import available_cpus, worker_count
+from pokered_rl.resources import available_cpus, worker_count
 
 
 def test_allocation_limits_the_cores_not_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,4 @@
-"""What this job may use: the CPU cores of its allocation, not those of the host."""
+"""Count the CPU cores and the memory of the allocation of this job, which may be less than the host has."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["available_cpus", "available_memory_bytes", "worker_count"]
 
 
 def _cgroup_cpus(root: Path) -> float | None:
-    """The CPU quota of the control group, in cores (cgroup v2, then v1)."""
+    """Return the CPU quota of the control group, in cores (cgroup v2, then v1)."""
     try:
         quota, period = (root / "cpu.max").read_text().split()
         if quota != "max":
@@ -28,11 +28,14 @@ def _cgroup_cpus(root: Path) -> float | None:
 
 
 def available_cpus(environment: Mapping[str, str] = os.environ, *, cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPU cores that this job may use: the smallest of affinity, control group and SLURM allocation.
+    """Return how many CPU cores this job may use: the smallest of affinity, control group and SLURM allocation.
 
-    The number of cores of the host says nothing on a shared node.
+    Args:
+        environment: Environment variables, read for SLURM's.
+        cgroup_root: Mount point of the control group.
     """
-    limits: list[float] = [len(os.sched_getaffinity(0))]
+    has_affinity = hasattr(os, "sched_getaffinity")  # Linux only
+    limits: list[float] = [len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1]
     quota = _cgroup_cpus(cgroup_root)
     if quota is not None:
         limits.append(quota)
@@ -44,7 +47,7 @@ def available_cpus(environment: Mapping[str, str] = os.environ, *, cgroup_root: 
 
 
 def _cgroup_memory(root: Path) -> int | None:
-    """Bytes that the control group has left, page cache counted as free (cgroup v2, then v1)."""
+    """Return the bytes left in the control group, page cache counted as free (cgroup v2, then v1)."""
     for limit, used, cache in (
         ("memory.max", "memory.current", "file"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_cache"),
@@ -61,9 +64,13 @@ def _cgroup_memory(root: Path) -> int | None:
 
 
 def available_memory_bytes(*, cgroup_root: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Memory that this job can still take: what the machine has available, or the rest of its control group.
+    """Return the memory that this job can still allocate: the smaller of the machine's and its control group's.
 
-    On a machine that says neither, the memory that it has.
+    Where neither is known, return the installed memory.
+
+    Args:
+        cgroup_root: Mount point of the control group.
+        meminfo: Linux's table of memory use.
     """
     limits = []
     if meminfo.is_file():
@@ -77,5 +84,10 @@ def available_memory_bytes(*, cgroup_root: Path = Path("/sys/fs/cgroup"), meminf
 
 
 def worker_count(setting: int | str, cpus: int) -> int:
-    """Worker processes for a setting: a number, or ``auto`` for one less than the cores, at least one."""
+    """Return the number of worker processes for a setting.
+
+    Args:
+        setting: A number, or ``auto`` for one less than the cores, at least one.
+        cpus: Cores of this job.
+    """
     return max(1, cpus - 1) if setting == "auto" else int(setting)
