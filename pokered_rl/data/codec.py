@@ -8,8 +8,8 @@ from tensordict import TensorDictBase
 from tensordict.utils import NestedKey
 from torchrl.envs.transforms import Transform
 
-from pokered_rl.data.packing import pack_bits, pack_two_bits, unpack_bits, unpack_two_bits
 from pokered_rl.data.rollouts import PACKED_SUFFIX
+from pokered_rl.observations import pack_bits, pack_two_bits, unpack_bits, unpack_two_bits
 
 __all__ = ["FLAG_KEYS", "SequenceCodec"]
 

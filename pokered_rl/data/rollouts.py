@@ -12,8 +12,8 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from pokered_rl.data.packing import pack_two_bits
 from pokered_rl.errors import ConfigError
+from pokered_rl.observations import allowed_actions, pack_two_bits
 
 __all__ = [
     "OBSERVATION_KEYS",
@@ -222,8 +222,7 @@ def _packed(value: Tensor, key: str, two_bit: set[str], batch_ndim: int) -> Tens
 
 
 def _greedy_value(value: Tensor, mask: Tensor | None) -> Tensor:
-    """Value of the best allowed action [E, T]; a row that allows nothing allows everything."""
+    """Return the value [E, T] of the best allowed action."""
     if mask is None:
         return value.amax(-1)
-    allowed = mask | ~mask.any(-1, keepdim=True)
-    return value.masked_fill(~allowed, -torch.inf).amax(-1)
+    return value.masked_fill(~allowed_actions(mask), -torch.inf).amax(-1)

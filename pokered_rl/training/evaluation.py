@@ -17,6 +17,7 @@ from torchrl.envs import EnvBase, ExplorationType, set_exploration_type
 from torchrl.envs.utils import step_mdp
 
 from pokered_rl.game import GameState, Milestones
+from pokered_rl.observations import allowed_actions
 
 __all__ = ["GAME_FIELDS", "Evaluation", "RandomPolicy", "evaluate", "mean_interval", "rate_interval", "table"]
 
@@ -29,7 +30,7 @@ _PLACE_KEYS = (("game", "map_id"), ("game", "x"), ("game", "y"))
 class RandomPolicy(TensorDictModuleBase):
     """Draws uniformly from the allowed actions.
 
-    Reads ``action_mask`` bool [E, A]; a row without an allowed action counts as all allowed. Writes ``action``
+    Reads ``action_mask`` bool [E, A]; a mask that allows none allows all. Writes ``action``
     int64 [E].
 
     Args:
@@ -45,8 +46,7 @@ class RandomPolicy(TensorDictModuleBase):
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Choose actions for a batch [E]."""
         mask: Tensor = tensordict["action_mask"]
-        allowed = mask | ~mask.any(-1, keepdim=True)  # [E, A]
-        action = torch.multinomial(allowed.float(), 1, generator=self._generator).squeeze(-1)  # [E]
+        action = torch.multinomial(allowed_actions(mask).float(), 1, generator=self._generator).squeeze(-1)  # [E]
         return tensordict.set("action", action)
 
 
