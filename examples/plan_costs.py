@@ -140,8 +140,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("torchrl").setLevel(logging.WARNING)
-    samples: dict[str, Any] = {"learner_row_us": {}}
-    costs: dict[str, Any] = {"worker_step_us": {}, "learner_row_us": {}}
+    samples: dict[str, Any] = {"learner_step_us": {}}
+    costs: dict[str, Any] = {"worker_step_us": {}, "learner_step_us": {}}
     processes = {name: round(value) for name, value in _process_costs().items()}
     rows = played_rows()
     everything = []
@@ -152,8 +152,8 @@ def main() -> None:
         few, many = (statistics.median(by_emulators[emulators]["other_us"]) for emulators in EMULATORS)
         each = (many - few) / (EMULATORS[1] - EMULATORS[0])
         costs["worker_step_us"][size] = {"fixed": round(few - each * EMULATORS[0], 1), "each": round(each, 2)}
-        samples["learner_row_us"][size] = _learner_costs(size, rows, arguments.batches)
-        costs["learner_row_us"][size] = round(statistics.median(samples["learner_row_us"][size]), 2)
+        samples["learner_step_us"][size] = _learner_costs(size, rows, arguments.batches)
+        costs["learner_step_us"][size] = round(statistics.median(samples["learner_row_us"][size]), 2)
     costs["frame_us"] = round(statistics.median(value for found in everything for value in found["frame_us"]), 3)
     for name in ("drain_us", "wait_frames"):  # means: not every batch completes sequences, not every step waits
         costs[name] = round(statistics.fmean(value for found in everything for value in found[name]), 3)

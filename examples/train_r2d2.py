@@ -8,7 +8,7 @@ Every option is in configs/ and in the configuration reference of the docs. The 
 
 import sys
 
-from pokered_rl.training.main import main
+from pokered_rl.cli.train import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -112,9 +112,7 @@ def _write(app: Sphinx) -> None:
         _ablation_table(json.loads(ablation.read_text())) if ablation.is_file() else "Not measured yet.\n",
     )
     if (RESULTS / "costs.json").is_file():
-        from pokered_rl.training.plan import scaling_markdown
-
-        _write_text(folder / "scaling.md", scaling_markdown())
+        _write_text(folder / "scaling.md", _scaling_table())
         _write_text(folder / "check.md", _check_table())
 
 
@@ -193,18 +191,46 @@ def _profile_tables(measured: dict) -> str:
     return "\n\n".join([*parts, _how(measured)])
 
 
+def _scaling_table() -> str:
+    """What the cost model says of the default config with many workers, each with a core, and a learner on a GPU."""
+    from pokered_rl.training.config import Config
+    from pokered_rl.training.costs import expected_speed, measured_costs, memory_needs
+
+    costs, config = measured_costs(), Config()
+    sequences = config.replay.capacity_transitions // config.replay.sequence_period_steps
+    lines = [
+        "| workers x emulators | acting, steps/s | taking in, steps/s | updates/s to keep up | memory, GB |",
+        "|" + "---|" * 5,
+    ]
+    for workers in (16, 48, 256):
+        config.collector.num_workers = workers
+        speed = expected_speed(config, costs, cores=workers + 1, on_gpu=True)
+        memory = memory_needs(config, costs, workers=workers, sequences=sequences).total
+        lines.append(
+            f"| {workers} x {config.collector.emulators_per_worker} | {speed.acting:,.0f} | {speed.intake:,.0f} "
+            f"| {speed.steps / speed.steps_per_update:,.0f} | {memory / 1e9:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def _check_table() -> str:
     """Measured rates of the collector rows beside the model's."""
-    from pokered_rl.training.plan import acting_rate
+    from pokered_rl.training.config import Config, NetworkSize
+    from pokered_rl.training.costs import expected_speed, measured_costs
 
     lines = ["| network | workers x emulators | measured, steps/s | model, steps/s |", "|---|---|---|---|"]
     source = RESULTS / "benchmark.json"
     rows = json.loads(source.read_text())["rows"] if source.is_file() else {}
+    config = Config()
+    config.env.wait_while_busy = False
     for size in ("tiny", "base"):
         if f"collector_{size}" in rows:
             row = rows[f"collector_{size}"]
-            workers, emulators = row["notes"]["workers"], row["notes"]["emulators_per_worker"]
-            model = acting_rate(size, workers=workers, emulators=emulators)
+            config.network.size = NetworkSize(size)
+            config.collector.num_workers = workers = row["notes"]["workers"]
+            config.collector.emulators_per_worker = emulators = row["notes"]["emulators_per_worker"]
+            # Nothing is learned in that row, so that a core is free for each worker.
+            model = expected_speed(config, measured_costs(), cores=workers + 1).acting
             lines.append(f"| {size} | {workers} x {emulators} | {row['ours']:,.0f} | {model:,.0f} |")
     return "\n".join(lines) + "\n"
 

@@ -17,11 +17,11 @@ from pokered_rl.resources import available_memory_bytes
 from pokered_rl.training.build import Parts, build
 from pokered_rl.training.checkpoint import CheckpointStore, load_tensors
 from pokered_rl.training.config import Backend, Config, OnReplayLoss, TargetUpdate
+from pokered_rl.training.costs import measured_costs, memory_needs
 from pokered_rl.training.display import Display, RunView
 from pokered_rl.training.evaluation import RandomPolicy, evaluate, table
 from pokered_rl.training.loggers import make_loggers
 from pokered_rl.training.metrics import MetricsWriter
-from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.policy import load_policy
 from pokered_rl.training.report import Reporter
 from pokered_rl.training.run_folder import Progress, RunFolder, config_sha256, provenance

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pokered_rl.training.main import main
+from pokered_rl.cli.train import main
 
 
 @pytest.fixture(scope="session")

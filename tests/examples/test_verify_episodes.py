@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pokered_rl.cli.train import main as train
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import make_env
 from pokered_rl.episodes import EpisodeLog, find_logs
-from pokered_rl.training.main import main as train
 
 VERIFY = str(Path(__file__).parents[2] / "examples" / "verify_episodes.py")
 

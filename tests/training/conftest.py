@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pokered_rl.training.main import main
+from pokered_rl.cli.train import main
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

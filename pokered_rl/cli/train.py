@@ -1,6 +1,6 @@
-"""The command line of training: Hydra's overrides, our error messages, documented exit statuses.
+"""Train an agent, or continue a run.
 
-One run is composed and checked here; sweeps (``--multirun``) are handed to Hydra with its launchers.
+One run is composed and checked here; Hydra and its launchers run sweeps (``--multirun``).
 """
 
 from __future__ import annotations
@@ -58,23 +58,22 @@ def _sweep(arguments: argparse.Namespace, folder: Path) -> int:
 
 
 def _train(config: Config, *, until_exit: bool = False) -> ExitStatus:
-    # The signals come first: the imports below take seconds, and Ctrl-C must be clean from the beginning.
+    # Before the imports below, which take seconds: a Ctrl-C during them is handled, too.
     with StopSignals(until_exit=until_exit) as signals:
         from pokered_rl.training.run import train
 
         if until_exit:
-            # PyTorch's modules are here to stay: no garbage collection has to walk through them again, and the
-            # interpreter ends a second earlier.
+            # Move imported modules out of the collector's generations: shutdown is a second faster.
             gc.freeze()
         return train(config, signals)
 
 
 def main(argv: Sequence[str] | None = None, *, program: str = "train_r2d2.py") -> int:
-    """Train as the command line says.
+    """Train with the given config.
 
     Args:
-        argv: Arguments without the program's name. None takes those of this process, which is then taken to end with
-            the run: it keeps the handlers of its signals.
+        argv: Arguments without the program's name. None takes those of this process, which then keeps its signal
+            handlers until it ends.
         program: Name shown in the help.
 
     Returns:

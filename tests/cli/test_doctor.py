@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from pokered_rl.cli import doctor
+from pokered_rl.cli.doctor import Finding, Verdict
 from pokered_rl.resources import available_memory_bytes
-from pokered_rl.training import doctor
-from pokered_rl.training.doctor import Finding, Verdict
+from pokered_rl.training.costs import ExpectedSpeed
 from pokered_rl.training.load_config import load_config
 
 GB = 10**9
@@ -81,6 +82,17 @@ def test_too_little_memory_is_an_error():
     assert doctor.check_memory(needed_bytes=9 * GB, available_bytes=8 * GB).verdict is Verdict.error
 
 
+def test_speed_names_the_slowest_part_and_the_time_to_the_target():
+    # 500 steps/s in the learner, 50 to an update: 10 updates/s, and 3.6 million steps take two hours.
+    parts = {"acting": 2000.0, "intake": 4000.0, "steps_per_update": 50.0}
+    finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=500.0), target_steps=3_600_000)
+    for words in ("500 steps/s", "10 updates/s", "limited by learning", "acting 2,000", "taking in 4,000", "2.0 hours"):
+        assert words in finding.text
+    finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=None), target_steps=3_600_000)
+    for words in ("2,000 steps/s", "40 updates/s", "limited by acting", "not estimated", "0.5 hours"):
+        assert words in finding.text
+
+
 def test_shared_memory_of_a_docker_container_is_too_small():
     finding = doctor.check_shared_memory(size_bytes=64_000_000)
     assert finding.verdict is Verdict.error
@@ -138,7 +150,7 @@ def test_doctor_says_that_training_can_start_and_ends_with_0(small, tmp_path, ca
     assert doctor.main(small) == 0
     shown = capsys.readouterr().out
     assert "training can start" in shown
-    for name in ("python", "torch", "cpu", "gpu", "cartridge", "emulator", "disk", "memory", "run folder"):
+    for name in ("python", "torch", "cpu", "gpu", "cartridge", "emulator", "disk", "memory", "speed", "run folder"):
         assert f" {name} " in shown
     assert list(tmp_path.iterdir()) == []
 

@@ -1,6 +1,6 @@
-"""``python -m pokered_rl doctor``: whether this machine can do what a config asks for, and what to do where it cannot.
+"""Check whether this machine can train with a config, and estimate how fast; say how to correct what is wrong.
 
-Every check gets the facts that it judges as arguments, so that a test can hand it others.
+A check gets the facts that it judges as arguments, so that tests can pass others.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pokered_rl.errors import PokeredError
+from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.resources import available_cpus, available_memory_bytes, worker_count
 from pokered_rl.training.config import Backend, Config
+from pokered_rl.training.costs import ExpectedSpeed, expected_speed, measured_costs, memory_needs
 from pokered_rl.training.load_config import add_config_arguments, load_config
-from pokered_rl.training.plan import measured_costs, memory_needs
 from pokered_rl.training.run_folder import replay_folder
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "check_shared_memory",
     "check_versions",
     "check_writing",
+    "describe_speed",
     "diagnose",
     "main",
 ]
@@ -58,10 +59,10 @@ _SHARED_BYTES = 256_000_000
 
 
 class Verdict(StrEnum):
-    """How bad a finding is."""
+    """Severity of a finding."""
 
     ok = "ok"
-    #: Works, but slower or otherwise than one may think.
+    #: Works, but slower than expected or with other settings.
     note = "note"
     #: Training with this config would fail.
     error = "error"
@@ -69,23 +70,20 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found.
+    """Result of a check."""
 
-    Attributes:
-        name: what was looked at.
-        verdict: how bad it is.
-        text: what was found.
-        remedy: what to do; empty where all is well.
-    """
-
+    #: What was checked.
     name: str
+    #: Its severity.
     verdict: Verdict
+    #: What was found.
     text: str
+    #: What to do; empty with the verdict ok.
     remedy: str = ""
 
 
 def check_versions(installed: Callable[[str], str] = metadata.version) -> Iterator[Finding]:
-    """Python and the libraries whose releases matter."""
+    """Check Python and the libraries of which only some releases work."""
     yield Finding("python", Verdict.ok, f"{platform.python_version()} ({sys.executable})")
     for name, first, end in _SUPPORTED:
         wanted = f"{name}>={first}" + (f",<{end}" if end else "")
@@ -100,7 +98,7 @@ def check_versions(installed: Callable[[str], str] = metadata.version) -> Iterat
 
 
 def _release(version: str) -> tuple[int, ...]:
-    """The leading numbers of a version: ``2.14.1+cu130`` is (2, 14, 1)."""
+    """Return the leading numbers of a version: ``2.14.1+cu130`` is (2, 14, 1)."""
     numbers = []
     for part in version.partition("+")[0].split("."):
         digits = part[: len(part) - len(part.lstrip("0123456789"))]
@@ -111,32 +109,32 @@ def _release(version: str) -> tuple[int, ...]:
 
 
 def check_cpu(*, usable: int, host: int, workers: int | None) -> Finding:
-    """CPU cores that this job may use, and the worker processes that want one each.
+    """Check the CPU cores of this job against its processes.
 
     Args:
-        usable: cores by affinity, control group and SLURM.
-        host: cores of the machine.
-        workers: worker processes on this machine; None where there are none.
+        usable: Cores by affinity, control group and SLURM.
+        host: Cores of the machine.
+        workers: Worker processes on this machine; None for none.
     """
-    text = f"{usable} of the machine's {host} cores are ours" if usable < host else f"{usable} cores"
+    text = f"{usable} of the machine's {host} cores can be used" if usable < host else f"{usable} cores"
     if workers is not None:
         text += f", {workers} worker{'s' if workers > 1 else ''} and the learner"
         if workers + 1 > 2 * usable:
             remedy = "set collector.num_workers=auto, or ask for more cores"
             return Finding("cpu", Verdict.note, f"{text}: several processes to a core", remedy)
     if usable == 1:
-        return Finding("cpu", Verdict.note, f"{text}: workers and learner take turns", "ask for two cores or more")
+        return Finding("cpu", Verdict.note, f"{text}: workers and learner share it", "ask for two cores or more")
     return Finding("cpu", Verdict.ok, text)
 
 
 def check_gpu(*, wanted: str, name: str | None, memory_bytes: int = 0, driver: bool = False) -> Finding:
-    """The learner's device.
+    """Check the learner's device.
 
     Args:
         wanted: ``runtime.device``.
-        name: the GPU that PyTorch sees under that name; None for none.
-        memory_bytes: its memory.
-        driver: whether the machine has an NVIDIA driver.
+        name: The GPU that PyTorch sees under that name; None for none.
+        memory_bytes: Its memory.
+        driver: Whether the machine has an NVIDIA driver.
     """
     if name is not None and wanted == "cpu":
         return Finding("gpu", Verdict.note, f"{name} is not used: runtime.device=cpu", "set runtime.device=auto")
@@ -152,7 +150,7 @@ def check_gpu(*, wanted: str, name: str | None, memory_bytes: int = 0, driver: b
 
 
 def check_cartridge(path: str | None, *, allow_unknown: bool) -> Finding:
-    """Which cartridge would be played."""
+    """Check the cartridge."""
     from pokered_rl.emulator import Cartridge
 
     try:
@@ -166,7 +164,7 @@ def check_cartridge(path: str | None, *, allow_unknown: bool) -> Finding:
 
 
 def check_emulator(path: str | None, *, allow_unknown: bool) -> Finding:
-    """Whether the emulator runs a second of the cartridge, without window and SDL."""
+    """Run a second of the cartridge, without window and SDL."""
     from pokered_rl.emulator import Cartridge, Emulator
 
     try:
@@ -179,13 +177,13 @@ def check_emulator(path: str | None, *, allow_unknown: bool) -> Finding:
 
 
 def check_disk(*, folder: Path, needed_bytes: int, free_bytes: int, filesystem: str) -> Finding:
-    """Whether a file system has room for the replay and the run.
+    """Check whether a file system has room for the replay and the run.
 
     Args:
-        folder: where the files will lie.
-        needed_bytes: what they take.
-        free_bytes: what is free there, what an earlier job of the run has taken already included.
-        filesystem: its type, as /proc/mounts names it; empty if unknown.
+        folder: Folder of the files.
+        needed_bytes: Their size.
+        free_bytes: Free space, including what an earlier job of the run has taken already.
+        filesystem: Its type, as /proc/mounts names it; empty if unknown.
     """
     text = f"{needed_bytes / 1e9:.1f} GB for {folder}, {free_bytes / 1e9:.1f} GB free"
     if needed_bytes > free_bytes:
@@ -197,7 +195,7 @@ def check_disk(*, folder: Path, needed_bytes: int, free_bytes: int, filesystem: 
 
 
 def check_memory(*, needed_bytes: int, available_bytes: int) -> Finding:
-    """Whether the processes fit into the memory of this job."""
+    """Check whether the processes fit into the memory of this job."""
     text = f"about {needed_bytes / 1e9:.1f} GB for the processes, {available_bytes / 1e9:.1f} GB available"
     if needed_bytes > available_bytes:
         remedy = "lower collector.num_workers, or ask for more memory"
@@ -206,7 +204,7 @@ def check_memory(*, needed_bytes: int, available_bytes: int) -> Finding:
 
 
 def check_shared_memory(*, size_bytes: int | None) -> Finding:
-    """Room under /dev/shm, through which processes hand over tensors; None where there is no such folder."""
+    """Check /dev/shm, through which processes pass tensors; None where there is no such folder."""
     if size_bytes is None:
         return Finding("shared memory", Verdict.ok, "no /dev/shm on this system")
     text = f"{size_bytes / 1e6:,.0f} MB free in /dev/shm"
@@ -217,7 +215,7 @@ def check_shared_memory(*, size_bytes: int | None) -> Finding:
 
 
 def check_writing(folder: Path) -> Finding:
-    """Whether files can be written and replaced where the run will lie; nothing is left behind."""
+    """Check whether files can be written and replaced in the run folder; nothing is left behind."""
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=_existing(folder)) as scratch:
             first, second = Path(scratch) / "a", Path(scratch) / "b"
@@ -230,7 +228,7 @@ def check_writing(folder: Path) -> Finding:
 
 
 def diagnose(config: Config) -> Iterator[Finding]:
-    """All findings about this machine for a config, in the order in which they matter."""
+    """Run all checks of this machine for a config."""
     import torch
 
     yield from check_versions()
@@ -255,10 +253,10 @@ def diagnose(config: Config) -> Iterator[Finding]:
     if cartridge.verdict is Verdict.error:
         return
     yield check_emulator(config.env.cartridge, allow_unknown=config.env.allow_unknown)
-    yield from _check_needs(config, run, workers)
+    yield from _check_needs(config, run, workers, on_gpu=found and wanted != "cpu")
 
 
-def _check_needs(config: Config, run: Path, workers: int) -> Iterator[Finding]:
+def _check_needs(config: Config, run: Path, workers: int, *, on_gpu: bool) -> Iterator[Finding]:
     from pokered_rl.training.build import replay_needs
 
     try:
@@ -266,18 +264,41 @@ def _check_needs(config: Config, run: Path, workers: int) -> Iterator[Finding]:
     except PokeredError as error:
         yield Finding("config", Verdict.error, str(error), "see the configuration reference in the docs")
         return
-    rows = replay_folder(config, run)
+    replay = replay_folder(config, run)
     yield check_disk(
-        folder=rows,
+        folder=replay,
         needed_bytes=replay_bytes + (0 if config.replay.scratch_folder else _RUN_BYTES),
-        free_bytes=_free_bytes(rows),
-        filesystem=_filesystem(rows),
+        free_bytes=_free_bytes(replay),
+        filesystem=_filesystem(replay),
     )
     if config.replay.scratch_folder:
         yield check_disk(folder=run, needed_bytes=_RUN_BYTES, free_bytes=_free_bytes(run), filesystem=_filesystem(run))
-    yield check_memory(
-        needed_bytes=int(memory_needs(config, measured_costs(), workers=workers, sequences=sequences).total),
-        available_bytes=available_memory_bytes(),
+    costs = measured_costs()
+    memory = memory_needs(config, costs, workers=workers, sequences=sequences)
+    yield check_memory(needed_bytes=int(memory.total), available_bytes=available_memory_bytes())
+    try:
+        speed = expected_speed(config, costs, cores=available_cpus(), on_gpu=on_gpu)
+    except ConfigError as error:
+        yield Finding("speed", Verdict.ok, f"not estimated: {error}")
+    else:
+        yield describe_speed(speed, target_steps=config.run.target_total_steps)
+
+
+def describe_speed(speed: ExpectedSpeed, *, target_steps: int) -> Finding:
+    """Say the expected steps and updates per second, the slowest part and the time to the target.
+
+    Args:
+        speed: Estimate for this machine.
+        target_steps: ``run.target_total_steps``.
+    """
+    limits = ", ".join(f"{name} {limit:,.0f}" for name, limit in speed.limits.items())
+    learning = "; updates on the GPU are not estimated" if speed.learning is None else ""
+    return Finding(
+        "speed",
+        Verdict.ok,
+        f"about {speed.steps:,.0f} steps/s and {speed.steps / speed.steps_per_update:.2g} updates/s, limited by "
+        f"{speed.bound_by} (each part alone, steps/s: {limits}{learning}); "
+        f"run.target_total_steps in {target_steps / speed.steps / 3600:,.1f} hours",
     )
 
 
@@ -289,13 +310,13 @@ def _existing(folder: Path) -> Path:
 
 
 def _free_bytes(folder: Path) -> int:
-    """Free space, and what the run's rows take there already."""
+    """Return the free space, and what the run's replay takes there already."""
     taken = sum(file.stat().st_blocks * 512 for file in folder.glob("**/*.memmap")) if folder.is_dir() else 0
     return shutil.disk_usage(_existing(folder)).free + taken
 
 
 def _filesystem(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
-    """Type of the file system that holds a folder."""
+    """Return the type of the file system that holds a folder."""
     if not mounts.is_file():
         return ""
     place, best, kind = _existing(folder), -1, ""
@@ -306,15 +327,19 @@ def _filesystem(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
     return kind
 
 
-def main(argv: Sequence[str] | None = None, *, program: str = "python -m pokered_rl doctor") -> int:
-    """Prints all findings.
+def main(argv: Sequence[str] | None = None, *, program: str = "pokered_rl doctor") -> int:
+    """Print all findings.
+
+    Args:
+        argv: Arguments without the program's name. None takes those of this process.
+        program: Name shown in the help.
 
     Returns:
         0 when training with this config can start, 1 when a finding says that it cannot; wrong arguments end in 2.
     """
     parser = argparse.ArgumentParser(
         prog=program,
-        description="Look whether this machine can train with a config: versions, CPU, GPU, ROM, disk, memory.",
+        description="Check whether this machine can train with a config: versions, CPU, GPU, ROM, disk, memory, speed.",
         epilog="exit status: 0 training can start, 1 at least one error was found, 2 wrong arguments",
     )
     add_config_arguments(parser)

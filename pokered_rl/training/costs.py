@@ -1,0 +1,171 @@
+"""Memory and expected speed of a run, computed from measured costs.
+
+The model, with the costs of ``docs/benchmarks/results/costs.json`` (made by ``docs/benchmarks/costs.py``):
+
+- a worker takes ``E * frames * frame_us + fixed + E * each`` of a core for one step of its E emulators;
+- workers share the cores with the learner's process when there are more processes than cores;
+- the learner's process takes ``drain_us`` for each agent step that arrives;
+- an update takes ``learner_step_us`` for each stored step of its batch, on one CPU thread;
+- ``replay.samples_per_insert`` fixes the number of agent steps per update, so the slowest part sets the pace.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pokered_rl.errors import ConfigError
+from pokered_rl.resources import worker_count
+from pokered_rl.training.config import Backend, Config
+
+__all__ = ["Costs", "ExpectedSpeed", "MemoryNeeds", "expected_speed", "measured_costs", "memory_needs"]
+
+#: Sum tree, minimum tree and write counter of a stored sequence.
+_PRIORITY_BYTES = 24
+#: One unpacked time step of a batch: frame, map, context, mask.
+_STEP_BYTES = 3_000
+#: Pages of the replay that are mapped at a time.
+_MAPPED_BYTES = 600_000_000
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs measured on one core."""
+
+    #: Emulating a frame.
+    frame_us: float
+    #: Frames of a step beyond those of the action, in random play.
+    wait_frames: float
+    #: By network size, the rest of a worker's step: ``fixed``, and ``each`` for each emulator.
+    worker_step_us: dict[str, dict[str, float]]
+    #: Time of the learner's process for each agent step that arrives.
+    drain_us: float
+    #: By network size, the learner's update for each stored step of its batch.
+    learner_step_us: dict[str, float]
+    #: Private memory of a worker without its emulators.
+    worker_bytes: float
+    #: Private memory of an emulator.
+    emulator_bytes: float
+    #: Private memory of the learner's process.
+    learner_bytes: float
+
+
+@dataclass(frozen=True)
+class MemoryNeeds:
+    """Private memory of a run, page cache excluded."""
+
+    #: Bytes of the learner's process.
+    learner: float
+    #: Bytes of each worker.
+    worker: float
+    #: Bytes of all processes.
+    total: float
+
+
+@dataclass(frozen=True)
+class ExpectedSpeed:
+    """Agent steps per second that each part of a run can sustain."""
+
+    #: Workers, emulating and choosing actions.
+    acting: float
+    #: The learner's process, taking in what workers send.
+    intake: float
+    #: Updates, times the agent steps that belong to one; None for a learner on a GPU, whose costs were not measured.
+    learning: float | None
+    #: Agent steps that belong to an update.
+    steps_per_update: float
+    #: The parts take turns in one process (``collector.backend=inline``), so that their times add up.
+    in_turn: bool = False
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Each part's steps per second, by the part's name."""
+        parts = {"acting": self.acting, "taking in": self.intake}
+        return parts if self.learning is None else parts | {"learning": self.learning}
+
+    @property
+    def steps(self) -> float:
+        """Expected agent steps per second."""
+        limits = self.limits.values()
+        return 1 / sum(1 / limit for limit in limits) if self.in_turn else min(limits)
+
+    @property
+    def bound_by(self) -> str:
+        """The slowest part."""
+        limits = self.limits
+        return min(limits, key=limits.__getitem__)
+
+
+def measured_costs() -> Costs:
+    """Return the costs that come with the package.
+
+    Raises:
+        ConfigError: They are missing.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for file in (
+        package / "_bundled" / "costs.json",
+        package.parent / "docs" / "benchmarks" / "results" / "costs.json",
+    ):
+        if file.is_file():
+            return Costs(**json.loads(file.read_text())["costs"])
+    raise ConfigError(f"no measured costs beside the package at {package}; reinstall it")
+
+
+def memory_needs(config: Config, costs: Costs, *, workers: int, sequences: int) -> MemoryNeeds:
+    """Compute the memory of a run.
+
+    Args:
+        config: The whole tree.
+        costs: Measured costs.
+        workers: Worker processes on this machine; 0 for workers inside the learner's process, or elsewhere.
+        sequences: Capacity of the replay.
+    """
+    batches = 2 + config.replay.prefetch_batches
+    learner = costs.learner_bytes + sequences * _PRIORITY_BYTES + _MAPPED_BYTES
+    learner += batches * _steps_per_batch(config) * _STEP_BYTES
+    worker = costs.worker_bytes + config.collector.emulators_per_worker * costs.emulator_bytes
+    return MemoryNeeds(learner=learner, worker=worker, total=learner + workers * worker)
+
+
+def expected_speed(config: Config, costs: Costs, *, cores: int, on_gpu: bool = False) -> ExpectedSpeed:
+    """Estimate the speed of a run.
+
+    Args:
+        config: The whole tree.
+        costs: Measured costs.
+        cores: CPU cores of this machine; Ray's workers are taken to have a core each.
+        on_gpu: The learner is on a GPU.
+
+    Raises:
+        ConfigError: The costs of this network size were not measured.
+    """
+    collector, size = config.collector, config.network.size.value
+    if size not in costs.worker_step_us:
+        raise ConfigError(f"network.size={size}: its costs were not measured, only {', '.join(costs.worker_step_us)}")
+    workers, share = 1, 1.0
+    if collector.backend is not Backend.inline:
+        workers = worker_count(collector.num_workers, cores)
+    if collector.backend is Backend.processes and workers >= cores:
+        share = cores / (workers + 1)
+    emulators = collector.emulators_per_worker
+    frames = config.env.frames_per_action + (costs.wait_frames if config.env.wait_while_busy else 0)
+    other = costs.worker_step_us[size]
+    batch_us = emulators * (frames * costs.frame_us + other["each"]) + other["fixed"]
+
+    transitions = config.learner.batch_size * config.replay.sequence_period_steps
+    steps_per_update = transitions / config.replay.samples_per_insert
+    update_us = _steps_per_batch(config) * costs.learner_step_us[size] / max(1, config.runtime.learner_threads)
+    return ExpectedSpeed(
+        acting=workers * share * emulators * 1e6 / batch_us,
+        intake=1e6 / costs.drain_us,
+        learning=None if on_gpu else steps_per_update * 1e6 / update_us,
+        steps_per_update=steps_per_update,
+        in_turn=collector.backend is Backend.inline,
+    )
+
+
+def _steps_per_batch(config: Config) -> int:
+    length = config.replay.burn_in_steps + config.replay.unroll_steps + config.loss.n_step
+    return config.learner.batch_size * length
