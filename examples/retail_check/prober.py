@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from pokered_rl.emulator import Emulator, SaveState, press_effects
-from pokered_rl.game import BUTTONS, GameState, ScreenKind, ScreenReading, read, read_screen, screen_lines
+from pokered_rl.game import BUTTONS, FULL_LAYOUT, GameState, ScreenKind, ScreenReading, read_screen, screen_lines
 
 from .checks import CheckFailed
 
@@ -49,8 +49,8 @@ class Prober:
         return GameState.from_ram(self.ram)
 
     def value(self, label: str) -> int:
-        """A number of the RAM map."""
-        return int(read(self.ram, label))
+        """Return a one-byte number of the RAM map."""
+        return int(FULL_LAYOUT.read(self.ram, label))
 
     def place(self) -> tuple[int, int, int]:
         """Map, x, y."""

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 
 from pokered_rl.emulator import Cartridge, Emulator, SaveState, boot, press_effects
-from pokered_rl.game import MAX_COINS, MAX_MONEY, GameState, ScreenKind, read
+from pokered_rl.game import FULL_LAYOUT, GameState, ScreenKind
+from pokered_rl.game.state_fields import MAX_COINS, MAX_MONEY
 
 from .checks import CheckFailed
 from .prober import Prober
 
-#: Direction -> step and raw facing.
-DIRECTIONS = {"down": (0, 1, 0), "up": (0, -1, 4), "left": (-1, 0, 8), "right": (1, 0, 12)}
+#: Direction -> step and facing.
+DIRECTIONS = {"down": (0, 1, 0), "up": (0, -1, 1), "left": (-1, 0, 2), "right": (1, 0, 3)}
 #: What a new game of the retail cartridges begins with (pret/pokered: special_warps.asm, oak_speech.asm).
 _RETAIL_START = {"map_id": 38, "x": 3, "y": 6, "party_count": 0, "money": 3000, "badge_bits": 0, "pokedex_owned": 0}
 
@@ -68,17 +69,21 @@ def decoder_faults(ram: torch.Tensor, state: GameState) -> list[str]:
         if not bool(holds):
             faults.append(what)
 
-    width, height = int(read(ram, "wCurMapWidth")), int(read(ram, "wCurMapHeight"))
+    def read(label: str) -> Any:
+        return FULL_LAYOUT.read(ram, label)
+
+    width, height = int(read("wCurMapWidth")), int(read("wCurMapHeight"))
     expect(
         (state.width_steps, state.height_steps) == (2 * width, 2 * height),
         f"the map has {width} x {height} blocks but {state.width_steps} x {state.height_steps} steps",
     )
     expect(state.x < state.width_steps, f"x {state.x} on a map of {state.width_steps} steps")
     expect(state.y < state.height_steps, f"y {state.y} on a map of {state.height_steps} steps")
-    expect(state.facing in (0, 4, 8, 12), f"facing {state.facing}")
+    facing = int(read("wSpritePlayerStateData1FacingDirection"))
+    expect(facing in (0, 4, 8, 12), f"facing {facing}")
     expect(state.money <= MAX_MONEY and state.coins <= MAX_COINS, f"money {state.money}, coins {state.coins}")
-    count = int(read(ram, "wPartyCount"))
-    species = read(ram, "wPartySpecies").tolist()
+    count = int(read("wPartyCount"))
+    species = read("wPartySpecies").tolist()
     expect(count <= 6 and species[min(count, 6)] == 255, f"{count} in the party, species list {species}")
     expect(species[:count] == state.party_species[:count].tolist(), f"species list {species}, records differ")
     for slot in range(min(count, 6)):
@@ -86,8 +91,8 @@ def decoder_faults(ram: torch.Tensor, state: GameState) -> list[str]:
         most = int(state.party_max_hp[slot])
         expect(1 <= most <= 999, f"party slot {slot} has {most} HP at most")
         expect(1 <= state.party_level[slot] <= 100, f"party slot {slot} has level {state.party_level[slot]}")
-    items = int(read(ram, "wNumBagItems"))
-    bag = read(ram, "wBagItems").tolist()
+    items = int(read("wNumBagItems"))
+    bag = read("wBagItems").tolist()
     expect(items <= 20 and (items == 20 or bag[2 * items] == 255), f"{items} items in the bag, no end mark")
     expect(state.pokedex_owned <= state.pokedex_seen, f"{state.pokedex_owned} owned, {state.pokedex_seen} seen")
     return faults
@@ -175,11 +180,11 @@ class _Walker:
         there = prober.place()
         self.known[here][direction] = there
         facing = int(prober.state().facing)
-        dx, dy, raw = DIRECTIONS[direction]
+        dx, dy, expected = DIRECTIONS[direction]
         if there[0] != here[0]:
             return  # on another map coordinates begin anew
-        if facing != raw:
-            self.faults.append(f"{direction} at {here} made the player face {facing}, not {raw}")
+        if facing != expected:
+            self.faults.append(f"{direction} at {here} made the player face {facing}, not {expected}")
         if there == here:
             self.blocked += 1
             return

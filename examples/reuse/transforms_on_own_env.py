@@ -12,10 +12,11 @@ from torchrl.envs import Compose, EnvBase, TransformedEnv
 
 from pokered_rl.envs import ContextFeatures, GameStateReader, MapMemory, RewardTerms
 from pokered_rl.envs.rewards import NewTiles
-from pokered_rl.game import FULL_LAYOUT, address
+from pokered_rl.game import FULL_LAYOUT, RAM_MAP
 
 X, Y, WIDTH, HEIGHT = (
-    FULL_LAYOUT.column(address(label)) for label in ("wXCoord", "wYCoord", "wCurrentMapWidth2", "wCurrentMapHeight2")
+    FULL_LAYOUT.column(RAM_MAP[label].address)
+    for label in ("wXCoord", "wYCoord", "wCurrentMapWidth2", "wCurrentMapHeight2")
 )
 
 

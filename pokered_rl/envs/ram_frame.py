@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.game import GameState, RamLayout, screen_arrays
+from pokered_rl.game import GameState, RamLayout
 from pokered_rl.game.ram_map import RAM_MAP
+from pokered_rl.game.screens import screen_arrays
+from pokered_rl.game.state_fields import FACING_OF_BYTE
 
 __all__ = ["PROGRESS_LABELS", "GameProgress", "RamFrame", "any_of", "label_ranges", "read_frame"]
 
@@ -29,8 +31,7 @@ _Flags = npt.NDArray[np.bool_]
 _IS_OUTSIDE = np.isin(np.arange(256) & 0x7F, (0, 23))
 #: wFontLoaded: bit 0 is set while a text or menu of the overworld is open.
 _IS_TEXT_OPEN = (np.arange(256) & 1).astype(bool)
-#: The raw 0, 4, 8, 12 of the facing direction -> 0 down, 1 up, 2 left, 3 right.
-_FACING = np.arange(256) >> 2 & 3
+_FACING = FACING_OF_BYTE.numpy()
 #: Tiles from here on are letters and boxes, below are map tiles (ram_map, wTileMap).
 _FIRST_TEXT_TILE = 0x60
 _ARROW_TILE = 0xEE

@@ -1,4 +1,4 @@
-"""Items: names both ways, key items, prices."""
+"""Items: names and ids, key items, prices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pokered_rl.game._data import load_json
 from pokered_rl.game.name_table import NameTable
 
-__all__ = ["ITEMS", "KEY_ITEMS", "Item", "load_items"]
+__all__ = ["ITEMS", "Item", "load_items"]
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Item:
     Attributes:
         id: Number in the bag.
         name: Name in the disassembly; machines carry the name of their move.
-        key_item: Whether it is a key item: it cannot be sold or tossed, and the story hangs on it.
-        price: What the shop asks; 0 where it is not for sale.
+        key_item: Whether it is a key item, which cannot be sold or tossed.
+        price: Price in shops; 0 where it is not for sale.
         machine: ``HM01``, ``TM24``; empty for all others.
     """
 
@@ -39,6 +39,3 @@ def load_items(file: str) -> NameTable[Item]:
 
 #: All items of the retail game.
 ITEMS = load_items("items.json")
-
-#: Ids of its key items, ascending.
-KEY_ITEMS: tuple[int, ...] = tuple(sorted(item.id for item in ITEMS if item.key_item))

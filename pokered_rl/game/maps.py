@@ -1,4 +1,4 @@
-"""Maps: names both ways, sizes, kinds, and one coordinate system for the whole world."""
+"""Maps: names and ids, sizes, kinds, and one coordinate system for the whole world."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from torch import Tensor
 from pokered_rl.game._data import has_json, load_json
 from pokered_rl.game.name_table import NameTable
 
-__all__ = ["NUM_MAP_IDS", "GameMap", "GameMaps", "MapKind"]
+__all__ = ["GameMap", "GameMaps", "MapKind"]
 
-#: Map ids are bytes; 255 is "the last outdoor map" as a warp's destination.
-NUM_MAP_IDS = 256
+_NUM_MAP_IDS = 256
 
 
 class MapKind(IntEnum):
-    """What sort of place a map is."""
+    """The type of place that a map is."""
 
     UNKNOWN = 0
     TOWN = 1
@@ -44,7 +43,7 @@ class GameMap:
         height_steps: Height; 0 if unknown.
         tileset: Tileset id, -1 if unknown.
         outdoor: Whether the map belongs to the outdoor plane.
-        kind: What sort of place it is.
+        kind: The type of place.
         global_origin: Column and row in the world, of the corner of an outdoor map, or of the door through which
             an indoor map is reached from outdoors. None if there is no such door.
         entrance: Outdoor map and the door's x and y in it, for indoor maps.
@@ -68,9 +67,9 @@ class GameMap:
 
 
 class GameMaps(NameTable[GameMap]):
-    """The maps of a cartridge by id, ids by name, and batched look-ups by id.
+    """The maps of a cartridge by id, ids by name, and batched lookups by id.
 
-    Maps that the table does not know are called by their number, are of kind ``UNKNOWN`` and have no global place.
+    Maps that are not in the table have their number as name, the kind ``UNKNOWN`` and no place in the world.
 
     Args:
         maps: The maps.
@@ -86,10 +85,10 @@ class GameMaps(NameTable[GameMap]):
     def __init__(self, maps: tuple[GameMap, ...], global_size: tuple[int, int] = (0, 0)) -> None:
         super().__init__(maps)
         self.global_size = global_size
-        self._kinds = torch.zeros(NUM_MAP_IDS, dtype=torch.int64)
-        self._outdoor = torch.zeros(NUM_MAP_IDS, dtype=torch.bool)
-        self._origin = torch.full((NUM_MAP_IDS, 2), -1, dtype=torch.int64)
-        self._placed = torch.zeros(NUM_MAP_IDS, dtype=torch.bool)
+        self._kinds = torch.zeros(_NUM_MAP_IDS, dtype=torch.int64)
+        self._outdoor = torch.zeros(_NUM_MAP_IDS, dtype=torch.bool)
+        self._origin = torch.full((_NUM_MAP_IDS, 2), -1, dtype=torch.int64)
+        self._placed = torch.zeros(_NUM_MAP_IDS, dtype=torch.bool)
         for item in maps:
             self._kinds[item.id] = item.kind
             self._outdoor[item.id] = item.outdoor

@@ -1,4 +1,4 @@
-"""Moves: names both ways, type, power, PP."""
+"""Moves: names and ids, type, power, PP."""
 
 from __future__ import annotations
 

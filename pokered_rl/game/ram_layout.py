@@ -8,19 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from pokered_rl.errors import ConfigError
+from pokered_rl.game.ram_map import RAM_MAP
 
-__all__ = ["FULL_LAYOUT", "HRAM_RANGE", "WRAM_RANGE", "RamLayout"]
+__all__ = ["FULL_LAYOUT", "WRAM_RANGE", "RamLayout"]
 
 #: Work RAM, as (first address, one past the last).
 WRAM_RANGE = (0xC000, 0xE000)
-#: High RAM, as (first address, one past the last).
-HRAM_RANGE = (0xFF80, 0xFFFF)
+_HRAM_RANGE = (0xFF80, 0xFFFF)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class RamLayout:
         for start, stop in self.ranges:
             if not previous <= start < stop:
                 raise ConfigError(f"RAM ranges must ascend without overlap, got {self._text()}")
-            if not any(low <= start and stop <= high for low, high in (WRAM_RANGE, HRAM_RANGE)):
+            if not any(low <= start and stop <= high for low, high in (WRAM_RANGE, _HRAM_RANGE)):
                 raise ConfigError(f"RAM ranges must lie in C000-DFFF or FF80-FFFE, got {self._text()}")
             previous = stop
         object.__setattr__(self, "_hash", hash(self.ranges))  # layouts are keys of every look-up of a step
@@ -57,7 +56,7 @@ class RamLayout:
     @classmethod
     def full(cls) -> RamLayout:
         """The whole image: 8,192 bytes of WRAM, 127 of HRAM."""
-        return cls((WRAM_RANGE, HRAM_RANGE))
+        return cls((WRAM_RANGE, _HRAM_RANGE))
 
     @classmethod
     def merged(cls, ranges: Iterable[tuple[int, int]]) -> RamLayout:
@@ -77,8 +76,6 @@ class RamLayout:
         Raises:
             KeyError: If a label is not in the RAM map.
         """
-        from pokered_rl.game.ram_map import RAM_MAP
-
         return cls.merged(RAM_MAP[label].range for label in labels)
 
     def union(self, *others: RamLayout) -> RamLayout:
@@ -131,17 +128,23 @@ class RamLayout:
             raise KeyError(f"{length} bytes from {address:04X} are not contiguous in the RAM layout {self._text()}")
         return slice(first, first + length)
 
-    def index(self, addresses: tuple[int, ...], device: torch.device | str | None = None) -> Tensor:
-        """The columns of ``addresses`` as an int64 tensor, cached by layout and device."""
-        return _index(self, addresses, torch.device(device or "cpu"))
+    def read(self, ram: Tensor, label: str) -> Tensor:
+        """Return the bytes of an entry of the RAM map: uint8 ``[*, length]``, a view of ``ram``.
+
+        Args:
+            ram: uint8 ``[*, R]``.
+            label: A label of :data:`~pokered_rl.game.RAM_MAP`.
+
+        Raises:
+            KeyError: If the label is unknown, is a bare address, or is not carried.
+        """
+        entry = RAM_MAP[label]
+        if not entry.length:
+            raise KeyError(f"{label} is a bare address ({entry.address:04X}): there is nothing to read")
+        return ram[..., self.slice(entry.address, entry.length)]
 
     def _text(self) -> str:
         return " ".join(f"{start:04X}-{stop - 1:04X}" for start, stop in self.ranges)
-
-
-@lru_cache(maxsize=1024)
-def _index(layout: RamLayout, addresses: tuple[int, ...], device: torch.device) -> Tensor:
-    return torch.tensor(layout.columns(addresses), dtype=torch.int64, device=device)
 
 
 #: The layout of the full 8,319-byte image.

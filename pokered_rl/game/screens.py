@@ -1,10 +1,10 @@
-"""What is on the screen and which buttons can have an effect: `screen_kind`, `usable_buttons`, `input_ignored`.
+"""Classify the screen, and tell which buttons can have an effect.
 
-The rules stand in `screen_rules.py` as a table; this module evaluates them for a batch in a fixed handful of array
-operations, whatever the batch and whatever the number of rules. NumPy's, not Torch's: on a few bytes of a few images an
-operation costs what its dispatch costs, a third of a tensor operation's, and RAM comes from the CPU. The rules read RAM
-only: the outermost return address on the stack, the tile map, the menu variables and the script flags. Sources are in
-the "Behaviour" chapters of `docs/reference/ram_map.md`; what each rule says in words is in `docs/reference/screens.md`.
+The rules are a table in ``screen_rules.py``; this module evaluates them for a batch in a fixed number of array
+operations. They are NumPy's because on a few bytes of a few images the dispatch of an operation dominates, and NumPy's
+costs a third of Torch's. The rules read RAM only: the outermost return address on the stack, the tile map, the menu
+variables and the script flags. Sources are in the "Behaviour" chapters of ``docs/reference/ram_map.md``; each rule in
+words is in ``docs/reference/screens.md``.
 """
 
 from __future__ import annotations
@@ -41,17 +41,15 @@ __all__ = [
     "ScreenKind",
     "ScreenReading",
     "input_ignored",
-    "menu_live",
     "read_screen",
     "screen_arrays",
     "screen_kind",
-    "text_waiting",
     "usable_buttons",
 ]
 
 
 class ScreenReading(NamedTuple):
-    """All answers about the screen at once, for the price of one.
+    """Kind of screen, usable buttons, and whether input is ignored, computed together.
 
     Attributes:
         kind: uint8 ``[*]`` of ``ScreenKind``.
@@ -65,15 +63,14 @@ class ScreenReading(NamedTuple):
 
 
 def read_screen(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> ScreenReading:
-    """Classify the screen and say what the buttons can do.
+    """Classify the screen and tell which buttons can have an effect.
 
     Args:
-        ram: uint8 ``[*, R]``. A tensor on another device is copied to the CPU, where emulators leave it anyway, and
-            the answers are copied back.
+        ram: uint8 ``[*, R]``. A tensor on another device is copied to the CPU, and the results are copied back.
         layout: The columns of ``ram``; it must carry ``SCREEN_RANGES``, the stack excepted.
-        stack: Whether to believe the return addresses on the stack: True for the retail game and Sprout, False for
+        stack: Whether to use the return addresses on the stack: True for the retail game and Sprout, False for
             hacks with other code (``CartridgeProfile.stack_words``). None: if the layout carries the stack. Without
-            it the rules fall back on the window's position and the font flag, and know fewer kinds.
+            it the rules use the window's position and the font flag, and distinguish fewer kinds.
 
     Raises:
         KeyError: If the layout lacks something that the rules read.
@@ -85,21 +82,21 @@ def read_screen(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | N
 def screen_arrays(
     images: npt.NDArray[np.uint8], layout: RamLayout = FULL_LAYOUT
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-    """``kind`` uint8 ``[N]`` and ``usable`` bool ``[N, 8]`` of ``read_screen``, from uint8 ``[N, R]``, all arrays."""
+    """Return ``kind`` uint8 ``[N]`` and ``usable`` bool ``[N, 8]`` of ``read_screen`` for uint8 ``[N, R]``."""
     plan = _plan(layout, None)
     found = plan.read(images)
     return found.kind, plan.usable(found)
 
 
 def screen_kind(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
-    """The kind of screen: uint8 ``[*]`` of ``ScreenKind``. Arguments as for ``read_screen``."""
+    """Return the kind of screen: uint8 ``[*]`` of ``ScreenKind``. Arguments as for ``read_screen``."""
     return _like(ram, _match(ram, layout, stack)[1].kind)
 
 
 def usable_buttons(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
-    """The buttons that can have an effect now: bool ``[*, 8]`` in the order of ``BUTTONS``.
+    """Return the buttons that can have an effect now: bool ``[*, 8]`` in the order of ``BUTTONS``.
 
-    Never all False: where the game ignores everything, or the RAM does not tell, nothing is masked. Arguments as for
+    Never all False: where the game ignores everything, or RAM does not tell, all buttons are usable. Arguments as for
     ``read_screen``.
     """
     plan, found = _match(ram, layout, stack)
@@ -107,7 +104,7 @@ def usable_buttons(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool 
 
 
 def input_ignored(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
-    """Whether no button can change what happens next, apart from hurrying a text: bool ``[*]``.
+    """Return whether no button can change what happens next, except to speed up a text: bool ``[*]``.
 
     True while a step, a script, a warp or a battle animation runs and while a text is being printed. Arguments as for
     ``read_screen``.
@@ -115,29 +112,15 @@ def input_ignored(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool |
     return _like(ram, _match(ram, layout, stack)[1].ignored)
 
 
-def text_waiting(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
-    """Whether a text waits for A or B: bool ``[*]``. Arguments as for ``read_screen``."""
-    return screen_kind(ram, layout, stack=stack) == ScreenKind.TEXT_WAITING
-
-
-def menu_live(ram: Tensor, layout: RamLayout = FULL_LAYOUT, *, stack: bool | None = None) -> Tensor:
-    """Whether the menu variables are those of a menu that takes input now: bool ``[*]``.
-
-    They are never cleared, so without this they describe the last menu there was. Arguments as for ``read_screen``.
-    """
-    plan, found = _match(ram, layout, stack)
-    return _like(ram, plan.is_menu.take(found.rule))
-
-
 def _match(ram: Tensor, layout: RamLayout, stack: bool | None) -> tuple[_Plan, _Matches]:
-    """The rules for ``layout``, and what they find in each of the images."""
+    """Return the rules for ``layout``, and which one holds for each of the images."""
     plan = _plan(layout, stack)
     images = ram if ram.ndim == 2 else ram.reshape(-1, ram.shape[-1])
     return plan, plan.read(images.numpy(force=True))
 
 
 def _like(ram: Tensor, values: npt.NDArray[Any]) -> Tensor:
-    """``values`` [N, ...] with the leading dimensions and the device of ``ram``."""
+    """Return ``values`` [N, ...] with the leading dimensions and the device of ``ram``."""
     tensor = torch.from_numpy(values)
     if ram.ndim != 2:
         tensor = tensor.reshape((*ram.shape[:-1], *values.shape[1:]))
@@ -156,7 +139,7 @@ def _ranges() -> tuple[tuple[int, int], ...]:
     return RamLayout.merged(ranges).ranges
 
 
-#: What the readers of this module need.
+#: Address ranges that the functions of this module read.
 SCREEN_RANGES: tuple[tuple[int, int], ...] = _ranges()
 
 
@@ -165,7 +148,7 @@ class _Plan:
 
     Args:
         layout: The columns of ``ram``.
-        stack: Whether the return addresses are to be believed.
+        stack: Whether to use the return addresses.
     """
 
     def __init__(self, layout: RamLayout, stack: bool) -> None:
@@ -176,7 +159,7 @@ class _Plan:
         position = {name: i for i, name in enumerate((*names, *COMPARISONS, *COMPUTED))}
 
         # One gather brings the bytes of all conditions, then those that are compared, then the cursor's address, then
-        # the keys that the game throws away.
+        # the keys that the game ignores.
         addresses = [CONDITIONS[name].address for name in names]
         addresses += [RAM_MAP[label].address for label in _COMPARED] + [_CURSOR, _CURSOR + 1, _JOY_IGNORE]
         self._columns = np.array(layout.columns(addresses))
@@ -213,13 +196,10 @@ class _Plan:
         self._needed = self._weights.clip(min=0).sum(0) - 0.5
         self._num_rules = len(rules)
 
-        # Eight booleans in a row are one word here: sets of buttons combine in one operation, and a table of them is a
-        # table of numbers.
+        # Eight booleans are one 64-bit word here: sets of buttons combine in one operation.
         flags = FLAGS_OF_BYTE.numpy()
-        menus = [rule.kind is ScreenKind.OPTIONS or "menu" in rule.when for rule in rules]
         self.kinds = np.array([rule.kind for rule in rules], np.uint8)
         self.ignored = np.array([rule.ignored for rule in rules])
-        self.is_menu = np.array(menus)
         self._fixed = flags[[0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]]  # int64 [K]
         self._watched = flags[[255 if isinstance(rule.keys, Acts) else 0 for rule in rules]]  # int64 [K]
         self._passed = flags[::-1].copy()  # int64 [256]: the keys that wJoyIgnore leaves
@@ -229,7 +209,7 @@ class _Plan:
             self._buttons[i, BUTTONS.index(button)] = 1.0
 
     def read(self, ram: npt.NDArray[np.uint8]) -> _Matches:
-        """Which rule holds for each image of ``ram`` uint8 [N, R]."""
+        """Return which rule holds for each image of ``ram`` uint8 [N, R]."""
         x = ram.take(self._columns, 1)  # uint8 [N, C + compared + 3]
         n, rows = self._num_bytes, len(ram)
         facts = np.zeros((rows, len(self._weights)), np.float32)

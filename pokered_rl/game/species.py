@@ -1,16 +1,13 @@
-"""Species: names both ways by internal index, Pokédex numbers, types."""
+"""Species: names and internal indices, Pokédex numbers, types."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from pokered_rl.game._data import load_json
 from pokered_rl.game.name_table import NameTable
 
-__all__ = ["DEX_NUMBER", "SPECIES", "Species", "load_species"]
+__all__ = ["SPECIES", "Species", "load_species"]
 
 
 @dataclass(frozen=True)
@@ -40,14 +37,3 @@ def load_species(file: str) -> NameTable[Species]:
 
 #: All species of the retail game by internal index.
 SPECIES = load_species("species.json")
-
-
-def _dex_number() -> Tensor:
-    table = torch.zeros(256, dtype=torch.int64)
-    for species in SPECIES:
-        table[species.id] = species.dex
-    return table
-
-
-#: int64 ``[256]``: Pokédex number of each internal index, 0 where there is none.
-DEX_NUMBER: Tensor = _dex_number()

@@ -17,11 +17,10 @@ from pokered_rl.game.state_fields import (
     FLAGS_OF_BYTE,
     NUM_EVENT_FLAGS,
     NUMBERS,
-    state_ranges,
     with_counts,
 )
 
-__all__ = ["STATE_FIELDS", "STATE_RANGES", "GameState"]
+__all__ = ["STATE_FIELDS", "GameState"]
 
 
 class GameState(TensorClass):
@@ -40,7 +39,7 @@ class GameState(TensorClass):
         height_steps: ``[*]`` height of the current map in steps.
         last_map: ``[*]`` outdoor map that a warp to map 255 leads back to.
         tileset: ``[*]`` tileset of the map; 0 and 23 are the outdoor ones.
-        facing: ``[*]`` 0 down, 4 up, 8 left, 12 right.
+        facing: ``[*]`` 0 down, 1 up, 2 left, 3 right (the RAM holds 0, 4, 8, 12).
         transport: ``[*]`` 0 on foot, 1 bicycle, 2 surfing.
         party_count: ``[*]`` 0..6.
         party_species: ``[*, 6]`` internal species index, not the Pokédex number.
@@ -142,11 +141,6 @@ class GameState(TensorClass):
 STATE_FIELDS: tuple[str, ...] = tuple(GameState.__annotations__)
 
 
-def _group(name: str) -> tuple[bool, bool]:
-    """Whether the field's numbers have several bytes, and whether it is an array."""
-    return len(NUMBERS[name].numbers[0].parts) > 1, bool(NUMBERS[name].shape)
-
-
 class _Plan:
     """Index and weight tensors for one layout, choice of fields and device."""
 
@@ -221,7 +215,3 @@ class _Plan:
 @lru_cache(maxsize=256)
 def _plan(layout: RamLayout, names: tuple[str, ...], device: torch.device) -> _Plan:
     return _Plan(layout, names, device)
-
-
-#: What ``GameState.from_ram`` reads when all fields are wanted.
-STATE_RANGES: tuple[tuple[int, int], ...] = state_ranges()

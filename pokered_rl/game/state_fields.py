@@ -18,6 +18,7 @@ __all__ = [
     "BAG_SLOTS",
     "BYTE_TABLES",
     "EVENT_RANGE",
+    "FACING_OF_BYTE",
     "FLAGS_OF_BYTE",
     "MAX_COINS",
     "MAX_MONEY",
@@ -48,12 +49,15 @@ _MOVE_SLOTS = 4
 _PARTY_STRIDE = 44
 _NO_LIMIT = 1 << 40
 
-_PLAIN, _BCD, _LOW6, _LOW7, _BITS_SET, _BITS_SET_OF_7, _UP_TO_6, _UP_TO_20 = range(8)
+_PLAIN, _BCD, _LOW6, _LOW7, _BITS_SET, _BITS_SET_OF_7, _UP_TO_6, _UP_TO_20, _FACING = range(9)
 _BYTES = torch.arange(256)
 _BIT_OF_BYTE = (_BYTES.unsqueeze(-1) >> torch.arange(8)) & 1  # [256, 8]
 
-#: float64 ``[8 * 256]``: what a byte is worth as it stands, as two decimal digits, without its upper bits, as a set
-#: of flags, as a count that the game has no room to exceed.
+#: int64 ``[256]``: a facing direction in RAM (0, 4, 8, 12) as this library numbers it: 0 down, 1 up, 2 left, 3 right.
+FACING_OF_BYTE = _BYTES >> 2 & 3
+
+#: float64 ``[9 * 256]``: what a byte is worth as it stands, as two decimal digits, without its upper bits, as a set
+#: of flags, as a count that the game has no room to exceed, as a direction.
 #: Doubles hold every number of the game exactly, and their products are not rounded on a GPU as those of floats are.
 BYTE_TABLES = torch.cat(
     [
@@ -65,6 +69,7 @@ BYTE_TABLES = torch.cat(
         _BIT_OF_BYTE[:, :7].sum(-1),
         _BYTES.clamp(max=PARTY_SLOTS),
         _BYTES.clamp(max=BAG_SLOTS),
+        FACING_OF_BYTE,
     ]
 ).to(torch.float64)
 
@@ -96,18 +101,11 @@ class Field:
     numbers: tuple[Number, ...]
 
 
-def _u8(label: str, table: int = _PLAIN) -> Field:
-    return Field((), (Number(((RAM_MAP[label].address, 1, table),)),))
-
-
-def _u16(label: str) -> Field:
-    at = RAM_MAP[label].address
-    return Field((), (Number(((at, 256, _PLAIN), (at + 1, 1, _PLAIN))),))
-
-
-def _bcd(label: str, limit: int) -> Field:
+def _number(label: str, table: int = _PLAIN, limit: int = _NO_LIMIT) -> Field:
+    """One number, high byte first, by the format in the RAM map: unsigned, or two decimal digits a byte."""
     entry = RAM_MAP[label]
-    parts = tuple((entry.address + i, 100 ** (entry.length - 1 - i), _BCD) for i in range(entry.length))
+    base, table = (100, _BCD) if entry.kind == "bcd" else (256, table)
+    parts = tuple((entry.address + i, base ** (entry.length - 1 - i), table) for i in range(entry.length))
     return Field((), (Number(parts, limit),))
 
 
@@ -153,16 +151,16 @@ def _clock() -> Field:
 
 #: Every field of numbers; ``event_flags`` alone is not one.
 NUMBERS: dict[str, Field] = {
-    "map_id": _u8("wCurMap"),
-    "x": _u8("wXCoord"),
-    "y": _u8("wYCoord"),
-    "width_steps": _u8("wCurrentMapWidth2"),
-    "height_steps": _u8("wCurrentMapHeight2"),
-    "last_map": _u8("wLastMap"),
-    "tileset": _u8("wCurMapTileset", _LOW7),
-    "facing": _u8("wSpritePlayerStateData1FacingDirection"),
-    "transport": _u8("wWalkBikeSurfState"),
-    "party_count": _u8("wPartyCount", _UP_TO_6),
+    "map_id": _number("wCurMap"),
+    "x": _number("wXCoord"),
+    "y": _number("wYCoord"),
+    "width_steps": _number("wCurrentMapWidth2"),
+    "height_steps": _number("wCurrentMapHeight2"),
+    "last_map": _number("wLastMap"),
+    "tileset": _number("wCurMapTileset", _LOW7),
+    "facing": _number("wSpritePlayerStateData1FacingDirection", _FACING),
+    "transport": _number("wWalkBikeSurfState"),
+    "party_count": _number("wPartyCount", _UP_TO_6),
     "party_species": _party("wPartyMon1Species"),
     "party_level": _party("wPartyMon1Level"),
     "party_hp": _party("wPartyMon1HP", size=2),
@@ -171,26 +169,26 @@ NUMBERS: dict[str, Field] = {
     "party_exp": _party("wPartyMon1Exp", size=3),
     "party_moves": _party("wPartyMon1Moves", values=_MOVE_SLOTS),
     "party_pp": _party("wPartyMon1PP", values=_MOVE_SLOTS, table=_LOW6),
-    "badge_bits": _u8("wObtainedBadges"),
-    "money": _bcd("wPlayerMoney", MAX_MONEY),
-    "coins": _bcd("wPlayerCoins", MAX_COINS),
-    "bag_count": _u8("wNumBagItems", _UP_TO_20),
+    "badge_bits": _number("wObtainedBadges"),
+    "money": _number("wPlayerMoney", limit=MAX_MONEY),
+    "coins": _number("wPlayerCoins", limit=MAX_COINS),
+    "bag_count": _number("wNumBagItems", _UP_TO_20),
     "bag_items": _bag(),
     "pokedex_owned": _bits_set("wPokedexOwned"),
     "pokedex_seen": _bits_set("wPokedexSeen"),
-    "hall_of_fame": _u8("wNumHoFTeams"),
-    "in_battle": _u8("wIsInBattle"),
-    "battle_type": _u8("wBattleType"),
-    "opponent": _u8("wCurOpponent"),
-    "trainer_class": _u8("wTrainerClass"),
-    "battle_result": _u8("wBattleResult"),
-    "enemy_species": _u8("wEnemyMonSpecies"),
-    "enemy_level": _u8("wEnemyMonLevel"),
-    "enemy_hp": _u16("wEnemyMonHP"),
-    "enemy_max_hp": _u16("wEnemyMonMaxHP"),
-    "last_blackout_map": _u8("wLastBlackoutMap"),
+    "hall_of_fame": _number("wNumHoFTeams"),
+    "in_battle": _number("wIsInBattle"),
+    "battle_type": _number("wBattleType"),
+    "opponent": _number("wCurOpponent"),
+    "trainer_class": _number("wTrainerClass"),
+    "battle_result": _number("wBattleResult"),
+    "enemy_species": _number("wEnemyMonSpecies"),
+    "enemy_level": _number("wEnemyMonLevel"),
+    "enemy_hp": _number("wEnemyMonHP"),
+    "enemy_max_hp": _number("wEnemyMonMaxHP"),
+    "last_blackout_map": _number("wLastBlackoutMap"),
     "play_time_seconds": _clock(),
-    "play_time_frames": _u8("wPlayTimeFrames"),
+    "play_time_frames": _number("wPlayTimeFrames"),
 }
 
 

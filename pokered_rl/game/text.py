@@ -1,4 +1,4 @@
-"""Letters from tile numbers: what stands on the screen, as a person would read it."""
+"""Decode tile numbers to the text on the screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pokered_rl.game._data import load_json
 from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
-from pokered_rl.game.screen_rules import TILE_MAP_COLUMNS, TILE_MAP_RANGE
+from pokered_rl.game.screen_rules import TILE_MAP_COLUMNS
 
 __all__ = ["read_text", "screen_lines"]
 
@@ -18,7 +18,7 @@ _CURSOR, _ARROW = 0xED, 0xEE
 
 @cache
 def _characters() -> tuple[str, ...]:
-    """What each of the 256 tiles reads as; map tiles, boxes and control codes are blanks."""
+    """Return the letter of each of the 256 tiles; map tiles, boxes and control codes are blanks."""
     table: dict[str, str] = load_json("charmap.json")["characters"]
     letters = [" "] * 256
     for code, text in table.items():
@@ -29,13 +29,13 @@ def _characters() -> tuple[str, ...]:
 
 
 def read_text(codes: Tensor) -> str:
-    """The text of character codes (or of text tiles, which have the same numbers), uint8 ``[n]``."""
+    """Return the text of character codes (or of text tiles, which have the same numbers), uint8 ``[n]``."""
     letters = _characters()
     return "".join(letters[code] for code in codes.tolist())
 
 
 def screen_lines(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> list[str]:
-    """The 18 lines of text on the screen of one RAM image.
+    """Return the 18 lines of text on the screen of one RAM image.
 
     Args:
         ram: uint8 ``[R]``.
@@ -51,5 +51,5 @@ def screen_lines(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> list[str]:
         >>> screen_lines(ram)[0]
         'HI'
     """
-    tiles = ram[layout.slice(TILE_MAP_RANGE[0], TILE_MAP_RANGE[1] - TILE_MAP_RANGE[0])]
+    tiles = layout.read(ram, "wTileMap")
     return [read_text(row).rstrip() for row in tiles.reshape(-1, TILE_MAP_COLUMNS)]

@@ -1,4 +1,4 @@
-"""Trainer classes: names both ways, and which of them are leaders, Elite Four or champion."""
+"""Trainer classes: names and ids, and which of them are leaders, Elite Four or champion."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pokered_rl.game._data import load_json
 from pokered_rl.game.name_table import NameTable
 
-__all__ = ["ELITE_CLASSES", "LEADER_CLASSES", "OPPONENT_OFFSET", "TRAINERS", "TrainerClass", "load_trainers"]
+__all__ = ["ELITE_CLASSES", "LEADER_CLASSES", "TRAINERS", "TrainerClass", "load_trainers"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,6 @@ def load_trainers(file: str) -> NameTable[TrainerClass]:
 
 #: All trainer classes of the retail game.
 TRAINERS = load_trainers("trainers.json")
-
-#: wCurOpponent is this plus the trainer class when a trainer is met, and a species index otherwise.
-OPPONENT_OFFSET: int = load_json("trainers.json")["opponent_offset"]
 
 #: Gym leaders. Giovanni is met twice before as a boss of Team Rocket, under the same class.
 LEADER_CLASSES: tuple[int, ...] = tuple(

@@ -11,7 +11,7 @@ from tensordict import TensorDict
 
 from pokered_rl.emulator import ActionSet, Cartridge, Emulator, EmulatorPool, SaveState, press_effects, walkthrough
 from pokered_rl.envs import AffordanceMask
-from pokered_rl.game import BUTTONS, ScreenKind, read, read_screen, screen_lines
+from pokered_rl.game import BUTTONS, FULL_LAYOUT, ScreenKind, read_screen, screen_lines
 
 #: Screens that wait for a button and are not the map.
 WAITING = tuple(
@@ -76,7 +76,8 @@ class _Explorer:
         kind = ScreenKind(int(reading.kind))
         if reading.ignored or kind not in WAITING:
             return
-        situation = (kind, *(() if kind is ScreenKind.TEXT_WAITING else (int(read(ram, label)) for label in _MENU)))
+        menu = () if kind is ScreenKind.TEXT_WAITING else (int(FULL_LAYOUT.read(ram, label)) for label in _MENU)
+        situation = (kind, *menu)
         text = tuple(line.replace("▼", " ") for line in screen_lines(ram)) if self._letters else ()
         if (situation, text) not in self._seen:
             self._seen.add((situation, text))

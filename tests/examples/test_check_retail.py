@@ -91,7 +91,7 @@ def misled(tmp_path_factory):
         patch.chdir(folder)
         patch.setattr(prober, "read_screen", without_a)
         # What a decoder with x and y mixed up would look like.
-        patch.setattr(start_checks, "DIRECTIONS", start_checks.DIRECTIONS | {"left": (1, 0, 12), "right": (-1, 0, 8)})
+        patch.setattr(start_checks, "DIRECTIONS", start_checks.DIRECTIONS | {"left": (1, 0, 3), "right": (-1, 0, 2)})
         status = check_retail.main([*_QUICK, "--json", "report.json", "--battle-state", "nothing.state"])
     rows = json.loads((folder / "report.json").read_text())["checks"]
     return status, {row["name"]: row for row in rows}
@@ -130,6 +130,8 @@ def _faults(ram: torch.Tensor) -> list[str]:
 @pytest.mark.skipif("POKERED_REAL_RAM" not in os.environ, reason="POKERED_REAL_RAM is not set: no real RAM images")
 def test_decoder_finds_nothing_impossible_in_images_of_the_real_game():
     for path in Path(os.environ["POKERED_REAL_RAM"]).glob("*.bin"):
+        if path.stem.startswith("title_"):  # no game has begun: party, bag and map are not initialised
+            continue
         assert _faults(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)) == [], path.stem
 
 

@@ -16,16 +16,33 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def real_images() -> dict[str, tuple[Tensor, dict[str, Any]]]:
-    """Name -> (full RAM uint8 [8319], what is known about it)."""
+def real_folder() -> Path:
+    """The folder of RAM images of the real game."""
     folder = os.environ.get("POKERED_REAL_RAM")
     if not folder:
         pytest.skip("POKERED_REAL_RAM is not set: no RAM images of the real game")
-    expected = json.loads((Path(folder) / "expected.json").read_text())
-    return {
-        name: (torch.frombuffer(bytearray((Path(folder) / f"{name}.bin").read_bytes()), dtype=torch.uint8), facts)
-        for name, facts in expected.items()
-    }
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def real_images(real_folder: Path) -> dict[str, Tensor]:
+    """Name -> full RAM uint8 [8319]."""
+    files = sorted(real_folder.glob("*.bin"))
+    return {file.stem: torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8) for file in files}
+
+
+@pytest.fixture(scope="session")
+def real_facts(real_folder: Path) -> dict[str, dict[str, Any]]:
+    """Name -> decoded values, for the images of which they are known."""
+    facts: dict[str, dict[str, Any]] = json.loads((real_folder / "expected.json").read_text())
+    return facts
+
+
+@pytest.fixture(scope="session")
+def real_screens(real_folder: Path) -> dict[str, dict[str, Any]]:
+    """Name -> kind of screen, usable buttons, whether input is ignored, where it is not the overworld."""
+    screens: dict[str, dict[str, Any]] = json.loads((real_folder / "screens.json").read_text())
+    return screens
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,9 @@ from pokered_rl.game import (
     SCREEN_RANGES,
     RamLayout,
     ScreenKind,
-    effect_columns,
-    read,
     read_screen,
 )
+from pokered_rl.game.effects import effect_columns
 
 _ROMS = Path(__file__).parents[1] / "roms"
 LAYOUT = RamLayout(SCREEN_RANGES)
@@ -105,7 +104,7 @@ def _situation(ram: torch.Tensor, layout: RamLayout) -> tuple[int, ...]:
     kind = int(read_screen(ram, layout).kind)
     if kind not in MASKED or kind == ScreenKind.TEXT_WAITING:
         return (kind,)
-    return (kind, *(int(read(ram, label, layout)) for label in _SITUATION))
+    return (kind, *(int(layout.read(ram, label)) for label in _SITUATION))
 
 
 def settled(player: Any, states: Iterable[bytes]) -> dict[tuple[int, ...], bytes]:

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from pokered_rl.game import RAM_MAP, RAM_SOURCES, ScreenKind
+from pokered_rl.game import RAM_MAP, ScreenKind
+from pokered_rl.game.ram_map import RAM_SOURCES
 from pokered_rl.game.screen_rules import CONDITIONS, MENU_BUTTONS, RULES
 
 _DOCS = Path(__file__).parents[2] / "docs" / "reference"

@@ -1,6 +1,7 @@
 import torch
 
-from pokered_rl.game import FULL_LAYOUT, RAM_MAP, RamLayout, effect_columns
+from pokered_rl.game import FULL_LAYOUT, RAM_MAP, RamLayout
+from pokered_rl.game.effects import effect_columns
 
 
 def _counts(address: int) -> bool:

@@ -7,29 +7,28 @@ import torch
 from torch import Tensor
 
 from pokered_rl.game import (
+    BUTTONS,
     FULL_LAYOUT,
     ITEMS,
     MOVES,
     SCREEN_RANGES,
     SPECIES,
-    STATE_RANGES,
     CartridgeProfile,
     GameState,
     RamLayout,
     ScreenKind,
-    input_ignored,
-    menu_live,
-    read,
     read_screen,
     screen_kind,
-    text_waiting,
+    state_ranges,
 )
 
-Images = dict[str, tuple[Tensor, dict[str, Any]]]
+Images = dict[str, Tensor]
+Facts = dict[str, dict[str, Any]]
 
 
 def _number(ram: Tensor, label: str) -> int:
-    return int(read(ram, label))
+    """The value of one byte, or of a little-endian word."""
+    return int.from_bytes(bytes(FULL_LAYOUT.read(ram, label).tolist()), "little")
 
 
 def _hex(ram: Tensor, label: str, digits: int = 2) -> str:
@@ -106,7 +105,7 @@ def _facts(ram: Tensor) -> dict[str, Any]:
             "npcscript": _number(ram, "wNPCMovementScriptPointerTableNum"),
             "hWY": _number(ram, "hWY"),
             "movflags": _hex(ram, "wMovementFlags"),
-            "facing": int(state.facing),
+            "facing": 4 * int(state.facing),  # the byte in RAM
             "dir": _number(ram, "wPlayerDirection"),
             "autobg": _number(ram, "hAutoBGTransferEnabled"),
             "cursor": _hex(ram, "wMenuCursorLocation", 4),
@@ -114,54 +113,64 @@ def _facts(ram: Tensor) -> dict[str, Any]:
     }
 
 
-def test_every_field_of_every_image_decodes_to_the_known_value(real_images: Images) -> None:
-    for name, (ram, expected) in real_images.items():
-        decoded = _facts(ram)
+def test_every_field_of_every_image_decodes_to_the_known_value(real_images: Images, real_facts: Facts) -> None:
+    assert set(real_facts) <= set(real_images)
+    for name, expected in real_facts.items():
+        decoded = _facts(real_images[name])
         assert {key: decoded[key] for key in expected} == expected, name
 
 
 def test_all_images_decoded_as_one_batch_equal_the_images_decoded_alone(real_images: Images) -> None:
-    batch = torch.stack([ram for ram, _ in real_images.values()])
+    batch = torch.stack(list(real_images.values()))
     together = GameState.from_ram(batch)
     assert together.batch_size == torch.Size([len(real_images)])
-    for row, (ram, _) in enumerate(real_images.values()):
-        assert (together[row] == GameState.from_ram(ram)).all()
+    for index, ram in enumerate(real_images.values()):
+        assert (together[index] == GameState.from_ram(ram)).all()
 
 
-@pytest.mark.parametrize("layout", [RamLayout.merged((*STATE_RANGES, *SCREEN_RANGES)), RamLayout(STATE_RANGES)])
-def test_compact_layout_decodes_like_the_full_image(real_images: Images, layout: RamLayout) -> None:
-    batch = torch.stack([ram for ram, _ in real_images.values()])
+@pytest.mark.parametrize("ranges", [(*state_ranges(), *SCREEN_RANGES), state_ranges()])
+def test_compact_layout_decodes_like_the_full_image(real_images: Images, ranges: tuple[tuple[int, int], ...]) -> None:
+    layout = RamLayout.merged(ranges)
+    batch = torch.stack(list(real_images.values()))
     columns = [FULL_LAYOUT.column(at) for start, stop in layout.ranges for at in range(start, stop)]
-    assert len(columns) == layout.size
     assert (GameState.from_ram(batch[:, columns], layout) == GameState.from_ram(batch)).all()
 
 
-#: What the images show, by name; every other image is of a player standing in the overworld.
-_SHOWN = {"celadon_party_menu": ScreenKind.PARTY, "lance_text_waiting": ScreenKind.TEXT_WAITING}
+#: What the images of ``expected.json`` show; those of ``screens.json`` say it themselves.
+_OVERWORLD = {"kind": "OVERWORLD", "usable": list(BUTTONS), "ignored": False}
+_SHOWN = {
+    "celadon_party_menu": {"kind": "PARTY", "usable": ["A", "B", "UP", "DOWN"], "ignored": False},
+    "lance_text_waiting": {"kind": "TEXT_WAITING", "usable": ["A", "B"], "ignored": False},
+}
+#: Two texts wait without an arrow: only the stack tells them from a text that is being printed.
+_WITHOUT_STACK = {"lance_text_waiting": "TEXT_PRINTING", "battle_trainer_wants_to_fight": "BATTLE_BUSY"}
 
 
-def test_screen_of_every_image_is_what_it_shows(real_images: Images) -> None:
-    for name, (ram, _) in real_images.items():
-        kind = ScreenKind(int(screen_kind(ram)))
-        assert kind == _SHOWN.get(name, ScreenKind.OVERWORLD), f"{name}: {kind.name}"
-        assert not input_ignored(ram)
-        assert bool(text_waiting(ram)) == (kind is ScreenKind.TEXT_WAITING)
-        assert bool(menu_live(ram)) == (kind is ScreenKind.PARTY)
+def _shown(name: str, screens: Facts) -> dict[str, Any]:
+    return screens.get(name) or _SHOWN.get(name, _OVERWORLD)
 
 
-def test_screen_of_every_image_is_known_without_the_stack_too(real_images: Images) -> None:
-    # Without 0xDFxx the waiting text of one image is not to be told from a printing one: it shows no arrow.
+def test_screen_of_every_image_is_what_it_shows(real_images: Images, real_screens: Facts) -> None:
+    assert set(real_screens) <= set(real_images)
+    for name, ram in real_images.items():
+        found = read_screen(ram)
+        usable = [button for button, acts in zip(BUTTONS, found.usable.tolist(), strict=True) if acts]
+        decoded = {"kind": ScreenKind(int(found.kind)).name, "usable": usable, "ignored": bool(found.ignored)}
+        assert decoded == _shown(name, real_screens), name
+
+
+def test_screen_of_every_image_is_known_without_the_stack_too(real_images: Images, real_screens: Facts) -> None:
     ranges = tuple(r for r in SCREEN_RANGES if not 0xDF00 <= r[0] < 0xE000)
     layout = RamLayout(ranges)
     columns = [FULL_LAYOUT.column(at) for start, stop in ranges for at in range(start, stop)]
-    for name, (ram, _) in real_images.items():
-        expected = {**_SHOWN, "lance_text_waiting": ScreenKind.TEXT_PRINTING}.get(name, ScreenKind.OVERWORLD)
-        assert int(screen_kind(ram[columns], layout)) == expected, name
+    for name, ram in real_images.items():
+        kind = ScreenKind(int(screen_kind(ram[columns], layout))).name
+        assert kind == _WITHOUT_STACK.get(name, _shown(name, real_screens)["kind"]), name
 
 
 def test_screens_read_as_one_batch_equal_screens_read_alone(real_images: Images) -> None:
-    batch = torch.stack([ram for ram, _ in real_images.values()])
+    batch = torch.stack(list(real_images.values()))
     together = read_screen(batch)
-    for row, (ram, _) in enumerate(real_images.values()):
+    for index, ram in enumerate(real_images.values()):
         for whole, single in zip(together, read_screen(ram), strict=True):
-            assert torch.equal(whole[row], single)
+            assert torch.equal(whole[index], single)

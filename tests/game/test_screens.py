@@ -14,10 +14,8 @@ from pokered_rl.game import (
     RamLayout,
     ScreenKind,
     input_ignored,
-    menu_live,
     read_screen,
     screen_kind,
-    text_waiting,
     usable_buttons,
 )
 from pokered_rl.game.screen_rules import RULES
@@ -162,7 +160,6 @@ def test_row_of_the_menu_table(
     ram = menu(base, top, last, keys, item, **labels)
     assert _kind(ram) is ScreenKind[kind]
     assert _usable(ram) == set(buttons.split())
-    assert bool(menu_live(ram))
     assert not bool(input_ignored(ram))
 
 
@@ -273,14 +270,12 @@ def test_option_screen_is_told_by_its_boxes(
     ram = menu(_TEXT, (row, column), 7, keys, tiles=_OPTION_BOXES, cursor=cursor)
     assert _kind(ram) is ScreenKind.OPTIONS
     assert _usable(ram) == set(buttons.split())
-    assert bool(menu_live(ram))
 
 
 @pytest.mark.parametrize("base", [_TEXT, _SCRIPT, _HIDDEN, _BATTLE, _SET_UP])
 def test_text_with_an_arrow_waits_for_a_or_b(screen: Build, base: dict[str, Any]) -> None:
     ram = screen(base, {(0, 12): 0x79, (18, 16): 0xEE})
     assert _kind(ram) is ScreenKind.TEXT_WAITING
-    assert bool(text_waiting(ram))
     assert _usable(ram) == {"A", "B"}
     assert not bool(input_ignored(ram))
 
@@ -430,7 +425,6 @@ def test_demonstration_moves_its_cursor_by_itself(menu: Build, screen: Build) ->
 @pytest.mark.parametrize("base", [_TEXT, _BATTLE])
 def test_menu_variables_without_the_cursor_tile_are_leftovers(menu: Build, base: dict[str, Any], cursor: int) -> None:
     ram = menu(base, (2, 11), 7, 0xCB, 2, cursor=cursor, tiles={(0, 12): 0x79})
-    assert not bool(menu_live(ram))
     assert _kind(ram) in (ScreenKind.TEXT_PRINTING, ScreenKind.BATTLE_BUSY)
 
 
@@ -449,7 +443,8 @@ def test_cursor_address_outside_the_tile_map_is_no_menu(screen: Build, at: int) 
     # the tiles at both ends of the map, where a clamped address would look
     for tile in (0xC3A0, 0xC507):
         ram[FULL_LAYOUT.column(tile)] = 0xED
-    assert not bool(menu_live(ram))
+    assert _kind(ram) is ScreenKind.OTHER_MENU
+    assert _usable(ram) == set(BUTTONS)
 
 
 @pytest.mark.parametrize("base", [_TEXT, _HIDDEN])
@@ -522,7 +517,6 @@ def test_functions_agree_with_the_reading_of_all_at_once(menu: Build, screen: Bu
     assert torch.equal(screen_kind(ram), whole.kind)
     assert torch.equal(usable_buttons(ram), whole.usable)
     assert torch.equal(input_ignored(ram), whole.ignored)
-    assert torch.equal(text_waiting(ram), whole.kind == ScreenKind.TEXT_WAITING)
 
 
 def test_compact_layout_reads_like_the_full_image(menu: Build, screen: Build) -> None:

@@ -4,16 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.game import (
     FULL_LAYOUT,
     RAM_MAP,
-    STATE_FIELDS,
-    STATE_RANGES,
     CartridgeProfile,
     GameState,
     RamLayout,
     state_ranges,
 )
+from pokered_rl.game.state import STATE_FIELDS
 
 Build = Callable[..., Tensor]
 
@@ -152,7 +152,7 @@ def test_batch_of_any_shape_decodes_like_its_rows() -> None:
 
 def test_compact_layout_and_strided_input_decode_like_the_full_image() -> None:
     ram = _random_ram(5, seed=1)
-    layout = RamLayout(STATE_RANGES)
+    layout = RamLayout(state_ranges())
     compact = torch.cat([ram[:, FULL_LAYOUT.slice(start, stop - start)] for start, stop in layout.ranges], -1)
     assert compact.shape[-1] == layout.size
     assert (GameState.from_ram(compact, layout) == GameState.from_ram(ram)).all()
@@ -194,3 +194,11 @@ def test_decoding_leaves_the_ram_alone() -> None:
     before = ram.clone()
     GameState.from_ram(ram)
     assert torch.equal(ram, before)
+
+
+@pytest.mark.parametrize(("byte", "facing"), [(0, 0), (4, 1), (8, 2), (12, 3)])
+def test_facing_is_numbered_down_up_left_right(blank_ram: Build, byte: int, facing: int) -> None:
+    # wSpritePlayerStateData1FacingDirection: 0 down, 4 up, 8 left, 12 right.
+    ram = blank_ram(wSpritePlayerStateData1FacingDirection=byte)
+    assert int(GameState.from_ram(ram).facing) == facing
+    assert RamFrame(ram, FULL_LAYOUT).facing.tolist() == [facing]

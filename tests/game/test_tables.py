@@ -2,13 +2,8 @@ import pytest
 import torch
 
 from pokered_rl.game import (
-    DEX_NUMBER,
-    ELITE_CLASSES,
     ITEMS,
-    KEY_ITEMS,
-    LEADER_CLASSES,
     MOVES,
-    NUM_SPECIES,
     SPECIES,
     TRAINERS,
     CartridgeProfile,
@@ -19,6 +14,8 @@ from pokered_rl.game import (
     Milestone,
     Milestones,
 )
+from pokered_rl.game.state_fields import NUM_SPECIES
+from pokered_rl.game.trainers import ELITE_CLASSES, LEADER_CLASSES
 
 RED = CartridgeProfile.get("red")
 
@@ -54,16 +51,14 @@ def test_names_are_unique_and_strangers_are_called_by_number(table) -> None:
 def test_every_pokedex_number_belongs_to_one_species() -> None:
     numbers = [species.dex for species in SPECIES if species.dex]
     assert sorted(numbers) == list(range(1, NUM_SPECIES + 1))
-    assert int(DEX_NUMBER[SPECIES.id("BULBASAUR")]) == 1
-    assert int(DEX_NUMBER[SPECIES.id("MEW")]) == 151
-    assert int(DEX_NUMBER[0]) == 0
+    assert SPECIES[SPECIES.id("BULBASAUR")].dex == 1
+    assert SPECIES[SPECIES.id("MEW")].dex == 151
 
 
-def test_key_items_are_those_the_story_hangs_on() -> None:
-    names = {ITEMS.name(item) for item in KEY_ITEMS}
+def test_key_items_are_those_that_the_story_needs() -> None:
+    names = {ITEMS.name(item) for item in RED.key_items}
     assert {"OAKS_PARCEL", "S_S_TICKET", "SILPH_SCOPE", "POKE_FLUTE", "HM_SURF", "BICYCLE"} <= names
     assert not {"POTION", "POKE_BALL", "NUGGET", "TM_THUNDERBOLT"} & names
-    assert RED.key_items == KEY_ITEMS
 
 
 def test_leaders_and_elite_are_named() -> None:

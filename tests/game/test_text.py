@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from pokered_rl.game import FULL_LAYOUT, RamLayout, read_text, screen_lines
+from pokered_rl.game import FULL_LAYOUT, RamLayout, screen_lines
+from pokered_rl.game.text import read_text
 
 
 def test_letters_digits_and_signs_read_as_they_look():

@@ -19,7 +19,8 @@ import sprout_walkthrough as walkthrough  # noqa: E402
 import torch  # noqa: E402
 
 from pokered_rl.emulator import PYBOY_VERSION, Cartridge, Emulator  # noqa: E402
-from pokered_rl.game import FULL_LAYOUT, GameState, Milestones, ScreenKind, address, read_screen  # noqa: E402
+from pokered_rl.game import FULL_LAYOUT, GameState, Milestones, ScreenKind, read_screen  # noqa: E402
+from pokered_rl.game.ram_map import address  # noqa: E402
 
 RECORDING = ROOT / "pokered_rl" / "emulator" / "data" / "sprout_walkthrough.json"
 FRAMES_PER_ACTION = 24

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm
 from pokered_rl.envs.rewards.progress import party_down
-from pokered_rl.game import ELITE_CLASSES, LEADER_CLASSES
+from pokered_rl.game.trainers import ELITE_CLASSES, LEADER_CLASSES
 
 __all__ = ["BattleDamage", "BattleOutcome", "Escape"]
 

@@ -9,7 +9,8 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Composite, Unbounded
 
 from pokered_rl.envs.transforms.base import RamTransform
-from pokered_rl.game import STATE_FIELDS, GameState, RamLayout, state_ranges
+from pokered_rl.game import GameState, RamLayout, state_ranges
+from pokered_rl.game.state import STATE_FIELDS
 
 __all__ = ["GameStateReader"]
 

@@ -9,7 +9,8 @@ import torch
 from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.rewards import REWARD_TERMS, Goals, RewardStep, TileTracker
 from pokered_rl.errors import ConfigError
-from pokered_rl.game import FULL_LAYOUT, ITEMS, LEADER_CLASSES
+from pokered_rl.game import FULL_LAYOUT, ITEMS
+from pokered_rl.game.trainers import LEADER_CLASSES
 
 
 @pytest.fixture
