@@ -28,10 +28,10 @@ from pokered_rl.emulator import (
     Emulator,
     EmulatorPool,
     boot,
-    unpack_shades,
 )
 from pokered_rl.episodes import EpisodeFolder, EpisodeHeader, EpisodeLogWriter, Outcome
 from pokered_rl.errors import PokeredError
+from pokered_rl.observations import unpack_shades
 
 ACTIONS = ActionSet(("noop", "a", "b", "start", "select", "right", "left", "up", "down"))
 

@@ -25,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from play import Screen, Terminal, Window, raw_terminal
 
-from pokered_rl.emulator import Emulator, SaveState, unpack_shades
+from pokered_rl.emulator import Emulator, SaveState
 from pokered_rl.envs import PokemonRedEnv
 from pokered_rl.errors import PokeredError
+from pokered_rl.observations import unpack_shades
 from pokered_rl.record.video import CONSOLE_FRAME_RATE
 from pokered_rl.training import TrainedPolicy, load_policy
 

@@ -8,7 +8,7 @@ from pokered_rl.emulator.pool import EmulatorPool, PoolStep
 from pokered_rl.emulator.press_trials import press_effects
 from pokered_rl.emulator.raw_state import load_raw
 from pokered_rl.emulator.savestate import SaveState
-from pokered_rl.emulator.screen import ScreenSize, unpack_shades
+from pokered_rl.emulator.screen import ScreenSize
 from pokered_rl.emulator.walkthrough import CACHE_VARIABLE, start_states
 
 __all__ = [
@@ -30,5 +30,4 @@ __all__ = [
     "load_raw",
     "press_effects",
     "start_states",
-    "unpack_shades",
 ]

@@ -1,4 +1,4 @@
-"""Finding a ROM file and saying which game it is.
+"""Find a ROM file and identify its game.
 
 The retail game is never part of this library: its owner puts the file at ``roms/pokemon_red.gb``. Without it,
 Sprout is used, a freely licensed miniature RPG that travels with the package and keeps its state at the same
@@ -10,13 +10,11 @@ import hashlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Literal
 
+from pokered_rl.bundled import CHECKOUT, bundled_path
 from pokered_rl.errors import CartridgeError
 from pokered_rl.game.profiles import CartridgeProfile
 
@@ -29,13 +27,18 @@ CartridgeKind = Literal["red", "blue", "sprout", "unknown"]
 ROM_VARIABLE = "POKERED_ROM"
 
 _DEFAULT_ROM = Path("roms") / "pokemon_red.gb"
-_CHECKOUT = Path(__file__).resolve().parents[2]
+#: Folders whose ``roms/`` may hold the ROM, beside the working directory.
+_FOLDERS: tuple[Path, ...] = (CHECKOUT,)
 _SPROUT_TITLE = "SPROUT"
 _BANK_BYTES = 16 * 1024
 #: Largest ROM that the Game Boy's controllers address (MBC5, 512 banks).
 _MAX_BYTES = 512 * _BANK_BYTES
 _RETAIL: tuple[Literal["red", "blue"], ...] = ("red", "blue")
 _RETAIL_BYTES = 64 * _BANK_BYTES
+#: Header byte: 0 Japan, 1 everywhere else.
+_DESTINATION = 0x14A
+#: Global checksum in the header of the English Red.
+_RED_CHECKSUM = 0x91E6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,49 +68,50 @@ class Cartridge:
     def find(cls, path: str | os.PathLike[str] | None = None, *, allow_unknown: bool = False) -> "Cartridge":
         """Find the ROM to play and identify it.
 
-        The first of these that is given or exists is used, and a file that is found but wrong is an error, never
-        passed over: ``path``; the variable ``POKERED_ROM``; ``roms/pokemon_red.gb`` under the working directory, then
-        under the checkout; the bundled Sprout, with one line on stderr that says so (once a process, not in workers).
+        The first of these that is given or exists is used; a file that is found but wrong is an error: ``path``; the
+        variable ``POKERED_ROM``; ``roms/pokemon_red.gb`` under the working directory, then under the checkout; the
+        bundled Sprout, with one line on stderr that says so (once a process, not in workers).
 
         Args:
             path: A ROM file.
-            allow_unknown: Accept other games and hacks whose header is in order.
+            allow_unknown: Accept hacks of Red and Blue whose header is in order. One line on stderr warns of a file
+                that may be a translation.
 
         Raises:
-            CartridgeError: The file is missing, damaged, truncated, or (without ``allow_unknown``) not one of the
-                known games. The message names what was found and what was expected.
+            CartridgeError: The file is missing, damaged, truncated, Yellow or Japanese, or (without
+                ``allow_unknown``) not one of the known games. The message names what was found and expected.
         """
         if path is not None:
             return cls._identify(Path(path), allow_unknown=allow_unknown)
         named = os.environ.get(ROM_VARIABLE)
         if named:
             return cls._identify(Path(named), allow_unknown=allow_unknown, named_by=ROM_VARIABLE)
-        for folder in (Path.cwd(), _CHECKOUT):
+        for folder in (Path.cwd(), *_FOLDERS):
             candidate = folder / _DEFAULT_ROM
             if candidate.exists():
                 return cls._identify(candidate, allow_unknown=allow_unknown)
         bundled = cls.bundled()
         if multiprocessing.parent_process() is None:
-            _say_bundled_once()
+            _say_once(f"no {_DEFAULT_ROM} and no {ROM_VARIABLE}: playing the bundled cartridge Sprout.")
         return bundled
 
     @classmethod
     def bundled(cls) -> "Cartridge":
-        """Sprout, the cartridge that travels with the package.
+        """Return Sprout, the cartridge that ships with the package.
 
         Raises:
-            CartridgeError: The installation is damaged: no bundled cartridge, or not a sound one.
+            ConfigError: The installation lacks it.
+            CartridgeError: The file is damaged.
         """
-        with _bundled_path() as path:
-            return cls._identify(path, allow_unknown=False)
+        return cls._identify(bundled_path("sprout.gb"), allow_unknown=False)
 
     @property
     def profile(self) -> CartridgeProfile:
-        """Maps, events and tables of this game; an unknown cartridge is taken for a hack of Red."""
+        """Maps, events and tables of this game; those of Red for an unknown cartridge."""
         return CartridgeProfile.get(self.kind)
 
     def rom(self) -> bytes:
-        """The bytes of the file.
+        """Return the bytes of the file.
 
         Raises:
             CartridgeError: The file changed or vanished since it was identified.
@@ -134,6 +138,7 @@ class Cartridge:
         if title == _SPROUT_TITLE and not faults:
             return replace(found, kind="sprout")
         if allow_unknown and not faults:
+            _refuse_other_ram(found, data)
             return found
         raise CartridgeError(_refusal(found, faults, named_by=named_by))
 
@@ -157,7 +162,7 @@ def _read(path: Path, *, named_by: str | None = None) -> bytes:
 
 
 def _header_faults(data: bytes) -> list[str]:
-    """What is wrong with a ROM's header; empty when it is in order (Pan Docs, "The Cartridge Header")."""
+    """Return what is wrong with a ROM's header; empty when it is in order (Pan Docs, "The Cartridge Header")."""
     if len(data) < 2 * _BANK_BYTES:
         return [f"only {len(data)} bytes, the smallest cartridge has {2 * _BANK_BYTES}"]
     faults = []
@@ -174,26 +179,25 @@ def _header_faults(data: bytes) -> list[str]:
     stored = data[0x14E] << 8 | data[0x14F]
     computed = (sum(data) - data[0x14E] - data[0x14F]) & 0xFFFF
     if not faults and stored != computed and data[0x134:0x13A] == _SPROUT_TITLE.encode():
-        # Only Sprout's builds must have it right: the console never checks it, and many hacks do not mend it.
+        # Only required of Sprout: the console never checks it, and many hacks do not update it.
         faults.append(f"global checksum 0x{stored:04x}, computed 0x{computed:04x}: damaged")
     return faults
 
 
 def _refusal(found: Cartridge, faults: list[str], *, named_by: str | None) -> str:
-    """The whole story for somebody whose file does not work: what it is, and what would work."""
+    """Compose the message for a refused file: what was found, and what would be accepted."""
     origin = f" (named by {named_by})" if named_by else ""
     lines = [
         f"{found.path}{origin} is not a cartridge this library knows.",
         f"  found:    SHA-1 {found.sha1}, {found.size} bytes, title {found.title!r}",
     ]
     lines += [f"            {fault}" for fault in faults]
-    # The file's own title tells which of the known games it was meant to be.
+    # The title tells which of the known games is expected.
     retail = [CartridgeProfile.get(kind) for kind in _RETAIL]
     meant = [profile for profile in retail if profile.title == found.title] or retail
     if found.title == _SPROUT_TITLE:
-        with _bundled_path() as path:
-            known = Cartridge.bundled() if path.absolute() != found.path else None
-        if known is not None:
+        if bundled_path("sprout.gb").absolute() != found.path:
+            known = Cartridge.bundled()
             lines.append(f"  expected: SHA-1 {known.sha1}, {known.size} bytes, title {known.title!r} (bundled)")
     else:
         lines += [
@@ -207,22 +211,38 @@ def _refusal(found: Cartridge, faults: list[str], *, named_by: str | None) -> st
     return "\n".join(lines)
 
 
-@contextmanager
-def _bundled_path() -> Iterator[Path]:
-    checkout = _CHECKOUT / "roms" / "sprout.gb"
-    if checkout.exists():
-        yield checkout
-        return
-    resource = resources.files("pokered_rl") / "_bundled" / "sprout.gb"
-    if not resource.is_file():
+def _refuse_other_ram(found: Cartridge, data: bytes) -> None:
+    """Refuse games of the series that keep their state at other addresses; warn of what may be one.
+
+    The header does not name a translation (its title and destination are those of the English file), but its global
+    checksum differs; hacks often keep Red's.
+
+    Raises:
+        CartridgeError: Yellow, or a Japanese cartridge.
+    """
+    misread = "position, party, bag, events and screens"
+    if found.title.startswith("POKEMON YELLOW"):
         raise CartridgeError(
-            f"The bundled cartridge is missing: neither {checkout} nor {resource} exists. Reinstall pokered_rl."
+            f"{found.path} is Pokémon Yellow ({found.title!r}), which keeps most of its state one byte lower than Red "
+            f"and Blue: {misread} would be misread."
         )
-    with resources.as_file(resource) as path:
-        yield path
+    if not found.title.startswith("POKEMON "):
+        return
+    if data[_DESTINATION] == 0:
+        raise CartridgeError(
+            f"{found.path} ({found.title!r}) is a Japanese cartridge (destination 0x00 in its header), which keeps its "
+            f"state at other addresses: {misread} would be misread."
+        )
+    checksum = data[0x14E] << 8 | data[0x14F]
+    titles = [CartridgeProfile.get(kind).title for kind in _RETAIL]
+    if found.title in titles and checksum != _RED_CHECKSUM:
+        _say_once(
+            f"{found.path} has the title {found.title!r} but global checksum 0x{checksum:04x}: if it is a translation, "
+            f"{misread} are misread."
+        )
 
 
 @functools.cache
-def _say_bundled_once() -> None:
-    sys.stderr.write(f"pokered_rl: no {_DEFAULT_ROM} and no {ROM_VARIABLE}: playing the bundled cartridge Sprout.\n")
+def _say_once(text: str) -> None:
+    sys.stderr.write(f"pokered_rl: {text}\n")
     sys.stderr.flush()

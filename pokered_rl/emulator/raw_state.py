@@ -1,11 +1,11 @@
-"""Reading states that PyBoy itself wrote, of this release or an older one."""
+"""Read states that PyBoy itself wrote, of this release or an older one."""
 
 import os
 
 from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.emulator import PYBOY_VERSION, STATE_VERSION, Emulator
 from pokered_rl.emulator.savestate import MAGIC, SaveState, read_state_file
-from pokered_rl.emulator.state_layout import as_version_12, halted_at, with_stat_transition
+from pokered_rl.emulator.state_layout import as_version_12, halted_at, is_colour, with_stat_transition
 from pokered_rl.errors import SaveStateError
 
 __all__ = ["load_raw"]
@@ -55,6 +55,12 @@ def load_raw(path: str | os.PathLike[str], cartridge: Cartridge) -> SaveState:
         raise SaveStateError(
             f"{path} is no PyBoy state, or one of a newer PyBoy: it begins with version {version}, the installed PyBoy "
             f"{PYBOY_VERSION} writes {STATE_VERSION}. Update PyBoy if a newer one wrote it."
+        )
+    if is_colour(data):
+        raise SaveStateError(
+            f"{path} was saved in Game Boy Color mode, which has two banks of video RAM and eight of work RAM; this "
+            f"library plays as the first Game Boy. Load it with PyBoy(ROM, cgb=True), save in the game, and start "
+            f"PyBoy(ROM, cgb=False) from that battery file."
         )
     candidates = [data]
     try:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pokered_rl.errors import ConfigError
 
-__all__ = ["SCREEN_SHAPES", "ScreenReader", "ScreenSize", "pack_red", "unpack_shades"]
+__all__ = ["SCREEN_SHAPES", "ScreenReader", "ScreenSize", "pack_red"]
 
 #: Every second pixel of every second row, or all of them.
 ScreenSize = Literal["half", "full"]
@@ -63,10 +63,3 @@ def pack_red(red: NDArray[np.uint8]) -> NDArray[np.uint8]:
     words &= _LOW_BITS
     words *= _GATHER
     return words.view(np.uint8)[..., 3::4].copy()  # the top byte of each word
-
-
-def unpack_shades(packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shades 0 (black) to 3 (white), uint8 [*, rows, 4 * bytes], of packed pixels uint8 [*, rows, bytes]."""
-    shifts = np.array([6, 4, 2, 0], dtype=np.uint8)
-    shades: NDArray[np.uint8] = (packed[..., None] >> shifts) & np.uint8(3)
-    return shades.reshape(*packed.shape[:-1], packed.shape[-1] * 4)

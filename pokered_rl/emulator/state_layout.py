@@ -3,7 +3,7 @@
 import math
 import struct
 
-__all__ = ["as_version_12", "halted_at", "with_running_sound", "with_stat_transition"]
+__all__ = ["as_version_12", "halted_at", "is_colour", "with_running_sound", "with_stat_transition"]
 
 _VIDEO_RAM = 8192
 _OAM = 160
@@ -27,6 +27,12 @@ def _cpu_size(version: int) -> int:
     size += 2 if version >= 8 else 0  # interrupt queued, IF
     size += 8 if version >= 12 else 0  # cycles
     return size + (1 if version >= 19 else 0)  # interrupt enable delay
+
+
+def is_colour(raw: bytes) -> bool:
+    """Whether a PyBoy state was saved in Game Boy Color mode; states before version 8 do not know that mode."""
+    flag = _cpu_start(raw[0]) - 1
+    return raw[0] >= 8 and len(raw) > flag and bool(raw[flag])
 
 
 def halted_at(raw: bytes) -> int | None:

@@ -23,8 +23,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from tensordict import TensorDictBase
 
-from pokered_rl.emulator import unpack_shades
 from pokered_rl.envs.factory import make_env
+from pokered_rl.observations import unpack_shades
 
 __all__ = ["PokemonRedGymEnv", "PokemonRedVectorEnv"]
 

@@ -15,10 +15,11 @@ import numpy.typing as npt
 import torch
 from tensordict import TensorDict
 
-from pokered_rl.emulator import ActionSet, Cartridge, unpack_shades
+from pokered_rl.emulator import ActionSet, Cartridge
 from pokered_rl.envs import AffordanceMask, required_layout
 from pokered_rl.episodes import EpisodeLog, EpisodePlayer, cartridge_for
 from pokered_rl.game import GameMaps, RamLayout, ScreenKind, screen_kind, usable_buttons
+from pokered_rl.observations import unpack_shades
 
 __all__ = ["Cell", "EpisodeTrace", "MapSurvey", "survey", "trace"]
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
+from pokered_rl.bundled import bundled_path
 from pokered_rl.errors import ConfigError
 from pokered_rl.resources import worker_count
 from pokered_rl.training.config import Backend, Config
@@ -103,14 +103,7 @@ def measured_costs() -> Costs:
     Raises:
         ConfigError: They are missing.
     """
-    package = Path(__file__).resolve().parents[1]
-    for file in (
-        package / "_bundled" / "costs.json",
-        package.parent / "docs" / "benchmarks" / "results" / "costs.json",
-    ):
-        if file.is_file():
-            return Costs(**json.loads(file.read_text())["costs"])
-    raise ConfigError(f"no measured costs beside the package at {package}; reinstall it")
+    return Costs(**json.loads(bundled_path("costs.json").read_text())["costs"])
 
 
 def memory_needs(config: Config, costs: Costs, *, workers: int, sequences: int) -> MemoryNeeds:

@@ -21,6 +21,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from pokered_rl.bundled import bundled_path
 from pokered_rl.errors import ConfigError
 from pokered_rl.training.config import Config, known_keys, validate
 
@@ -75,12 +76,8 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def config_folder() -> Path:
-    """The folder of the YAML files: in the wheel, or ``configs/`` of the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "_bundled" / "configs", package.parent / "configs"):
-        if (folder / "r2d2.yaml").is_file():
-            return folder
-    raise ConfigError(f"no configs beside the package at {package}; reinstall it, or give --config-dir")
+    """Return the folder of the YAML files: in the wheel, or ``configs/`` of the checkout."""
+    return bundled_path("configs")
 
 
 def _nearest(key: str) -> list[str]:

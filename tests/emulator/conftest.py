@@ -1,7 +1,5 @@
 """An emulator at the playable start, and a machine without ROMs."""
 
-import shutil
-
 import pytest
 import torch
 
@@ -22,14 +20,4 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     """No ROM named by a variable, none in the working directory, none in the checkout."""
     monkeypatch.delenv("POKERED_ROM", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pokered_rl.emulator.cartridge._CHECKOUT", _without_roms(tmp_path))
-
-
-def _without_roms(tmp_path):
-    """A checkout whose only ROM is the bundled one."""
-    from pokered_rl.emulator import cartridge
-
-    checkout = tmp_path / "checkout"
-    (checkout / "roms").mkdir(parents=True)
-    shutil.copy(cartridge._CHECKOUT / "roms" / "sprout.gb", checkout / "roms" / "sprout.gb")
-    return checkout
+    monkeypatch.setattr("pokered_rl.emulator.cartridge._FOLDERS", ())

@@ -9,18 +9,26 @@ from pokered_rl.emulator import cartridge as cartridge_module
 from pokered_rl.errors import CartridgeError
 
 
-def make_rom(*, title: str = "OTHER GAME", size_code: int = 0, size: int | None = None, mend: bool = True) -> bytes:
-    """A ROM of zeros with a header: 32 KiB << size_code, MBC3 with battery."""
+def make_rom(
+    *,
+    title: str = "OTHER GAME",
+    size_code: int = 0,
+    size: int | None = None,
+    mend: bool = True,
+    destination: int = 1,
+    checksum: int | None = None,
+) -> bytes:
+    """A ROM of zeros with a header: 32 KiB << size_code, MBC3 with battery; ``checksum``: the global one."""
     rom = bytearray(32 * 1024 << size_code if size is None else size)
     rom[0x134 : 0x134 + len(title)] = title.encode()
-    rom[0x147], rom[0x148], rom[0x149] = 0x13, size_code, 3
+    rom[0x147], rom[0x148], rom[0x149], rom[0x14A] = 0x13, size_code, 3, destination
     if mend:
         # Pan Docs: x = 0; for each byte of 0x134-0x14C: x = x - byte - 1.
-        checksum = 0
+        header = 0
         for byte in rom[0x134:0x14D]:
-            checksum = (checksum - byte - 1) & 0xFF
-        rom[0x14D] = checksum
-        total = sum(rom) & 0xFFFF
+            header = (header - byte - 1) & 0xFF
+        rom[0x14D] = header
+        total = sum(rom) & 0xFFFF if checksum is None else checksum
         rom[0x14E], rom[0x14F] = total >> 8, total & 0xFF
     return bytes(rom)
 
@@ -130,7 +138,7 @@ def test_another_build_of_sprout_is_sprout(tmp_path):
 
 @pytest.mark.usefixtures("bare_environment")
 def test_search_order_is_path_variable_working_directory_bundled(monkeypatch, tmp_path, capfd):
-    cartridge_module._say_bundled_once.cache_clear()
+    cartridge_module._say_once.cache_clear()
     assert Cartridge.find().kind == "sprout"
     assert capfd.readouterr().err.count("bundled cartridge Sprout") == 1
     assert Cartridge.find().kind == "sprout"
@@ -175,3 +183,48 @@ def test_rom_that_changes_after_identification_is_refused(tmp_path):
     path.write_bytes(make_rom(title="SPROUT", size_code=1))
     with pytest.raises(CartridgeError, match="changed while it was in use"):
         found.rom()
+
+
+@pytest.mark.parametrize(
+    ("title", "destination", "words"),
+    [("POKEMON YELLOW", 1, "one byte lower"), ("POKEMON RED", 0, "Japanese"), ("POKEMON GREEN", 0, "Japanese")],
+)
+def test_games_with_their_state_elsewhere_are_refused_even_when_unknown_games_are_allowed(
+    tmp_path, title, destination, words
+):
+    path = tmp_path / "other.gb"
+    path.write_bytes(make_rom(title=title, size_code=5, destination=destination))
+    with pytest.raises(CartridgeError, match=f"{words}.*position, party, bag, events and screens would be misread"):
+        Cartridge.find(path, allow_unknown=True)
+
+
+@pytest.mark.parametrize(
+    ("title", "checksum", "lines"),
+    [
+        ("POKEMON RED", 0x1234, 1),  # a translation has the English title and header, and another global checksum
+        ("POKEMON RED", 0x91E6, 0),  # a hack that kept the English file's
+        ("POKEMON BLUE", 0x1234, 1),
+        ("HACK", 0x1234, 0),
+    ],
+)
+def test_possible_translation_is_allowed_with_one_line_of_warning(tmp_path, capfd, title, checksum, lines):
+    path = tmp_path / "maybe.gb"
+    path.write_bytes(make_rom(title=title, size_code=5, checksum=checksum))
+    assert Cartridge.find(path, allow_unknown=True).kind == "unknown"
+    warned = capfd.readouterr().err
+    assert warned.count("\n") == lines
+    assert ("if it is a translation" in warned) == bool(lines)
+
+
+@pytest.mark.parametrize(("title", "header_checksum"), [("POKEMON RED", 0x20), ("POKEMON BLUE", 0xD3)])
+def test_header_of_the_retail_games_as_published_is_in_order(tmp_path, title, header_checksum):
+    # As pret/pokered builds it: licensee 01, SGB, MBC3 with battery, 1 MiB, 32 KiB, destination 1, old licensee 33.
+    rom = bytearray(make_retail(title))
+    rom[0x144:0x147], rom[0x14B], rom[0x14D] = b"01\x03", 0x33, header_checksum
+    path = tmp_path / "retail.gb"
+    path.write_bytes(rom)
+    assert Cartridge.find(path, allow_unknown=True).title == title
+    rom[0x14D] ^= 1
+    path.write_bytes(rom)
+    with pytest.raises(CartridgeError, match="header checksum"):
+        Cartridge.find(path, allow_unknown=True)

@@ -305,3 +305,21 @@ def test_state_that_an_old_pyboy_wrote_loads_and_plays(sprout, old_python, versi
             emulator.tick(40, render=True)
             moves.append(place != [emulator.memory[address] for address in (0xC109, 0xD361, 0xD362)])
         assert any(moves)
+
+
+def test_state_of_game_boy_color_mode_is_refused_by_that_name(sprout, tmp_path):
+    pyboy = PyBoy(str(sprout.path), window="null", cgb=True, sound_emulated=False, log_level="CRITICAL")
+    pyboy.tick(60)
+    with (tmp_path / "colour.state").open("wb") as file:
+        pyboy.save_state(file)
+    pyboy.stop(save=False)
+    with pytest.raises(SaveStateError, match="Game Boy Color mode"):
+        load_raw(tmp_path / "colour.state", sprout)
+
+
+def test_old_state_of_game_boy_color_mode_is_refused_by_that_name(sprout, tmp_path):
+    # Version 9: boot ROM flag, speed key, speed, then the colour flag. A state of 150,000 bytes holds the work RAM of
+    # that mode, which begins at byte 134,639 of the public ones.
+    (tmp_path / "old.state").write_bytes(bytes([9, 0, 0, 0, 1]) + bytes(150_000))
+    with pytest.raises(SaveStateError, match="Game Boy Color mode"):
+        load_raw(tmp_path / "old.state", sprout)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from pokered_rl.emulator import Cartridge, Emulator, unpack_shades
+from pokered_rl.emulator import Cartridge, Emulator
 from pokered_rl.emulator.screen import ScreenReader, pack_red
 from pokered_rl.errors import ConfigError
+from pokered_rl.observations import unpack_shades
 
 # PyBoy's grey palette, darkest first.
 GREYS = np.array([0x00, 0x55, 0x99, 0xFF], dtype=np.uint8)

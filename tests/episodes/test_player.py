@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pokered_rl.emulator import ActionSet, Cartridge, EmulatorPool, unpack_shades
+from pokered_rl.emulator import ActionSet, Cartridge, EmulatorPool
 from pokered_rl.episodes import (
     EpisodeLog,
     EpisodePlayer,
@@ -17,6 +17,7 @@ from pokered_rl.episodes import (
     verify,
 )
 from pokered_rl.errors import EpisodeLogError
+from pokered_rl.observations import unpack_shades
 
 
 def _changed(log, array, position, value):

@@ -4,9 +4,9 @@ import av
 import numpy as np
 import pytest
 
-from pokered_rl.emulator import unpack_shades
 from pokered_rl.episodes import EpisodePlayer, ReplayDivergedError
 from pokered_rl.errors import ConfigError
+from pokered_rl.observations import unpack_shades
 from pokered_rl.record.batch import grid_job, render_jobs
 from pokered_rl.record.grid import grid_pictures, render_grid
 from pokered_rl.record.palettes import palette, rgb_to_yuv

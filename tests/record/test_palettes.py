@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pokered_rl.emulator import unpack_shades
 from pokered_rl.errors import ConfigError
+from pokered_rl.observations import unpack_shades
 from pokered_rl.record.palettes import PALETTES, ScreenPainter, palette, rgb_to_yuv
 
 

@@ -4,9 +4,9 @@ import av
 import numpy as np
 import pytest
 
-from pokered_rl.emulator import unpack_shades
 from pokered_rl.episodes import EpisodePlayer, ReplayDivergedError
 from pokered_rl.errors import ConfigError
+from pokered_rl.observations import unpack_shades
 from pokered_rl.record.palettes import palette, rgb_to_yuv
 from pokered_rl.record.render import RenderOptions, is_rendered, picture_count, render_episode, render_episodes
 from pokered_rl.record.video import CONSOLE_FRAME_RATE

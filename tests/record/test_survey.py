@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from pokered_rl.emulator import Emulator, unpack_shades
+from pokered_rl.emulator import Emulator
 from pokered_rl.envs import make_env
 from pokered_rl.episodes import EpisodeLog, find_logs
 from pokered_rl.game import ScreenKind
+from pokered_rl.observations import unpack_shades
 from pokered_rl.record.survey import MapSurvey, survey, trace
 
 BEDROOM = 38

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from pokered_rl.bundled import bundled_path
 from pokered_rl.envs.rewards.base import RewardTerm
 from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Escape
 from pokered_rl.envs.rewards.conduct import Blackout, Idle, LowHealth, MapStay, Revisit, Steps
@@ -63,9 +64,6 @@ REWARD_TERMS: dict[str, type[RewardTerm]] = {
         Goals,
     )
 }
-
-_CHECKOUT = Path(__file__).resolve().parents[3] / "configs" / "reward"
-_BUNDLED = Path(__file__).resolve().parents[2] / "_bundled" / "configs" / "reward"
 
 
 def make_terms(
@@ -128,7 +126,7 @@ def load_preset(name: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        folder = _CHECKOUT if _CHECKOUT.is_dir() else _BUNDLED
+        folder = bundled_path("configs") / "reward"
         path = folder / f"{name}.yaml"
         if not path.is_file():
             known = sorted(each.stem for each in folder.glob("*.yaml"))
