@@ -9,6 +9,12 @@ __all__ = ["main"]
 #: Commands, each run by `main` of the module of its name, and what they do.
 _COMMANDS = {
     "train": "train an agent, or continue a run",
+    "render": "render episodes to videos",
+    "evaluate": "play episodes with a trained agent: coverage, return, milestones",
+    "report": "write one HTML page about a run",
+    "verify": "replay episode logs and compare their RAM hashes",
+    "watch": "watch a trained agent play",
+    "play": "play by hand and record an episode log",
     "doctor": "check whether this machine can train with a config",
 }
 

@@ -9,7 +9,7 @@ import pytest
 
 from pokered_rl.cli import main
 
-COMMANDS = ("train", "doctor")
+COMMANDS = ("train", "render", "evaluate", "report", "verify", "watch", "play", "doctor")
 
 
 @pytest.fixture

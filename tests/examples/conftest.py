@@ -1,24 +1,10 @@
-"""What the tests of several example programs need: a small trained run, programs that stand in for others."""
+"""Programs that stand in for a scheduler's."""
 
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-
-from pokered_rl.cli.train import main
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of 80 steps on Sprout with episodes of 20; it is shared, so copy it before changing it."""
-    folder = tmp_path_factory.mktemp("runs")
-    changes = ("run.name=a", "run.target_total_steps=80", "run.evaluation_episodes=0", "env.max_episode_steps=20")
-    small = ("collector.backend=inline", "collector.emulators_per_worker=2", "replay.capacity_transitions=3000")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("POKERED_ROM", raising=False)
-        assert main(["--config-name", "quickstart", f"run.folder={folder}", *changes, *small]) == 0
-    return folder / "a"
 
 
 @pytest.fixture

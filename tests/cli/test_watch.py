@@ -1,25 +1,17 @@
-"""`examples/watch.py` without a display, on a run that the test itself has trained for a few steps."""
-
-import runpy
-import sys
-from pathlib import Path
+"""`watch` without a display, on a run that the test itself has trained for a few steps."""
 
 import numpy as np
 import pytest
 
+from pokered_rl.cli.watch import main, watch
 from pokered_rl.training import load_policy
 from pokered_rl.training.checkpoint import load_tensors, save_tensors
 
-WATCH = str(Path(__file__).parents[2] / "examples" / "watch.py")
 
-
-@pytest.fixture
-def example(monkeypatch):
-    monkeypatch.delenv("POKERED_ROM", raising=False)
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    return runpy.run_path(WATCH)
+@pytest.fixture(autouse=True)
+def _no_display(monkeypatch):
+    for name in ("POKERED_ROM", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 class _Eyes:
@@ -39,10 +31,10 @@ class _Eyes:
         return self.looks == self.patience
 
 
-def test_every_frame_of_the_agents_game_is_shown(example, trained):
+def test_every_frame_of_the_agents_game_is_shown(trained):
     eyes = _Eyes()
     # Two episodes of twenty steps. That the pictures are the agent's game, `watch` checks itself, by memory hash.
-    assert example["watch"](load_policy(trained), eyes, epsilon=0.0, speed=0, every=1, max_episodes=2) == 40
+    assert watch(load_policy(trained), eyes, epsilon=0.0, speed=0, every=1, max_episodes=2) == 40
     assert len(eyes.pictures) >= 40 * 24
     assert eyes.pictures[0].shape == (144, 160)
     assert len({picture.tobytes() for picture in eyes.pictures}) > 3  # how many depends on where twenty steps lead
@@ -53,7 +45,7 @@ def test_every_frame_of_the_agents_game_is_shown(example, trained):
     assert np.array_equal(eyes.pictures[half - 1], eyes.pictures[-1])
 
 
-def test_newer_weights_of_a_running_run_are_taken_up(example, trained, tmp_path):
+def test_newer_weights_of_a_running_run_are_taken_up(trained, tmp_path):
     for name in ("online_params.pt", "config.yaml"):
         (tmp_path / name).write_bytes((trained / name).read_bytes())
 
@@ -65,42 +57,42 @@ def test_newer_weights_of_a_running_run_are_taken_up(example, trained, tmp_path)
                 save_tensors(tmp_path / "online_params.pt", tree | {"steps": 12_345})
 
     eyes = _Learns()
-    example["watch"](load_policy(tmp_path), eyes, epsilon=0.5, speed=0, every=8, max_steps=5)
+    watch(load_policy(tmp_path), eyes, epsilon=0.5, speed=0, every=8, max_steps=5)
     assert ["12,345" in text for text in eyes.captions] == [False, False, False, True, True]
 
 
-def test_whoever_watches_can_end_it(example, trained):
+def test_the_viewer_can_end_it(trained):
     eyes = _Eyes(patience=4)
-    assert example["watch"](load_policy(trained), eyes, epsilon=0.0, speed=0, every=8) == 3
+    assert watch(load_policy(trained), eyes, epsilon=0.0, speed=0, every=8) == 3
 
 
-def test_watching_takes_as_long_as_the_console_would(example, trained, monkeypatch):
+def test_watching_takes_as_long_as_the_console_would(trained, monkeypatch):
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
     monkeypatch.setattr("time.monotonic", lambda: sum(slept))  # nothing but sleeping takes time
     eyes = _Eyes()
-    example["watch"](load_policy(trained), eyes, epsilon=0.0, speed=2.0, every=4, max_steps=5)
+    watch(load_policy(trained), eyes, epsilon=0.0, speed=2.0, every=4, max_steps=5)
     # A picture every four frames at twice 59.7275 frames a second; the first one does not wait.
     assert sum(slept) == pytest.approx((len(eyes.pictures) - 1) * 4 / (2 * 59.7275), rel=1e-4)
 
 
-def test_without_a_display_the_terminal_shows_it(example, trained, capsys):
-    assert example["main"]([str(trained), "--speed", "0", "--steps", "2"]) == 0
+def test_without_a_display_the_terminal_shows_it(trained, capsys):
+    assert main([str(trained), "--speed", "0", "--steps", "2"]) == 0
     out = capsys.readouterr().out
     assert "▀" in out
     assert "weights of step 80" in out
     assert out.endswith("2 steps\n")
 
 
-def test_with_a_display_a_window_shows_it(example, trained, capsys, monkeypatch):
+def test_with_a_display_a_window_shows_it(trained, capsys, monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setenv("DISPLAY", ":0")
-    assert example["main"]([str(trained), "--speed", "0", "--steps", "2"]) == 0
+    assert main([str(trained), "--speed", "0", "--steps", "2"]) == 0
     assert capsys.readouterr().out == "2 steps\n"
 
 
-def test_what_cannot_be_watched_ends_with_status_1(example, tmp_path, capsys):
-    assert example["main"]([str(tmp_path)]) == 1
+def test_what_cannot_be_watched_ends_with_status_1(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
     assert "holds no online_params.pt" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        example["main"]([str(tmp_path), "--epsilon", "2"])
+        main([str(tmp_path), "--epsilon", "2"])

@@ -1,28 +1,23 @@
-"""Keys of `examples/play.py` in a terminal."""
+"""Keys of the terminal in which a person plays."""
 
-import importlib.util
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
-PLAY = Path(__file__).parents[2] / "examples" / "play.py"
+from pokered_rl.cli.screens import Terminal
 
 
 @pytest.fixture
 def type_keys(monkeypatch):
-    """Types characters into a terminal of which play.py reads; returns what they mean, key by key."""
-    spec = importlib.util.spec_from_file_location("play_example", PLAY)
-    play = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(play)
+    """Types characters into a terminal; returns what they mean, key by key."""
     reader, writer = os.pipe()
     with os.fdopen(reader) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
 
         def run(characters: bytes, keys: int) -> list[str | None]:
             os.write(writer, characters)
-            return [play.Terminal().key() for _ in range(keys)]
+            return [Terminal().key() for _ in range(keys)]
 
         yield run
         os.close(writer)

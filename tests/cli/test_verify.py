@@ -1,29 +1,22 @@
-"""`examples/verify_episodes.py`: the proof of a whole folder, and of real size."""
+"""`verify`: a whole folder, and logs of a real run's size."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from pokered_rl.cli.train import main as train
+from pokered_rl.cli import main
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import make_env
 from pokered_rl.episodes import EpisodeLog, find_logs
-
-VERIFY = str(Path(__file__).parents[2] / "examples" / "verify_episodes.py")
 
 
 @pytest.fixture
 def verify(monkeypatch, capsys):
     monkeypatch.delenv("POKERED_ROM", raising=False)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    example = runpy.run_path(VERIFY)
 
     def run(*arguments):
-        status = example["main"]([str(argument) for argument in arguments])
+        status = main(["verify", *map(str, arguments)])
         shown = capsys.readouterr()
         return status, shown.out, " ".join(shown.err.split())
 
@@ -64,7 +57,7 @@ def test_good_logs_are_counted_and_a_bad_one_is_named(verify, tmp_path):
 def test_three_hundred_episodes_of_a_real_run_replay_with_all_hashes_equal(verify, tmp_path):
     overrides = ("run.name=proof", "run.total_episodes=300", "run.target_total_steps=10_000_000")
     limits = ("run.evaluation_episodes=0", "run.max_runtime_seconds=3000", "env.max_episode_steps=64")
-    assert train(["--config-name", "quickstart", f"run.folder={tmp_path}", *overrides, *limits]) == 0
+    assert main(["train", "--config-name", "quickstart", f"run.folder={tmp_path}", *overrides, *limits]) == 0
     status, out, err = verify(tmp_path / "proof")
     assert status == 0, err
     assert int(out.split()[0]) >= 300

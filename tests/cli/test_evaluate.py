@@ -1,32 +1,31 @@
-"""`examples/evaluate.py` on a run that the test itself has trained for a few steps."""
+"""`evaluate` on a run that the test itself has trained for a few steps."""
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pokered_rl.cli import main
 from pokered_rl.emulator import Cartridge
 from pokered_rl.training import load_policy
-
-EVALUATE = str(Path(__file__).parents[2] / "examples" / "evaluate.py")
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    def run_example(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.delenv("POKERED_ROM", raising=False)
-        monkeypatch.setenv("COLUMNS", "200")
-        monkeypatch.setattr(sys, "argv", ["evaluate.py", *arguments])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(EVALUATE, run_name="__main__")
-        shown = capsys.readouterr()
-        return end.value.code, shown.out, shown.err
+    monkeypatch.delenv("POKERED_ROM", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
 
-    return run_example
+    def evaluate(*arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main(["evaluate", *arguments])
+        except SystemExit as end:  # argparse refuses the arguments
+            status = end.code
+        shown = capsys.readouterr()
+        return status, shown.out, shown.err
+
+    return evaluate
 
 
 def test_agent_and_random_policy_are_evaluated_side_by_side(run, trained, tmp_path):
@@ -42,7 +41,8 @@ def test_agent_and_random_policy_are_evaluated_side_by_side(run, trained, tmp_pa
     }
     assert content["samples"]["random"]["lengths"] == [20, 20, 20]
     assert content["agent"]["steps"] == 80
-    assert {"command", "commit", "machine", "date", "samples"} <= set(content)
+    assert {"commit", "machine", "date", "samples"} <= set(content)
+    assert content["command"] == f"pokered_rl evaluate {trained} --episodes 3 --random --json {file}"
     assert list(content["results"]["random"]["milestones"])  # those of the story, reached or not
 
 
@@ -70,9 +70,8 @@ def test_wrong_arguments_are_refused(run, trained, wrong):
 
 def test_evaluation_needs_nothing_but_the_package_itself():
     # The README offers it after `pip install -e .`, where psutil and the like are not there.
-    path = str(Path(EVALUATE).parent)
-    code = f"import sys, runpy; sys.modules |= {{'psutil': None, 'ray': None}}; sys.path.insert(0, {path!r})"
-    code += f"; runpy.run_path({EVALUATE!r})"
+    code = "import sys; sys.modules |= {'psutil': None, 'ray': None}; import pokered_rl.cli.evaluate as evaluate"
+    code += ", pokered_rl.training.policy, pokered_rl.training.evaluation"
     assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 
 

@@ -1,0 +1,126 @@
+"""Evaluate the agent of a run: play episodes, report coverage, return and milestones reached.
+
+    pokered_rl evaluate runs/quickstart
+    pokered_rl evaluate runs/quickstart --episodes 50 --epsilon 0 0.01 0.05 --random --json evaluation.json
+
+With epsilon 0 the agent is greedy on mean weights; the game is deterministic, so from one start state all such episodes
+are the same and one of them is played. With any other epsilon it acts as the workers do, including the network's noise.
+Intervals are 95 % and describe other episodes of this agent, not agents trained with other seeds.
+
+Exit status: 0 evaluated, 1 the run or its weights cannot be used, 2 wrong arguments, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pokered_rl.cli.measurement import command_line, provenance, write_json
+from pokered_rl.errors import PokeredError
+
+if TYPE_CHECKING:
+    from pokered_rl.training import TrainedPolicy
+    from pokered_rl.training.evaluation import Evaluation
+
+__all__ = ["main"]
+
+
+def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, help="run folder, online_params.pt with config.yaml beside it, checkpoint")
+    parser.add_argument("--episodes", type=int, default=20, metavar="N", help="episodes of each epsilon (%(default)s)")
+    parser.add_argument("--epsilon", type=float, nargs="+", default=[0.0, 0.01], help="random actions (0 0.01)")
+    parser.add_argument("--random", action="store_true", help="a random policy with the same mask beside the agent")
+    parser.add_argument("--steps", type=int, metavar="N", help="agent steps in an episode (as in the run)")
+    parser.add_argument("--seed", type=int, default=1, help="of random actions and start states (%(default)s)")
+    parser.add_argument("--rom", help="the ROM to play (as in the run)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    options = parser.parse_args(argv)
+    if options.episodes < 1 or not all(0 <= epsilon <= 1 for epsilon in options.epsilon):
+        parser.error("--episodes must be 1 or more, and every --epsilon in 0..1")
+    return options
+
+
+def _play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps: int, seed: int) -> Evaluation:
+    """Play episodes with the agent, or with a random policy where ``epsilon`` is None."""
+    from pokered_rl.training.evaluation import GAME_FIELDS, RandomPolicy, evaluate
+
+    only_one = epsilon == 0 and len(trained.config.env.start_states) < 2
+    env = trained.make_env(
+        num_emulators=1 if only_one else episodes,
+        epsilon=epsilon or 0.0,
+        seed=seed,
+        max_episode_steps=steps,
+        game_fields=GAME_FIELDS,
+    )
+    policy = RandomPolicy(seed=seed) if epsilon is None else trained.policy
+    try:
+        return evaluate(
+            env, policy, max_steps=steps, milestones=trained.cartridge.profile.milestones, explore=epsilon != 0
+        )
+    finally:
+        env.close()
+
+
+def _show(console: Console, results: dict[str, dict[str, Any]]) -> None:
+    """Print a table with one column for each policy."""
+    table = Table(title="means and rates with their 95 % intervals", title_justify="left")
+    table.add_column("")
+    for name, result in results.items():
+        table.add_column(f"{name}\nepisodes: {result['episodes']}", justify="right")
+    for key in ("coverage", "return", "length"):
+        table.add_row(key, *(_cell(result[key]["mean"], result[key]["interval"], ".1f") for result in results.values()))
+    for name in next(iter(results.values()))["milestones"]:
+        found = [result["milestones"][name] for result in results.values()]
+        if any(each["rate"] for each in found):
+            table.add_row(name, *(_cell(each["rate"], each["interval"], ".0%") for each in found))
+    console.print(table)
+
+
+def _cell(value: float, interval: tuple[float, float] | None, form: str) -> str:
+    return f"{value:{form}}" + (f" ({interval[0]:{form}} to {interval[1]:{form}})" if interval else "")
+
+
+def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
+    """Evaluate an agent; return the exit status.
+
+    Args:
+        argv: Arguments without the program's name. None takes those of this process.
+        program: Name shown in the help.
+    """
+    arguments = _parse(argv, program)
+    try:
+        from pokered_rl.training import load_policy
+
+        trained = load_policy(arguments.source, cartridge=arguments.rom)
+        env = trained.config.env
+        steps = arguments.steps or env.max_episode_steps or env.log_segment_steps
+        names = trained.cartridge.profile.milestones.names
+        results, samples = {}, {}
+        for epsilon in [*dict.fromkeys(arguments.epsilon), *([None] if arguments.random else [])]:
+            name = "random" if epsilon is None else f"epsilon {epsilon:g}"
+            played = _play(trained, episodes=arguments.episodes, epsilon=epsilon, steps=steps, seed=arguments.seed)
+            results[name], samples[name] = played.summary(names), played.as_dict()
+    except PokeredError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    _show(Console(), results)
+    if arguments.json is not None:
+        measured = {
+            "agent": {"steps": trained.steps, "updates": trained.updates},
+            "cartridge": {"title": trained.cartridge.title, "sha1": trained.cartridge.sha1},
+            "results": results,
+            "samples": samples,
+        }
+        write_json(arguments.json, provenance(command_line(program, argv)) | measured)
+    return 0

@@ -1,0 +1,221 @@
+"""Watch a trained agent play: of a finished run, or of one that is still learning.
+
+    pokered_rl watch runs/quickstart                       # a window; the terminal where there is no display
+    pokered_rl watch runs/quickstart --terminal --speed 2
+    pokered_rl watch runs/big/checkpoints/000001200000-000018400 --epsilon 0.05 --episodes 3
+
+The agent plays in an environment of its own and does not disturb the run. When a training run replaces its
+`online_params.pt`, the new weights are loaded within a step. Q, Escape or Ctrl-C ends.
+
+Exit status: 0 watched, 1 the run or its weights cannot be used, 2 wrong arguments, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pokered_rl.cli.screens import Terminal, Window, has_display, raw_terminal
+from pokered_rl.errors import PokeredError
+
+if TYPE_CHECKING:
+    from pokered_rl.emulator import SaveState
+    from pokered_rl.envs import PokemonRedEnv
+    from pokered_rl.training import TrainedPolicy
+
+__all__ = ["Viewer", "main", "watch"]
+
+
+class Viewer(Protocol):
+    """A screen for watching, such as :class:`~pokered_rl.cli.screens.Terminal`."""
+
+    def show(self, shades: NDArray[np.uint8]) -> None:
+        """Draw a picture, uint8 [144, 160], 0 black to 3 white."""
+
+    def caption(self, text: str) -> None:
+        """Show a line of text."""
+
+    def wants_end(self) -> bool:
+        """Return whether the viewer wants to end."""
+
+
+class _Mirror:
+    """A second emulator that shows, frame by frame, a step that the environment has played at once.
+
+    The game is deterministic: from the same state the same buttons give the same pictures.
+
+    Args:
+        env: Environment whose first emulator is mirrored.
+        viewer: Where the pictures are shown.
+        speed: 1 is the console's speed, 0 without waiting.
+        every: Frames from picture to picture.
+    """
+
+    def __init__(self, env: PokemonRedEnv, viewer: Viewer, *, speed: float, every: int) -> None:
+        from pokered_rl.emulator import Emulator
+        from pokered_rl.observations import unpack_shades
+        from pokered_rl.record.video import CONSOLE_FRAME_RATE
+
+        self._env, self._viewer, self._every = env, viewer, every
+        self._emulator, self._unpack = Emulator(env.cartridge, screen="full"), unpack_shades
+        self._seconds_each = every / (float(CONSOLE_FRAME_RATE) * speed) if speed else 0.0
+        self._frames = 0
+        self._next_at = time.monotonic()
+
+    def begin(self, state: SaveState) -> None:
+        """Load the start of an episode."""
+        self._emulator.load_state(state)
+
+    def step(self, action: int, wait_frames: int) -> None:
+        """Play and show one agent step."""
+        timing, button = self._env.timing, self._env.actions.button_indices[action]
+        if button >= 0:
+            self._emulator.press(button)
+        for frame in range(1, timing.frames_per_action + wait_frames + 1):
+            self._frames += 1
+            due = self._frames % self._every == 0
+            self._emulator.tick(1, due)
+            if button >= 0 and frame == timing.hold_frames:
+                self._emulator.release(button)
+            if due:
+                self._viewer.show(self._unpack(self._emulator.pixels()))
+                self._wait()
+
+    def _wait(self) -> None:
+        if not self._seconds_each:
+            return
+        now = time.monotonic()
+        time.sleep(max(0.0, self._next_at - now))
+        # After a delay of more than 0.1 s the game goes on at the wanted speed, without catching up.
+        self._next_at = max(self._next_at, now - 0.1) + self._seconds_each
+
+    def ram_hash(self) -> str:
+        """Return the SHA-256 (hex) of the memory."""
+        return self._emulator.ram_hash()
+
+    def close(self) -> None:
+        """Close the emulator."""
+        self._emulator.close()
+
+
+def watch(
+    policy: TrainedPolicy,
+    viewer: Viewer,
+    *,
+    epsilon: float,
+    seed: int | None = None,
+    speed: float = 1.0,
+    every: int = 2,
+    max_steps: int | None = None,
+    max_episodes: int | None = None,
+) -> int:
+    """Play and show an agent's game until the viewer wants to end.
+
+    Args:
+        policy: The agent; newer weights of its run are loaded at each step.
+        viewer: Where the game is shown.
+        epsilon: Rate of random actions; 0 is greedy.
+        seed: Of the start states.
+        speed: 1 is the console's speed, 0 without waiting.
+        every: Frames from picture to picture.
+        max_steps: Steps after which to end.
+        max_episodes: Episodes after which to end.
+
+    Returns:
+        The number of steps played.
+    """
+    import torch
+    from torchrl.envs import ExplorationType, set_exploration_type
+
+    env = policy.make_env(epsilon=epsilon, seed=seed)
+    mirror = _Mirror(env.base_env, viewer, speed=speed, every=every)
+    mode = ExplorationType.RANDOM if epsilon else ExplorationType.DETERMINISTIC
+    played, episode, total = 0, 0, 0.0
+    try:
+        with torch.no_grad(), set_exploration_type(mode):
+            tensordict = env.reset()
+            mirror.begin(env.base_env.start_state(0))
+            while (max_steps is None or played < max_steps) and not viewer.wants_end():
+                policy.reload()
+                tensordict, following = env.step_and_maybe_reset(policy.policy(tensordict))
+                after = tensordict["next"]
+                mirror.step(int(tensordict["action"][0]), int(after["wait_frames"][0]))
+                played, total = played + 1, total + float(after["reward"][0])
+                viewer.caption(
+                    f"weights of step {policy.steps:,}  episode {episode + 1}, step {int(after['step_count'][0])}  "
+                    f"{env.base_env.actions.names[int(tensordict['action'][0])]:6s} return {total:.2f}"
+                )
+                if bool(after["done"][0]):
+                    episode, total = episode + 1, 0.0
+                    if episode == max_episodes:
+                        break
+                    mirror.begin(env.base_env.start_state(0))
+                elif mirror.ram_hash() != env.base_env.ram_hash(0):
+                    raise RuntimeError("the pictures are not those of the agent's game: please report this as a fault")
+                tensordict = following
+    finally:
+        mirror.close()
+        env.close()
+    return played
+
+
+def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, help="run folder, online_params.pt with config.yaml beside it, checkpoint")
+    parser.add_argument("--epsilon", type=float, default=0.01, help="rate of random actions; 0 is greedy (%(default)s)")
+    parser.add_argument("--seed", type=int, help="of start states; other games each time by default")
+    parser.add_argument("--speed", type=float, default=1.0, help="1 is the console's speed, 0 without waiting")
+    parser.add_argument("--steps", type=int, metavar="N", help="end after N agent steps")
+    parser.add_argument("--episodes", type=int, metavar="N", help="end after N episodes")
+    parser.add_argument("--rom", help="the ROM to play (as in the run)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--terminal", action="store_true", help="in the terminal (the default without a display)")
+    where.add_argument("--window", action="store_true", help="in a window (the default with a display)")
+    parser.add_argument("--scale", type=int, default=4, help="size of a console pixel in the window (%(default)s)")
+    options = parser.parse_args(argv)
+    if not 0 <= options.epsilon <= 1 or options.speed < 0 or options.scale < 1:
+        parser.error("--epsilon must be in 0..1, --speed 0 or more, --scale 1 or more")
+    return options
+
+
+def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
+    """Watch an agent; return the exit status.
+
+    Args:
+        argv: Arguments without the program's name. None takes those of this process.
+        program: Name shown in the help.
+    """
+    options = _parse(argv, program)
+    in_window = options.window or (has_display() and not options.terminal)
+    limits: dict[str, Any] = {
+        "epsilon": options.epsilon,
+        "seed": options.seed,
+        "speed": options.speed,
+        "max_steps": options.steps,
+        "max_episodes": options.episodes,
+    }
+    try:
+        from pokered_rl.training import load_policy
+
+        policy = load_policy(options.source, cartridge=options.rom)
+        if in_window:
+            played = watch(policy, Window(options.scale), every=1, **limits)
+        else:
+            with raw_terminal():
+                played = watch(policy, Terminal(), every=4, **limits)
+    except PokeredError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    sys.stdout.write(f"{played} steps\n")
+    return 0
