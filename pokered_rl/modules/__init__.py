@@ -10,9 +10,7 @@ from pokered_rl.modules.encoder import (
     ResidualBlock,
     SpatialSelfAttention,
     VectorEncoder,
-    pack_shades,
     squash_reward,
-    unpack_shades,
 )
 from pokered_rl.modules.heads import DuelingQuantileHead, MapDecoder, ReconstructionHead
 from pokered_rl.modules.policy import R2D2Policy
@@ -40,7 +38,5 @@ __all__ = [
     "SpatialSelfAttention",
     "VectorEncoder",
     "network_cost",
-    "pack_shades",
     "squash_reward",
-    "unpack_shades",
 ]

@@ -1,4 +1,4 @@
-"""Augmentation of stored frames, as an option of the learner.
+"""Augmentation of stored frames.
 
 Letters: B batch, T time, H and W pixels.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules.encoder import pack_shades, unpack_shades
+from pokered_rl.observations import pack_two_bits, unpack_shades
 
 __all__ = ["RandomShift"]
 
@@ -19,19 +19,17 @@ __all__ = ["RandomShift"]
 class RandomShift(v2.Transform):
     """Shift each sequence's frames by up to ``padding`` pixels, edges repeated (DrQ, Kostrikov et al. 2021).
 
-    All frames of a sequence move alike, so motion and memory stay what they were. It is a transform of
-    ``torchvision.transforms.v2``, which draws one shift a sequence where ``v2.RandomCrop`` would draw one a batch.
+    All frames of a sequence move alike, so motion stays what it was. ``v2.RandomCrop`` would draw one shift a batch.
 
-    Called with a TensorDict [B, T] it returns one with its ``key``, packed frames uint8 [B, T, H, W/4], shifted:
-    that is what ``R2D2Loss(augmentation=RandomShift())`` does. Called with shades uint8 [B, ..., H, W] it returns them
-    shifted.
+    Takes shades uint8 [B, ..., H, W], or a TensorDict [B, T] with packed frames uint8 [B, T, H, W/4] as in
+    ``R2D2Loss(augmentation=RandomShift())``.
 
     Args:
-        padding: largest shift in pixels along each axis, >= 1.
-        key: entry of the frames.
+        padding: Largest shift in pixels along each axis, >= 1.
+        key: Entry of the frames.
 
     Raises:
-        ConfigError: for a padding below 1.
+        ConfigError: The padding is below 1.
 
     Example:
         >>> RandomShift(padding=2)(torch.zeros(3, 5, 72, 80, dtype=torch.uint8)).shape
@@ -49,7 +47,7 @@ class RandomShift(v2.Transform):
         """Shift a TensorDict's frames, or tensors of shades."""
         if len(inputs) == 1 and isinstance(inputs[0], TensorDictBase):
             shades = unpack_shades(inputs[0][self.key])
-            return inputs[0].copy().set(self.key, pack_shades(super().forward(shades)))
+            return inputs[0].copy().set(self.key, pack_two_bits(super().forward(shades)))
         return super().forward(*inputs)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -62,14 +60,14 @@ class RandomShift(v2.Transform):
         """Cut the shifted frames out of the padded ones."""
         batch, height, width = inpt.shape[0], inpt.shape[-2], inpt.shape[-1]
         frames = inpt.reshape(batch, -1, height, width)  # [B, T, H, W]
-        # Edge padding by indices, which works for integers too: clamp the coordinate of every target pixel.
-        rows = _source(height, params["down"] - self.padding)  # [B, H]
+        # Edge padding by clamped indices, which works for integers too.
+        lines = _source(height, params["down"] - self.padding)  # [B, H]
         columns = _source(width, params["right"] - self.padding)  # [B, W]
-        frames = frames.gather(2, rows[:, None, :, None].expand_as(frames))
+        frames = frames.gather(2, lines[:, None, :, None].expand_as(frames))
         frames = frames.gather(3, columns[:, None, None, :].expand_as(frames))
         return torch.as_tensor(frames.reshape(inpt.shape))
 
 
 def _source(size: int, offset: Tensor) -> Tensor:
-    """Return for each of ``size`` places where its value comes from, int64 [B, size]."""
+    """Return the source index of each of ``size`` targets, clamped to the frame, int64 [B, size]."""
     return (torch.arange(size, device=offset.device) + offset[:, None]).clamp(0, size - 1)

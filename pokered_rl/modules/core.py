@@ -1,4 +1,4 @@
-"""What carries memory from step to step, and the switch that takes it away.
+"""Recurrent cores: an LSTM, and a feed-forward layer for ablation.
 
 Letters: B batch, T time, E emulators, F input features, H hidden units.
 """
@@ -10,23 +10,18 @@ from torch import Tensor, nn
 
 __all__ = ["LSTMCore", "MemorylessCore", "RecurrentCore", "State"]
 
-#: Recurrent state: one tensor [B, H] for each state key of the core; empty without memory.
+#: Recurrent state: a tensor [B, H] for each state entry of the core.
 State = tuple[Tensor, ...]
 
 
 class RecurrentCore(nn.Module):
-    """What stands between encoder and heads: made as ``core(input_size, hidden_size)``.
-
-    A core of your own names its state entries and runs the same weights in two ways.
-
-    Attributes:
-        state_names: entries of the state, each [B, H], zeros at an episode's start; their order is that of `State`.
-        hidden_size: H, also the width of the output.
+    """Base class of the module between encoder and heads, constructed as ``core(input_size, hidden_size)``.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, also the width of the output.
     """
 
+    #: Entries of the state, each [B, H], zero at an episode's start.
     state_names: tuple[str, ...] = ()
 
     def __init__(self, hidden_size: int) -> None:
@@ -43,10 +38,10 @@ class RecurrentCore(nn.Module):
 
 
 class LSTMCore(RecurrentCore):
-    """One LSTM layer with two ways to run the same weights.
+    """One LSTM layer.
 
-    :meth:`forward` runs whole sequences through ``nn.LSTM``; :meth:`step` runs one step through the kernel of
-    ``nn.LSTMCell``, which spends a third of the time of a sequence of length one.
+    :meth:`forward` runs sequences through ``nn.LSTM``; :meth:`step` runs the same weights through the kernel of
+    ``nn.LSTMCell``, which takes a third of the time of a sequence of length one.
 
     Args:
         input_size: F.
@@ -58,7 +53,7 @@ class LSTMCore(RecurrentCore):
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(hidden_size)
         self.lstm = nn.LSTM(input_size, hidden_size, batch_first=True)
-        with torch.no_grad():  # remember by default: forget gates start at sigmoid(1) (Jozefowicz et al. 2015)
+        with torch.no_grad():  # forget gates start at sigmoid(1) (Jozefowicz et al. 2015)
             _, _, bias_ih, bias_hh = self._weights()
             bias_ih[hidden_size : 2 * hidden_size].fill_(1.0)
             bias_hh[hidden_size : 2 * hidden_size].zero_()
@@ -73,8 +68,8 @@ class LSTMCore(RecurrentCore):
         Returns:
             tuple: outputs [B, T, H] and the state (h, c), each [B, H], after the last step.
         """
-        # In the weights' type, whatever the rest of the network computes in: on CUDA autocast would run an LSTM in
-        # float16, also where bfloat16 is asked for, and without loss scaling its gradients vanish in that.
+        # Always in the weights' type: on CUDA autocast runs an LSTM in float16 even where bfloat16 is asked for, and
+        # without loss scaling its gradients vanish in that.
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self._weights()[0].dtype)
             h, c = (part.to(features.dtype).unsqueeze(0) for part in state)
@@ -96,7 +91,7 @@ class LSTMCore(RecurrentCore):
 
 
 class MemorylessCore(RecurrentCore):
-    """A layer of the LSTM's width that remembers nothing: the ablation of :class:`LSTMCore`.
+    """A feed-forward layer of the LSTM's width: the ablation of :class:`LSTMCore`.
 
     Args:
         input_size: F.
@@ -108,7 +103,7 @@ class MemorylessCore(RecurrentCore):
         self.linear = nn.Linear(input_size, hidden_size)
 
     def forward(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """Map features [B, T, F] to [B, T, H]; the state is empty and stays so."""
+        """Map features [B, T, F] to [B, T, H]; the state is empty."""
         return torch.relu(self.linear(features)), state
 
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiply-accumulates of one acting step."""
+"""Cost of a network: parameters, and multiply-accumulates of an acting step."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ __all__ = ["NetworkCost", "network_cost"]
 class NetworkCost:
     """Cost of a network."""
 
-    #: Trainable numbers, the noise's sigma included.
+    #: Trainable parameters, including the noise's sigma.
     parameters: int
     #: Multiply-accumulates of one emulator's acting step on mean weights.
     acting_macs: int
@@ -25,17 +25,18 @@ def network_cost(network: RecurrentQuantileNetwork, observations: TensorDictBase
     """Count parameters and multiply-accumulates.
 
     Args:
-        network: the network.
-        observations: batch size [E], one step of the network's observations [E, ...].
+        network: The network.
+        observations: One step of the network's observations [E, ...], batch size [E].
 
     Returns:
-        NetworkCost: the counts; convolutions and matrix products are counted, element-wise work is not.
+        NetworkCost: Counts of convolutions and matrix products, without element-wise operations.
     """
-    rows = observations.batch_size[0]
-    step: TensorDictBase = TensorDict(dict(observations.items()), [rows]).update(network.initial_state([rows]))
+    num_emulators = observations.batch_size[0]
+    step: TensorDictBase = TensorDict(dict(observations.items()), [num_emulators])
+    step.update(network.initial_state([num_emulators]))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network.step(step)
     return NetworkCost(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
-        acting_macs=counter.get_total_flops() // 2 // rows,
+        acting_macs=counter.get_total_flops() // 2 // num_emulators,
     )

@@ -1,7 +1,7 @@
-"""From stored observations to one feature vector a step.
+"""Encoders of the observations of a step.
 
-Letters: M rows (a flattened batch and time), F features. Frames stay packed, four 2-bit shades a byte, until they are
-on the network's device; shades, map values and masks cost a quarter to a sixteenth of float frames on the way there.
+Letters: M steps (batch and time flattened), F features. Frames stay packed, four 2-bit shades a byte, until they are
+on the network's device: they take a sixteenth of the memory of float frames.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torchvision.ops import Conv2dNormActivation, SqueezeExcitation
 
 from pokered_rl.errors import ConfigError
+from pokered_rl.observations import shades_of_bytes
 
 __all__ = [
     "MapEncoder",
@@ -20,36 +21,15 @@ __all__ = [
     "ResidualBlock",
     "SpatialSelfAttention",
     "VectorEncoder",
-    "pack_shades",
     "squash_reward",
-    "unpack_shades",
 ]
 
-#: Rows of hardware tiles on the screen.
+#: Height of the screen in hardware tiles.
 _SCREEN_TILES = 18
 
 
-def unpack_shades(packed: Tensor) -> Tensor:
-    """Unpack four 2-bit shades a byte, the leftmost pixel in the two highest bits.
-
-    Args:
-        packed: [..., H, W/4] uint8.
-
-    Returns:
-        Tensor: [..., H, W] uint8 shades, 0 black to 3 white.
-    """
-    return _shades_of_bytes(packed, -1).flatten(-2)
-
-
-def pack_shades(shades: Tensor) -> Tensor:
-    """Pack shades [..., H, W] uint8, W a multiple of 4, into [..., H, W/4]; undoes :func:`unpack_shades`."""
-    shifts = torch.arange(6, -1, -2, device=shades.device, dtype=torch.uint8)
-    packed: Tensor = (shades.unflatten(-1, (-1, 4)) << shifts).sum(-1, dtype=torch.uint8)
-    return packed
-
-
 def squash_reward(reward: Tensor) -> Tensor:
-    """Compress a reward input to ``sign(r) log(1 + |r|)``, so that one jackpot does not saturate the LSTM."""
+    """Compress a reward to ``sign(r) log(1 + |r|)``, so that a large one does not saturate the LSTM."""
     return reward.sign() * reward.abs().log1p()
 
 
@@ -58,9 +38,9 @@ class ResidualBlock(nn.Module):
 
     Args:
         channels: C.
-        norm_layer: normalisation of one sample, from the number of channels; None for none. Never BatchNorm: its
-            statistics would differ between a batch of one policy, the learner's batch and the target network.
-        squeeze_excitation: rescale the channels by a summary of the whole picture (Hu et al. 2018).
+        norm_layer: Normalisation of one sample, constructed with the number of channels; None for none. Never
+            BatchNorm: Its statistics would differ between the batches of workers, learner and target network.
+        squeeze_excitation: Rescale the channels by a summary of the whole frame (Hu et al. 2018).
     """
 
     def __init__(
@@ -80,15 +60,14 @@ class ResidualBlock(nn.Module):
 
 
 class SpatialSelfAttention(nn.Module):
-    """Self-attention between the places of a feature map, [M, C, H, W] -> [M, C, H, W].
+    """Pre-norm residual self-attention between the places of a feature map, [M, C, H, W] -> [M, C, H, W].
 
-    Pre-norm residual attention with a learned embedding of each place; text boxes, menus and sprites can refer to one
-    another over the whole screen.
+    Each place has a learned embedding.
 
     Args:
         channels: C, a multiple of ``num_heads``.
         num_places: H * W.
-        num_heads: attention heads.
+        num_heads: Attention heads.
     """
 
     def __init__(self, channels: int, num_places: int, *, num_heads: int = 4) -> None:
@@ -116,22 +95,20 @@ class SpatialSelfAttention(nn.Module):
 class PixelEncoder(nn.Module):
     """Packed frames [*, H, W/4] uint8 -> features [*, F].
 
-    The stem embeds each hardware tile of the Game Boy (the screen is 20 x 18 of them, 4 x 4 pixels each at half size)
-    by itself: text, menus and a standing player's map lie on that grid, and an aligned stem needs 16
-    multiplications a place, the usual 8x8 with stride 4 needs 64.
-    A stride-2 convolution leads to 9 x 10 places, each a half tile of the map; residual blocks,
-    optional attention, a 1x1 convolution that thins out the channels, and a linear layer follow.
+    The stem embeds each hardware tile (the screen has 20 x 18, each 4 x 4 pixels at half size): text, menus and the
+    map around a standing player lie on that grid, and an aligned stem needs 16 multiplications a place where the usual
+    8x8 convolution of stride 4 needs 64. A convolution of stride 2 (9 x 10 places), residual blocks, optional
+    attention, a 1x1 convolution to fewer channels, and a linear layer follow.
 
     Args:
-        packed_shape: (H, W/4); (72, 20) at half size, (144, 40) at full size. The other defaults are those of the
-            ``base`` network.
-        stem_channels: channels after the stem.
-        channels: channels after the stride-2 convolution.
-        num_blocks: residual blocks.
+        packed_shape: (H, W/4); (72, 20) at half size, (144, 40) at full size.
+        stem_channels: Channels after the stem.
+        channels: Channels after the stride-2 convolution.
+        num_blocks: Residual blocks.
         num_features: F.
-        norm: GroupNorm after each convolution; False for none, which is what R2D2 has and acting is faster with.
-        squeeze_excitation: in the residual blocks.
-        attention: self-attention between the places of the last feature map.
+        norm: GroupNorm after each convolution; R2D2 has none, and acting is faster without.
+        squeeze_excitation: Squeeze and excitation in the residual blocks.
+        attention: Self-attention between the places of the last feature map.
     """
 
     def __init__(
@@ -150,10 +127,10 @@ class PixelEncoder(nn.Module):
         height, width = packed_shape[0], packed_shape[1] * 4
         tile = height // _SCREEN_TILES
         if height % _SCREEN_TILES or not tile or tile % 4 or width % tile:
-            raise ConfigError(f"frames must have {_SCREEN_TILES} rows of square tiles, got {height} x {width} pixels")
+            raise ConfigError(f"frames must be {_SCREEN_TILES} square tiles high, got {height} x {width} pixels")
         norm_layer = _group_norm if norm else None
         layers: list[nn.Module] = [
-            # The four pixels of a byte are four channels, so a tile is `tile` rows of `tile / 4` bytes.
+            # The four pixels of a byte are four channels, so a tile is `tile` lines of `tile / 4` bytes.
             Conv2dNormActivation(
                 4, stem_channels, (tile, tile // 4), (tile, tile // 4), padding=0, norm_layer=norm_layer, bias=True
             ),
@@ -178,8 +155,8 @@ class PixelEncoder(nn.Module):
 
     def forward(self, packed: Tensor) -> Tensor:
         """Unpack, scale to [0, 1] and encode."""
-        lead, rows = packed.shape[:-2], packed.reshape(-1, *packed.shape[-2:])
-        shades = _shades_of_bytes(rows, -3)  # [M, 4, H, W/4]
+        lead, frames = packed.shape[:-2], packed.reshape(-1, *packed.shape[-2:])
+        shades = shades_of_bytes(frames, -3)  # [M, 4, H, W/4]
         features: Tensor = self.layers(shades.float().mul_(1 / 3))
         return features.view(*lead, self.num_features)
 
@@ -188,11 +165,11 @@ class MapEncoder(nn.Module):
     """Map-memory crops [*, K, D, D] uint8 with values 0..3 -> features [*, F].
 
     The values are kinds, not amounts, so both their bits become planes. A 3x3 convolution of stride 3 embeds patches of
-    nine tiles, a linear layer, which knows where each patch lies, combines them.
+    nine tiles, a linear layer combines them.
 
     Args:
-        shape: (K, D, D); defaults as for `PixelEncoder`.
-        channels: of the patch embedding.
+        shape: (K, D, D).
+        channels: Channels of the patch embedding.
         num_features: F.
     """
 
@@ -212,8 +189,8 @@ class MapEncoder(nn.Module):
 
     def forward(self, crop: Tensor) -> Tensor:
         """Encode the crop."""
-        lead, rows = crop.shape[:-3], crop.reshape(-1, *crop.shape[-3:])
-        planes = torch.cat([rows >> 1, rows & 1], -3)  # [M, 2K, D, D]
+        lead, crops = crop.shape[:-3], crop.reshape(-1, *crop.shape[-3:])
+        planes = torch.cat([crops >> 1, crops & 1], -3)  # [M, 2K, D, D]
         features: Tensor = self.layers(planes.float())
         return features.view(*lead, self.num_features)
 
@@ -223,8 +200,8 @@ class VectorEncoder(nn.Module):
 
     Args:
         context_size: C, 0 without context.
-        num_actions: A of the last action, 0 without it; index A means that there was none.
-        last_reward: whether the last reward is an input.
+        num_actions: A of the last action, 0 without it; index A stands for no action yet.
+        last_reward: Take the last reward as input.
         num_features: F.
     """
 
@@ -236,7 +213,7 @@ class VectorEncoder(nn.Module):
         self.num_features = num_features
 
     def forward(self, context: Tensor | None, last_action: Tensor | None, last_reward: Tensor | None) -> Tensor:
-        """Encode what is there; the arguments that the constructor left out are None.
+        """Encode the inputs; those that the constructor left out are None.
 
         Args:
             context: [M, C] float32.
@@ -258,12 +235,12 @@ class VectorEncoder(nn.Module):
 
 
 class ObservationEncoder(nn.Module):
-    """All observations of a step -> features [M, F]: one encoder a kind, their outputs side by side.
+    """Observations of a step -> features [M, F]: the outputs of one encoder a branch, concatenated.
 
     Args:
-        encoders: an encoder a kind, from ``pixels``, ``map_memory``, ``vector`` to the module; kinds may be missing.
-        inputs: what the positional arguments of :meth:`forward` are, out of ``pixels``, ``map_memory``, ``context``,
-            ``last_action``, ``last_reward``, in their order.
+        encoders: Modules of the branches ``pixels``, ``map_memory`` and ``vector``; branches may be missing.
+        inputs: Names of the positional arguments of :meth:`forward`, out of ``pixels``, ``map_memory``, ``context``,
+            ``last_action`` and ``last_reward``.
     """
 
     def __init__(
@@ -277,7 +254,7 @@ class ObservationEncoder(nn.Module):
         self.num_features = sum(encoder.num_features for encoder in encoders.values())
 
     def forward(self, *observations: Tensor) -> Tensor:
-        """Encode rows of observations, each [M, ...], in the order of ``inputs``."""
+        """Encode observations, each [M, ...], in the order of ``inputs``."""
         given = dict(zip(self.inputs, observations, strict=True))
         features = []
         if "pixels" in given:
@@ -288,12 +265,6 @@ class ObservationEncoder(nn.Module):
             vector = (given.get(name) for name in ("context", "last_action", "last_reward"))
             features.append(self.encoders["vector"](*vector))
         return torch.cat(features, -1)
-
-
-def _shades_of_bytes(packed: Tensor, dim: int) -> Tensor:
-    """Unpack the four shades of each byte into a new dimension of size 4."""
-    # Shifts by numbers, not by a tensor of shifts: only these are vectorised on the CPU.
-    return torch.stack([packed >> 6, (packed >> 4) & 3, (packed >> 2) & 3, packed & 3], dim)
 
 
 def _group_norm(channels: int) -> nn.Module:

@@ -1,6 +1,6 @@
-"""From the core's output to quantiles of the return, and to the auxiliary reconstructions.
+"""Heads: quantiles of the return, and auxiliary reconstructions.
 
-Letters: M rows, E emulators, H features, A actions, N quantiles, C context features.
+Letters: M steps, E emulators, H features, A actions, N quantiles, C context features.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from pokered_rl.errors import ConfigError
 
 __all__ = ["DuelingQuantileHead", "HeadNoise", "MapDecoder", "ReconstructionHead"]
 
-#: Factorised noise of the head's four layers: for each (input noise [E, in], output noise [E, out]).
+#: Factorised noise of each layer of the head: (input noise [E, in], output noise [E, out]).
 HeadNoise = Sequence[tuple[Tensor, Tensor]]
 
 
@@ -25,15 +25,15 @@ class DuelingQuantileHead(nn.Module):
     ``quantile_i(a) = V_i + A_i(a) - mean_a' A_i(a')`` for each fraction i (Wang et al. 2016 for each quantile of
     Dabney et al. 2018, as in Hessel et al. 2018), with a hidden layer in each stream.
 
-    The layers are TorchRL's ``NoisyLinear``: their noise is in force under ``ExplorationType.RANDOM`` and nobody
-    resamples it but the loss. WorkerPool use :meth:`action_value` with noise of their own.
+    The layers are TorchRL's ``NoisyLinear``: their noise is in force under ``ExplorationType.RANDOM``, and the loss
+    resamples it. Policies use :meth:`action_value` with noise of their own.
 
     Args:
         num_features: H.
         num_actions: A.
         num_quantiles: N.
-        hidden_size: units of each stream's hidden layer.
-        noise_std: initial noise (Fortunato et al. 2018: 0.5); 0 uses plain linear layers.
+        hidden_size: Units of each stream's hidden layer.
+        noise_std: Initial noise (Fortunato et al. 2018: 0.5); 0 uses plain linear layers.
         dueling: False predicts every action's quantiles directly.
     """
 
@@ -70,15 +70,15 @@ class DuelingQuantileHead(nn.Module):
         return torch.as_tensor(value + advantage - advantage.mean(-2, keepdim=True))
 
     def action_value(self, features: Tensor, noise: HeadNoise | None = None) -> Tensor:
-        """Compute the mean over quantiles without the quantiles: the acting path.
+        """Compute the mean over quantiles without the quantiles, for acting.
 
-        The mean of a linear layer's outputs is a linear layer with the mean of its rows, so the last layers shrink
+        The mean of a linear layer's outputs is a linear layer with the mean of its weights, so the last layers shrink
         from A * N to A outputs. Noise enters as ``W x = mu x + out * (sigma (in * x))``, the factorised form of
-        ``(mu + sigma * outer(out, in)) x``: no noisy weight matrix is ever built and each emulator can have its own.
+        ``(mu + sigma * outer(out, in)) x``: no noisy weight matrix is built, and each emulator has noise of its own.
 
         Args:
             features: [E, H].
-            noise: from :meth:`sample_noise`; None acts on the mean weights.
+            noise: Result of :meth:`sample_noise`; None acts on the mean weights.
 
         Returns:
             Tensor: [E, A].
@@ -92,14 +92,16 @@ class DuelingQuantileHead(nn.Module):
         value = _apply(self.value, hidden, pairs[3], self.num_quantiles)  # [E, 1]
         return value + advantage - advantage.mean(-1, keepdim=True)
 
-    def sample_noise(self, rows: int, *, generator: torch.Generator | None = None) -> list[tuple[Tensor, Tensor]]:
-        """Sample independent factorised noise for each of ``rows`` emulators; buffers are not touched."""
+    def sample_noise(
+        self, num_emulators: int, *, generator: torch.Generator | None = None
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Sample independent factorised noise for each emulator, without touching buffers."""
         layers = [self.advantage_hidden, self.advantage]
         if self.value_hidden is not None and self.value is not None:
             layers += [self.value_hidden, self.value]
         sizes = [size for layer in layers for size in (layer.in_features, layer.out_features)]
         device = next(self.parameters()).device
-        noise = torch.randn(rows, sum(sizes), device=device, generator=generator)
+        noise = torch.randn(num_emulators, sum(sizes), device=device, generator=generator)
         parts = (noise.sign() * noise.abs().sqrt()).split(sizes, -1)
         return list(zip(parts[::2], parts[1::2], strict=True))
 
@@ -110,7 +112,7 @@ class ReconstructionHead(nn.Module):
     Args:
         num_features: H.
         context_size: C.
-        hidden_size: units of the hidden layer.
+        hidden_size: Units of the hidden layer.
     """
 
     def __init__(self, num_features: int, *, context_size: int, hidden_size: int) -> None:
@@ -131,7 +133,7 @@ class MapDecoder(nn.Module):
     Args:
         num_features: H.
         shape: (K, D, D).
-        hidden_size: units of the hidden layer.
+        hidden_size: Units of the hidden layer.
     """
 
     def __init__(self, num_features: int, *, shape: tuple[int, int, int], hidden_size: int) -> None:

@@ -1,4 +1,4 @@
-"""The acting side: epsilon-greedy under the mask, noise of its own for every emulator.
+"""The policy: epsilon-greedy under the action mask, with noise of its own for each emulator.
 
 Letters: E emulators, A actions, H hidden units.
 """
@@ -19,39 +19,40 @@ from torchrl.envs.utils import exploration_type
 from pokered_rl.errors import ConfigError
 from pokered_rl.modules.heads import HeadNoise
 from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
+from pokered_rl.observations import allowed_actions
 
 __all__ = ["R2D2Policy"]
 
 
 class R2D2Policy(TensorDictModuleBase):
-    """Acts with a recurrent quantile network, as the policy of an environment or a collector.
+    """Policy of a recurrent quantile network, for environments and collectors.
 
-    Under ``ExplorationType.RANDOM`` (a collector's default) each emulator explores with its own ``epsilon`` and with
-    its own sample of the head's noise; under any other type, and outside of one, the action is greedy on mean weights.
-    Random actions are uniform over the allowed ones. A mask row that allows nothing counts as all allowed.
+    Under ``ExplorationType.RANDOM`` (a collector's default) each emulator explores with its own ``epsilon`` and its own
+    sample of the head's noise; otherwise the action is greedy on mean weights. Random actions are uniform over the
+    allowed ones. A mask that allows nothing counts as all allowed.
 
-    Random numbers come from a generator that lives in the process that acts. It is no buffer, so weight updates do not
-    overwrite it, and it is not copied with the policy, so no two workers share their noise: its seed is made of the
-    process's torch seed (which is random where nobody has set one) and the process's name.
+    Random numbers come from a generator of the process. It is no buffer, so weight updates do not overwrite it, and it
+    is not copied with the policy, so no two workers share their noise: it is seeded with the process's torch seed and
+    name.
 
     Reads: the network's observations [E, ...] and state [E, H]; ``epsilon`` float32 [E, 1]; ``action_mask``
     bool [E, A], optional.
     Writes: ``action`` int64 [E], ``action_value`` float32 [E, A] and the new state under ``next``. The values are those
     that the action was chosen by, noise included.
 
-    The state and epsilon come from a primer: ``env.append_transform(policy.make_primers(epsilon=...))``. Without it the
-    agent would forget everything at every step, so a missing state entry raises ``KeyError``.
+    State and epsilon come from a primer: ``env.append_transform(policy.make_primers(epsilon=...))``. A missing state
+    entry raises ``KeyError``; a state of zeros at each step would be an agent without memory.
 
     Args:
-        network: the network; shared, not copied.
-        noise_interval_steps: steps that a sample of noise is held. Fortunato et al. 2018 resample at every step with
-            DQN and once a rollout with A3C; a plan of a few decisions wants a policy that stays the same that long.
-        epsilon_key: entry of epsilon; None never acts at random.
-        action_mask_key: entry of the mask; None ignores masks.
-        action_key: entry that is written.
+        network: The network; shared, not copied.
+        noise_interval_steps: Steps for which a sample of noise is held. Fortunato et al. 2018 resample at every step
+            with DQN and once a rollout with A3C; a plan of a few steps needs a policy that stays the same.
+        epsilon_key: Entry of epsilon; None never acts at random.
+        action_mask_key: Entry of the mask; None ignores masks.
+        action_key: Entry of the action.
 
     Raises:
-        ConfigError: for an interval below 1.
+        ConfigError: The interval is below 1.
     """
 
     def __init__(
@@ -71,10 +72,10 @@ class R2D2Policy(TensorDictModuleBase):
         self.epsilon_key = epsilon_key
         self.action_mask_key = action_mask_key
         self.action_key = action_key
-        # The mask is no in_key: TorchRL would demand it, and environments without a mask are welcome.
+        # The mask is no in_key: TorchRL would require it.
         self.in_keys = [*network.in_keys, *([] if epsilon_key is None else [epsilon_key])]
         self.out_keys = [action_key, "action_value", *(("next", key) for key in network.state_keys)]
-        # Not of the policy but of the process that acts: see __getstate__.
+        # State of the acting process, which __getstate__ drops.
         self._generator: torch.Generator | None = None
         self._seed: int | None = None
         self._noise: HeadNoise | None = None
@@ -90,17 +91,17 @@ class R2D2Policy(TensorDictModuleBase):
             observations = [value.unsqueeze(0) for value in observations]
             state = tuple(value.unsqueeze(0) for value in state)
         explore = exploration_type() is ExplorationType.RANDOM
-        rows, device = observations[0].shape[0], observations[0].device
-        noise = self._current_noise(rows, device) if explore and self.network.head.noisy else None
+        num_emulators, device = observations[0].shape[0], observations[0].device
+        noise = self._current_noise(num_emulators, device) if explore and self.network.head.noisy else None
         value, state = self.network.act(observations, state, noise)  # [E, A]
 
         allowed = self._allowed(tensordict, value)
         action = value.masked_fill(~allowed, -torch.inf).argmax(-1)  # [E]
         if explore and self.epsilon_key is not None:
-            epsilon = tensordict[self.epsilon_key].reshape(rows)
+            epsilon = tensordict[self.epsilon_key].reshape(num_emulators)
             generator = self._process_generator(device)
-            draw = torch.rand(rows, 1 + value.shape[-1], device=device, generator=generator)
-            # The largest of independent uniform numbers falls on every allowed action equally often.
+            draw = torch.rand(num_emulators, 1 + value.shape[-1], device=device, generator=generator)
+            # The largest of independent uniform numbers is uniform over the allowed actions.
             random_action = draw[:, 1:].masked_fill(~allowed, -1.0).argmax(-1)
             action = torch.where(draw[:, 0] < epsilon, random_action, action)
 
@@ -113,13 +114,13 @@ class R2D2Policy(TensorDictModuleBase):
         return tensordict
 
     def make_primers(self, *, epsilon: Tensor | float | None = None) -> TensorDictPrimer:
-        """Build the transform that supplies the recurrent state, zero at every reset, and epsilon.
+        """Build the transform that supplies the recurrent state, zero at each reset, and epsilon.
 
         Args:
-            epsilon: a number for all emulators, or float32 [E] with one for each; None leaves the entry to others.
+            epsilon: One number, or float32 [E] with one for each emulator; None leaves the entry to another transform.
 
         Returns:
-            TensorDictPrimer: to be appended to the environment.
+            TensorDictPrimer: Append it to the environment.
         """
         specs: dict[str, Unbounded] = {
             key: Unbounded(shape=(self.network.hidden_size,)) for key in self.network.state_keys
@@ -135,30 +136,29 @@ class R2D2Policy(TensorDictModuleBase):
         return TensorDictPrimer(Composite(specs), default_value=defaults, expand_specs=True)
 
     def make_tensordict_primer(self) -> TensorDictPrimer:
-        """Build the primer of the state alone, under the name that TorchRL looks for in a policy."""
+        """Build the primer of the state alone; TorchRL looks for this name in a policy."""
         return self.make_primers()
 
     def _allowed(self, tensordict: TensorDictBase, value: Tensor) -> Tensor:
-        """Return which actions are allowed, bool [E, A]; never a row of False."""
+        """Return which actions are allowed, bool [E, A]."""
         mask = None if self.action_mask_key is None else tensordict.get(self.action_mask_key, None)
         if mask is None:
             return torch.ones_like(value, dtype=torch.bool)
-        allowed: Tensor = mask.bool().reshape(value.shape)
-        return allowed | ~allowed.any(-1, keepdim=True)
+        return allowed_actions(mask.bool().reshape(value.shape))
 
-    def _current_noise(self, rows: int, device: torch.device) -> HeadNoise:
+    def _current_noise(self, num_emulators: int, device: torch.device) -> HeadNoise:
         """Return the noise in force, resampled every ``noise_interval_steps`` calls."""
         noise = self._noise
-        fits = noise is not None and noise[0][0].shape[0] == rows and noise[0][0].device == device
+        fits = noise is not None and noise[0][0].shape[0] == num_emulators and noise[0][0].device == device
         if noise is None or not fits or self._steps_with_noise >= self.noise_interval_steps:
-            noise = self.network.head.sample_noise(rows, generator=self._process_generator(device))
+            noise = self.network.head.sample_noise(num_emulators, generator=self._process_generator(device))
             self._noise = noise
             self._steps_with_noise = 0
         self._steps_with_noise += 1
         return noise
 
     def _process_generator(self, device: torch.device) -> torch.Generator:
-        """Return this process's own generator, made anew when the process is seeded anew."""
+        """Return the generator of this process, renewed when the process is seeded anew."""
         seed = torch.initial_seed()
         if self._generator is None or self._seed != seed or self._generator.device != device:
             self._seed = seed

@@ -3,8 +3,10 @@
 Letters: B batch, T time, E emulators, A actions, N quantiles, H hidden units, C context features.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from tensordict import NestedKey
 
 from pokered_rl.errors import ConfigError
 from pokered_rl.modules.core import LSTMCore, RecurrentCore
@@ -40,8 +42,8 @@ class NetworkWidths:
     head_size: int
 
 
-#: Widths by name. ``base`` is chosen so that an acting step of 8 emulators costs one CPU core less than half of
-#: emulating their 24 frames; ``tiny`` is for tests and the quick start, ``large`` wants a GPU for acting or patience.
+#: Widths by name. An acting step of ``base`` takes less than half the CPU time of emulating 24 frames (8 emulators);
+#: ``tiny`` is for tests and the quick start, ``large`` is for acting on a GPU.
 NETWORK_SIZES = {
     "tiny": NetworkWidths(16, 16, 0, False, 64, 16, 32, 32, 128, 64),
     "base": NetworkWidths(16, 32, 1, False, 128, 32, 64, 64, 512, 128),
@@ -52,7 +54,7 @@ NETWORK_SIZES = {
 class R2D2Network(RecurrentQuantileNetwork):
     """Frame, map memory, context, last action and last reward -> LSTM -> dueling quantile head.
 
-    Every observation but one can be left out, so parts can be reused elsewhere; a ``None`` or ``0`` leaves out.
+    Every observation but one can be left out, with ``None``, ``0`` or ``False``.
 
     Reads (sequences; single steps in :meth:`step` without T):
         - ``pixels`` uint8 [B, T, H, W/4], 2-bit shades; ``map_memory`` uint8 [B, T, K, D, D] values 0..3;
@@ -66,29 +68,25 @@ class R2D2Network(RecurrentQuantileNetwork):
 
     Args:
         num_actions: A.
-        size: a name out of :data:`NETWORK_SIZES`.
+        size: Name out of :data:`NETWORK_SIZES`.
         num_quantiles: N.
-        hidden_size: H; None takes the size's own.
+        hidden_size: H; None takes that of ``size``.
         pixel_shape: (H, W/4) of packed frames: (72, 20) at half size, (144, 40) at full size.
         map_shape: (K, D, D) of the map memory.
         context_size: C.
-        use_last_action: take the last action as input.
-        use_last_reward: take the last reward as input.
-        core: see `RecurrentQuantileNetwork`.
-        noise_std: initial noise of the head's layers, 0 for none.
-        dueling: separate value and advantage streams.
-        spatial_attention: self-attention over the frame's feature map.
+        use_last_action: Take the last action as input.
+        use_last_reward: Take the last reward as input.
+        core: See :class:`RecurrentQuantileNetwork`.
+        noise_std: Initial noise of the head's layers, 0 for none.
+        dueling: Separate value and advantage streams.
+        spatial_attention: Self-attention over the frame's feature map.
         norm: GroupNorm in the frame encoder.
-        reconstruct_context: predict the context as an auxiliary task (ignored without context).
-        reconstruct_map: predict the map crop as an auxiliary task.
-        pixels_key: entry of the frame.
-        map_key: entry of the map memory.
-        context_key: entry of the context.
-        last_action_key: entry of the last action.
-        last_reward_key: entry of the last reward.
+        reconstruct_context: Predict the context as an auxiliary task (ignored without context).
+        reconstruct_map: Predict the map crop as an auxiliary task.
+        in_keys: Entries of the observations that have other names, as ``{"context": "observation"}``.
 
     Raises:
-        ConfigError: for an unknown size or a network without observations.
+        ConfigError: The size is unknown, there is no observation, or ``in_keys`` names one that is not read.
 
     Example:
         >>> import torch
@@ -120,21 +118,28 @@ class R2D2Network(RecurrentQuantileNetwork):
         norm: bool = False,
         reconstruct_context: bool = True,
         reconstruct_map: bool = False,
-        pixels_key: str = "pixels",
-        map_key: str = "map_memory",
-        context_key: str = "context",
-        last_action_key: str = "last_action",
-        last_reward_key: str = "last_reward",
+        in_keys: Mapping[str, NestedKey] | None = None,
     ) -> None:
         if size not in NETWORK_SIZES:
             raise ConfigError(f"size must be one of {sorted(NETWORK_SIZES)}, got {size!r}")
         if reconstruct_map and map_shape is None:
             raise ConfigError("reconstruct_map needs a map_shape, got None")
         widths = NETWORK_SIZES[size]
+        used = {
+            "pixels": pixel_shape is not None,
+            "map_memory": map_shape is not None,
+            "context": context_size > 0,
+            "last_action": use_last_action,
+            "last_reward": use_last_reward,
+        }
+        inputs = [name for name, is_used in used.items() if is_used]
+        if not inputs:
+            raise ConfigError("the network has no observation: pixel_shape, map_shape, context and last step are off")
+        names = dict(in_keys or {})
+        if not names.keys() <= set(inputs):
+            raise ConfigError(f"in_keys must name observations out of {inputs}, got {sorted(names)}")
         encoders: dict[str, PixelEncoder | MapEncoder | VectorEncoder] = {}
-        keys: dict[str, str] = {}  # input of the encoder -> entry of the TensorDict
         if pixel_shape is not None:
-            keys["pixels"] = pixels_key
             encoders["pixels"] = PixelEncoder(
                 pixel_shape,
                 stem_channels=widths.stem_channels,
@@ -146,16 +151,9 @@ class R2D2Network(RecurrentQuantileNetwork):
                 attention=spatial_attention,
             )
         if map_shape is not None:
-            keys["map_memory"] = map_key
             encoders["map_memory"] = MapEncoder(
                 map_shape, channels=widths.map_channels, num_features=widths.map_features
             )
-        if context_size:
-            keys["context"] = context_key
-        if use_last_action:
-            keys["last_action"] = last_action_key
-        if use_last_reward:
-            keys["last_reward"] = last_reward_key
         if context_size or use_last_action or use_last_reward:
             encoders["vector"] = VectorEncoder(
                 context_size=context_size,
@@ -163,12 +161,10 @@ class R2D2Network(RecurrentQuantileNetwork):
                 last_reward=use_last_reward,
                 num_features=widths.vector_features,
             )
-        if not encoders:
-            raise ConfigError("the network has no observation: pixel_shape, map_shape, context and last step are off")
-        encoder = ObservationEncoder(encoders, list(keys))
+        encoder = ObservationEncoder(encoders, inputs)
         super().__init__(
             encoder=encoder,
-            observation_keys=list(keys.values()),
+            observation_keys=[names.get(name, name) for name in inputs],
             num_features=encoder.num_features,
             num_actions=num_actions,
             num_quantiles=num_quantiles,

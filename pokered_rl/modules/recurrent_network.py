@@ -1,4 +1,4 @@
-"""A recurrent quantile network around any encoder: the network that ``R2D2Loss`` and ``R2D2Policy`` work with.
+"""A recurrent quantile network around any encoder.
 
 Letters: B batch, T time, E emulators, A actions, N quantiles, H hidden units, C context features.
 """
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import NestedKey, TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor, nn
 
@@ -21,23 +21,23 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
     """Encoder -> LSTM -> dueling quantile head, for sequences and for single steps.
 
     The encoder is any module that maps observations, each [M, ...], to features [M, F]. ``forward`` takes sequences
-    whose rows are all real: burn-in and padding are the loss's business.
+    of real steps only; the loss takes care of burn-in and padding.
 
     Reads: the observations [B, T, ...] and the state entries [B, H] of the first step (TensorDict of batch size [B]).
     Writes: ``quantiles`` [B, T, A, N] in rescaled space, the state entries [B, H] after the last step under ``next``,
     and, where asked for, ``context_reconstruction`` [B, T, C] and ``map_reconstruction`` [B, T, K, D, D].
 
     Args:
-        encoder: observations -> features.
-        observation_keys: entries that the encoder takes, in its order.
+        encoder: Module from observations to features.
+        observation_keys: Entries that the encoder takes, in its order.
         num_features: F.
         num_actions: A.
         num_quantiles: N.
         hidden_size: H.
-        head_size: units of the hidden layer of each head.
-        core: makes what remembers, from F and H; `MemorylessCore` is the ablation, without state entries.
-        noise_std: initial noise of the head's layers, 0 for none.
-        dueling: separate value and advantage streams.
+        head_size: Units of the hidden layer of each head.
+        core: Constructs the recurrent core from F and H; :class:`MemorylessCore` is the ablation without state.
+        noise_std: Initial noise of the head's layers, 0 for none.
+        dueling: Separate value and advantage streams.
         context_size: C of a context reconstruction; 0 for none.
         decoded_map_shape: (K, D, D) of a map reconstruction; None for none.
 
@@ -64,7 +64,7 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         self,
         *,
         encoder: nn.Module,
-        observation_keys: Sequence[str],
+        observation_keys: Sequence[NestedKey],
         num_features: int,
         num_actions: int,
         num_quantiles: int = 51,
@@ -109,7 +109,7 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         ]
 
     def initial_state(self, batch_size: Sequence[int], *, device: torch.device | None = None) -> TensorDictBase:
-        """Return the state at an episode's start: a TensorDict of zeros [*batch_size, H], empty without memory."""
+        """Return the state at an episode's start, zeros [*batch_size, H]."""
         zeros = {key: torch.zeros(*batch_size, self.hidden_size, device=device) for key in self.state_keys}
         return TensorDict(zeros, batch_size=list(batch_size), device=device)
 
@@ -120,24 +120,24 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         features = self.encoder(*(value.flatten(0, 1) for value in observations))  # [B*T, F]
         state: State = tuple(tensordict[key] for key in self.state_keys)
         output, state = self.core(features.unflatten(0, (batch, time)), state)  # [B, T, H]
-        rows = output.flatten(0, 1)
-        tensordict.set(self.quantiles_key, self.head(rows).unflatten(0, (batch, time)))
+        steps = output.flatten(0, 1)  # [B*T, H]
+        tensordict.set(self.quantiles_key, self.head(steps).unflatten(0, (batch, time)))
         for key, reconstruction in self.reconstructions.items():
-            tensordict.set(key, reconstruction(rows).unflatten(0, (batch, time)))
+            tensordict.set(key, reconstruction(steps).unflatten(0, (batch, time)))
         for key, value in zip(self.state_keys, state, strict=True):
             tensordict.set(("next", key), value.float())
         return tensordict
 
     @torch.no_grad()
     def step(self, tensordict: TensorDictBase, noise: HeadNoise | None = None) -> TensorDictBase:
-        """Run one acting step without gradients and without any quantile but the mean.
+        """Run one acting step, without gradients and with the mean in place of the quantiles.
 
         Args:
-            tensordict: batch size [E]; observations [E, ...] and state entries [E, H].
-            noise: from ``head.sample_noise(E)``; None acts on the mean weights.
+            tensordict: Batch size [E]; observations [E, ...] and state entries [E, H].
+            noise: Result of ``head.sample_noise(E)``; None acts on the mean weights.
 
         Returns:
-            TensorDictBase: the input with ``action_value`` [E, A] and the new state under ``next``.
+            TensorDictBase: The input with ``action_value`` [E, A] and the new state under ``next``.
         """
         value, state = self.act(
             [tensordict[key] for key in self.observation_keys],
@@ -150,19 +150,19 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         return tensordict
 
     def act(self, observations: Sequence[Tensor], state: State, noise: HeadNoise | None = None) -> tuple[Tensor, State]:
-        """Compute what :meth:`step` writes, on bare tensors: observations [E, ...] -> [E, A] and the new state."""
+        """Do as :meth:`step` on tensors: observations [E, ...] to action values [E, A] and the new state."""
         with torch.inference_mode():
-            # `forward`, not a call: acting stays eager where `compile_parts` has compiled the calls of the learner.
+            # Not a call, so acting stays eager where `compile_parts` has compiled the calls of the learner.
             output, state = self.core.step(self.encoder.forward(*observations), state)
             value = self.head.action_value(output, noise)
-        # Copies made outside are ordinary tensors again: a replay in the same process may feed them to autograd.
+        # Copies made outside are ordinary tensors, which a replay in the same process may feed to autograd.
         return value.clone(), tuple(part.float().clone() for part in state)
 
     def compile_parts(self, **kwargs: Any) -> None:
-        """Compile the encoder and the heads, whole graphs each; the LSTM kernel between them stays eager.
+        """Compile the encoder and the heads as whole graphs; the LSTM kernel between them stays eager.
 
         Args:
-            **kwargs: handed to ``torch.compile``, such as ``mode`` or ``dynamic``.
+            **kwargs: Arguments of ``torch.compile``, such as ``mode`` or ``dynamic``.
         """
         for part in (self.encoder, self.head, *self.reconstructions.values()):
             part.compile(fullgraph=True, **kwargs)

@@ -2,7 +2,6 @@
 
 from pokered_rl.objectives.functional import (
     double_q_action,
-    importance_weights,
     n_step_targets,
     quantile_huber_loss,
     quantile_td_error,

@@ -2,20 +2,23 @@
 
 Letters: B batch, T time, A actions, N predicted and M target quantiles. Every function computes in float32 (float64
 when it is given float64), also under autocast and for half-precision inputs: the rescaling squares differences of
-numbers near one, and a bfloat16 target would move in steps of 0.8 %.
+numbers near one, and a bfloat16 target would move in steps of 0.8 %. Every function checks rank, shared sizes and kind
+(floating point, integer or bool) of its arguments and raises ``ValueError`` with the argument's name.
 
 Sources: Kapturowski et al. 2019 (R2D2), Pohlen et al. 2018 (value rescaling), Dabney et al. 2018 (QR-DQN),
 van Hasselt et al. 2016 (double Q-learning), Schaul et al. 2016 (prioritized replay).
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from pokered_rl.errors import ConfigError
+from pokered_rl.observations import allowed_actions
 
 __all__ = [
     "double_q_action",
-    "importance_weights",
     "n_step_targets",
     "quantile_huber_loss",
     "quantile_td_error",
@@ -34,12 +37,13 @@ def value_rescale(x: Tensor, eps: float = 1e-3) -> Tensor:
     the right derivative at zero.
 
     Args:
-        x: values, any shape.
-        eps: slope that keeps ``h`` invertible with a Lipschitz inverse, >= 0.
+        x: Values, any shape.
+        eps: Slope that keeps ``h`` invertible with a Lipschitz inverse, >= 0.
 
     Returns:
         Tensor: ``h(x)``, shape of ``x``, float32 (float64 for float64).
     """
+    _check(x=(x, "float", "..."))
     x = _full_precision(x)
     return x / ((x.abs() + 1.0).sqrt() + 1.0) + eps * x
 
@@ -53,12 +57,13 @@ def value_rescale_inverse(x: Tensor, eps: float = 1e-3) -> Tensor:
     relative error stays below 1e-6 in float32 between 1e-6 and 1e6.
 
     Args:
-        x: rescaled values, any shape.
-        eps: the ``eps`` of :func:`value_rescale`.
+        x: Rescaled values, any shape.
+        eps: The ``eps`` of :func:`value_rescale`.
 
     Returns:
         Tensor: the values before rescaling, shape of ``x``, float32 (float64 for float64).
     """
+    _check(x=(x, "float", "..."))
     x = _full_precision(x)
     slope = 1.0 + 2.0 * eps
     w = 2.0 * x / (slope + (slope * slope + 4.0 * eps * x.abs()).sqrt())  # keeps the sign of x
@@ -78,7 +83,7 @@ def n_step_targets(
 
     ``target_t = sum_{k<m} gamma^k r_{t+k} + gamma^m bootstrap_value_{t+m-1}`` with ``m = min(n_step, T - t)``, cut
     after the first done step: a terminated step has no bootstrap, a truncated one bootstraps from its own successor,
-    and a step that is both counts as terminated. Rows after a done step cannot leak into rows before it, so padding
+    and a step that is both counts as terminated. Steps after a done step cannot leak into steps before it, so padding
     needs no mask.
 
     Args:
@@ -86,8 +91,8 @@ def n_step_targets(
         terminated: [B, T] bool, the episode ended at step t and nothing follows.
         truncated: [B, T] bool, the episode was cut after step t.
         bootstrap_value: [B, T, N] value (quantiles) of the state **after** step t.
-        gamma: discount of one step.
-        n_step: number of rewards summed before the bootstrap, >= 1.
+        gamma: Discount of one step.
+        n_step: Number of rewards summed before the bootstrap, >= 1.
 
     Returns:
         Tensor: [B, T, N] targets, float32 (float64 for float64).
@@ -97,10 +102,16 @@ def n_step_targets(
     """
     if n_step < 1:
         raise ConfigError(f"n_step must be >= 1, got {n_step}")
+    _check(
+        bootstrap_value=(bootstrap_value, "float", "B T N"),
+        reward=(reward, "float", "B T"),
+        terminated=(terminated, "bool", "B T"),
+        truncated=(truncated, "bool", "B T"),
+    )
     bootstrap = _full_precision(bootstrap_value)
     reward = reward.to(bootstrap.dtype).unsqueeze(-1)  # [B, T, 1]
-    terminated = terminated.bool().unsqueeze(-1)
-    done = terminated | truncated.bool().unsqueeze(-1)  # [B, T, 1]
+    terminated = terminated.unsqueeze(-1)
+    done = terminated | truncated.unsqueeze(-1)  # [B, T, 1]
     # A zero that is filled in, not made by a product: the value behind a termination may be anything, also NaN.
     bootstrap = bootstrap.masked_fill(terminated, 0.0)  # [B, T, N]
     # Bellman backups from the n-th step to the first: `after` is the k-step return of the state after step t.
@@ -129,9 +140,9 @@ def rescaled_n_step_targets(
         terminated: [B, T] bool.
         truncated: [B, T] bool.
         bootstrap_value: [B, T, N] **rescaled** value of the state after step t.
-        gamma: discount of one step.
-        n_step: number of rewards summed before the bootstrap, >= 1.
-        eps: the ``eps`` of :func:`value_rescale`; None predicts plain values and skips both rescalings.
+        gamma: Discount of one step.
+        n_step: Number of rewards summed before the bootstrap, >= 1.
+        eps: The ``eps`` of :func:`value_rescale`; None predicts plain values and skips both rescalings.
 
     Returns:
         Tensor: [B, T, N] targets in rescaled space.
@@ -152,7 +163,7 @@ def quantile_huber_loss(prediction: Tensor, target: Tensor, *, kappa: float = 1.
     Args:
         prediction: [..., N] predicted quantiles, gradients flow into them.
         target: [..., M] samples or quantiles of the target distribution; detach it before.
-        kappa: where the parabola turns into a line, > 0.
+        kappa: Where the parabola turns into a line, > 0.
 
     Returns:
         Tensor: [...] loss, float32 (float64 for float64).
@@ -162,6 +173,7 @@ def quantile_huber_loss(prediction: Tensor, target: Tensor, *, kappa: float = 1.
     """
     if not kappa > 0:
         raise ConfigError(f"kappa must be > 0, got {kappa}")
+    _check(prediction=(prediction, "float", "... N"), target=(target, "float", "... M"))
     prediction, target = _full_precision(prediction), _full_precision(target)
     num_quantiles = prediction.shape[-1]
     tau = (torch.arange(num_quantiles, device=prediction.device, dtype=prediction.dtype) + 0.5) / num_quantiles
@@ -178,17 +190,19 @@ def double_q_action(quantiles: Tensor, action_mask: Tensor | None = None) -> Ten
     Policy and learner share it, and both take the mean of the quantiles as predicted, that is in rescaled space.
 
     Args:
-        quantiles: [..., A, N]; an action value [..., A] is the case N = 1 after ``unsqueeze(-1)``.
-        action_mask: [..., A] bool, True is allowed; a row without any True counts as all allowed. None allows all.
+        quantiles: [B, T, A, N]; action values [B, T, A] are the case N = 1 after ``unsqueeze(-1)``.
+        action_mask: [B, T, A] bool, True is allowed; a mask without any True counts as all allowed. None allows all.
 
     Returns:
-        Tensor: [...] int64 action.
+        Tensor: [B, T] int64 action.
     """
-    value = _full_precision(quantiles).mean(-1)  # [..., A]
+    _check(
+        quantiles=(quantiles, "float", "B T A N"),
+        **({} if action_mask is None else {"action_mask": (action_mask, "bool", "B T A")}),
+    )
+    value = _full_precision(quantiles).mean(-1)  # [B, T, A]
     if action_mask is not None:
-        action_mask = action_mask.bool()
-        allowed = action_mask | ~action_mask.any(-1, keepdim=True)
-        value = value.masked_fill(~allowed, -torch.inf)
+        value = value.masked_fill(~allowed_actions(action_mask), -torch.inf)
     return value.argmax(-1)
 
 
@@ -202,6 +216,7 @@ def quantile_td_error(prediction: Tensor, target: Tensor) -> Tensor:
     Returns:
         Tensor: [...], float32 (float64 for float64).
     """
+    _check(prediction=(prediction, "float", "... N"), target=(target, "float", "... M"))
     return _full_precision(target).mean(-1) - _full_precision(prediction).mean(-1)
 
 
@@ -213,30 +228,34 @@ def sequence_priority(td_error: Tensor, mask: Tensor, *, eta: float = 0.9) -> Te
     Args:
         td_error: [B, T].
         mask: [B, T] bool, True where the step is valid.
-        eta: weight of the maximum, in [0, 1].
+        eta: Weight of the maximum, in [0, 1].
 
     Returns:
-        Tensor: [B] priority >= 0; 0 for a row without a valid step.
+        Tensor: [B] priority >= 0; 0 for a sequence without a valid step.
     """
-    mask = mask.bool()
+    _check(td_error=(td_error, "float", "B T"), mask=(mask, "bool", "B T"))
     size = _full_precision(td_error).abs().masked_fill(~mask, 0.0)
     mean = size.sum(-1) / mask.sum(-1).clamp(min=1)
     return eta * size.amax(-1) + (1.0 - eta) * mean
 
 
-def importance_weights(probability: Tensor, size: int | Tensor, *, beta: float) -> Tensor:
-    """Compute importance weights ``(size * probability)^-beta``, divided by the maximum of the batch.
-
-    Args:
-        probability: [B] chance with which each item was drawn, > 0.
-        size: number of items in the buffer. It cancels in the division and is kept because the formula has it.
-        beta: 0 corrects nothing, 1 corrects the draw in full.
-
-    Returns:
-        Tensor: [B] weights in (0, 1], the largest exactly 1.
-    """
-    weight = (_full_precision(probability) * size).pow(-beta)
-    return weight / weight.max()
+def _check(**arguments: tuple[Tensor, str, str]) -> None:
+    """Check tensors, given as ``name=(tensor, kind, "B T N")``; equal letters are equal sizes, ``...`` any sizes."""
+    sizes: dict[str, Any] = {}
+    for name, (tensor, kind, letters) in arguments.items():
+        dims = letters.split()
+        shape: tuple[Any, ...] = tuple(tensor.shape)
+        fits = tensor.dtype == torch.bool if kind == "bool" else tensor.is_floating_point()
+        if dims[0] == "...":
+            lead = max(0, len(shape) + 1 - len(dims))
+            shape = (shape[:lead], *shape[lead:])
+        fits = fits and len(shape) == len(dims)
+        if not fits or any(sizes.get(dim, size) != size for dim, size in zip(dims, shape, strict=True)):
+            given = "".join(f", {dim} = {sizes[dim]}" for dim in dims if dim in sizes)
+            raise ValueError(
+                f"{name} must be {kind} [{', '.join(dims)}]{given}; got {tensor.dtype} {list(tensor.shape)}"
+            )
+        sizes.update(zip(dims, shape, strict=True))
 
 
 def _full_precision(x: Tensor) -> Tensor:

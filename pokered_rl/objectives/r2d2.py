@@ -1,6 +1,6 @@
 """The R2D2 loss: routes the entries of stored sequences to the mathematics of :mod:`~pokered_rl.objectives.functional`.
 
-Letters: B batch, L stored sequence length, U unroll (rows with loss), A actions, N quantiles, H hidden units.
+Letters: B batch, L stored sequence length, U unroll (steps with a loss), A actions, N quantiles, H hidden units.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ __all__ = ["R2D2Loss"]
 class R2D2Loss(LossModule):
     """Recurrent double Q-learning with quantiles from stored sequences (Kapturowski et al. 2019).
 
-    For every row t of the unroll that holds a transition, with online parameters ``w`` and target parameters ``w-``::
+    For every transition t of the unroll, with online parameters ``w`` and target parameters ``w-``::
 
         a*       = argmax over allowed a of mean_i q_i(s', a; w)
         y_j      = h( sum_{k<m} gamma^k r_{t+k} + gamma^m h^-1(q_j(s_{t+m}, a*; w-)) )
@@ -36,28 +36,29 @@ class R2D2Loss(LossModule):
     ``h`` is the value rescaling, m is n_step or less where the episode ends (see
     :func:`~pokered_rl.objectives.functional.n_step_targets`). Sources of each part: that module and the page on R2D2.
 
-    Reads a TensorDict of batch size [B] whose rows are burn-in, unroll and ``n_step`` successors, in this order:
-        - the network's observations [B, L, ...] and its state entries [B, H], the state at the first real row;
+    Reads a TensorDict of batch size [B] whose L steps are burn-in, unroll and ``n_step`` successors, in this order:
+        - the network's observations [B, L, ...] and its state entries [B, H], the state at the first real step;
         - ``action`` int64 [B, L], ``reward`` [B, L], ``terminated`` and ``truncated`` bool [B, L]
-          (a trailing singleton is accepted); row t holds what followed from acting at row t;
+          (a trailing singleton is accepted); step t holds what followed from acting at step t;
         - optional: ``mask`` bool [B, L], True at transitions (all without it); ``action_mask`` bool [B, L, A];
-          ``priority_weight`` [B] (divided by its maximum here, so a buffer's own scale does not matter).
+          ``priority_weight`` [B], importance weights (:class:`~pokered_rl.data.SequenceReplay` has divided them by the
+          maximum of the batch).
 
-    Burn-in is all or nothing. Where ``mask`` is False at the first row it is padding, and the stored state holds at
-    the first unroll row. Rows of an ended episode continue with its final observation, ``mask`` False.
+    Burn-in is all or nothing. Where ``mask`` is False at the first step it is padding, and the stored state is that of
+    the first unroll step. An ended episode continues with its final observation, ``mask`` False.
 
-    Writes ``td_error`` [B], the sequence priority, and ``td_error_steps`` [B, L], zero outside the valid unroll rows.
+    Writes ``td_error`` [B], the sequence priority, and ``td_error_steps`` [B, L], zero outside the valid unroll steps.
 
     Returns a TensorDict with ``loss_quantile``, ``loss_reconstruction`` and ``loss_map_reconstruction`` where the
     network reconstructs, each weighted already, so that their sum is to be minimised; and figures to log: ``mean_q``,
     ``target_q``, ``td_error_abs``, ``quantile_spread`` in rescaled space, ``mask_changed_argmax``, ``valid_fraction``
     and the plain reconstruction errors.
 
-    Each sequence contributes ``weight * sum of its row losses / U``: every transition weighs the same, whether its
+    Each sequence contributes ``weight * sum of its step losses / U``: every transition weighs the same, whether its
     sequence is full or ends early. ``reduction`` then takes the mean or the sum over sequences, or none.
 
-    Gradients flow through the taken action's quantiles at the unroll rows and through the reconstructions, back to the
-    first unroll row. Nothing flows into burn-in, target network, action selection or priorities.
+    Gradients flow through the taken action's quantiles at the unroll steps and through the reconstructions, back to the
+    first unroll step. Nothing flows into burn-in, target network, action selection or priorities.
 
     Noise: noisy layers are resampled once a forward, for online and target network independently, and each sample
     holds for burn-in and unroll. TorchRL runs losses under ``ExplorationType.DETERMINISTIC``, where noisy layers use
@@ -66,22 +67,22 @@ class R2D2Loss(LossModule):
     Rescaling, targets, loss and priorities are computed in float32 under autocast too.
 
     Args:
-        network: any module that maps observations [B, T, ...] and states [B, H] to ``quantiles`` [B, T, A, N] and
+        network: Module that maps observations [B, T, ...] and states [B, H] to ``quantiles`` [B, T, A, N] and
             ``("next", state)``; its state entries are those it reads and also writes under ``next``.
-        burn_in_steps: rows that only warm up the recurrent state.
-        n_step: steps of the n-step return, and successor rows at the end of a sequence.
-        gamma: discount of one step.
-        eta: weight of the maximum in the priority.
-        kappa: width of the quadratic part of the quantile Huber loss.
-        rescale_eps: epsilon of the value rescaling; None learns plain values.
-        reconstruction_weight: weight of the context reconstruction.
-        map_reconstruction_weight: weight of the map reconstruction.
+        burn_in_steps: Steps that only warm up the recurrent state.
+        n_step: Steps of the n-step return, and successors at the end of a sequence.
+        gamma: Discount of one step.
+        eta: Weight of the maximum in the priority.
+        kappa: Width of the quadratic part of the quantile Huber loss.
+        rescale_eps: Epsilon of the value rescaling; None learns plain values.
+        reconstruction_weight: Weight of the context reconstruction.
+        map_reconstruction_weight: Weight of the map reconstruction.
         reduction: ``mean``, ``sum`` or ``none`` ([B] losses).
-        augmentation: called with a TensorDict [B, L] of the observations, returns one; applied once, so both networks
-            see the same pictures.
-        log_delta_q: log how far the burned-in state leads from the policy's own (R2D2, section 3): reads the state
-            entries [B, H] of the first unroll row under ``unroll_state`` and returns ``delta_q``.
-        compile_terms: compile the mathematics as one graph.
+        augmentation: Maps a TensorDict [B, L] of the observations to one; applied once, so both networks see the same
+            frames.
+        log_delta_q: Return ``delta_q``, the distance between the values from the burned-in and from the policy's own
+            state (R2D2, section 3); reads the state entries [B, H] of the first unroll step under ``unroll_state``.
+        compile_terms: Compile the mathematics as one graph.
 
     Raises:
         ConfigError: for a value out of range.
@@ -106,7 +107,7 @@ class R2D2Loss(LossModule):
 
     @dataclass
     class _AcceptedKeys:
-        """Entries that can be renamed with ``set_keys``; see the class for what they hold."""
+        """Entries that ``set_keys`` renames; the class describes them."""
 
         action: NestedKey = "action"
         reward: NestedKey = "reward"
@@ -215,7 +216,7 @@ class R2D2Loss(LossModule):
         last = length - self.n_step
         if last <= first:
             raise ValueError(
-                f"sequences need more than burn_in_steps + n_step = {first + self.n_step} rows, got {length}"
+                f"sequences need more than burn_in_steps + n_step = {first + self.n_step} steps, got {length}"
             )
         observations = TensorDict({key: tensordict[key] for key in self.observation_keys}, list(action.shape))
         if self.augmentation is not None:
@@ -240,7 +241,7 @@ class R2D2Loss(LossModule):
                 None if action_mask is None else action_mask[:, first:],
             )
             weight = tensordict.get(keys.priority_weight, None)
-            weight = 1.0 if weight is None else weight.float().reshape(-1) / weight.max()
+            weight = 1.0 if weight is None else weight.float().reshape(-1)
             out = {"loss_quantile": self._reduce(weight * terms.loss.mean(-1)), **terms.logs}
             valid = mask[:, first:last]
             for name, (source, output, scale, factor) in self._reconstructions().items():
@@ -264,10 +265,10 @@ class R2D2Loss(LossModule):
         stored: Mapping[Any, Tensor],
         mask: Tensor,
     ) -> tuple[TensorDictBase, dict[Any, Tensor]]:
-        """Run a parameter set over burn-in (no gradient) and the rows behind it.
+        """Run a parameter set over burn-in (no gradient) and the steps behind it.
 
         Returns:
-            tuple: outputs [B, L - burn_in, ...] and the state at the first unroll row.
+            tuple: outputs [B, L - burn_in, ...] and the state at the first unroll step.
         """
         # Without preserve_module_state=False, target tensors would turn into trainable parameters.
         with params.to_module(self.network, preserve_module_state=False):
@@ -281,13 +282,13 @@ class R2D2Loss(LossModule):
                     state[key] = torch.where(is_real, burned_in[_next(key)], stored[key])
             return self._run(observations[:, self.burn_in_steps :], state), state
 
-    def _run(self, rows: TensorDictBase, state: Mapping[Any, Tensor]) -> TensorDictBase:
-        batch = TensorDict({**dict(rows.items(True, True)), **state}, batch_size=rows.batch_size[:1])
+    def _run(self, steps: TensorDictBase, state: Mapping[Any, Tensor]) -> TensorDictBase:
+        batch = TensorDict({**dict(steps.items(True, True)), **state}, batch_size=steps.batch_size[:1])
         out: TensorDictBase = self.network(batch)
         return out
 
     def _reconstructions(self) -> dict[str, tuple[NestedKey, NestedKey, float, float]]:
-        """Return for each auxiliary loss its source and output entries, the source's unit and the loss's weight."""
+        """Return source, prediction, unit of the source and weight of each auxiliary loss."""
         keys = self.tensor_keys
         candidates = {
             "reconstruction": (keys.context, keys.context_reconstruction, 1.0, self.reconstruction_weight),
@@ -305,12 +306,12 @@ class R2D2Loss(LossModule):
         warm: Mapping[Any, Tensor],
         mask: Tensor,
     ) -> Tensor:
-        """Compare the values of the first unroll row from the burned-in state with those from the policy's state."""
+        """Compare the values of the first unroll step from the burned-in state with those from the policy's state."""
         keys = self.tensor_keys
         acted = {key: tensordict[_nested(keys.unroll_state, key)].float() for key in warm}
-        row = slice(self.burn_in_steps, self.burn_in_steps + 1)
+        first = slice(self.burn_in_steps, self.burn_in_steps + 1)
         with self.network_params.to_module(self.network, preserve_module_state=False):
-            expected = self._run(observations[:, row], acted)[keys.quantiles][:, 0].float().mean(-1)  # [B, A]
+            expected = self._run(observations[:, first], acted)[keys.quantiles][:, 0].float().mean(-1)  # [B, A]
         value = online[keys.quantiles][:, 0].float().mean(-1)
         distance = (value - expected).norm(dim=-1) / value.amax(-1).abs().clamp(min=1e-6)
         return masked_mean(distance, mask[:, 0] & mask[:, self.burn_in_steps])
@@ -320,8 +321,19 @@ class R2D2Loss(LossModule):
             return loss
         return loss.mean() if self.reduction == "mean" else loss.sum()
 
+    def make_value_estimator(self, value_type: Any = None, **hyperparams: Any) -> LossModule:
+        """Raise: none of TorchRL's estimators computes rescaled double-Q targets of quantiles within a sequence.
+
+        Raises:
+            NotImplementedError: Always.
+        """
+        raise NotImplementedError(
+            "R2D2Loss has no value estimator: it computes n-step double-Q targets of rescaled quantiles itself; "
+            "set gamma, n_step and rescale_eps in its constructor"
+        )
+
     def _forward_value_estimator_keys(self, **kwargs: Any) -> None:
-        """Do nothing: the targets are R2D2's own, there is no value estimator to tell."""
+        """Do nothing: there is no value estimator."""
 
 
 def _flat(value: Tensor) -> Tensor:

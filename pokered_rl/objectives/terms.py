@@ -1,6 +1,6 @@
-"""The mathematics of one unrolled batch: what :class:`~pokered_rl.objectives.R2D2Loss` computes, without its keys.
+"""Loss, TD errors and priorities of an unrolled batch: :class:`~pokered_rl.objectives.R2D2Loss` without its keys.
 
-Letters: B batch, R unrolled rows, U rows with loss, A actions, N quantiles.
+Letters: B batch, R unrolled steps, U steps with a loss, A actions, N quantiles.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ __all__ = ["SequenceTerms", "masked_mean", "sequence_terms"]
 
 
 class SequenceTerms(NamedTuple):
-    """What :func:`sequence_terms` computes for each loss row, and a few figures to log."""
+    """Result of :func:`sequence_terms`."""
 
     #: [B, U] quantile Huber loss, 0 where there is no transition; carries the gradient.
     loss: Tensor
@@ -28,7 +28,7 @@ class SequenceTerms(NamedTuple):
     td_error: Tensor
     #: [B] sequence priority.
     priority: Tensor
-    #: Scalars over the valid rows, without gradient.
+    #: Scalars over the valid steps, without gradient.
     logs: dict[str, Tensor]
 
 
@@ -50,8 +50,8 @@ def sequence_terms(
 ) -> SequenceTerms:
     """Compute double-Q n-step quantile loss, TD errors and priority of unrolled sequences.
 
-    Row t + 1 of the same unroll is the successor of row t, so both networks run once. Only the first
-    ``U = R - n_step`` of the R rows get a loss: behind them lie the successors that their targets need.
+    Step t + 1 of the same unroll is the successor of step t, so both networks run once. The first ``U = R - n_step``
+    of the R steps get a loss; the targets of the last of them need the ``n_step`` successors behind.
 
     Args:
         online: [B, R, A, N] quantiles of the online network, rescaled space; gradients flow through the taken action.
@@ -60,19 +60,19 @@ def sequence_terms(
         reward: [B, R].
         terminated: [B, R] bool.
         truncated: [B, R] bool.
-        mask: [B, R] bool, True where the row holds a transition.
+        mask: [B, R] bool, True at transitions.
         action_mask: [B, R, A] bool, or None.
-        gamma: discount of one step.
-        n_step: steps between a state and the state it bootstraps from.
-        eta: weight of the maximum in the priority.
-        kappa: width of the quadratic part of the quantile Huber loss.
-        rescale_eps: epsilon of the value rescaling; None for plain values.
+        gamma: Discount of one step.
+        n_step: Steps between a state and the state it bootstraps from.
+        eta: Weight of the maximum in the priority.
+        kappa: Width of the quadratic part of the quantile Huber loss.
+        rescale_eps: Epsilon of the value rescaling; None for plain values.
 
     Returns:
         SequenceTerms: loss, TD errors, priority and figures to log.
     """
     online, target = online.float(), target.detach().float()
-    loss_rows = online.shape[1] - n_step
+    loss_steps = online.shape[1] - n_step
     with torch.no_grad():
         greedy = double_q_action(online, action_mask)  # [B, R]
         bootstrap = _of_action(target, greedy)[:, 1:]  # [B, R-1, N], value of the state after step t
@@ -84,9 +84,9 @@ def sequence_terms(
             gamma=gamma,
             n_step=n_step,
             eps=rescale_eps,
-        )[:, :loss_rows]  # [B, U, N]
-    valid = mask[:, :loss_rows]
-    prediction = _of_action(online, action)[:, :loss_rows]  # [B, U, N]
+        )[:, :loss_steps]  # [B, U, N]
+    valid = mask[:, :loss_steps]
+    prediction = _of_action(online, action)[:, :loss_steps]  # [B, U, N]
     loss = quantile_huber_loss(prediction, targets, kappa=kappa).masked_fill(~valid, 0.0)  # [B, U]
     with torch.no_grad():
         td_error = quantile_td_error(prediction, targets).masked_fill(~valid, 0.0)  # [B, U]

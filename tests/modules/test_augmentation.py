@@ -4,7 +4,8 @@ from tensordict import TensorDict
 from torchvision.transforms import v2
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules import RandomShift, pack_shades, unpack_shades
+from pokered_rl.modules import RandomShift
+from pokered_rl.observations import pack_two_bits, unpack_shades
 
 
 def test_a_shifted_frame_is_a_crop_of_the_frame_padded_with_its_edges():
@@ -26,7 +27,7 @@ def test_all_frames_of_a_sequence_move_alike_and_sequences_do_not():
 
 def test_packed_frames_of_a_tensordict_are_shifted_and_its_other_entries_kept():
     shades = torch.randint(0, 4, (3, 2, 72, 80), dtype=torch.uint8)
-    td = TensorDict({"pixels": pack_shades(shades), "context": torch.rand(3, 2, 4)}, [3, 2])
+    td = TensorDict({"pixels": pack_two_bits(shades), "context": torch.rand(3, 2, 4)}, [3, 2])
     before = td["pixels"].clone()
     torch.manual_seed(5)
     out = RandomShift()(td)

@@ -4,8 +4,8 @@ from torch import nn
 from pokered_rl.modules import LSTMCore, MemorylessCore
 
 
-def state(rows, hidden):
-    return torch.randn(rows, hidden), torch.randn(rows, hidden)
+def state(batch_size, hidden):
+    return torch.randn(batch_size, hidden), torch.randn(batch_size, hidden)
 
 
 def test_sequence_equals_torch_lstm_with_the_same_weights():

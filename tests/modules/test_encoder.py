@@ -2,18 +2,8 @@ import pytest
 import torch
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules import MapEncoder, PixelEncoder, VectorEncoder, pack_shades, squash_reward, unpack_shades
-
-
-def test_the_leftmost_pixel_comes_from_the_two_highest_bits():
-    # 0b00_01_10_11 = 27 holds the shades 0, 1, 2, 3 from left to right; 0b11_00_00_00 = 192 starts with 3.
-    packed = torch.tensor([[[27, 192]]], dtype=torch.uint8)
-    assert unpack_shades(packed).tolist() == [[[0, 1, 2, 3, 3, 0, 0, 0]]]
-
-
-def test_packing_undoes_unpacking():
-    packed = torch.randint(0, 256, (3, 72, 20), dtype=torch.uint8)
-    assert torch.equal(pack_shades(unpack_shades(packed)), packed)
+from pokered_rl.modules import MapEncoder, PixelEncoder, VectorEncoder, squash_reward
+from pokered_rl.observations import pack_two_bits, unpack_shades
 
 
 @pytest.mark.parametrize("shape", [(72, 20), (144, 40)])
@@ -34,12 +24,12 @@ def test_pixel_encoder_takes_half_and_full_size(shape, attention, norm):
 
 
 def test_frames_that_are_not_made_of_tiles_are_refused():
-    with pytest.raises(ConfigError, match="18 rows of square tiles, got 70 x 80"):
+    with pytest.raises(ConfigError, match="18 square tiles high, got 70 x 80"):
         PixelEncoder((70, 20), stem_channels=8, channels=8, num_blocks=0, num_features=4)
 
 
 @pytest.mark.parametrize("norm", [False, True])
-def test_a_row_is_encoded_alike_in_a_batch_of_one_and_of_many_and_in_both_modes(norm):
+def test_a_step_is_encoded_alike_in_a_batch_of_one_and_of_many_and_in_both_modes(norm):
     # BatchNorm or dropout anywhere would break this: the workers run batches of another size than the learner.
     encoder = PixelEncoder(
         (72, 20), stem_channels=8, channels=16, num_blocks=1, num_features=12, norm=norm, squeeze_excitation=True
@@ -58,13 +48,13 @@ def test_shades_are_scaled_to_one():
     assert torch.equal(seen[0], torch.ones(1, 4, 72, 20))  # shade 3 of 3, the pixels of a byte as channels
 
 
-def test_stem_sees_whole_screen_tiles_and_nothing_across_their_borders():
+def test_stem_embeds_each_screen_tile_by_itself():
     for shape, tile in (((72, 20), 4), ((144, 40), 8)):
         encoder = PixelEncoder(shape, stem_channels=8, channels=8, num_blocks=0, num_features=4)
         frame = torch.zeros(1, shape[0], shape[1] * 4, dtype=torch.uint8)
-        frame[0, tile : 2 * tile, 3 * tile : 4 * tile] = 3  # row 1, column 3 of the 18 x 20 tiles
+        frame[0, tile : 2 * tile, 3 * tile : 4 * tile] = 3  # line 1, column 3 of the 18 x 20 tiles
         blank = torch.zeros_like(frame)
-        seen = [encoder.layers[0](_channels(pack_shades(f))) for f in (frame, blank)]
+        seen = [encoder.layers[0](_channels(pack_two_bits(f))) for f in (frame, blank)]
         assert seen[0].shape[-2:] == (18, 20)
         changed = (seen[0] != seen[1]).any(1)[0].nonzero().tolist()
         assert changed == [[1, 3]]

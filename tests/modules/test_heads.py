@@ -47,12 +47,12 @@ def test_factorised_acting_noise_equals_the_noisy_layers_with_the_same_noise(due
     if dueling:
         layers += [head.value_hidden, head.value]
     values = head.action_value(x, noise)
-    for row in range(4):  # every row has noise of its own
+    for emulator in range(4):
         for layer, (noise_in, noise_out) in zip(layers, noise, strict=True):
-            layer.weight_epsilon.copy_(noise_out[row].outer(noise_in[row]))
-            layer.bias_epsilon.copy_(noise_out[row])
+            layer.weight_epsilon.copy_(noise_out[emulator].outer(noise_in[emulator]))
+            layer.bias_epsilon.copy_(noise_out[emulator])
         with set_exploration_type(ExplorationType.RANDOM):
-            torch.testing.assert_close(values[row], head(x)[row].mean(-1))
+            torch.testing.assert_close(values[emulator], head(x)[emulator].mean(-1))
 
 
 def test_acting_noise_has_the_law_of_the_layers_and_leaves_their_buffers_alone():

@@ -29,12 +29,12 @@ def make_network(num_actions=ACTIONS, **changes):
     )
 
 
-def step_input(network, rows, *, epsilon=0.0, mask=None):
-    td = network.initial_state([rows])
-    td["observation"] = torch.randn(rows, 4)
-    td["epsilon"] = torch.full((rows, 1), epsilon)
+def step_input(network, num_emulators, *, epsilon=0.0, mask=None):
+    td = network.initial_state([num_emulators])
+    td["observation"] = torch.randn(num_emulators, 4)
+    td["epsilon"] = torch.full((num_emulators, 1), epsilon)
     if mask is not None:
-        td["action_mask"] = torch.tensor(mask).expand(rows, -1)
+        td["action_mask"] = torch.tensor(mask).expand(num_emulators, -1)
     return td
 
 

@@ -30,8 +30,8 @@ def make_network(**changes):
     return R2D2Network(**{"num_actions": ACTIONS, "size": "tiny", "context_size": 6, "num_quantiles": 5, **changes})
 
 
-def random_state(network, rows):
-    state = network.initial_state([rows])
+def random_state(network, batch_size):
+    state = network.initial_state([batch_size])
     return state.apply(torch.randn_like)
 
 
@@ -76,9 +76,18 @@ def test_full_size_frames_are_taken():
 
 def test_entries_can_have_other_names():
     network = R2D2Network(
-        num_actions=2, size="tiny", pixel_shape=None, map_shape=None, context_size=3, context_key="observation"
+        num_actions=2,
+        size="tiny",
+        pixel_shape=None,
+        map_shape=None,
+        context_size=3,
+        in_keys={"context": "observation", "last_reward": ("agent", "reward")},
     )
-    assert network.observation_keys == ["observation", "last_action", "last_reward"]
+    assert network.observation_keys == ["observation", "last_action", ("agent", "reward")]
+    td = network.initial_state([2])
+    td["observation"], td["agent", "reward"] = torch.rand(2, 4, 3), torch.rand(2, 4, 1)
+    td["last_action"] = torch.zeros(2, 4, dtype=torch.int64)
+    assert network(td)["quantiles"].shape == (2, 4, 2, 51)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +98,10 @@ def test_entries_can_have_other_names():
         (
             dict(pixel_shape=None, map_shape=None, context_size=0, use_last_action=False, use_last_reward=False),
             "no observation",
+        ),
+        (
+            {"map_shape": None, "in_keys": {"map_memory": "map"}},
+            r"in_keys must name observations out of .*\['map_memory'\]",
         ),
     ],
 )
@@ -105,13 +118,13 @@ def test_a_missing_state_is_an_error_and_not_a_network_without_memory():
 
 def test_steps_one_by_one_give_the_values_of_the_sequence():
     network = make_network()
-    rows = observations(3, 7)
+    steps = observations(3, 7)
     state = random_state(network, 3)
     with set_exploration_type(ExplorationType.DETERMINISTIC):
-        sequence = network(rows.clone().update(state))
+        sequence = network(steps.clone().update(state))
     carried = state
     for t in range(7):
-        td = TensorDict({key: rows[key][:, t] for key in network.observation_keys}, [3]).update(carried)
+        td = TensorDict({key: steps[key][:, t] for key in network.observation_keys}, [3]).update(carried)
         network.step(td)
         torch.testing.assert_close(td["action_value"], sequence["quantiles"][:, t].mean(-1), rtol=1e-5, atol=1e-5)
         carried = td["next"]
@@ -122,21 +135,20 @@ def test_steps_one_by_one_give_the_values_of_the_sequence():
 
 @pytest.mark.parametrize("key", ["pixels", "map_memory", "context", "last_action", "last_reward"])
 def test_every_input_of_every_step_moves_the_output(key):
-    # Defect 1 of the first version: the context was computed once at reset; here a changed row must be seen.
     network = make_network(noise_std=0.0)
     td = observations(1, 4).update(network.initial_state([1]))
     before = network(td.clone())["quantiles"]
     changed = td.clone()
     values = {"map_memory": 4, "last_action": ACTIONS + 1}.get(key)
-    row = changed[key][:, 2] + 1
-    changed[key][:, 2] = row if values is None else row % values
+    value = changed[key][:, 2] + 1
+    changed[key][:, 2] = value if values is None else value % values
     after = network(changed)["quantiles"]
     assert torch.equal(after[:, :2], before[:, :2])  # no look into the future
     assert (after[:, 2] - before[:, 2]).abs().max() > 0
     assert (after[:, 3] - before[:, 3]).abs().max() > 0  # through memory
 
 
-def test_without_memory_the_past_does_not_matter():
+def test_a_memoryless_network_does_not_depend_on_earlier_steps():
     network = make_network(core=MemorylessCore, noise_std=0.0)
     assert network.state_keys == []
     td = observations(1, 4)
@@ -163,7 +175,6 @@ def test_network_is_copied_and_pickled_with_equal_outputs():
 
 
 def test_no_layer_keeps_running_statistics_or_drops_units():
-    # Defect 11 of the first version.
     for size in NETWORK_SIZES:
         kinds = {type(m).__name__ for m in make_network(size=size, spatial_attention=True, norm=True).modules()}
         assert not [kind for kind in kinds if "BatchNorm" in kind or "Dropout" in kind]

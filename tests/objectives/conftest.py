@@ -18,7 +18,7 @@ def pytest_runtest_setup(item):
 
 
 class AddingNetwork(TensorDictModuleBase):
-    """A network whose every value can be computed in the head.
+    """A network with values that are easily computed by hand.
 
     Its state adds up what it sees, ``s_t = s_{t-1} + gain * x_t``, and action a's quantiles are
     ``s_t + offset[a] + spread[i]``, all under parameters ``gain`` (1), ``offset`` and ``spread`` (0).
@@ -65,7 +65,7 @@ def table_network():
 
 @pytest.fixture
 def make_batch():
-    """Builds a loss batch [1, L] from plain lists; rows are transitions, never done, unless said otherwise."""
+    """Build a loss batch [1, L] from plain lists; steps are transitions, never done, unless said otherwise."""
 
     def build(entries, *, reward, action=None, terminated=(), truncated=(), mask=None, **more):
         length = len(reward)

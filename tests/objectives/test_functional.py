@@ -1,6 +1,7 @@
 """Every functional against numbers derived by hand, against a reference written with loops, and its gradients."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from pokered_rl.objectives.functional import (
     double_q_action,
-    importance_weights,
     n_step_targets,
     quantile_huber_loss,
     quantile_td_error,
@@ -32,9 +32,9 @@ def loop_rescale(x, eps):
 
 
 def loop_n_step(reward, terminated, truncated, value, gamma, n_step):
-    rows, steps = reward.shape
+    batch_size, steps = reward.shape
     out = np.zeros(value.shape)
-    for b in range(rows):
+    for b in range(batch_size):
         for t in range(steps):
             total, discount = np.zeros(value.shape[-1]), 1.0
             for k in range(min(n_step, steps - t)):
@@ -108,7 +108,7 @@ def test_rescaling_round_trip_keeps_small_and_large_values_in_float32(eps):
     x = torch.cat([-x, x])
     there_and_back = value_rescale_inverse(value_rescale(x, eps), eps)
     back_and_there = value_rescale(value_rescale_inverse(x, eps), eps)
-    # The issue asks for 1e-3; the textbook form loses 3e-2 at 1e-3, this one stays near machine precision.
+    # The textbook form loses 3e-2 at 1e-3, this one stays near machine precision.
     assert ((there_and_back - x) / x).abs().max() < 2e-6
     assert ((back_and_there - x) / x).abs().max() < 2e-6
 
@@ -175,7 +175,7 @@ def test_more_steps_than_the_sequence_has_end_at_its_end():
 
 
 def test_termination_ends_the_sum_without_a_bootstrap():
-    # step 1 terminates: t=0: 1 + 2/2 = 2;  t=1: 2;  later rows belong to nothing before them.
+    # step 1 terminates: t=0: 1 + 2/2 = 2;  t=1: 2;  later steps belong to another episode.
     out = chain(terminated=(0, 1, 0, 0), n_step=3)
     torch.testing.assert_close(out[:2], torch.tensor([2.0, 2.0]))
 
@@ -302,15 +302,15 @@ def test_gradients_agree_with_finite_differences():
     )
 
 
-# ---------------------------------------------------------------- action, TD error, priority, weights
+# ---------------------------------------------------------------- action, TD error, priority
 
 
 def test_double_q_action_takes_the_largest_mean_among_the_allowed():
     # Means 2, 5, 3: unmasked 1; with 1 forbidden 2; with nothing allowed everything counts as allowed.
-    quantiles = torch.tensor([[1.0, 3.0], [0.0, 10.0], [3.0, 3.0]])
-    assert double_q_action(quantiles) == 1
-    assert double_q_action(quantiles, torch.tensor([True, False, True])) == 2
-    assert double_q_action(quantiles, torch.tensor([False, False, False])) == 1
+    quantiles = torch.tensor([[1.0, 3.0], [0.0, 10.0], [3.0, 3.0]]).expand(1, 3, 3, 2)
+    mask = torch.tensor([[[True, True, True], [True, False, True], [False, False, False]]])
+    assert double_q_action(quantiles).tolist() == [[1, 1, 1]]
+    assert double_q_action(quantiles, mask).tolist() == [[1, 2, 1]]
     assert double_q_action(quantiles).dtype == torch.int64
 
 
@@ -321,8 +321,8 @@ def test_double_q_action_agrees_with_the_loop_reference(seed, actions, n):
     quantiles, mask = rng.normal(size=(2, 3, actions, n)), rng.random((2, 3, actions)) < 0.4
     out = double_q_action(torch.from_numpy(quantiles), torch.from_numpy(mask))
     assert out.shape == (2, 3)
-    for row in np.ndindex(2, 3):
-        assert out[row] == loop_double_q(quantiles[row], mask[row])
+    for step in np.ndindex(2, 3):
+        assert out[step] == loop_double_q(quantiles[step], mask[step])
 
 
 def test_td_error_is_mean_target_minus_mean_prediction():
@@ -333,7 +333,7 @@ def test_td_error_is_mean_target_minus_mean_prediction():
 def test_sequence_priority_mixes_maximum_and_mean_of_the_valid_steps():
     td_error = torch.tensor([[1.0, -3.0, 100.0], [7.0, 7.0, 7.0], [2.0, float("nan"), 0.0]])
     mask = torch.tensor([[True, True, False], [False, False, False], [True, False, True]])
-    # row 0: 0.9 * 3 + 0.1 * 2 = 2.9;  row 1: nothing valid;  row 2: 0.9 * 2 + 0.1 * 1 = 1.9
+    # Sequence 0: 0.9 * 3 + 0.1 * 2 = 2.9; sequence 1: nothing valid; sequence 2: 0.9 * 2 + 0.1 * 1 = 1.9
     torch.testing.assert_close(sequence_priority(td_error, mask), torch.tensor([2.9, 0.0, 1.9]))
     # eta = 0.5: 0.5 * 3 + 0.5 * 2
     torch.testing.assert_close(sequence_priority(td_error, mask, eta=0.5)[0], torch.tensor(2.5))
@@ -349,16 +349,6 @@ def test_sequence_priority_agrees_with_the_loop_reference(seed, steps, eta):
     np.testing.assert_allclose(out.numpy(), expected, rtol=1e-12)
 
 
-def test_importance_weights_are_divided_by_the_maximum_of_the_batch():
-    # size 4: (4 * 1/4)^-1 = 1 and (4 * 1/2)^-1 = 1/2; beta 1/2 gives sqrt(1/2).
-    probability = torch.tensor([0.25, 0.5])
-    torch.testing.assert_close(importance_weights(probability, 4, beta=1.0), torch.tensor([1.0, 0.5]))
-    torch.testing.assert_close(importance_weights(probability, 4, beta=0.5), torch.tensor([1.0, 0.5**0.5]))
-    # A rare item that is not in the batch must not shrink the weights: the largest is 1 always.
-    torch.testing.assert_close(importance_weights(probability * 0.1, 4, beta=0.6).max(), torch.tensor(1.0))
-    torch.testing.assert_close(importance_weights(probability, 4, beta=0.0), torch.ones(2))
-
-
 def test_functions_compute_in_float32_under_autocast():
     x, y = torch.randn(4, 5), torch.randn(4, 5)
     plain = quantile_huber_loss(value_rescale(x), value_rescale_inverse(y))
@@ -366,3 +356,47 @@ def test_functions_compute_in_float32_under_autocast():
         cast = quantile_huber_loss(value_rescale(x), value_rescale_inverse(y))
     assert cast.dtype == torch.float32
     assert torch.equal(plain, cast)
+
+
+# ---------------------------------------------------------------- arguments
+
+flags = torch.zeros(4, 6, dtype=torch.bool)
+no_ends = {"terminated": flags, "truncated": flags}
+targets = partial(n_step_targets, gamma=0.9, n_step=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        # Action values where quantiles are expected: the mean would be taken over the actions.
+        (
+            lambda: double_q_action(torch.rand(2, 8)),
+            r"quantiles must be float \[B, T, A, N\]; got torch.float32 \[2, 8\]",
+        ),
+        (
+            lambda: double_q_action(torch.rand(4, 6, 3, 5), torch.ones(4, 6, 5, dtype=torch.bool)),
+            r"action_mask must be bool \[B, T, A\], B = 4, T = 6, A = 3; got torch.bool \[4, 6, 5\]",
+        ),
+        (lambda: double_q_action(torch.rand(4, 6, 3, 5), torch.ones(4, 6, 3)), "action_mask must be bool"),
+        (
+            lambda: targets(torch.rand(4, 6, 1), **no_ends, bootstrap_value=torch.rand(4, 6, 5)),
+            r"reward must be float \[B, T\], B = 4, T = 6; got torch.float32 \[4, 6, 1\]",
+        ),
+        (
+            lambda: targets(torch.rand(4, 6), flags, flags.float(), torch.rand(4, 6, 5)),
+            r"truncated must be bool .* got torch.float32 \[4, 6\]",
+        ),
+        (
+            lambda: targets(torch.rand(4, 6), **no_ends, bootstrap_value=torch.rand(4, 6)),
+            r"bootstrap_value must be float \[B, T, N\]",
+        ),
+        (lambda: quantile_huber_loss(torch.rand(3, 5), torch.rand(4, 5)), r"target must be float \[..., M\]"),
+        (lambda: quantile_td_error(torch.rand(3, 5), torch.rand(5)), r"target must be float \[..., M\]"),
+        (lambda: sequence_priority(torch.rand(4, 6), torch.rand(4, 6)), r"mask must be bool \[B, T\]"),
+        (lambda: sequence_priority(torch.rand(4), flags[:, 0]), r"td_error must be float \[B, T\]"),
+        (lambda: value_rescale(torch.tensor([3])), r"x must be float \[...\]; got torch.int64 \[1\]"),
+    ],
+)
+def test_an_argument_of_another_rank_size_or_type_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

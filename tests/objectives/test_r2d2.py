@@ -27,10 +27,10 @@ def set_target(loss, **values):
         loss.target_network_params.get(name).data.copy_(torch.as_tensor(value))
 
 
-# ------------------------------------------------------------------ rows, successors, steps
+# ------------------------------------------------------------------ successors, steps of the return
 
 
-def test_successor_of_a_row_is_the_next_row_of_the_same_unroll(adding_network, make_batch):
+def test_successor_of_a_step_is_the_next_step_of_the_same_unroll(adding_network, make_batch):
     loss = make_loss(adding_network())
     batch = make_batch({"x": [1.0, 2.0, 4.0, 8.0], "state": [10.0]}, reward=[100.0, 200.0, 300.0, 0.0])
     loss(batch)
@@ -45,23 +45,22 @@ def test_target_network_carries_its_own_state_through_the_sequence(adding_networ
     set_target(loss, gain=3.0)
     batch = make_batch({"x": [1.0, 2.0, 4.0], "state": [10.0]}, reward=[0.0, 100.0, 0.0])
     loss(batch)
-    # Online: burn-in to 11, row 1 is 13. Target: burn-in to 13, row 1 is 19, row 2 is 31. 100 + 31/2 - 13.
+    # Online: burn-in to 11, step 1 is 13. Target: burn-in to 13, step 1 is 19, step 2 is 31. 100 + 31/2 - 13.
     torch.testing.assert_close(batch["td_error_steps"], torch.tensor([[0.0, 102.5, 0.0]]))
 
 
 @pytest.mark.parametrize(("n_step", "target"), [(1, 1 + 13 / 2), (2, 1 + 2 / 2 + 17 / 4), (3, 1 + 1 + 1 + 25 / 8)])
 def test_number_of_steps_of_the_return_is_the_one_configured(adding_network, make_batch, n_step, target):
-    # Defect 5 of the first version: n_step was configured and never read.
     loss = make_loss(adding_network(), n_step=n_step)
     batch = make_batch({"x": [1.0, 2.0, 4.0, 8.0], "state": [10.0]}, reward=[1.0, 2.0, 4.0, 8.0])
     loss(batch)
     torch.testing.assert_close(batch["td_error_steps"][0, 0], torch.tensor(target - 11.0))
-    # The last n_step rows are successors and get no loss of their own.
+    # The last n_step steps are successors and get no loss of their own.
     assert (batch["td_error_steps"][0] != 0).tolist() == [t < 4 - n_step for t in range(4)]
 
 
 def test_terminated_step_has_no_bootstrap_and_truncated_step_has_one(adding_network, make_batch):
-    # Defect 7 of the first version. Rows: 11, 13, then the final observation 17 and padding (x = 0).
+    # Values: 11, 13, then the final observation 17 and padding (x = 0).
     for flag, target in (("terminated", 2.0), ("truncated", 2.0 + 17 / 2)):
         loss = make_loss(adding_network())
         batch = make_batch(
@@ -87,20 +86,20 @@ def test_targets_are_formed_in_plain_and_compared_in_rescaled_space(table_networ
 
 
 def test_padded_burn_in_leaves_the_stored_state_and_a_real_one_moves_it(adding_network, make_batch):
-    rows = {"x": [5.0, 6.0, 1.0, 2.0], "state": [10.0]}
+    entries = {"x": [5.0, 6.0, 1.0, 2.0], "state": [10.0]}
     for mask, carried in (([True] * 4, 21.0), ([False, False, True, True], 10.0)):
         loss = make_loss(adding_network(), burn_in_steps=2)
-        batch = make_batch(rows, reward=[0.0] * 4, mask=mask)
+        batch = make_batch(entries, reward=[0.0] * 4, mask=mask)
         loss(batch)
-        # Row 2 is carried + 1, row 3 is carried + 3, for both networks.
+        # Step 2 is carried + 1, step 3 is carried + 3, for both networks.
         expected = (carried + 3) / 2 - (carried + 1)
         torch.testing.assert_close(batch["td_error_steps"][0, 2], torch.tensor(expected))
         assert batch["td_error_steps"][0, [0, 1, 3]].tolist() == [0, 0, 0]
 
 
 def test_real_and_padded_burn_in_can_share_a_batch(adding_network, make_batch):
-    rows = {"x": [5.0, 6.0, 1.0, 2.0], "state": [10.0]}
-    batches = [make_batch(rows, reward=[0.0] * 4, mask=m) for m in ([True] * 4, [False, False, True, True])]
+    entries = {"x": [5.0, 6.0, 1.0, 2.0], "state": [10.0]}
+    batches = [make_batch(entries, reward=[0.0] * 4, mask=m) for m in ([True] * 4, [False, False, True, True])]
     loss = make_loss(adding_network(), burn_in_steps=2)
     for batch in batches:
         loss(batch)
@@ -114,7 +113,7 @@ def test_burn_in_has_no_gradient(adding_network, make_batch):
     loss = make_loss(network, burn_in_steps=2)
     batch = make_batch({"x": [100.0, 100.0, 3.0, 2.0], "state": [10.0]}, reward=[0.0, 0.0, 1000.0, 0.0])
     loss(batch)["loss_quantile"].backward()
-    # One quantile, u far above kappa: d loss / d prediction = -1/2; d prediction / d gain = x of the unroll row, 3.
+    # One quantile, u far above kappa: d loss / d prediction = -1/2; d prediction / d gain = x of the unroll step, 3.
     torch.testing.assert_close(network.gain.grad, torch.tensor(-1.5))
 
 
@@ -133,7 +132,7 @@ def test_state_entries_are_found_by_what_the_network_writes_under_next(adding_ne
 
 
 def double_q_batch(make_batch, **more):
-    # Successor (row 1): online means 1, 5, 3; the target network doubles them.
+    # Successor (step 1): online means 1, 5, 3; the target network doubles them.
     table = torch.tensor([[[0.0]] * 3, [[1.0], [5.0], [3.0]]])
     return make_batch({"table": table}, reward=[0.0, 0.0], **more)
 
@@ -148,7 +147,6 @@ def test_online_network_selects_and_target_network_evaluates(table_network, make
 
 
 def test_a_masked_action_does_not_leak_in_through_the_bootstrap(table_network, make_batch):
-    # Defect 7 of the first version: no mask in the double-Q argmax.
     loss = make_loss(table_network())
     batch = double_q_batch(make_batch, action_mask=[[True] * 3, [True, False, True]])
     out = loss(batch)
@@ -176,7 +174,7 @@ def test_mask_of_the_final_observation_counts(table_network, make_batch):
 def test_logs_count_only_successors_of_transitions(table_network, make_batch):
     loss = make_loss(table_network())
     table = torch.tensor([[[0.0], [9.0]]] * 4)
-    # Row 1 is the final observation; rows 2 and 3 are padding whose masks would change the argmax too.
+    # Step 1 is the final observation; steps 2 and 3 are padding whose masks would change the argmax too.
     batch = make_batch(
         {"table": table},
         reward=[0.0] * 4,
@@ -186,7 +184,7 @@ def test_logs_count_only_successors_of_transitions(table_network, make_batch):
     )
     out = loss(batch)
     assert out["mask_changed_argmax"] == 0.0
-    # Row 0 alone: prediction 0 (action 0), target 9/2.
+    # Step 0 alone: prediction 0 (action 0), target 9/2.
     torch.testing.assert_close(out["mean_q"], torch.tensor(0.0))
     torch.testing.assert_close(out["target_q"], torch.tensor(4.5))
     torch.testing.assert_close(out["valid_fraction"], torch.tensor(1 / 3))
@@ -194,7 +192,7 @@ def test_logs_count_only_successors_of_transitions(table_network, make_batch):
 
 def test_quantile_spread_is_the_deviation_of_the_taken_actions_quantiles(table_network, make_batch):
     loss = make_loss(table_network())
-    # Taken action 1 of row 0 has quantiles 1 and 5: deviation 2.
+    # Taken action 1 of step 0 has quantiles 1 and 5: deviation 2.
     batch = make_batch(
         {"table": [[[0.0, 0.0], [1.0, 5.0]], [[0.0, 0.0], [0.0, 0.0]]]}, reward=[0.0, 0.0], action=[1, 0]
     )
@@ -234,25 +232,18 @@ def test_priorities_carry_no_gradient(adding_network, make_batch):
 # ------------------------------------------------------------------ weights, reduction, keys
 
 
-def three_sequences(make_batch, scale=1.0):
-    rows = [
-        make_batch({"table": [[[0.0]], [[0.0]]]}, reward=[r, 0.0], priority_weight=w * scale)
+def three_sequences(make_batch):
+    sequences = [
+        make_batch({"table": [[[0.0]], [[0.0]]]}, reward=[r, 0.0], priority_weight=w)
         for r, w in ((2.0, 1.0), (4.0, 0.5), (8.0, 0.25))
     ]
-    return torch.cat(rows)
+    return torch.cat(sequences)
 
 
 def test_importance_weights_scale_each_sequence(table_network, make_batch):
     # tau = 1/2, u = 2, 4, 8: losses (u - 1/2) / 2 = 0.75, 1.75, 3.75; weighted 0.75, 0.875, 0.9375.
     out = make_loss(table_network(), reduction="none")(three_sequences(make_batch))
     torch.testing.assert_close(out["loss_quantile"], torch.tensor([0.75, 0.875, 0.9375]))
-
-
-def test_a_buffer_that_scales_its_weights_does_not_scale_the_loss(table_network, make_batch):
-    # TorchRL's sampler divides by the buffer's extreme: one rare item would shrink every weight a thousandfold.
-    loss = make_loss(table_network())
-    expected = loss(three_sequences(make_batch))["loss_quantile"]
-    torch.testing.assert_close(loss(three_sequences(make_batch, scale=1e-3))["loss_quantile"], expected)
 
 
 def test_reductions_agree_with_one_another(table_network, make_batch):
@@ -270,7 +261,7 @@ def test_a_transition_weighs_the_same_in_a_full_and_in_a_short_sequence(table_ne
     full = make_batch({"table": table}, reward=[2.0, 0.0, 0.0, 0.0, 0.0])
     short = make_batch({"table": table}, reward=[2.0, 0.0, 0.0, 0.0, 0.0], mask=[True] + [False] * 4, truncated=(0,))
     loss = make_loss(table_network())
-    # One row of 0.75 over an unroll of four, in both.
+    # One step of 0.75 over an unroll of four, in both.
     for batch in (full, short):
         torch.testing.assert_close(loss(batch)["loss_quantile"], torch.tensor(0.75 / 4))
 
@@ -344,7 +335,7 @@ def test_values_out_of_range_are_refused(table_network, change, message):
 
 def test_sequences_that_are_too_short_are_refused(table_network, make_batch):
     batch = make_batch({"table": [[[0.0]]] * 4}, reward=[0.0] * 4)
-    with pytest.raises(ValueError, match=r"more than burn_in_steps \+ n_step = 4 rows, got 4"):
+    with pytest.raises(ValueError, match=r"more than burn_in_steps \+ n_step = 4 steps, got 4"):
         make_loss(table_network(), burn_in_steps=2, n_step=2)(batch)
 
 
@@ -353,6 +344,11 @@ def test_a_batch_with_a_time_dimension_is_refused(table_network, make_batch):
     batch.batch_size = [1, 4]
     with pytest.raises(ValueError, match=r"batch size \[B\]"):
         make_loss(table_network())(batch)
+
+
+def test_a_value_estimator_is_refused_with_the_reason(table_network):
+    with pytest.raises(NotImplementedError, match=r"computes n-step double-Q targets .* itself; set gamma, n_step"):
+        make_loss(table_network()).make_value_estimator()
 
 
 # ------------------------------------------------------------------ target updates
@@ -395,9 +391,9 @@ def test_state_dict_brings_back_online_and_target_parameters(adding_network):
 
 def loop_loss(online, target, batch, *, gamma, n_step, kappa, eta, burn_in):
     """The same, in loops over plain numbers, without value rescaling."""
-    rows, length = batch["action"].shape
+    batch_size, length = batch["action"].shape
     losses, priorities = [], []
-    for b in range(rows):
+    for b in range(batch_size):
         total, errors = 0.0, []
         for t in range(burn_in, length - n_step):
             if not batch["mask"][b, t]:
@@ -435,17 +431,17 @@ def loop_loss(online, target, batch, *, gamma, n_step, kappa, eta, burn_in):
 @given(seed=st.integers(0, 2**32 - 1), n_step=st.integers(1, 3), burn_in=st.integers(0, 2))
 def test_loss_and_priority_agree_with_loops_on_random_sequences(table_network, seed, n_step, burn_in):
     rng = np.random.default_rng(seed)
-    rows, length, actions, quantiles = 3, burn_in + 4 + n_step, 3, 4
+    batch_size, length, actions, quantiles = 3, burn_in + 4 + n_step, 3, 4
     batch = {
-        "table": rng.normal(size=(rows, length, actions, quantiles)).astype(np.float32),
-        "action": rng.integers(0, actions, (rows, length)),
-        "reward": rng.normal(size=(rows, length)).astype(np.float32),
-        "terminated": np.zeros((rows, length), bool),
-        "truncated": np.zeros((rows, length), bool),
-        "action_mask": rng.random((rows, length, actions)) < 0.5,
-        "mask": np.ones((rows, length), bool),
+        "table": rng.normal(size=(batch_size, length, actions, quantiles)).astype(np.float32),
+        "action": rng.integers(0, actions, (batch_size, length)),
+        "reward": rng.normal(size=(batch_size, length)).astype(np.float32),
+        "terminated": np.zeros((batch_size, length), bool),
+        "truncated": np.zeros((batch_size, length), bool),
+        "action_mask": rng.random((batch_size, length, actions)) < 0.5,
+        "mask": np.ones((batch_size, length), bool),
     }
-    for b in range(rows):  # an episode ends somewhere, or not
+    for b in range(batch_size):  # an episode ends somewhere, or not
         end = rng.integers(burn_in, length + 3)
         if end < length - 1:
             batch["terminated" if rng.random() < 0.5 else "truncated"][b, end] = True
@@ -453,7 +449,7 @@ def test_loss_and_priority_agree_with_loops_on_random_sequences(table_network, s
             batch["reward"][b, end + 1 :] = 0
     loss = make_loss(table_network(), n_step=n_step, burn_in_steps=burn_in, gamma=0.9, reduction="none")
     set_target(loss, factor=-0.7)
-    td = TensorDict({key: torch.from_numpy(value) for key, value in batch.items()}, [rows])
+    td = TensorDict({key: torch.from_numpy(value) for key, value in batch.items()}, [batch_size])
     out = loss(td)
     expected_loss, expected_priority = loop_loss(
         batch["table"],

@@ -12,7 +12,7 @@ from torchrl.objectives import SoftUpdate
 from pokered_rl.modules import MemorylessCore, R2D2Network, R2D2Policy, RandomShift, RecurrentQuantileNetwork
 from pokered_rl.objectives import R2D2Loss, sequence_terms
 
-ACTIONS, ROWS, LENGTH, BURN_IN = 3, 4, 12, 3
+ACTIONS, BATCH, LENGTH, BURN_IN = 3, 4, 12, 3
 
 
 def vector_network(**changes):
@@ -36,21 +36,21 @@ def game_network(**changes):
 
 def make_batch(network):
     every = {
-        "observation": torch.randn(ROWS, LENGTH, 4),
-        "pixels": torch.randint(0, 256, (ROWS, LENGTH, 72, 20), dtype=torch.uint8),
-        "map_memory": torch.randint(0, 4, (ROWS, LENGTH, 2, 21, 21), dtype=torch.uint8),
-        "context": torch.rand(ROWS, LENGTH, 5),
-        "last_action": torch.randint(0, ACTIONS + 1, (ROWS, LENGTH)),
-        "last_reward": torch.randn(ROWS, LENGTH, 1),
+        "observation": torch.randn(BATCH, LENGTH, 4),
+        "pixels": torch.randint(0, 256, (BATCH, LENGTH, 72, 20), dtype=torch.uint8),
+        "map_memory": torch.randint(0, 4, (BATCH, LENGTH, 2, 21, 21), dtype=torch.uint8),
+        "context": torch.rand(BATCH, LENGTH, 5),
+        "last_action": torch.randint(0, ACTIONS + 1, (BATCH, LENGTH)),
+        "last_reward": torch.randn(BATCH, LENGTH, 1),
     }
-    td = network.initial_state([ROWS])
+    td = network.initial_state([BATCH])
     td.update({key: every[key] for key in network.observation_keys})
-    td["action"] = torch.randint(0, ACTIONS, (ROWS, LENGTH))
-    td["reward"] = torch.randn(ROWS, LENGTH)
-    td["terminated"] = torch.zeros(ROWS, LENGTH, dtype=torch.bool)
-    td["truncated"] = torch.zeros(ROWS, LENGTH, dtype=torch.bool)
-    td["mask"] = torch.ones(ROWS, LENGTH, dtype=torch.bool)
-    td["action_mask"] = torch.rand(ROWS, LENGTH, ACTIONS) < 0.7
+    td["action"] = torch.randint(0, ACTIONS, (BATCH, LENGTH))
+    td["reward"] = torch.randn(BATCH, LENGTH)
+    td["terminated"] = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
+    td["truncated"] = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
+    td["mask"] = torch.ones(BATCH, LENGTH, dtype=torch.bool)
+    td["action_mask"] = torch.rand(BATCH, LENGTH, ACTIONS) < 0.7
     return td
 
 
@@ -168,25 +168,25 @@ def test_the_network_keeps_its_own_parameters_after_a_forward():
 # ------------------------------------------------------------------ stored states
 
 
-def replay_of_a_policy(network, steps):
-    """Steps a policy and lays its episode out as a loss batch of one padded-free sequence."""
+def episode_of_policy(network, num_steps):
+    """Play an episode: observations and states [2, T, ...], action values [2, T, A]."""
     policy = R2D2Policy(network)
-    state, rows, values = network.initial_state([2]), [], []
-    for _ in range(steps):
+    state, steps, values = network.initial_state([2]), [], []
+    for _ in range(num_steps):
         td = TensorDict({"observation": torch.randn(2, 4), "epsilon": torch.full((2, 1), 0.3)}, [2]).update(state)
-        rows.append(td.select("observation", *network.state_keys).clone())
+        steps.append(td.select("observation", *network.state_keys).clone())
         policy(td)
         values.append(td["action_value"])
         state = td["next"]
-    return torch.stack(rows, 1), torch.stack(values, 1)
+    return torch.stack(steps, 1), torch.stack(values, 1)
 
 
 def test_network_replayed_over_a_collected_sequence_reproduces_the_workers_values():
     network = vector_network()
-    rows, values = replay_of_a_policy(network, 30)
+    steps, values = episode_of_policy(network, 30)
     start = 11  # the middle of the episode: answerable only from the stored state
-    td = TensorDict({"observation": rows["observation"][:, start:]}, [2])
-    td.update({key: rows[key][:, start] for key in network.state_keys})
+    td = TensorDict({"observation": steps["observation"][:, start:]}, [2])
+    td.update({key: steps[key][:, start] for key in network.state_keys})
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         replayed = network(td)["quantiles"].mean(-1)
     assert (replayed - values[:, start:]).abs().max() < 1e-5
@@ -197,12 +197,12 @@ def test_network_replayed_over_a_collected_sequence_reproduces_the_workers_value
 
 def test_delta_q_is_zero_for_the_workers_own_weights_and_grows_with_a_wrong_state():
     network = vector_network(noise_std=0.0)
-    rows, _ = replay_of_a_policy(network, LENGTH)
+    steps, _ = episode_of_policy(network, LENGTH)
     batch = make_batch(network)[:2]
-    batch["observation"] = rows["observation"]
+    batch["observation"] = steps["observation"]
     for key in network.state_keys:
-        batch[key] = rows[key][:, 0]
-        batch["unroll_state", key] = rows[key][:, BURN_IN]
+        batch[key] = steps[key][:, 0]
+        batch["unroll_state", key] = steps[key][:, BURN_IN]
     loss = make_loss(network, log_delta_q=True)
     assert loss(batch)["delta_q"] < 1e-5
     assert "delta_q" in loss.out_keys
@@ -222,7 +222,7 @@ def test_reconstruction_leaves_padding_burn_in_and_successors_out():
     batch["truncated"][:, 6] = True
     expected = loss(batch)
     disturbed = batch.clone()
-    # Rows 10 and 11 are successors, rows 8 and 9 padding; row 7 is the final observation, which the targets see.
+    # Steps 10 and 11 are successors, 8 and 9 padding; step 7 is the final observation, which the targets see.
     disturbed["context"][:, 8:] += 100.0
     disturbed["map_memory"][:, 8:] = 3
     out = loss(disturbed)
@@ -268,7 +268,7 @@ def test_augmentation_sees_the_observations_once_and_both_networks_see_its_resul
     batch = make_batch(network)
     frames = batch["pixels"].clone()
     loss(batch)
-    assert calls == [torch.Size([ROWS, LENGTH])]
+    assert calls == [torch.Size([BATCH, LENGTH])]
     assert torch.equal(batch["pixels"], frames)
 
 
@@ -309,8 +309,8 @@ def test_encoder_heads_and_mathematics_are_whole_graphs():
     # fullgraph raises at any break; this backend traces forward and backward and leaves out the C++ compiler.
     network = game_network(spatial_attention=True, norm=True, reconstruct_map=True)
     batch = make_batch(network)
-    features = torch.randn(ROWS, network.hidden_size)
-    table = torch.randn(2, ROWS, LENGTH, ACTIONS, 7)
+    features = torch.randn(BATCH, network.hidden_size)
+    table = torch.randn(2, BATCH, LENGTH, ACTIONS, 7)
     flow = [batch[key] for key in ("action", "reward", "terminated", "truncated", "mask", "action_mask")]
     parts = [
         (network.encoder, [batch[key][:, 0] for key in network.observation_keys]),
