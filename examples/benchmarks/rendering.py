@@ -42,8 +42,8 @@ def render(*, quick: bool) -> Row:
             out = Path(folder) / f"{index}.mp4"
             start = time.perf_counter()
             rendered = render_episode(log, out, cartridge=cartridge, options=RenderOptions())
-            ours = rendered.pictures / (time.perf_counter() - start)
-            limit = rendered.pictures / _bare_seconds(emulator, state, log)
+            ours = rendered.frames / (time.perf_counter() - start)
+            limit = rendered.frames / _bare_seconds(emulator, state, log)
             if index:
                 row.ours.append(ours)
                 row.limit.append(limit)

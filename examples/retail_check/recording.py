@@ -37,11 +37,11 @@ def check_video(cartridge: Cartridge, start: SaveState, out: Path, *, seconds: f
             env.close()
         [log] = EpisodeFolder(folder)
         done = render_episode(log, out, cartridge=cartridge, options=RenderOptions())
-    if done.pictures != frames:
-        raise CheckFailed(f"{frames:.0f} frames were played, the video has {done.pictures}")
+    if done.frames != frames:
+        raise CheckFailed(f"{frames:.0f} frames were played, the video has {done.frames}")
     return (
-        f"{done.path}: {done.steps} steps, {done.pictures} pictures ({done.pictures / FRAME_RATE:.1f} s), "
-        f"all {done.hashes_checked} RAM hashes equal, {done.pictures / done.seconds:,.0f} pictures/s",
+        f"{done.path}: {done.steps} steps, {done.frames} frames ({done.frames / FRAME_RATE:.1f} s), "
+        f"all {done.hashes_checked} RAM hashes equal, {done.frames / done.seconds:,.0f} frames/s",
         out,
     )
 

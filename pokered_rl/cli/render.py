@@ -115,8 +115,8 @@ class _Reporter:
             self._console.print(f"{outcome.out}: finished earlier, skipped", style="dim", markup=False, soft_wrap=True)
         else:
             self._console.print(
-                f"{outcome.out}: {result.pictures} pictures, all {result.hashes_checked} RAM hashes equal{self._end}"
-                f" ({result.pictures / result.seconds:,.0f} pictures/s)",
+                f"{outcome.out}: {result.frames} frames, all {result.hashes_checked} RAM hashes equal{self._end}"
+                f" ({result.frames / result.seconds:,.0f} frames/s)",
                 markup=False,
                 soft_wrap=True,
             )
@@ -133,12 +133,12 @@ class _Reporter:
         """Render all jobs."""
         from pokered_rl.record.batch import render_jobs
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pictures"))
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"))
         with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=self._console) as progress:
-            task = progress.add_task("rendering", total=sum(job.pictures(options) for job in jobs))
+            task = progress.add_task("rendering", total=sum(job.frames(options) for job in jobs))
 
-            def on_progress(pictures: int, outcome: RenderOutcome | None) -> None:
-                progress.advance(task, pictures)
+            def on_progress(frames: int, outcome: RenderOutcome | None) -> None:
+                progress.advance(task, frames)
                 if outcome is not None:
                     self.outcome(outcome)
 

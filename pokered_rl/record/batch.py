@@ -1,4 +1,4 @@
-"""Rendering many logs: which ones, in parallel, and going on when one of them is bad."""
+"""Render many logs: choose them, render in parallel, and continue when one of them is bad."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import numpy.typing as npt
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import ConfigError, PokeredError
-from pokered_rl.record.grid import grid_pictures, render_grid
-from pokered_rl.record.render import RenderedEpisode, RenderOptions, is_rendered, picture_count, render_episodes
+from pokered_rl.record.grid import grid_frames, render_grid
+from pokered_rl.record.render import RenderedEpisode, RenderOptions, is_rendered, render_episodes, shown_frames
 from pokered_rl.resources import available_cpus
 
 __all__ = [
@@ -34,45 +34,43 @@ __all__ = [
     "single_jobs",
 ]
 
-#: Called with the number of pictures written, and the outcome of a job when one has ended.
-Progress = Callable[[int, "RenderOutcome | None"], None]
+#: Called with the number of frames rendered since the last call, and the outcome of a job that has ended, else None.
+ProgressCallback = Callable[[int, "RenderOutcome | None"], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderJob:
-    """One video: the logs it shows, one after the other or (``grid``) all at once, and the file to write."""
+    """One video: the logs that it shows and the file to write."""
 
     logs: tuple[EpisodeLog, ...]
     out: Path
+    #: Show all logs at once instead of one after the other.
     grid: bool = False
 
-    def pictures(self, options: RenderOptions) -> int:
-        """Pictures of the video."""
+    def frames(self, options: RenderOptions) -> int:
+        """Return how many emulator frames the video shows."""
         if self.grid:
-            return grid_pictures(self.logs, options)
-        return sum(picture_count(log, options) for log in self.logs)
+            return grid_frames(self.logs, options)
+        return sum(shown_frames(log, options) for log in self.logs)
 
     def is_finished(self, options: RenderOptions, *, values_of: str = "") -> bool:
-        """True if the file is there and is the video of these logs with these options."""
+        """Return whether the file exists and is the video of these logs with these options."""
         return is_rendered(self.logs, self.out, options, kind="grid" if self.grid else "episodes", values_of=values_of)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShownValues:
-    """Action values for the panel of videos that show one episode at a time.
+    """Action values for the panel of videos that show one episode at a time."""
 
-    Attributes:
-        of: a log's action values, float32 [T, A]; picklable, such as ``load_policy(run).action_values``.
-        name: says whose they are: a finished video with values of the same name is skipped.
-    """
-
+    #: Returns the action values float32 [T, A] of a log; picklable, such as ``load_policy(run).action_values``.
     of: Callable[[EpisodeLog], npt.NDArray[np.float32]]
+    #: Name of the network: a finished video with values of the same name is skipped.
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOutcome:
-    """What became of a job: a video, one that was there already (``skipped``), or an error."""
+    """Result of a job: a new video, one that existed already (``skipped``), or an error."""
 
     out: Path
     result: RenderedEpisode | None = None
@@ -81,7 +79,7 @@ class RenderOutcome:
 
 
 def load_logs(paths: Sequence[Path]) -> tuple[list[EpisodeLog], list[str]]:
-    """Returns the logs that can be read, in order, and one message for each that cannot."""
+    """Return the logs that can be read, in order, and one message for each that cannot."""
     logs, errors = [], []
     for path in paths:
         try:
@@ -94,18 +92,16 @@ def load_logs(paths: Sequence[Path]) -> tuple[list[EpisodeLog], list[str]]:
 def select_logs(
     logs: Sequence[EpisodeLog], *, best: int | None = None, last: int | None = None, every: int | None = None
 ) -> list[EpisodeLog]:
-    """Returns some of the logs, in their order.
+    """Return the logs that fulfil at least one of the conditions, in their order; all logs without a condition.
 
     Args:
-        logs: in order of time.
-        best: the so many with the highest return.
-        last: the so many last ones.
-        every: each n-th, the first included.
-
-    Several conditions give every log that fulfils one of them; none gives all.
+        logs: In order of time.
+        best: Keep the N with the highest return.
+        last: Keep the N last ones.
+        every: Keep each N-th, the first included.
 
     Raises:
-        ConfigError: a number is below 1.
+        ConfigError: A number is below 1.
     """
     for name, value in (("best", best), ("last", last), ("every", every)):
         if value is not None and value < 1:
@@ -123,12 +119,12 @@ def select_logs(
 
 
 def single_jobs(logs: Sequence[EpisodeLog], out: Path) -> list[RenderJob]:
-    """One video a log, named like it."""
+    """Return one job for each log, its video named like the log."""
     return [RenderJob(logs=(log,), out=out / f"{_stem(log)}.mp4") for log in logs]
 
 
 def joined_jobs(logs: Sequence[EpisodeLog], out: Path) -> list[RenderJob]:
-    """One video for each emulator of each worker, its episodes in order."""
+    """Return one job for each emulator of each worker, its episodes in order."""
 
     def emulator(log: EpisodeLog) -> tuple[int, int]:
         return log.header.worker, log.header.emulator
@@ -140,7 +136,7 @@ def joined_jobs(logs: Sequence[EpisodeLog], out: Path) -> list[RenderJob]:
 
 
 def grid_job(logs: Sequence[EpisodeLog], out: Path) -> list[RenderJob]:
-    """One video in which all logs play at once; none without a log."""
+    """Return one job for a video in which all logs play at once; none without a log."""
     return [RenderJob(logs=tuple(logs), out=out / f"grid-of-{len(logs)}.mp4", grid=True)] if logs else []
 
 
@@ -155,111 +151,101 @@ def render_jobs(
     cartridge: Cartridge | None = None,
     workers: int | None = None,
     values: ShownValues | None = None,
-    on_progress: Progress | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> list[RenderOutcome]:
-    """Renders all jobs; a bad log costs only its own video.
+    """Render all jobs; a bad log costs only its own video.
 
     Args:
-        jobs: what to render. Videos that are finished already are skipped.
-        options: how they look.
-        cartridge: the cartridge all of them were played on; found for each by default.
-        workers: processes; by default as many as there are cores, at most one a job.
-        values: action values to be shown in the panel; not in a grid.
-        on_progress: called from time to time.
+        jobs: What to render. Finished videos are skipped.
+        options: How the videos look.
+        cartridge: The cartridge all of them were played on; found for each by default.
+        workers: Processes; by default one a core, at most one a job.
+        values: Action values for the panel; not used by a grid.
+        on_progress: Called from time to time.
 
     Returns:
         One outcome a job, in order.
 
     Raises:
-        KeyboardInterrupt: passed on after the worker processes have ended; unfinished videos are removed.
+        KeyboardInterrupt: Passed on after the worker processes have ended; unfinished videos are removed.
     """
-    options = options or RenderOptions()
+    render = _Renderer(options or RenderOptions(), cartridge, values)
     workers = min(len(jobs), workers or available_cpus())
-    report = on_progress or (lambda _pictures, _outcome: None)
-    if workers <= 1:
-        return [_run_here(job, options, cartridge, values, report) for job in jobs]
-    return _run_in_processes(jobs, options, cartridge, values, workers, report)
+    report = on_progress or (lambda _frames, _outcome: None)
+    if workers > 1:
+        return _run_in_processes(jobs, render, workers, report)
+    outcomes = []
+    for job in jobs:
+        outcomes.append(render(job, lambda frames: report(frames, None)))
+        report(render.skipped_frames(job, outcomes[-1]), outcomes[-1])
+    return outcomes
 
 
-def _run_here(
-    job: RenderJob,
-    options: RenderOptions,
-    cartridge: Cartridge | None,
-    values: ShownValues | None,
-    report: Progress,
-) -> RenderOutcome:
-    outcome = _run(job, options, cartridge, values, lambda pictures: report(pictures, None))
-    report(job.pictures(options) if outcome.skipped else 0, outcome)
-    return outcome
+@dataclass(frozen=True)
+class _Renderer:
+    options: RenderOptions
+    cartridge: Cartridge | None
+    values: ShownValues | None
+
+    def __call__(self, job: RenderJob, on_frames: Callable[[int], None]) -> RenderOutcome:
+        options, cartridge, values = self.options, self.cartridge, self.values
+        values_of = values.name if values is not None else ""
+        try:
+            if job.is_finished(options, values_of=values_of):
+                return RenderOutcome(out=job.out, skipped=True)
+            if job.grid:
+                result = render_grid(job.logs, job.out, cartridge=cartridge, options=options, on_progress=on_frames)
+            else:
+                result = render_episodes(
+                    job.logs,
+                    job.out,
+                    cartridge=cartridge,
+                    options=options,
+                    action_values=None if values is None else [values.of(log) for log in job.logs],
+                    values_of=values_of,
+                    on_progress=on_frames,
+                )
+        except (PokeredError, OSError) as error:
+            return RenderOutcome(out=job.out, error=str(error))
+        return RenderOutcome(out=job.out, result=result)
+
+    def skipped_frames(self, job: RenderJob, outcome: RenderOutcome) -> int:
+        """Return the frames of a job that count as rendered although nothing was written."""
+        return job.frames(self.options) if outcome.skipped else 0
 
 
-def _run(
-    job: RenderJob,
-    options: RenderOptions,
-    cartridge: Cartridge | None,
-    values: ShownValues | None,
-    on_pictures: Callable[[int], None],
-) -> RenderOutcome:
-    values_of = values.name if values is not None else ""
-    try:
-        if job.is_finished(options, values_of=values_of):
-            return RenderOutcome(out=job.out, skipped=True)
-        if job.grid:
-            result = render_grid(job.logs, job.out, cartridge=cartridge, options=options, on_progress=on_pictures)
-        else:
-            result = render_episodes(
-                job.logs,
-                job.out,
-                cartridge=cartridge,
-                options=options,
-                action_values=None if values is None else [values.of(log) for log in job.logs],
-                values_of=values_of,
-                on_progress=on_pictures,
-            )
-    except (PokeredError, OSError) as error:
-        return RenderOutcome(out=job.out, error=str(error))
-    return RenderOutcome(out=job.out, result=result)
+_rendered_frames: Any = None  # in a worker process: the queue that counts frames
 
 
-_pictures: Any = None  # in a worker process: the queue that counts pictures
+def _begin_worker(frames: Any) -> None:
+    global _rendered_frames
+    _rendered_frames = frames
 
 
-def _begin_worker(pictures: Any) -> None:
-    global _pictures
-    _pictures = pictures
-
-
-def _run_in_worker(
-    job: RenderJob, options: RenderOptions, cartridge: Cartridge | None, values: ShownValues | None
-) -> RenderOutcome:
-    return _run(job, options, cartridge, values, _pictures.put)
+def _run_in_worker(render: _Renderer, job: RenderJob) -> RenderOutcome:
+    return render(job, _rendered_frames.put)
 
 
 def _run_in_processes(
-    jobs: Sequence[RenderJob],
-    options: RenderOptions,
-    cartridge: Cartridge | None,
-    values: ShownValues | None,
-    workers: int,
-    report: Progress,
+    jobs: Sequence[RenderJob], render: _Renderer, workers: int, report: ProgressCallback
 ) -> list[RenderOutcome]:
     context = multiprocessing.get_context("spawn")
-    pictures = context.Queue()
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(pictures,))
-    # Long ones first: the last one to end should not be one that began late.
-    order = sorted(range(len(jobs)), key=lambda index: -jobs[index].pictures(options))
+    frames = context.Queue()
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(frames,))
+    # The longest first, so that no long one starts last and runs alone.
+    order = sorted(range(len(jobs)), key=lambda index: -jobs[index].frames(render.options))
     try:
-        futures = {executor.submit(_run_in_worker, jobs[index], options, cartridge, values): index for index in order}
+        futures = {executor.submit(_run_in_worker, render, jobs[index]): index for index in order}
         outcomes: dict[int, RenderOutcome] = {}
         waiting: set[Future[RenderOutcome]] = set(futures)
         while waiting:
             done, waiting = wait(waiting, timeout=0.2)
-            report(_drain(pictures), None)
+            report(_drain(frames), None)
             for future in done:
                 index = futures[future]
                 outcome = outcomes[index] = _outcome_of(future, jobs[index])
-                report(jobs[index].pictures(options) if outcome.skipped else 0, outcome)
-        report(_drain(pictures), None)
+                report(render.skipped_frames(jobs[index], outcome), outcome)
+        report(_drain(frames), None)
     except BaseException:
         for process in list((executor._processes or {}).values()):
             process.terminate()
@@ -279,10 +265,10 @@ def _outcome_of(future: Future[RenderOutcome], job: RenderJob) -> RenderOutcome:
         return RenderOutcome(out=job.out, error=f"{job.out}: a rendering process was killed (out of memory?)")
 
 
-def _drain(pictures: Any) -> int:
+def _drain(frames: Any) -> int:
     total = 0
     while True:
         try:
-            total += pictures.get_nowait()
+            total += frames.get_nowait()
         except queue.Empty:
             return total

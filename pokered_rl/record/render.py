@@ -1,9 +1,8 @@
-"""From an episode log to a full-length video.
+"""Render episode logs to full-length videos.
 
-The picture at second t of a video (at speed 1) is what the console showed t seconds after the start state: the first
-picture is the start state, and an episode of F emulator frames has exactly F pictures at the console's own rate
-(ceil(F / n) when every n-th is shown). No frame is left out, doubled or blended. A video is only given its name after
-every RAM hash of what it shows was found equal.
+The picture at second t of a video (at speed 1) is what the console showed t seconds after the start state, and a video
+of F emulator frames lasts exactly F / 59.7275 s, also when only every n-th frame is shown. No frame is left out,
+doubled or blended. The file gets its name after every RAM hash of what it shows was found equal.
 """
 
 from __future__ import annotations
@@ -20,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pokered_rl.emulator import Cartridge
-from pokered_rl.episodes import EpisodeLog
-from pokered_rl.episodes.player import EpisodePlayer
+from pokered_rl.episodes import EpisodeLog, EpisodePlayer
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.palettes import ScreenPainter, palette
 from pokered_rl.record.panel import PANEL_HEIGHT, PANEL_WIDTH, Panel
@@ -33,46 +31,42 @@ __all__ = [
     "RenderedEpisode",
     "is_rendered",
     "logs_comment",
-    "picture_count",
     "render_episode",
     "render_episodes",
+    "shown_frames",
 ]
 
 _WIDTH, _HEIGHT = 160, 144
-#: Pictures between two reports of progress.
-_REPORT_EVERY = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderOptions:
     """How a video looks.
 
-    Attributes:
-        scale: how often each pixel of the console is repeated across and down.
-        palette: name of the colours, see `PALETTES`.
-        fps: about how many pictures a second; the console's 59.7275 by default.
-        speed: 2 plays twice as fast as the console.
-        panel: show buttons, map, return and milestones beside the picture.
-        first_step: the first agent step shown.
-        last_step: the agent step before which the video ends; the end of the episode by default.
-        qp: quantizer of H.264, 1 (best) .. 51.
-        preset: speed of H.264: ``ultrafast`` .. ``veryslow`` (smaller files).
-        sound: with the game's sound, at speed 1. The replay then emulates it, which the recording did not; the RAM
-            hashes find a game that plays otherwise. Start states hold no sound: it begins with the game's next notes.
-
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: A value is out of range.
     """
 
+    #: How often each pixel of the console is repeated across and down.
     scale: int = 2
+    #: Name of the colours, see :data:`~pokered_rl.record.palettes.PALETTES`.
     palette: str = "grey"
+    #: About how many pictures are shown a second; the console's 59.7275 by default.
     fps: float | None = None
+    #: 2 plays twice as fast as the console.
     speed: float = 1.0
+    #: Show buttons, map, return and milestones beside the picture.
     panel: bool = True
+    #: First agent step shown.
     first_step: int = 0
+    #: Agent step before which the video ends; the end of the episode by default.
     last_step: int | None = None
+    #: Quantizer of H.264, 1 (best) to 51.
     qp: int = 18
+    #: Preset of H.264, from ``ultrafast`` to ``veryslow`` (smaller files).
     preset: str = "ultrafast"
+    #: Add the game's sound, at speed 1. The replay then emulates it, which the recording did not; the RAM hashes detect
+    #: a game that depends on it. A start state holds no sound: it begins with the next notes of the game.
     sound: bool = False
 
     def __post_init__(self) -> None:
@@ -93,8 +87,8 @@ class RenderOptions:
         return pace(fps=self.fps, speed=self.speed)[0]
 
     @property
-    def rate(self) -> Fraction:
-        """Exact number of pictures a second."""
+    def frame_rate(self) -> Fraction:
+        """Exact number of emulator frames a second of the video."""
         return pace(fps=self.fps, speed=self.speed)[1]
 
     @property
@@ -114,27 +108,23 @@ class RenderOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedEpisode:
-    """What `render_episode` did.
+    """Result of rendering one video."""
 
-    Attributes:
-        path: the video.
-        pictures: pictures in it.
-        steps: agent steps that it shows.
-        hashes_checked: RAM hashes that were found equal, the one after the last step included.
-        seconds: time it took.
-    """
-
+    #: The video.
     path: Path
-    pictures: int
+    #: Emulator frames that it shows; at speed 1 it lasts frames / 59.7275 s.
+    frames: int
+    #: Agent steps that it shows.
     steps: int
+    #: RAM hashes that were found equal, the one after the last step included.
     hashes_checked: int
+    #: Wall-clock seconds that rendering took.
     seconds: float
 
 
-def picture_count(log: EpisodeLog, options: RenderOptions) -> int:
-    """Returns how many pictures the video of a log has."""
-    frames = int(log.step_frames[options.first_step : options.last_step].sum())
-    return -(-frames // options.every)
+def shown_frames(log: EpisodeLog, options: RenderOptions) -> int:
+    """Return how many emulator frames the video of a log shows."""
+    return int(log.step_frames[options.first_step : options.last_step].sum())
 
 
 def is_rendered(
@@ -145,14 +135,14 @@ def is_rendered(
     kind: str = "episodes",
     values_of: str = "",
 ) -> bool:
-    """True if ``out`` is the finished video of these logs with these options, action values included."""
+    """Return whether ``out`` is the finished video of these logs with these options and action values."""
     return Path(out).is_file() and read_comment(out) == logs_comment(logs, options, kind=kind, values_of=values_of)
 
 
 def logs_comment(
     logs: Sequence[EpisodeLog], options: RenderOptions, *, kind: str = "episodes", values_of: str = ""
 ) -> str:
-    """Returns the comment of a video: what it was made from and how, so that a finished one is known again."""
+    """Return the comment of a video, a hash of its logs and options by which a finished one is recognised."""
     key = hashlib.sha256(repr(sorted(asdict(options).items())).encode() + values_of.encode())
     for log in logs:
         key.update(log.to_bytes())
@@ -168,17 +158,10 @@ def render_episode(
     action_values: npt.NDArray[np.float32] | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> RenderedEpisode:
-    """Renders one log to an MP4 file; see `render_episodes`.
-
-    ``action_values`` [T, A], from `pokered_rl.record.values.action_values`, are shown in the panel.
-    """
+    """Render one log to an MP4 file; see :func:`render_episodes`."""
+    values = None if action_values is None else [action_values]
     return render_episodes(
-        [log],
-        out,
-        cartridge=cartridge,
-        options=options,
-        action_values=None if action_values is None else [action_values],
-        on_progress=on_progress,
+        [log], out, cartridge=cartridge, options=options, action_values=values, on_progress=on_progress
     )
 
 
@@ -192,20 +175,21 @@ def render_episodes(
     values_of: str = "",
     on_progress: Callable[[int], None] | None = None,
 ) -> RenderedEpisode:
-    """Renders logs, one after the other, to one MP4 file.
+    """Render logs, one after the other, to one MP4 file.
 
     Args:
-        logs: the episodes.
-        out: the file to write.
-        cartridge: the cartridge they were played on; found by default.
-        options: how the video looks; ``first_step`` and ``last_step`` count within each episode.
-        action_values: float32 [T, A] of each log, to be shown in the panel.
-        values_of: says whose action values they are, so that the finished video is known again.
-        on_progress: called now and then with the number of pictures written since the last call.
+        logs: The episodes.
+        out: The file to write.
+        cartridge: The cartridge they were played on; found by default.
+        options: How the video looks; ``first_step`` and ``last_step`` count within each episode.
+        action_values: Values float32 [T, A] of each log, from :func:`~pokered_rl.record.values.action_values`, to be
+            shown in the panel.
+        values_of: Name of the network of ``action_values``, by which the finished video is recognised.
+        on_progress: Called from time to time with the number of frames written since the last call.
 
     Raises:
-        EpisodeLogError: a log cannot be played, or its replay is not the recorded episode; no file is written.
-        ConfigError: the steps asked for lie behind the end of an episode.
+        EpisodeLogError: A log cannot be played, or its replay is not the recorded episode; no file is written.
+        ConfigError: ``first_step`` lies behind the end of an episode.
     """
     options = options or RenderOptions()
     for log in logs:
@@ -219,21 +203,22 @@ def render_episodes(
         out,
         width=width,
         height=height,
-        rate=options.rate,
+        frame_rate=options.frame_rate,
         qp=options.qp,
         preset=options.preset,
         comment=logs_comment(logs, options, values_of=values_of) if action_values is None or values_of else "",
         sound=options.sound,
+        on_progress=on_progress,
     ) as video:
         for index, log in enumerate(logs):
             listener = None if video.sound is None else _Listener(video.sound)
             with EpisodePlayer(log, cartridge=cartridge, on_sound=listener) as player:
                 values = None if action_values is None else action_values[index]
-                _write_pictures(player, video, options, values, listener, on_progress)
+                _write_pictures(player, video, options, values, listener)
                 hashes_checked += player.hashes_checked
     return RenderedEpisode(
         path=Path(out),
-        pictures=video.pictures,
+        frames=video.frames,
         steps=sum(len(log.actions[options.first_step : options.last_step]) for log in logs),
         hashes_checked=hashes_checked,
         seconds=time.perf_counter() - begin,
@@ -246,7 +231,6 @@ def _write_pictures(
     options: RenderOptions,
     values: npt.NDArray[np.float32] | None,
     listener: _Listener | None,
-    on_progress: Callable[[int], None] | None,
 ) -> None:
     painter = ScreenPainter(palette(options.palette), scale=options.scale)
     width, height = _WIDTH * options.scale, _HEIGHT * options.scale
@@ -256,10 +240,11 @@ def _write_pictures(
     panel = _PanelPainter(player, video, options, values) if options.panel else None
     for plane in chroma:
         plane[:] = 128  # a grey palette never paints them
-    shown, reported = None, video.pictures
+    frames_left = shown_frames(player.log, options)
+    shown = None
     for frame in player.frames(every=options.every, first_step=options.first_step, last_step=options.last_step):
         if listener is not None and shown is None:  # what was played before the first picture is not heard
-            listener.frames_left = int(player.log.step_frames[options.first_step : options.last_step].sum())
+            listener.frames_left = frames_left
         pixels = frame.pixels.tobytes()
         unchanged = pixels == shown
         if not unchanged:
@@ -267,18 +252,13 @@ def _write_pictures(
             shown = pixels
         if panel is not None and panel.update(frame.step):
             unchanged = False
-        video.write(unchanged=unchanged)
-        if on_progress is not None and video.pictures - reported == _REPORT_EVERY:
-            on_progress(_REPORT_EVERY)
-            reported = video.pictures
-    if listener is not None:
-        listener.fill(video.pictures * options.every)
-    if on_progress is not None:
-        on_progress(video.pictures - reported)
+        num_frames = min(options.every, frames_left)  # the last picture may stand for fewer
+        video.write(num_frames=num_frames, unchanged=unchanged)
+        frames_left -= num_frames
 
 
 class _Listener:
-    """Passes the sound of the frames that are shown on to the sound track."""
+    """Pass the sound of the frames that are shown on to the sound track."""
 
     def __init__(self, track: SoundTrack) -> None:
         self._track = track
@@ -289,14 +269,9 @@ class _Listener:
             self.frames_left -= 1
             self._track.add_frame(samples)
 
-    def fill(self, frames: int) -> None:
-        """Lets the track last as long as the pictures, the last of which may stand for frames that were not played."""
-        while self._track.frames < frames:
-            self._track.add_frame(np.empty((0, 2), np.int8))
-
 
 class _PanelPainter:
-    """Keeps the panel's part of a video up to date; draws only when a step begins."""
+    """Paint the panel's part of a video whenever a step begins."""
 
     def __init__(
         self,
@@ -320,7 +295,7 @@ class _PanelPainter:
             plane[:] = value
 
     def update(self, step: int) -> bool:
-        """Draws the panel if a step began; True if it did."""
+        """Draw the panel if a step began; return whether it did."""
         if step == self._step:
             return False
         self._step = step

@@ -1,4 +1,4 @@
-"""The sound track of a video: the console's samples, kept in step with the pictures."""
+"""Write the sound track of a video: the console's samples, synchronous with the pictures."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from pokered_rl.emulator import SOUND_RATE
 __all__ = ["SoundTrack"]
 
 _BIT_RATE = 128_000
-#: So many samples may the console be ahead or behind: its frames begin between two samples, and between instructions.
+#: Samples by which a frame may be longer or shorter than its share: it begins between two samples and two instructions.
 _TOLERANCE = 2
 
 
 class SoundTrack:
-    """An AAC stream, fed with one emulator frame after the other.
+    """An AAC stream that is given one emulator frame after the other.
 
-    A frame that the console cut short (the game switched the screen off or on) is a whole picture in the video; its
-    last sample is held meanwhile, so that sound and picture stay together however long the episode is.
+    A frame that the console cut short (the game switched the screen off or on) lasts a whole frame in the video; its
+    last sample is held for the rest, so that sound and pictures stay synchronous.
 
     Args:
-        container: the file; nothing has been written to it yet.
-        frame_rate: emulator frames a second.
-
-    Attributes:
-        frames: emulator frames written so far.
+        container: The file; nothing has been written to it yet.
+        frame_rate: Emulator frames a second.
     """
+
+    #: Emulator frames written so far.
+    frames: int
 
     def __init__(self, container: OutputContainer, *, frame_rate: Fraction) -> None:
         self._container = container
@@ -42,10 +42,11 @@ class SoundTrack:
         self.frames = 0
 
     def add_frame(self, samples: npt.NDArray[np.int8]) -> None:
-        """Adds a frame of the console.
+        """Add a frame of the console.
 
         Args:
-            samples: int8 [n, 2], as `Emulator` gives them to its listener; none holds the last one for a frame.
+            samples: int8 [n, 2], as :class:`~pokered_rl.emulator.Emulator` passes them to its listener; without any,
+                the last sample is held for a frame.
         """
         self.frames += 1
         due = round(self.frames * SOUND_RATE / self._frame_rate) - self._written
@@ -60,5 +61,5 @@ class SoundTrack:
         self._container.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Writes what the encoder still holds."""
+        """Write what the encoder still holds."""
         self._container.mux(self._stream.encode(None))

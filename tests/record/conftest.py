@@ -1,11 +1,14 @@
-"""Two short episodes on Sprout, in a run folder as training leaves it."""
+"""Two short episodes on Sprout, in a run folder as training leaves it, and a reader of videos."""
 
 import shutil
+from bisect import bisect_right
 
+import av
 import numpy as np
 import pytest
 
 from pokered_rl.episodes import EpisodeFolder, EpisodeLog, record_episode
+from pokered_rl.record.video import CONSOLE_FRAME_RATE
 
 STEPS = 40
 
@@ -52,3 +55,26 @@ def run_folder(recorded_run, tmp_path):
 @pytest.fixture(scope="session")
 def recorded_logs(recorded_run):
     return [EpisodeLog.load(path) for path in EpisodeFolder(recorded_run / "episode_logs").logs()]
+
+
+class Video:
+    """What a video file shows and when; times are exact seconds."""
+
+    def __init__(self, path):
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            frames = list(container.decode(stream))
+            self.seconds = stream.duration * stream.time_base
+        self.begins = [frame.pts * frame.time_base for frame in frames]
+        self.key_begins = [frame.pts * frame.time_base for frame in frames if frame.key_frame]
+        self.pictures = [frame.to_ndarray(format="yuv420p") for frame in frames]
+
+    def at_frame(self, number, *, frame_rate=CONSOLE_FRAME_RATE):
+        """The planes that are shown when so many emulator frames have passed."""
+        assert 0 <= number / frame_rate < self.seconds
+        return self.pictures[bisect_right(self.begins, number / frame_rate) - 1]
+
+
+@pytest.fixture(scope="session")
+def read_video():
+    return Video

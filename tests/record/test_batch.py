@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import psutil
 import pytest
 
@@ -16,6 +15,7 @@ from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.batch import joined_jobs, load_logs, render_jobs, select_logs, single_jobs
 from pokered_rl.record.render import RenderOptions
+from pokered_rl.record.video import CONSOLE_FRAME_RATE
 
 _SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "render_episodes.py"
 _SMALL = RenderOptions(scale=1, panel=False, fps=15)
@@ -24,11 +24,6 @@ _SMALL = RenderOptions(scale=1, panel=False, fps=15)
 def _script(*arguments):
     command = [sys.executable, _SCRIPT, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
-
-
-def _frame_count(path):
-    with av.open(str(path)) as container:
-        return container.streams.video[0].frames
 
 
 def test_best_last_and_every_choose_in_order(recorded_logs):
@@ -53,13 +48,13 @@ def test_joined_makes_one_video_an_emulator(recorded_logs, tmp_path):
     ]
 
 
-def test_jobs_report_all_their_pictures(recorded_logs, tmp_path):
+def test_jobs_report_all_their_frames(recorded_logs, tmp_path):
     counted = []
     jobs = single_jobs(recorded_logs, tmp_path)
     for _ in range(2):  # the second time everything is there already
         counted.clear()
         outcomes = render_jobs(jobs, options=_SMALL, workers=1, on_progress=lambda n, outcome: counted.append(n))
-        assert sum(counted) == sum(job.pictures(_SMALL) for job in jobs)
+        assert sum(counted) == sum(job.frames(_SMALL) for job in jobs)
     assert all(outcome.skipped for outcome in outcomes)
 
 
@@ -74,15 +69,15 @@ def test_a_bad_log_costs_only_its_own_video(run_folder):
     assert f"{cut}: cut off" in errors[0]
 
 
-def test_the_script_renders_a_run_folder_in_parallel(run_folder, sprout):
+def test_the_script_renders_a_run_folder_in_parallel(run_folder, sprout, read_video):
     out = run_folder / "videos"
     result = _script(run_folder, "--scale", 1, "--fps", 15, "--no-panel", "--workers", 2, "--rom", sprout.path)
     assert result.returncode == 0, result.stderr
     logs = [EpisodeLog.load(path) for path in sorted((run_folder / "episode_logs").glob("*.episode"))]
     assert {path.name for path in out.iterdir()} == {f"{log.path.stem}.mp4" for log in logs}
     for log in logs:
-        assert _frame_count(out / f"{log.path.stem}.mp4") == -(-log.frames // 4)
-        assert f"{log.path.stem}.mp4: {-(-log.frames // 4)} pictures, all 5 RAM hashes equal" in result.stderr
+        assert read_video(out / f"{log.path.stem}.mp4").seconds == log.frames / CONSOLE_FRAME_RATE
+        assert f"{log.path.stem}.mp4: {log.frames} frames, all 5 RAM hashes equal" in result.stderr
 
 
 def test_the_script_goes_on_after_a_bad_log(run_folder, sprout, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
 
-import av
 import numpy as np
 import pytest
 
@@ -8,44 +9,50 @@ from pokered_rl.episodes import EpisodePlayer, ReplayDivergedError
 from pokered_rl.errors import ConfigError
 from pokered_rl.observations import unpack_shades
 from pokered_rl.record.palettes import palette, rgb_to_yuv
-from pokered_rl.record.render import RenderOptions, is_rendered, picture_count, render_episode, render_episodes
+from pokered_rl.record.render import RenderOptions, is_rendered, render_episode, render_episodes, shown_frames
 from pokered_rl.record.video import CONSOLE_FRAME_RATE
 
 
-def _pictures(path):
-    """The decoded planes of every picture, and the stream's exact duration."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        pictures = [frame.to_ndarray(format="yuv420p") for frame in container.decode(stream)]
-        assert len(pictures) == stream.frames
-        return pictures, stream.duration * stream.time_base
-
-
-@pytest.mark.parametrize(("fps", "every"), [(None, 1), (30, 2), (20, 3)])
-def test_a_video_has_exactly_the_frames_of_the_episode(recorded_logs, tmp_path, fps, every):
+@pytest.mark.parametrize("options", [{}, {"fps": 30}, {"fps": 8.6}, {"speed": 2, "fps": 20}])
+def test_a_video_lasts_exactly_as_long_as_the_episode(recorded_logs, tmp_path, read_video, options):
     log = recorded_logs[0]
-    options = RenderOptions(fps=fps, scale=1, panel=False)
+    options = RenderOptions(scale=1, panel=False, **options)
     result = render_episode(log, tmp_path / "a.mp4", options=options)
-    pictures, duration = _pictures(tmp_path / "a.mp4")
-    assert result.pictures == len(pictures) == picture_count(log, options) == -(-log.frames // every)
-    assert duration == len(pictures) * every / CONSOLE_FRAME_RATE
+    assert result.frames == shown_frames(log, options) == log.frames
+    assert read_video(tmp_path / "a.mp4").seconds == log.frames / CONSOLE_FRAME_RATE / Fraction(options.speed)
     assert (result.steps, result.hashes_checked) == (40, 5)  # hashes at 0, 10, 20, 30, 40
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_pictures_that_do_not_change_are_not_stored(recorded_logs, tmp_path, read_video, every):
+    log = recorded_logs[0]
+    render_episode(log, tmp_path / "a.mp4", options=RenderOptions(scale=1, panel=False, fps=60 / every))
+    with EpisodePlayer(log) as player:
+        pixels = [frame.pixels.tobytes() for frame in player.frames(every=every)]
+    changes = [number for number, (one, other) in enumerate(pairwise(pixels), start=1) if one != other]
+    # 40 steps of at least 24 frames last more than 10 seconds: there is a second key frame.
+    begins = sorted({0, *changes, -(-round(10 * CONSOLE_FRAME_RATE) // every)})
+    assert len(changes) < len(pixels) / 2
+    assert read_video(tmp_path / "a.mp4").begins == [number * every / CONSOLE_FRAME_RATE for number in begins]
 
 
 @pytest.mark.parametrize(("scale", "panel"), [(1, True), (1, False), (2, True), (3, True), (2, False)])
 @pytest.mark.parametrize("colours", ["grey", "green"])
-def test_every_picture_is_the_consoles(recorded_logs, tmp_path, scale, panel, colours):
+def test_the_video_shows_at_every_time_what_the_console_showed(
+    recorded_logs, tmp_path, read_video, scale, panel, colours
+):
     log = recorded_logs[0]
     options = RenderOptions(scale=scale, panel=panel, palette=colours, qp=1, last_step=6)
     render_episode(log, tmp_path / "a.mp4", options=options)
-    pictures, _ = _pictures(tmp_path / "a.mp4")
+    video = read_video(tmp_path / "a.mp4")
     width, height = options.size
     top = (height - 144 * scale) // 4 * 2
     table = rgb_to_yuv(palette(colours))
     with EpisodePlayer(log) as player:
         frames = list(player.frames(last_step=6))
-    assert len(frames) == len(pictures) == log.step_frames[:6].sum()
-    for frame, planes in zip(frames, pictures, strict=True):
+    assert video.seconds == len(frames) / CONSOLE_FRAME_RATE == int(log.step_frames[:6].sum()) / CONSOLE_FRAME_RATE
+    for frame in frames:
+        planes = video.at_frame(frame.frame)
         assert planes.shape == (height * 3 // 2, width)
         expected = table[unpack_shades(frame.pixels)]  # [144, 160, 3]
         luma = planes[top : top + 144 * scale, : 160 * scale]
@@ -57,25 +64,26 @@ def test_every_picture_is_the_consoles(recorded_logs, tmp_path, scale, panel, co
                 assert np.abs(found - expected[:, :, plane]).max() <= 12
 
 
-def test_the_panel_changes_with_the_step_and_not_the_picture(recorded_logs, tmp_path):
+def test_the_panel_changes_with_the_step_and_not_the_picture(recorded_logs, tmp_path, read_video):
     log = recorded_logs[0]
     render_episode(log, tmp_path / "a.mp4", options=RenderOptions(last_step=4, qp=1))
-    pictures, _ = _pictures(tmp_path / "a.mp4")
-    panels = [planes[:288, 322:].astype(int) for planes in pictures]
-    begin = np.r_[0, np.cumsum(log.step_frames[:3])]
-    for first, last in zip(begin, [*begin[1:], len(pictures)], strict=True):
-        assert np.abs(panels[last - 1] - panels[first]).mean() < 1
-    assert all(np.abs(panels[first] - panels[first - 1]).max() > 50 for first in begin[1:])
+    video = read_video(tmp_path / "a.mp4")
+    ends = np.cumsum(log.step_frames[:4]).tolist()
+    panels = [video.at_frame(number)[:288, 322:].astype(int) for number in range(ends[-1])]
+    begins = [0, *ends[:3]]
+    for first, end in zip(begins, ends, strict=True):
+        assert np.abs(panels[end - 1] - panels[first]).mean() < 1
+    assert all(np.abs(panels[first] - panels[first - 1]).max() > 50 for first in begins[1:])
 
 
-def test_the_map_of_the_panel_knows_what_was_visited_before_the_video_begins(recorded_logs, tmp_path):
+def test_the_map_of_the_panel_knows_what_was_visited_before_the_video_begins(recorded_logs, tmp_path, read_video):
     log = recorded_logs[0]
     render_episode(log, tmp_path / "part.mp4", options=RenderOptions(first_step=30, last_step=31, qp=1))
     render_episode(log, tmp_path / "whole.mp4", options=RenderOptions(last_step=31, qp=1))
-    part, whole = (_pictures(tmp_path / name)[0] for name in ("part.mp4", "whole.mp4"))
+    part, whole = (read_video(tmp_path / name) for name in ("part.mp4", "whole.mp4"))
     crop = np.s_[130:216, 320 + 8 : 320 + 94]
-    assert np.abs(part[-1][crop].astype(int) - whole[-1][crop]).max() <= 12
-    assert len(part) == log.step_frames[30]
+    assert np.abs(part.pictures[-1][crop].astype(int) - whole.pictures[-1][crop]).max() <= 12
+    assert part.seconds == int(log.step_frames[30]) / CONSOLE_FRAME_RATE
 
 
 def test_a_replay_that_diverges_leaves_no_video(recorded_logs, tmp_path):
@@ -87,14 +95,16 @@ def test_a_replay_that_diverges_leaves_no_video(recorded_logs, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_joined_episodes_follow_each_other(recorded_logs, tmp_path):
+def test_joined_episodes_follow_each_other(recorded_logs, tmp_path, read_video):
     options = RenderOptions(scale=1, panel=False, fps=30, qp=1)
     result = render_episodes(recorded_logs, tmp_path / "a.mp4", options=options)
-    pictures, _ = _pictures(tmp_path / "a.mp4")
-    counts = [-(-log.frames // 2) for log in recorded_logs]
-    assert result.pictures == len(pictures) == sum(counts)
+    video = read_video(tmp_path / "a.mp4")
+    assert result.frames == sum(log.frames for log in recorded_logs)
+    assert video.seconds == result.frames / CONSOLE_FRAME_RATE
     # Both episodes begin in the same state.
-    assert np.abs(pictures[0].astype(int) - pictures[counts[0]]).max() <= 12
+    begin = recorded_logs[0].frames
+    assert begin / CONSOLE_FRAME_RATE in video.begins
+    assert np.abs(video.at_frame(0).astype(int) - video.at_frame(begin)).max() <= 12
     assert result.hashes_checked == 10
 
 

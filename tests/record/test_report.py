@@ -198,7 +198,7 @@ def test_the_page_works_in_a_browser(page):
             return int(re.search(r"(\d+) map steps", text)[1])
 
         assert 0 < count(seen_at_the_start) < count(seen_at_the_end)
-        # The videos play: repeated pictures are in order for a decoder that is not ours.
+        # The videos play in a decoder that is not ours, variable frame rate and all.
         played = browser.run(
             """(async () => {
                 const video = document.querySelector("video");

@@ -128,15 +128,13 @@ def test_a_part_begins_with_the_sound_of_its_first_picture(tone, tmp_path):
 
 def test_joined_episodes_are_heard_one_after_the_other(tone, tmp_path):
     log, cartridge = tone
-    options = replace(
-        _SMALL, fps=8.6, last_step=2
-    )  # each 7th frame: 7 pictures stand for 49 frames where 48 were played
+    options = replace(_SMALL, fps=8.6, last_step=2)  # each 7th frame: the last picture stands for 48 - 6 * 7 = 6
     render_episodes([log, log, log], tmp_path / "a.mp4", cartridge=cartridge, options=options)
     samples, _, video_seconds = _tracks(tmp_path / "a.mp4")
-    assert video_seconds == pytest.approx(3 * 49 / CONSOLE_FRAME_RATE)
+    assert video_seconds == pytest.approx(3 * 48 / CONSOLE_FRAME_RATE)
     assert len(samples) / SOUND_RATE == pytest.approx(video_seconds, abs=_AAC_FRAME)
     for number in range(3):
-        begin = round(49 * number * SOUND_RATE / CONSOLE_FRAME_RATE)
+        begin = round(48 * number * SOUND_RATE / CONSOLE_FRAME_RATE)
         quiet = samples[begin + 4 * 804 : begin + 22 * 804]
         loud = samples[begin + 26 * 804 : begin + 46 * 804]
         assert np.ptp(quiet[:, 0]) < 0.02 < 0.05 < np.ptp(loud[:, 0])

@@ -79,7 +79,7 @@ def test_run_without_ends_is_logged_in_segments_and_shown_in_one_video(train, ru
     outcomes = render_jobs(jobs, workers=1)
     for job, outcome in zip(jobs, outcomes, strict=True):
         assert outcome.error is None
-        assert outcome.result.pictures == sum(log.frames for log in job.logs)
+        assert outcome.result.frames == sum(log.frames for log in job.logs)
 
 
 def test_endless_episodes_and_waiting_for_their_ends_exclude_each_other(train, capsys):
