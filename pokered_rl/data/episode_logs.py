@@ -19,7 +19,7 @@ from pokered_rl.episodes import EpisodeLog, cartridge_for, find_logs, trajectory
 from pokered_rl.errors import EpisodeLogError
 from pokered_rl.game import RamLayout
 
-__all__ = ["LoggedEpisodes", "from_episode_logs"]
+__all__ = ["LogReplay", "LoggedEpisodes", "from_episode_logs"]
 
 _DONE_KEYS = ("done", "terminated", "truncated")
 
@@ -59,7 +59,7 @@ def from_episode_logs(
     """
     if isinstance(sources, str | os.PathLike):
         sources = [sources]
-    replay = _Replay(transforms, rescore=rescore, screen=screen, ram_layout=ram_layout, cartridge=cartridge)
+    replay = LogReplay(transforms, rescore=rescore, screen=screen, ram_layout=ram_layout, cartridge=cartridge)
     return LoggedEpisodes(find_logs(sources), replay=replay, on_error=on_error)
 
 
@@ -85,7 +85,7 @@ class LoggedEpisodes(Sequence[TensorDict]):
 
     Args:
         paths: the logs.
-        replay: gives the trajectory [T] of a log; `from_episode_logs` makes one.
+        replay: returns the trajectory [T] of a log; a :class:`LogReplay`.
         on_error: see `from_episode_logs`.
     """
 
@@ -127,20 +127,25 @@ class LoggedEpisodes(Sequence[TensorDict]):
 
 
 @dataclass(frozen=True)
-class _Replay:
-    """How logs become trajectories; the fields are explained at `from_episode_logs`."""
+class LogReplay:
+    """Replay a log into its trajectory [T]; the fields are the arguments of :func:`from_episode_logs`."""
 
-    make_transforms: Callable[..., Sequence[Transform]] | None
-    rescore: bool
-    screen: ScreenSize
-    ram_layout: RamLayout | None
-    cartridge: Cartridge | None
+    transforms: Callable[..., Sequence[Transform]] | None
+    rescore: bool = False
+    screen: ScreenSize = "half"
+    ram_layout: RamLayout | None = None
+    cartridge: Cartridge | None = None
 
     def __call__(self, log: EpisodeLog) -> TensorDict:
+        """Return the trajectory of a log.
+
+        Raises:
+            EpisodeLogError: The log cannot be played, or its replay is not the recorded episode.
+        """
         cartridge = self.cartridge if self.cartridge is not None else cartridge_for(log)
         transforms: list[Transform] = []
-        if self.make_transforms is not None:
-            transforms += self.make_transforms(profile=cartridge.profile, action_set=ActionSet(log.header.actions))
+        if self.transforms is not None:
+            transforms += self.transforms(profile=cartridge.profile, action_set=ActionSet(log.header.actions))
         layout = self.ram_layout
         if layout is None:
             declared = required_layout(transforms, stack=cartridge.profile.stack_words)

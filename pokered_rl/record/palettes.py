@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pokered_rl.errors import ConfigError
+from pokered_rl.observations import unpack_shades
 
 __all__ = ["PALETTES", "ScreenPainter", "palette", "rgb_to_yuv"]
 
@@ -60,9 +61,7 @@ class ScreenPainter:
         if scale < 1:
             raise ConfigError(f"scale must be >= 1, got {scale}")
         self._scale = scale
-        packed = np.arange(256)
-        shades = np.stack([packed >> 6, packed >> 4 & 3, packed >> 2 & 3, packed & 3], axis=1)  # [256, 4]
-        planes = rgb_to_yuv(colours)[shades]  # [256, 4, 3]
+        planes = rgb_to_yuv(colours)[unpack_shades(np.arange(256, dtype=np.uint8)[:, None])]  # [256, 4, 3]
         wide = np.repeat(planes, scale, axis=1)  # [256, 4 * scale, 3]
         self._luma = _words(wide[:, :, 0])
         # yuv420p keeps the colour of every second column and row: the left and upper one.
