@@ -6,7 +6,7 @@
 """
 
 from pokered_rl.episodes.folder import EPISODE_FOLDER, EpisodeFolder, find_logs, load_start_state
-from pokered_rl.episodes.header import EpisodeHeader, Milestone, Outcome
+from pokered_rl.episodes.header import EpisodeHeader, Outcome, ReachedMilestone
 from pokered_rl.episodes.log import LOG_SUFFIX, EpisodeLog, EpisodeLogWriter
 from pokered_rl.episodes.player import (
     Divergence,
@@ -28,8 +28,8 @@ __all__ = [
     "EpisodeLog",
     "EpisodeLogWriter",
     "EpisodePlayer",
-    "Milestone",
     "Outcome",
+    "ReachedMilestone",
     "ReplayDivergedError",
     "ReplayFrame",
     "cartridge_for",

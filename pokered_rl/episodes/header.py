@@ -1,101 +1,99 @@
-"""What an episode log says about itself, and its JSON form (section META of the file).
+"""The facts about an episode in its log, and their JSON form (section META of the file).
 
-JSON, because these few values are the part that other programs want to read. Everything read back is checked for
-type and range; an unknown field is ignored, so that a later writer may add some.
+They are JSON so that other programs can read them. Everything read back is checked for type and range; unknown fields
+are ignored, so that a later writer may add some.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from pokered_rl.errors import EpisodeLogError
 
-__all__ = ["EpisodeHeader", "Meta", "Milestone", "Outcome", "pack_meta", "unpack_meta"]
+__all__ = ["EpisodeHeader", "Meta", "Outcome", "ReachedMilestone", "pack_meta", "unpack_meta"]
 
-#: An episode may be this long: keeps a damaged count from asking for memory.
+#: Limit of the steps of an episode: a damaged count must not allocate memory.
 MAX_STEPS = 10_000_000
 
 
 class Outcome(StrEnum):
-    """Why a log ends where it ends."""
+    """Why a log ends."""
 
+    #: The episode terminated.
     TERMINATED = "terminated"
-    """The episode reached an end of its own."""
+    #: The step limit was reached.
     TRUNCATED = "truncated"
-    """The step limit was reached."""
+    #: Continuous mode: the next segment begins in the state in which this one ends.
     CONTINUED = "continued"
-    """Continuous mode: the next segment begins in the state in which this one ends."""
+    #: The job ended before the episode.
     SHUTDOWN = "shutdown"
-    """The job ended first."""
 
 
-class Milestone(NamedTuple):
-    """Something reached for the first time in an episode."""
+class ReachedMilestone(NamedTuple):
+    """A milestone that was reached for the first time in an episode."""
 
+    #: Steps played when it was reached.
     step: int
-    """Steps played when it was reached."""
+    #: Name of the milestone.
     name: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeHeader:
-    """Everything about an episode that is known when it begins.
+    """Everything about an episode that is known when it begins."""
 
-    Attributes:
-        run_name: name of the run.
-        worker: number of the collector worker.
-        emulator: number of the emulator within the worker.
-        global_step: agent steps of the whole run when the episode began.
-        episode: number of the episode on this emulator; it counts on in later jobs that take the emulator up again.
-        segment: number of the segment within an episode of several logs (an endless one, or one that went on in a
-            later job), 0 for the first.
-        weights_version: the learner's number of the weights that took the first step (a training run counts its
-            updates), -1 when no network acted or its number is unknown.
-        epsilon: exploration rate of the emulator, None when unknown.
-        seeds: named seeds: ``run``, and ``worker``, from which this worker's emulators and exploration draw.
-        config_sha256: hash of the run's ``config.yaml`` as that job wrote it, empty when there is none.
-        cartridge_sha1: SHA-1 (hex) of the ROM file.
-        cartridge_title: title in the cartridge's header.
-        pyboy_version: PyBoy that played.
-        state_version: first byte of PyBoy's state format.
-        start_state_sha256: `SaveState.sha256` of the start state.
-        actions: names of the action set, in the order of the action numbers.
-        frames_per_action: emulator frames of one action, waiting not counted.
-        hold_frames: frames the button is held.
-        wait_while_busy: whether the pool went on ticking while the game ignored input.
-        max_wait_frames: the most it waited in one step.
-        reward_terms: names of the columns of ``term_rewards``.
-        ram_hash_every_steps: distance of the RAM hashes.
-        start_unix_seconds: wall clock when the episode began.
-    """
-
+    #: Name of the run.
     run_name: str
+    #: Number of the collector worker.
     worker: int
+    #: Number of the emulator within the worker.
     emulator: int
+    #: Agent steps of the whole run when the episode began.
     global_step: int
+    #: SHA-1 (hex) of the ROM file.
     cartridge_sha1: str
+    #: Title in the cartridge's header.
     cartridge_title: str
+    #: Version of PyBoy that played.
     pyboy_version: str
+    #: First byte of PyBoy's state format.
     state_version: int
+    #: `SaveState.sha256` of the start state.
     start_state_sha256: str
+    #: Names of the action set, in the order of the action numbers.
     actions: tuple[str, ...]
+    #: Emulator frames of one action, waiting not counted.
     frames_per_action: int
+    #: Frames that the button is held.
     hold_frames: int
+    #: Number of the episode on this emulator; it counts on in later jobs that take the emulator up again.
     episode: int = 0
+    #: Number of the segment, from 0, within an episode of several logs (an endless one, or one that a later job
+    #: continued).
     segment: int = 0
+    #: The learner's number of the weights that took the first step (a training run counts its updates); -1 when no
+    #: network acted or the number is unknown.
     weights_version: int = -1
+    #: Exploration rate of the emulator, None when unknown.
     epsilon: float | None = None
+    #: Named seeds: ``run``, and ``worker``, from which this worker's emulators and exploration draw.
     seeds: Mapping[str, int] = field(default_factory=dict)
+    #: SHA-256 of the run's ``config.yaml`` as that job wrote it, empty when there is none.
     config_sha256: str = ""
+    #: Whether the emulator was advanced further while the game ignored input.
     wait_while_busy: bool = True
+    #: Most waiting frames of one step.
     max_wait_frames: int = 240
+    #: Names of the columns of ``term_rewards``.
     reward_terms: tuple[str, ...] = ()
+    #: Steps between two RAM hashes.
     ram_hash_every_steps: int = 100
+    #: Wall clock when the episode began.
     start_unix_seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -110,8 +108,7 @@ class EpisodeHeader:
             ("ram_hash_every_steps", 1, MAX_STEPS),
             ("state_version", 0, 255),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise EpisodeLogError(f"{name} must be between {low} and {high}, got {getattr(self, name)}")
+            _check_range(name, getattr(self, name), low, high)
         for name, digits in (("start_state_sha256", 64), ("cartridge_sha1", 40)):
             value = getattr(self, name)
             if len(value) != digits or not set(value) <= set("0123456789abcdef"):
@@ -120,36 +117,46 @@ class EpisodeHeader:
             raise EpisodeLogError("actions must name at least one action, got none")
 
 
-class Meta(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Meta:
     """The part of META that is known only when the episode ends."""
 
+    #: Agent steps, T.
     steps: int
+    #: Why the log ends.
     outcome: Outcome
-    milestones: tuple[Milestone, ...]
+    #: Milestones in the order in which they were reached.
+    milestones: tuple[ReachedMilestone, ...]
+    #: Wall clock when the episode ended.
     end_unix_seconds: float
+
+    def __post_init__(self) -> None:
+        _check_range("steps", self.steps, 0, MAX_STEPS)
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise EpisodeLogError(f"{name} must be between {low} and {high}, got {value}")
 
 
 def pack_meta(
-    header: EpisodeHeader,
-    *,
-    steps: int,
-    frames: int,
-    outcome: Outcome,
-    episode_return: float,
-    term_returns: Mapping[str, float],
-    milestones: Sequence[Milestone],
-    end_unix_seconds: float,
+    header: EpisodeHeader, meta: Meta, *, frames: int, episode_return: float, term_returns: Mapping[str, float]
 ) -> bytes:
-    """Returns section META. The sums are there for other readers; this library computes them from the steps."""
-    fields = asdict(header) | {
-        "steps": steps,
+    """Return section META.
+
+    Args:
+        header: Facts known at the beginning of the episode.
+        meta: Facts known at its end.
+        frames: Emulator frames of the episode. This and the sums are for other programs: the library computes them.
+        episode_return: Sum of the rewards.
+        term_returns: Sum of the rewards of each term.
+    """
+    sums = {
         "frames": frames,
-        "outcome": outcome.value,
         "return": _finite(episode_return),
         "term_returns": {name: _finite(value) for name, value in term_returns.items()},
-        "milestones": [[milestone.step, milestone.name] for milestone in milestones],
-        "end_unix_seconds": end_unix_seconds,
     }
+    fields = asdict(header) | asdict(meta) | sums
     return json.dumps(fields, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -158,10 +165,14 @@ def _finite(value: float) -> float | None:
 
 
 def unpack_meta(data: bytes, *, name: str) -> tuple[EpisodeHeader, Meta]:
-    """Reads section META.
+    """Read section META.
+
+    Args:
+        data: The section.
+        name: Name of the file in error messages.
 
     Raises:
-        EpisodeLogError: it is not the JSON object expected; the message names the field.
+        EpisodeLogError: It is not the JSON object expected; the message names the field.
     """
     try:
         fields = json.loads(data.decode())
@@ -169,103 +180,70 @@ def unpack_meta(data: bytes, *, name: str) -> tuple[EpisodeHeader, Meta]:
         raise EpisodeLogError(f"{name}: section META is not JSON ({error}); delete the file") from error
     if not isinstance(fields, dict):
         raise EpisodeLogError(f"{name}: section META must be a JSON object, got {type(fields).__name__}")
-    reader = _FieldReader(fields, name)
     try:
-        header = EpisodeHeader(
-            run_name=reader.text("run_name"),
-            worker=reader.integer("worker"),
-            emulator=reader.integer("emulator"),
-            global_step=reader.integer("global_step"),
-            episode=reader.integer("episode"),
-            segment=reader.integer("segment"),
-            weights_version=reader.integer("weights_version"),
-            epsilon=None if fields.get("epsilon") is None else reader.number("epsilon"),
-            seeds=reader.integers("seeds"),
-            config_sha256=reader.text("config_sha256"),
-            cartridge_sha1=reader.text("cartridge_sha1"),
-            cartridge_title=reader.text("cartridge_title"),
-            pyboy_version=reader.text("pyboy_version"),
-            state_version=reader.integer("state_version"),
-            start_state_sha256=reader.text("start_state_sha256"),
-            actions=reader.texts("actions"),
-            frames_per_action=reader.integer("frames_per_action"),
-            hold_frames=reader.integer("hold_frames"),
-            wait_while_busy=reader.flag("wait_while_busy"),
-            max_wait_frames=reader.integer("max_wait_frames"),
-            reward_terms=reader.texts("reward_terms"),
-            ram_hash_every_steps=reader.integer("ram_hash_every_steps"),
-            start_unix_seconds=reader.number("start_unix_seconds"),
-        )
+        return EpisodeHeader(**_read_fields(fields, EpisodeHeader)), Meta(**_read_fields(fields, Meta))
     except EpisodeLogError as error:
-        prefix = "" if str(error).startswith(f"{name}: ") else f"{name}: section META: "
-        raise EpisodeLogError(f"{prefix}{error}") from error
-    steps = reader.integer("steps")
-    if not 0 <= steps <= MAX_STEPS:
-        raise EpisodeLogError(f"{name}: section META: steps must be between 0 and {MAX_STEPS}, got {steps}")
-    outcome = reader.text("outcome")
-    if outcome not in list(Outcome):
-        raise EpisodeLogError(
-            f"{name}: section META: outcome must be one of {', '.join(Outcome)}, got {outcome!r}; update pokered_rl"
-        )
-    meta = Meta(steps, Outcome(outcome), reader.milestones("milestones"), reader.number("end_unix_seconds"))
-    return header, meta
+        raise EpisodeLogError(f"{name}: section META: {error}") from error
 
 
-class _FieldReader:
-    """Typed access to a JSON object, with errors that name file and field."""
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
-    def __init__(self, fields: dict[str, Any], name: str) -> None:
-        self._fields = fields
-        self._name = name
 
-    def _error(self, key: str, expected: str) -> EpisodeLogError:
-        found = repr(self._fields[key])[:60] if key in self._fields else "nothing"
-        return EpisodeLogError(f"{self._name}: section META: {key} must be {expected}, got {found}")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e300
 
-    def integer(self, key: str) -> int:
-        value = self._fields.get(key)
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= 2**63:
-            raise self._error(key, "a whole number")
-        return value
 
-    def number(self, key: str) -> float:
-        value = self._fields.get(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or abs(value) > 1e300:
-            raise self._error(key, "a finite number")
-        return float(value)
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
-    def text(self, key: str) -> str:
-        value = self._fields.get(key)
-        if not isinstance(value, str):
-            raise self._error(key, "a text")
-        return value
 
-    def flag(self, key: str) -> bool:
-        value = self._fields.get(key)
-        if not isinstance(value, bool):
-            raise self._error(key, "true or false")
-        return value
+def _is_milestone(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and _is_integer(value[0]) and _is_text(value[1])
 
-    def texts(self, key: str) -> tuple[str, ...]:
-        value = self._fields.get(key)
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise self._error(key, "a list of texts")
-        return tuple(value)
 
-    def integers(self, key: str) -> dict[str, int]:
-        value = self._fields.get(key)
-        if not isinstance(value, dict) or not all(
-            isinstance(v, int) and not isinstance(v, bool) for v in value.values()
-        ):
-            raise self._error(key, "an object of whole numbers")
-        return value
+def _is_list(value: Any, is_item: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(map(is_item, value))
 
-    def milestones(self, key: str) -> tuple[Milestone, ...]:
-        value = self._fields.get(key)
-        wrong = self._error(key, "a list of [step, name]")
-        if not isinstance(value, list):
-            raise wrong
-        for item in value:
-            if not (isinstance(item, list) and len(item) == 2 and type(item[0]) is int and isinstance(item[1], str)):
-                raise wrong
-        return tuple(Milestone(step, name) for step, name in value)
+
+# Type of a field: what its JSON value must be, the test of that, and the conversion.
+_KINDS: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
+    int: ("a whole number", _is_integer, int),
+    float: ("a finite number", _is_number, float),
+    float | None: (
+        "a finite number or null",
+        lambda value: value is None or _is_number(value),
+        lambda value: None if value is None else float(value),
+    ),
+    str: ("a text", _is_text, str),
+    bool: ("true or false", lambda value: isinstance(value, bool), bool),
+    tuple[str, ...]: ("a list of texts", lambda value: _is_list(value, _is_text), tuple),
+    Mapping[str, int]: (
+        "an object of whole numbers",
+        lambda value: isinstance(value, dict) and _is_list([*value.values()], _is_integer),
+        dict,
+    ),
+    tuple[ReachedMilestone, ...]: (
+        "a list of [step, name]",
+        lambda value: _is_list(value, _is_milestone),
+        lambda value: tuple(ReachedMilestone(*item) for item in value),
+    ),
+    Outcome: (
+        f"one of {', '.join(Outcome)} (later versions may know more: update pokered_rl)",
+        lambda value: value in list(Outcome),
+        Outcome,
+    ),
+}
+
+
+def _read_fields(fields: Mapping[str, Any], target: type) -> dict[str, Any]:
+    """Return the checked values of the fields of a dataclass."""
+    values = {}
+    for key, kind in get_type_hints(target).items():
+        expected, is_valid, convert = _KINDS[kind]
+        value = fields.get(key)
+        if not is_valid(value):
+            found = repr(value)[:60] if key in fields else "nothing"
+            raise EpisodeLogError(f"{key} must be {expected}, got {found}")
+        values[key] = convert(value)
+    return values

@@ -23,7 +23,7 @@ from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import SaveState
 from pokered_rl.episodes.columns import from_planes, pack_rewards, to_planes, unpack_rewards
 from pokered_rl.episodes.container import pack_container, unpack_container
-from pokered_rl.episodes.header import EpisodeHeader, Milestone, Outcome, pack_meta, unpack_meta
+from pokered_rl.episodes.header import EpisodeHeader, Meta, Outcome, ReachedMilestone, pack_meta, unpack_meta
 from pokered_rl.errors import EpisodeLogError, SaveStateError
 
 __all__ = ["LOG_SUFFIX", "EpisodeLog", "EpisodeLogWriter"]
@@ -61,7 +61,7 @@ class EpisodeLog:
     rewards: npt.NDArray[np.float32]
     term_rewards: npt.NDArray[np.float32]
     ram_hashes: Mapping[int, str]
-    milestones: tuple[Milestone, ...] = ()
+    milestones: tuple[ReachedMilestone, ...] = ()
     outcome: Outcome
     end_unix_seconds: float = 0.0
     start_state: SaveState | None = None
@@ -135,18 +135,20 @@ class EpisodeLog:
         hashes = np.zeros(len(self.ram_hashes), _HASH_DTYPE)
         for row, step in zip(hashes, sorted(self.ram_hashes), strict=True):
             row["step"], row["sha256"] = step, np.frombuffer(bytes.fromhex(self.ram_hashes[step]), np.uint8)
-        meta = pack_meta(
-            self.header,
+        meta = Meta(
             steps=self.steps,
             outcome=self.outcome,
-            episode_return=self.episode_return,
-            term_returns=self.term_returns,
             milestones=self.milestones,
             end_unix_seconds=self.end_unix_seconds,
-            frames=self.frames,
         )
         sections = {
-            "META": meta,
+            "META": pack_meta(
+                self.header,
+                meta,
+                frames=self.frames,
+                episode_return=self.episode_return,
+                term_returns=self.term_returns,
+            ),
             "ACTN": self.actions.tobytes(),
             "WAIT": to_planes(self.wait_frames, "<u2"),
             "REWD": pack_rewards(self.rewards, self.term_rewards),
@@ -255,7 +257,7 @@ class EpisodeLogWriter:
     _rewards: list[float] = field(default_factory=list, init=False, repr=False)
     _terms: list[Sequence[float]] = field(default_factory=list, init=False, repr=False)
     _ram_hashes: dict[int, str] = field(default_factory=dict, init=False, repr=False)
-    _milestones: list[Milestone] = field(default_factory=list, init=False, repr=False)
+    _milestones: list[ReachedMilestone] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.start_ram_hash is not None:
@@ -291,7 +293,7 @@ class EpisodeLogWriter:
 
     def add_milestone(self, name: str) -> None:
         """Notes that ``name`` was reached in the step just fed."""
-        self._milestones.append(Milestone(step=self.steps, name=name))
+        self._milestones.append(ReachedMilestone(step=self.steps, name=name))
 
     def finish(self, outcome: Outcome, *, ram_hash: str, end_unix_seconds: float = 0.0) -> Path | None:
         """Writes the log and returns its path; an episode without a step is not written (None).

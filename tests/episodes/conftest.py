@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from pokered_rl.episodes import EpisodeHeader, EpisodeLog, Milestone, Outcome, record_episode
+from pokered_rl.episodes import EpisodeHeader, EpisodeLog, Outcome, ReachedMilestone, record_episode
 
 ACTIONS = ("noop", "a", "b", "start", "right", "left", "up", "down")
 
@@ -41,7 +41,7 @@ def _log(steps=250, seed=0, **changes):
         "rewards": terms.sum(axis=1),
         "term_rewards": terms,
         "ram_hashes": {step: hashlib.sha256(f"{seed} {step}".encode()).hexdigest() for step in hashed},
-        "milestones": (Milestone(17, "left the house"),),
+        "milestones": (ReachedMilestone(17, "left the house"),),
         "outcome": Outcome.TRUNCATED,
         "end_unix_seconds": 1.5,
     }

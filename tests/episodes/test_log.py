@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pokered_rl.episodes import EpisodeFolder, EpisodeLog, EpisodeLogWriter, Milestone, Outcome, find_logs
+from pokered_rl.episodes import EpisodeFolder, EpisodeLog, EpisodeLogWriter, Outcome, ReachedMilestone, find_logs
 from pokered_rl.errors import EpisodeLogError
 
 
@@ -127,7 +127,7 @@ def test_a_failed_write_leaves_nothing_behind(make_log, tmp_path, monkeypatch):
 )
 def test_a_log_that_contradicts_itself_is_refused(make_log, changes, message):
     if "milestones" in changes:
-        changes = {"milestones": tuple(Milestone(*m) for m in changes["milestones"])}
+        changes = {"milestones": tuple(ReachedMilestone(*m) for m in changes["milestones"])}
     with pytest.raises(EpisodeLogError, match=message):
         make_log(**changes)
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pokered_rl.episodes import Milestone, Outcome
+from pokered_rl.episodes import Outcome, ReachedMilestone
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.curves import (
     learning_curve,
@@ -31,7 +31,7 @@ def episodes(recorded_logs):
                     header=replace(template.header, global_step=40 * number),
                     rewards=rewards,
                     term_rewards=terms,
-                    milestones=tuple(Milestone(*each) for each in milestones) if number == 1 else (),
+                    milestones=tuple(ReachedMilestone(*each) for each in milestones) if number == 1 else (),
                 )
             )
         return logs

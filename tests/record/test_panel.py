@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.episodes import EpisodeLog, Milestone, record_episode
+from pokered_rl.episodes import EpisodeLog, ReachedMilestone, record_episode
 from pokered_rl.game import CartridgeProfile
 from pokered_rl.record.font import draw_text
 from pokered_rl.record.panel import PANEL_HEIGHT, PANEL_WIDTH, Panel
@@ -20,7 +20,7 @@ def busy_log(sprout, start, tmp_path_factory):
         terms=lambda ram: [0.5] * 12,
     )
     log = EpisodeLog.load(path)
-    return EpisodeLog(**(vars(log) | {"milestones": tuple(Milestone(1, f"milestone {n}") for n in range(9))}))
+    return EpisodeLog(**(vars(log) | {"milestones": tuple(ReachedMilestone(1, f"milestone {n}") for n in range(9))}))
 
 
 def test_panel_with_more_terms_and_milestones_than_lines_shows_the_latest_milestone(busy_log):
