@@ -6,8 +6,9 @@ from pokered_rl.game.text import read_text
 
 
 def test_letters_digits_and_signs_read_as_they_look():
-    # charmap.json: A 0x80, é 0xBA, 9 0xFF, cursor 0xED, arrow 0xEE, times 0xF1; below 0x80 are map tiles and boxes
-    assert read_text(torch.tensor([0x80, 0xBA, 0xFF, 0xED, 0xEE, 0xF1, 0x79, 0x00])) == "Aé9▶▼×  "
+    # pret/pokered, constants/charmap.asm: A 0x80, é 0xBA, 9 0xFF, cursor 0xED, arrow 0xEE, yen 0xF0, times 0xF1; below
+    # 0x80 are map tiles and boxes.
+    assert read_text(torch.tensor([0x80, 0xBA, 0xFF, 0xED, 0xEE, 0xF0, 0xF1, 0x79, 0x00])) == "Aé9▶▼¥×  "
 
 
 def test_screen_has_eighteen_lines_without_trailing_blanks(blank_ram):
