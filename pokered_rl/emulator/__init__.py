@@ -1,20 +1,18 @@
-"""Cartridges, emulators and save states: the only room that knows PyBoy."""
+"""Cartridges, emulators and save states; the only room that imports PyBoy."""
 
 from pokered_rl.emulator.actions import ActionSet, ActionTiming
 from pokered_rl.emulator.boot import boot
-from pokered_rl.emulator.cartridge import ROM_VARIABLE, Cartridge
-from pokered_rl.emulator.emulator import PYBOY_VERSION, SOUND_RATE, STATE_VERSION, Emulator, hash_ram
+from pokered_rl.emulator.cartridge import Cartridge
+from pokered_rl.emulator.emulator import PYBOY_VERSION, SOUND_RATE, STATE_VERSION, Emulator
 from pokered_rl.emulator.pool import EmulatorPool, PoolStep
 from pokered_rl.emulator.press_trials import press_effects
 from pokered_rl.emulator.raw_state import load_raw
 from pokered_rl.emulator.savestate import SaveState
 from pokered_rl.emulator.screen import ScreenSize
-from pokered_rl.emulator.walkthrough import CACHE_VARIABLE, start_states
+from pokered_rl.emulator.walkthrough import start_states
 
 __all__ = [
-    "CACHE_VARIABLE",
     "PYBOY_VERSION",
-    "ROM_VARIABLE",
     "SOUND_RATE",
     "STATE_VERSION",
     "ActionSet",
@@ -26,7 +24,6 @@ __all__ = [
     "SaveState",
     "ScreenSize",
     "boot",
-    "hash_ram",
     "load_raw",
     "press_effects",
     "start_states",

@@ -191,7 +191,7 @@ class EmulatorPool:
         return [self._emulators[row].save_state() for row in chosen]
 
     def ram_hash(self, row: int) -> str:
-        """SHA-256 (hex) over the full RAM image of one row: :func:`~pokered_rl.emulator.hash_ram`."""
+        """SHA-256 (hex) over the full RAM image of one row: :func:`~pokered_rl.emulator.emulator.hash_ram`."""
         return self._emulators[row].ram_hash()
 
     def close(self) -> None:

@@ -23,7 +23,6 @@ __all__ = [
     "TILE_MAP_COLUMNS",
     "TILE_MAP_RANGE",
     "TILE_MENU_CURSOR",
-    "WAIT_FOR_BUTTON_RETURN",
     "WAIT_LOOP_RETURNS",
     "Acts",
     "Condition",
@@ -145,12 +144,9 @@ _TILE_ARROW, _TILE_CORNER, _TILE_TIMES = 0xEE, 0x79, 0xF1
 #: The deepest 64 words of the stack, which grows down from 0xDFFF; the outermost return address is the last word.
 STACK_RANGE = (0xDF7F, 0xDFFF)
 _RETURN_LOW, _RETURN_HIGH = 0xDFFD, 0xDFFE
-#: Return address inside WaitForTextScrollButtonPress (00:3865): on the stack while a text waits for A or B.
-WAIT_FOR_BUTTON_RETURN = 0x3886
-
-#: Further return addresses of the same loop: from the blinking of the arrow, and from the predef that ends each round.
-#: Each takes the place of the first for a part of the round, so a single look has to know all three.
-WAIT_LOOP_RETURNS = (WAIT_FOR_BUTTON_RETURN, 0x3882, 0x388B)
+#: Return addresses inside WaitForTextScrollButtonPress (00:3865), one of them on the stack while a text waits for A or
+#: B: from JoypadLowSensitivity, from the blinking of the arrow, and from the predef that ends each round.
+WAIT_LOOP_RETURNS = (0x3886, 0x3882, 0x388B)
 
 #: Conditions that are not about one byte. ``menu``: the cursor tile stands at wMenuCursorLocation; ``waits``,
 #: ``blinks``, ``polls``: the first, second, third of WAIT_LOOP_RETURNS is on the stack.

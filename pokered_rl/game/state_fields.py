@@ -1,7 +1,7 @@
-"""How each field of `GameState` is put together from bytes.
+"""How the bytes of RAM make the fields of :class:`~pokered_rl.game.GameState`.
 
-A number is a weighted sum of bytes, each passed through one of a few tables first. So a whole state is one gather, one
-table look-up and one matrix product, whatever the number of fields.
+A number is a weighted sum of bytes after a table lookup, so a whole state is one gather, one lookup and one matrix
+product, whatever the number of fields.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pokered_rl.game.ram_layout import RamLayout
 from pokered_rl.game.ram_map import RAM_MAP
 
 __all__ = [
-    "BAG_SLOTS",
     "BYTE_TABLES",
     "EVENT_RANGE",
     "FACING_OF_BYTE",
@@ -25,17 +24,14 @@ __all__ = [
     "NUMBERS",
     "NUM_EVENT_FLAGS",
     "NUM_SPECIES",
-    "PARTY_SLOTS",
     "Field",
     "Number",
     "state_ranges",
     "with_counts",
 ]
 
-#: Creatures in a party.
-PARTY_SLOTS = 6
-#: Kinds of items in the bag.
-BAG_SLOTS = 20
+_PARTY_SLOTS = 6
+_BAG_SLOTS = 20
 #: Bits of wEventFlags.
 NUM_EVENT_FLAGS = 2560
 #: Species in the Pokédex.
@@ -56,7 +52,7 @@ _BIT_OF_BYTE = (_BYTES.unsqueeze(-1) >> torch.arange(8)) & 1  # [256, 8]
 #: int64 ``[256]``: a facing direction in RAM (0, 4, 8, 12) as this library numbers it: 0 down, 1 up, 2 left, 3 right.
 FACING_OF_BYTE = _BYTES >> 2 & 3
 
-#: float64 ``[9 * 256]``: what a byte is worth as it stands, as two decimal digits, without its upper bits, as a set
+#: float64 ``[9 * 256]``: the value of a byte as a number, as two decimal digits, without its upper bits, as a set
 #: of flags, as a count that the game has no room to exceed, as a direction.
 #: Doubles hold every number of the game exactly, and their products are not rounded on a GPU as those of floats are.
 BYTE_TABLES = torch.cat(
@@ -67,13 +63,13 @@ BYTE_TABLES = torch.cat(
         _BYTES & 127,
         _BIT_OF_BYTE.sum(-1),
         _BIT_OF_BYTE[:, :7].sum(-1),
-        _BYTES.clamp(max=PARTY_SLOTS),
-        _BYTES.clamp(max=BAG_SLOTS),
+        _BYTES.clamp(max=_PARTY_SLOTS),
+        _BYTES.clamp(max=_BAG_SLOTS),
         FACING_OF_BYTE,
     ]
 ).to(torch.float64)
 
-#: int64 ``[256]``: the eight flags of each byte as eight booleans in a row: a look-up and a view unpack a bit field.
+#: int64 ``[256]``: the eight flags of each byte as eight booleans: a lookup and a view unpack a bit field.
 FLAGS_OF_BYTE = _BIT_OF_BYTE.to(torch.bool).view(torch.int64).squeeze(-1)
 
 #: Addresses of the event flags, as (first, one past the last).
@@ -118,20 +114,20 @@ def _party(label: str, values: int = 1, size: int = 1, table: int = _PLAIN) -> F
             slot=slot,
             count="party_count",
         )
-        for slot in range(PARTY_SLOTS)
+        for slot in range(_PARTY_SLOTS)
         for value in range(values)
     )
-    return Field((PARTY_SLOTS,) if values == 1 else (PARTY_SLOTS, values), numbers)
+    return Field((_PARTY_SLOTS,) if values == 1 else (_PARTY_SLOTS, values), numbers)
 
 
 def _bag() -> Field:
     first = RAM_MAP["wBagItems"].address
     numbers = tuple(
         Number(((first + 2 * slot + i, 1, _PLAIN),), slot=slot, count="bag_count")
-        for slot in range(BAG_SLOTS)
+        for slot in range(_BAG_SLOTS)
         for i in range(2)
     )
-    return Field((BAG_SLOTS, 2), numbers)
+    return Field((_BAG_SLOTS, 2), numbers)
 
 
 def _bits_set(label: str) -> Field:

@@ -7,7 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from pokered_rl.emulator import SOUND_RATE, Cartridge, Emulator, hash_ram
+from pokered_rl.emulator import SOUND_RATE, Cartridge, Emulator
+from pokered_rl.emulator.emulator import hash_ram
 from pokered_rl.errors import SaveStateError
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from pokered_rl.emulator import CACHE_VARIABLE, Cartridge, Emulator, SaveState, start_states
+from pokered_rl.emulator import Cartridge, Emulator, SaveState, start_states
 from pokered_rl.emulator import walkthrough as module
+from pokered_rl.emulator.walkthrough import CACHE_VARIABLE
 from pokered_rl.envs import PokemonRedEnv
 from pokered_rl.errors import CartridgeError, EpisodeLogError
 from pokered_rl.game import FULL_LAYOUT, GameState, Milestones, ScreenKind, read_screen
