@@ -2,13 +2,11 @@
 
 import os
 import re
-import sys
 from importlib import metadata
 from pathlib import Path
 from urllib.request import urlopen
 
 DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS / "_ext"))
 
 project = "pokered_rl"
 author = "The pokered_rl authors"
@@ -16,6 +14,7 @@ copyright = "2026, the pokered_rl authors"
 release = metadata.version("pokered_rl")
 version = release
 
+# Our own extensions are found as `docs._ext` when the build starts in the root: `python -m sphinx docs site`.
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -25,11 +24,11 @@ extensions = [
     "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
-    "measured",
-    "config_reference",
-    "public_api",
-    "pictures",
-    "charts",
+    "docs._ext.measured",
+    "docs._ext.config_reference",
+    "docs._ext.public_api",
+    "docs._ext.pictures",
+    "docs._ext.charts",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3

@@ -21,14 +21,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from benchmarks.pairs import write_json
 from retail_check import (
     Report,
     check_battle,
@@ -42,7 +34,12 @@ from retail_check import (
     check_walk,
 )
 from retail_check.prober import MaskTrial
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from pokered_rl.cli.measurement import write_json
 from pokered_rl.emulator import Cartridge, Emulator, SaveState
 
 _PACKAGES = ("pyboy", "torch", "torchrl", "tensordict", "numpy", "av")

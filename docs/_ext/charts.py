@@ -1,90 +1,21 @@
-"""Draws the pictures of the benchmark pages from the committed measurements, before the sources are read.
+"""Write pictures and tables of the committed measurements to ``docs/benchmarks/generated``, for pages to include.
 
-Written to ``docs/benchmarks/generated``: the bars of ``benchmark.json`` against 1.0, the limit; the sweep of
-``sweep.json``; the course of ``long_run.json``; a text with picture or table for each, which pages include; the tables
-of ``profiles.json``, of ``ablation.json`` and of ``scaling.md``. In place of what has not been measured the text says
-so.
+They are written before the sources are read. Where there is no measurement the text says so.
 """
 
 import json
-import statistics
-from itertools import pairwise
 from pathlib import Path
 
-from results import RESULTS
 from sphinx.application import Sphinx
 
-
-def _figure(width: float, height: float):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def draw_bars(measured: dict, target: Path) -> None:
-    """One bar a row with its spread, beside the limit; rows of which more than the limit is possible are cut."""
-    rows = {name: row for name, row in measured["rows"].items() if name != "peer"}
-    figure, axes = _figure(7, 0.42 * len(rows) + 1)
-    names = list(rows)[::-1]
-    ratios = [rows[name]["ratio"] for name in names]
-    spread = [[abs(rows[n]["ratio"] - rows[n]["spread"][side]) for n in names] for side in (0, 1)]
-    axes.barh(names, ratios, color="#4c8a5b", xerr=spread, ecolor="#999999")
-    axes.axvline(1.0, color="black", linewidth=1)
-    axes.set_xlim(0, 1.3)
-    axes.set_xlabel("ratio to the limit, 1.0 (median; whiskers from the smallest to the largest pair)")
-    for place, ratio in enumerate(ratios):
-        axes.text(0.02, place, f"{ratio:.2f}", va="center", color="white")
-    figure.savefig(target)
-
-
-def draw_sweep(measured: dict, target: Path) -> None:
-    """Steps a second over emulators a worker, one line for each number of workers."""
-    figure, axes = _figure(7, 4)
-    cells = measured["cells"]
-    for workers in sorted({cell["workers"] for cell in cells}):
-        line = [cell for cell in cells if cell["workers"] == workers]
-        label = f"{workers} worker{'s' * (workers > 1)}"
-        axes.plot([cell["emulators"] for cell in line], [cell["steps_per_second"] for cell in line], "o-", label=label)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(sorted({cell["emulators"] for cell in cells}), sorted({cell["emulators"] for cell in cells}))
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("emulators a worker")
-    axes.set_ylabel("agent steps a second, one core busy with learning")
-    axes.legend()
-    figure.savefig(target)
-
-
-def draw_long_run(measured: dict, target: Path) -> None:
-    """Private memory, handles, threads and steps a second over time, each relative to its median."""
-    figure, axes = _figure(7, 4)
-    samples = measured["samples"]
-
-    def line(label: str, minutes: list[float], values: list[float]) -> None:
-        middle = statistics.median(values)
-        axes.plot(minutes, [value / middle for value in values], label=label)
-
-    for name, label in (
-        ("learner_private_bytes", "private memory, learner"),
-        ("workers_private_bytes", "private memory, workers"),
-        ("file_handles", "file handles"),
-        ("threads", "threads"),
-    ):
-        line(label, [sample["seconds"] / 60 for sample in samples], [sample[name] for sample in samples])
-    spans = list(pairwise(samples[:: max(1, (len(samples) - 1) // 40)]))
-    rates = [(after["steps"] - before["steps"]) / (after["seconds"] - before["seconds"]) for before, after in spans]
-    line("steps a second", [(before["seconds"] + after["seconds"]) / 120 for before, after in spans], rates)
-    axes.set_ylim(0, 2)
-    axes.set_xlabel("minutes")
-    axes.set_ylabel("relative to the median")
-    axes.legend()
-    figure.savefig(target)
-
+from docs._ext.results import RESULTS
+from docs.benchmarks.drawing import draw_ablation, draw_bars, draw_long_run, draw_sweep
 
 _PICTURES = {
     "benchmark": (draw_bars, "Ratios of the rows to their limits"),
     "sweep": (draw_sweep, "Agent steps a second over emulators a worker"),
     "long_run": (draw_long_run, "Memory, handles, threads and steps a second over time"),
+    "ablation": (draw_ablation, "Return of the training episodes over agent steps, by agent"),
 }
 
 
@@ -105,11 +36,6 @@ def _write(app: Sphinx) -> None:
     _write_text(
         folder / "profiles.md",
         _profile_tables(json.loads(profiles.read_text())) if profiles.is_file() else "Not measured yet.\n",
-    )
-    ablation = RESULTS / "ablation.json"
-    _write_text(
-        folder / "ablation.md",
-        _ablation_table(json.loads(ablation.read_text())) if ablation.is_file() else "Not measured yet.\n",
     )
     if (RESULTS / "costs.json").is_file():
         _write_text(folder / "scaling.md", _scaling_table())
@@ -158,9 +84,6 @@ def _long_run_table(measured: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-_TABLES = {"benchmark": _bars_table, "sweep": _sweep_table, "long_run": _long_run_table}
-
-
 _AGENTS = {
     "full": "everything on",
     "no_lstm": "without the LSTM",
@@ -172,14 +95,21 @@ _AGENTS = {
 
 
 def _ablation_table(measured: dict) -> str:
-    """The comparison of the agents, and the curves of their training episodes."""
+    """The comparison of the agents."""
     lines = ["| agent | median | lowest | highest | difference to everything on |", "|---|---|---|---|---|"]
     lines += [
         f"| {_AGENTS[name]} | {row['median']:.1f} | {row['low']:.1f} | {row['high']:.1f} | {row['verdict']} |"
         for name, row in measured["variants"].items()
     ]
-    picture = "![Return of the training episodes over agent steps, by agent](/benchmarks/results/ablation.png)"
-    return "\n".join([*lines, "", picture, "", _how(measured)])
+    return "\n".join(lines) + "\n"
+
+
+_TABLES = {
+    "benchmark": _bars_table,
+    "sweep": _sweep_table,
+    "long_run": _long_run_table,
+    "ablation": _ablation_table,
+}
 
 
 def _profile_tables(measured: dict) -> str:

@@ -6,9 +6,10 @@ file has to say how it came about: the keys of ``results.REQUIRED``.
 """
 
 from docutils import nodes
-from results import RESULTS, lookup, missing_provenance
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+from docs._ext.results import RESULTS, lookup, missing_provenance
 
 _logger = logging.getLogger(__name__)
 

@@ -86,10 +86,16 @@ def provenance(command: str | None = None, *, folder: Path = Path(__file__).pare
     }
 
 
-def _text(value: Any, indent: int = 0) -> str:
-    """Format a value: whatever fits on a line stays on one, a long list of numbers is wrapped."""
+def _is_flat(value: Any) -> bool:
+    return not isinstance(value, dict | list) or not any(
+        isinstance(entry, dict | list) for entry in (value.values() if isinstance(value, dict) else value)
+    )
+
+
+def _text(value: Any, indent: int = 0, *, entry_of_list: bool = False) -> str:
+    """Format a value: a record of a list, and whatever fits, is one line; a long list of numbers is wrapped."""
     flat = json.dumps(value)
-    if not isinstance(value, dict | list) or len(flat) + indent <= _WIDTH:
+    if not isinstance(value, dict | list) or len(flat) + indent <= _WIDTH or (entry_of_list and _is_flat(value)):
         return flat
     inner, outer = " " * (indent + 1), " " * indent
     if isinstance(value, dict):
@@ -97,7 +103,8 @@ def _text(value: Any, indent: int = 0) -> str:
         return "{\n" + ",\n".join(entries) + f"\n{outer}}}"
     if not any(isinstance(entry, dict | list | str) for entry in value):
         return "[\n" + textwrap.fill(flat[1:-1], _WIDTH, initial_indent=inner, subsequent_indent=inner) + f"\n{outer}]"
-    return "[\n" + ",\n".join(inner + _text(entry, indent + 1) for entry in value) + f"\n{outer}]"
+    entries = [inner + _text(entry, indent + 1, entry_of_list=True) for entry in value]
+    return "[\n" + ",\n".join(entries) + f"\n{outer}]"
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:

@@ -1,11 +1,5 @@
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-# Worker processes get this process's sys.path and import the fakes from it.
-sys.path.insert(0, str(Path(__file__).parent))
 
 from counting_world import CountingPolicy, make_counting_env
 

@@ -181,7 +181,6 @@ def test_workers_wait_while_the_learner_is_too_far_behind(counting_env, counting
 SCRIPT = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in the background
-sys.path.insert(0, {folder!r})
 from functools import partial
 import torch
 from counting_world import CountingPolicy, make_counting_env
@@ -212,11 +211,15 @@ if __name__ == "__main__":
 
 
 def start_script(**options):
-    script = SCRIPT.format(folder=str(Path(__file__).parent), **options)
     path = Path(os.environ["PYTEST_SCRIPT_DIR"]) / "play.py"
-    path.write_text(script)
+    path.write_text(SCRIPT.format(**options))
     process = subprocess.Popen(
-        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, str(path)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     line = process.stdout.readline().split()
     assert len(line) == 2, process.stderr.read()

@@ -14,9 +14,6 @@ from typing import Any
 import psutil
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from tiny_run import TINY
 from whole_run import WholeRun
 

@@ -2,16 +2,12 @@
 
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pokered_rl.cli.train import main
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from tiny_run import TINY
 
 _RUN = (

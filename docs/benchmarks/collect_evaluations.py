@@ -1,0 +1,58 @@
+"""Several runs' comparisons with a random policy as one measurement.
+
+Example, for a new `docs/benchmarks/results/quickstart.json`:
+
+    for seed in 0 1 2; do
+        python examples/train_r2d2.py --config-name quickstart run.seed=$seed run.name=seed$seed
+    done
+    python docs/benchmarks/collect_evaluations.py runs/seed0 runs/seed1 runs/seed2 --json FILE
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from pokered_rl.cli.measurement import provenance, write_json
+
+
+def main() -> int:
+    """Read ``evaluation.json`` of every run, print a table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write medians and raw samples there")
+    arguments = parser.parse_args()
+    samples = []
+    for run in arguments.runs:
+        try:
+            evaluation = json.loads((run / "evaluation.json").read_text())
+            progress = json.loads((run / "progress.json").read_text())
+            seed = yaml.safe_load((run / "config.yaml").read_text())["run"]["seed"]
+        except (OSError, ValueError) as error:
+            print(f"{run} has no finished comparison: {error}", file=sys.stderr)
+            return 1
+        figures = {key: progress[key] for key in ("steps", "updates", "wall_seconds")}
+        samples.append({"seed": seed, **figures, **evaluation})
+    policies = ("trained", "random")
+    median = {name: statistics.median(sample[name]["mean_coverage"] for sample in samples) for name in policies}
+    table = Table(title="map coverage and return, means of the episodes of each run")
+    for column in ("seed", "steps", "trained coverage", "random coverage", "trained return", "random return"):
+        table.add_column(column, justify="right")
+    for sample in samples:
+        means = [f"{sample[name][key]:.1f}" for key in ("mean_coverage", "mean_return") for name in policies]
+        table.add_row(str(sample["seed"]), f"{sample['steps']:,}", *means)
+    table.add_row("median", "", *(f"{median[name]:.1f}" for name in policies), style="bold")
+    Console().print(table)
+    if arguments.json is not None:
+        content = {**provenance(), "median_coverage": median, "samples": samples}
+        write_json(arguments.json, content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Pictures of results, drawn when the docs are built."""
+
+import statistics
+from itertools import pairwise
+from pathlib import Path
+
+
+def _figure(width: float, height: float):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def draw_bars(measured: dict, target: Path) -> None:
+    """One bar a row with its spread, beside the limit; rows of which more than the limit is possible are cut."""
+    rows = {name: row for name, row in measured["rows"].items() if name != "peer"}
+    figure, axes = _figure(7, 0.42 * len(rows) + 1)
+    names = list(rows)[::-1]
+    ratios = [rows[name]["ratio"] for name in names]
+    spread = [[abs(rows[n]["ratio"] - rows[n]["spread"][side]) for n in names] for side in (0, 1)]
+    axes.barh(names, ratios, color="#4c8a5b", xerr=spread, ecolor="#999999")
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_xlim(0, 1.3)
+    axes.set_xlabel("ratio to the limit, 1.0 (median; whiskers from the smallest to the largest pair)")
+    for place, ratio in enumerate(ratios):
+        axes.text(0.02, place, f"{ratio:.2f}", va="center", color="white")
+    figure.savefig(target)
+
+
+def draw_sweep(measured: dict, target: Path) -> None:
+    """Steps a second over emulators a worker, one line for each number of workers."""
+    figure, axes = _figure(7, 4)
+    cells = measured["cells"]
+    for workers in sorted({cell["workers"] for cell in cells}):
+        line = [cell for cell in cells if cell["workers"] == workers]
+        label = f"{workers} worker{'s' * (workers > 1)}"
+        axes.plot([cell["emulators"] for cell in line], [cell["steps_per_second"] for cell in line], "o-", label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sorted({cell["emulators"] for cell in cells}), sorted({cell["emulators"] for cell in cells}))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("emulators a worker")
+    axes.set_ylabel("agent steps a second, one core busy with learning")
+    axes.legend()
+    figure.savefig(target)
+
+
+def draw_long_run(measured: dict, target: Path) -> None:
+    """Private memory, handles, threads and steps a second over time, each relative to its median."""
+    figure, axes = _figure(7, 4)
+    samples = measured["samples"]
+
+    def line(label: str, minutes: list[float], values: list[float]) -> None:
+        middle = statistics.median(values)
+        axes.plot(minutes, [value / middle for value in values], label=label)
+
+    for name, label in (
+        ("learner_private_bytes", "private memory, learner"),
+        ("workers_private_bytes", "private memory, workers"),
+        ("file_handles", "file handles"),
+        ("threads", "threads"),
+    ):
+        line(label, [sample["seconds"] / 60 for sample in samples], [sample[name] for sample in samples])
+    spans = list(pairwise(samples[:: max(1, (len(samples) - 1) // 40)]))
+    rates = [(after["steps"] - before["steps"]) / (after["seconds"] - before["seconds"]) for before, after in spans]
+    line("steps a second", [(before["seconds"] + after["seconds"]) / 120 for before, after in spans], rates)
+    axes.set_ylim(0, 2)
+    axes.set_xlabel("minutes")
+    axes.set_ylabel("relative to the median")
+    axes.legend()
+    figure.savefig(target)
+
+
+def draw_ablation(measured: dict, target: Path) -> None:
+    """Return of the training episodes over agent steps, one line with the range of its seeds for each agent."""
+    import numpy as np
+
+    from pokered_rl.record.curves import binned_curve, curves_figure
+
+    curves = {}
+    for name in measured["coverage"]:
+        runs = [run["curve"] for key, run in measured["samples"].items() if key.rpartition("-s")[0] == name]
+        columns = [(np.array(run["steps"], float), np.array(run["return"], float)) for run in runs]
+        curves[name] = binned_curve(columns, points=30)
+    figure = curves_figure(curves, y_label="return of the training episodes")
+    figure.set_size_inches(8, 5)
+    figure.savefig(target)

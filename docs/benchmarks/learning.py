@@ -1,0 +1,257 @@
+"""Rows of learning: bytes and times of the replay, and the learner's step against bare forward and backward."""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from tensordict import TensorDict, TensorDictBase
+
+from pairs import Row
+from pokered_rl.data import SequenceLayout, SequenceReplay, bytes_per_transition, make_replay
+from pokered_rl.emulator import ActionSet
+from pokered_rl.envs import make_env
+from pokered_rl.modules import R2D2Network
+from pokered_rl.objectives import R2D2Loss
+from pokered_rl.training.config import Config
+from pokered_rl.training.learner import Learner, make_target_updater
+
+#: Bytes of one half-size screen of four shades: what a transition cannot do without.
+FRAME_BYTES = 72 * 80 // 4
+ACTIONS = len(ActionSet())
+_CONFIG = Config()
+LAYOUT = SequenceLayout(
+    burn_in_steps=_CONFIG.replay.burn_in_steps,
+    unroll_steps=_CONFIG.replay.unroll_steps,
+    n_step=_CONFIG.loss.n_step,
+    period_steps=_CONFIG.replay.sequence_period_steps,
+    unroll_state=_CONFIG.loss.log_delta_q,
+)
+#: Of the episodes that bytes are counted for; their last sequence is partly padding.
+EPISODE_STEPS = _CONFIG.env.max_episode_steps
+
+
+def played_rows(emulators: int = 8, steps: int = 200) -> TensorDictBase:
+    """Observations of random play, [E, T, ...]: the entries and statistics of real ones."""
+    env = make_env(num_emulators=emulators, max_episode_steps=2048, seed=0)
+    try:
+        rollout = env.rollout(steps, break_when_any_done=False)
+    finally:
+        env.close()
+    return rollout.select(
+        "pixels", "map_memory", "context", "last_action", "last_reward", "action_mask", "action"
+    ).contiguous()
+
+
+def sequences_of(rows: TensorDictBase, count: int, *, hidden_size: int, seed: int = 0) -> TensorDict:
+    """Sequences [S] cut out of played rows at random, with the other entries of stored ones."""
+    generator = torch.Generator().manual_seed(seed)
+    emulators, steps = rows.batch_size
+    start = torch.randint(steps - LAYOUT.length, (count, 1), generator=generator)
+    emulator = torch.randint(emulators, (count, 1), generator=generator)
+    window = start + torch.arange(LAYOUT.length)
+    flags = torch.zeros(count, LAYOUT.length, dtype=torch.bool)
+    keys = ("recurrent_state_h", "recurrent_state_c")
+    states = {key: torch.rand((count, hidden_size), generator=generator) for key in keys}
+    unroll_state = {"unroll_state": TensorDict(states, [count]).clone()} if LAYOUT.unroll_state else {}
+    return TensorDict(
+        {
+            **{key: value[emulator, window] for key, value in rows.items()},
+            "reward": torch.rand(count, LAYOUT.length, generator=generator),
+            "terminated": flags,
+            "truncated": flags.clone(),
+            "is_init": flags.clone(),
+            "mask": ~flags,
+            **states,
+            **unroll_state,
+            "td_error": torch.rand(count, generator=generator),
+        },
+        batch_size=[count],
+    )
+
+
+@contextmanager
+def filled_replay(block: TensorDict, *, sequences: int, batch_size: int, prefetch: int = 0) -> Iterator[SequenceReplay]:
+    """A replay of the given capacity, filled once around with a block [S] of sequences."""
+    with tempfile.TemporaryDirectory() as folder:
+        replay = make_replay(
+            scratch_dir=Path(folder) / "replay",
+            capacity_transitions=sequences * LAYOUT.period_steps,
+            layout=LAYOUT,
+            batch_size=batch_size,
+            two_bit_shapes={"map_memory": tuple(block["map_memory"].shape[2:])},
+            num_actions=ACTIONS,
+            prefetch=prefetch,
+            seed=0,
+        )
+        replay.allocate(block)
+        while len(replay) < sequences:
+            replay.extend(block.clone())
+        try:
+            yield replay
+        finally:
+            replay.shutdown()
+
+
+def _seconds(work: Callable[[], Any], rounds: int) -> list[float]:
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+class _Step:
+    """Stands in for an optimizer step on the CPU: work that takes so many seconds by itself."""
+
+    def __init__(self, seconds: float) -> None:
+        self._products = 100
+        self._products = max(1, round(self._products * seconds / statistics.median(_seconds(self, 5))))
+
+    def __call__(self) -> None:
+        a = torch.full((256, 256), 0.01)
+        for _ in range(self._products):
+            a = torch.tanh(a @ a)
+
+
+def _replay_at(sequences: int, block: TensorDict, *, rounds: int) -> tuple[dict[str, Any], Row]:
+    """Times at one size, and a 200 ms learner step that draws its batch, against one that does not."""
+    before = psutil.Process().memory_full_info().uss
+    result: dict[str, Any] = {"sequences": sequences}
+    with filled_replay(block, sequences=sequences, batch_size=64) as buffer:
+        few = block[:16]
+        result["extend_16_ms"] = round(1e3 * statistics.median(_seconds(lambda: buffer.extend(few.clone()), rounds)), 2)
+        result["sample_64_ms"] = round(1e3 * statistics.median(_seconds(lambda: buffer.sample(64), rounds)), 2)
+        ahead = make_replay(
+            scratch_dir=buffer.scratch_dir,
+            capacity_transitions=sequences * LAYOUT.period_steps,
+            layout=LAYOUT,
+            batch_size=64,
+            two_bit_shapes={"map_memory": tuple(block["map_memory"].shape[2:])},
+            num_actions=ACTIONS,
+            prefetch=_CONFIG.replay.prefetch_batches,
+            seed=0,
+        )
+        with tempfile.TemporaryDirectory() as checkpoint:
+            buffer.save(checkpoint)
+            ahead.load(checkpoint)
+        ahead.sample()
+        row = Row([], [], "steps of 200 ms/s")
+        waits, step = [], _Step(0.2)
+        for _ in range(rounds):
+            (alone,) = _seconds(step, 1)
+            start = time.perf_counter()
+            ahead.sample()
+            waits.append(time.perf_counter() - start)
+            step()
+            row.ours.append(1 / (time.perf_counter() - start))
+            row.limit.append(1 / alone)
+        ahead.shutdown()
+        result["prefetched_sample_64_ms"] = round(1e3 * statistics.median(waits), 2)
+        result["private_mib"] = round((psutil.Process().memory_full_info().uss - before) / 2**20)
+    return result, row
+
+
+def replay(*, quick: bool) -> Row:
+    """Bytes per unique transition at the default settings, against the packed frame alone."""
+    block = sequences_of(played_rows(), 64, hidden_size=_CONFIG.network.hidden_size)
+    with filled_replay(block, sequences=64, batch_size=1) as buffer:
+        stored = buffer.codec.inv(block.clone())
+    size = bytes_per_transition(stored, LAYOUT, episode_steps=EPISODE_STEPS)
+    times, prefetched = _replay_at(1_000 if quick else 10_000, block, rounds=7 if quick else 20)
+    row = Row([size], [float(FRAME_BYTES)], "bytes a transition", lower_is_better=True)
+    row.extra["bytes_per_transition"] = round(size, 1)
+    row.extra["bytes_per_transition_endless_episodes"] = round(bytes_per_transition(stored, LAYOUT), 1)
+    row.notes |= times
+    row.parts["200 ms step that draws 64, prefetched"] = prefetched
+    return row
+
+
+def learner_parts(
+    size: str, block: TensorDict, buffer: SequenceReplay, *, batch_size: int, device: torch.device
+) -> tuple[Learner, Callable[[], None]]:
+    """The learner, and forward, backward and optimizer on a batch that never changes."""
+    torch.manual_seed(0)
+    network = R2D2Network(
+        num_actions=ACTIONS,
+        size=size,
+        map_shape=tuple(block["map_memory"].shape[2:]),
+        context_size=block["context"].shape[-1],
+        hidden_size=block["recurrent_state_h"].shape[-1],
+    ).to(device)
+    loss = R2D2Loss(
+        network, burn_in_steps=LAYOUT.burn_in_steps, n_step=LAYOUT.n_step, log_delta_q=_CONFIG.loss.log_delta_q
+    )
+    cuda = device.type == "cuda"
+    optimizer = torch.optim.Adam(loss.parameters(), lr=1e-4, eps=1e-3, fused=cuda)
+    resident = block[:batch_size].clone().to(device)
+
+    def bare() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            losses = loss(resident.copy())
+        optimizer.zero_grad(set_to_none=True)
+        sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
+        optimizer.step()
+        if cuda:
+            torch.cuda.synchronize()
+
+    whole = Learner(
+        loss=loss,
+        optimizer=optimizer,
+        target_updater=make_target_updater(loss, hard_interval=2_500),
+        replay=buffer,
+        batch_size=batch_size,
+        max_grad_norm=40.0,
+        device=device,
+    )
+    return whole, bare
+
+
+def _learner_row(size: str, batch_size: int, device: torch.device, block: TensorDict, seconds: float) -> Row:
+    row = Row([], [], "updates/s", notes={"network": size, "batch": f"{batch_size} x {LAYOUT.length} rows"})
+    with filled_replay(block, sequences=256, batch_size=batch_size, prefetch=2) as buffer:
+        whole, bare = learner_parts(size, block, buffer, batch_size=batch_size, device=device)
+        end = time.perf_counter() + seconds
+        while len(row.ours) < 5 or time.perf_counter() < end:
+            (ours,) = _seconds(whole.step, 1)
+            (limit,) = _seconds(bare, 1)
+            row.ours.append(1 / ours)
+            row.limit.append(1 / limit)
+    del row.ours[:2], row.limit[:2]  # the first steps allocate
+    row.extra["step_over_bare"] = round(1 / row.ratio, 4)
+    if device.type == "cuda":
+        resident = block[:batch_size].clone().to(device)
+        row.notes["gpu"] = torch.cuda.get_device_name(device)
+        row.notes["gpu_memory_mib"] = round(torch.cuda.max_memory_allocated(device) / 2**20)
+        half, full = (_loss_value(whole.loss, resident, autocast=autocast) for autocast in (True, False))
+        row.notes["bf16_over_fp32_loss"] = round(half / full, 4)
+    return row
+
+
+@torch.no_grad()
+def _loss_value(loss: torch.nn.Module, batch: TensorDictBase, *, autocast: bool) -> float:
+    torch.manual_seed(0)  # the same noise in both
+    with torch.autocast(batch.device.type, torch.bfloat16, enabled=autocast):
+        losses = loss(batch.copy())
+    return float(sum(value for name, value in losses.items() if name.startswith("loss_")))
+
+
+def learner(*, quick: bool) -> Row:
+    """One step from sampled batch to written priorities, against forward, backward and optimizer on one batch.
+
+    On the CPU; where there is a GPU, a part measures it with bf16 autocast and the default batch.
+    """
+    rows, seconds = played_rows(), 12.0 if quick else 40.0
+    cpu = torch.device("cpu")
+    row = _learner_row("base", 4 if quick else 8, cpu, sequences_of(rows, 64, hidden_size=512), seconds)
+    row.parts["tiny"] = _learner_row("tiny", 8, cpu, sequences_of(rows, 64, hidden_size=128), seconds / 2)
+    if torch.cuda.is_available():
+        block = sequences_of(rows, 64, hidden_size=512)
+        row.parts["GPU"] = _learner_row("base", _CONFIG.learner.batch_size, torch.device("cuda"), block, seconds)
+    return row

@@ -1,1 +1,0 @@
-"""What `examples/benchmark.py` measures; other programs take their provenance from here."""
