@@ -1,14 +1,15 @@
-"""The prioritized replay of sequences, memory-mapped: one item, one sequence, one priority.
+"""The prioritized replay of sequences, memory-mapped: one item, one sequence, one priority; and its rate limiter.
 
-TorchRL's `TensorDictPrioritizedReplayBuffer` does the work. What it lacks for a run of many jobs is added here: rows
-that stay where they are while checkpoints hold only priorities and cursor, priorities that never land on a sequence
-which has meanwhile replaced the drawn one, weights normalised by the batch, and blocks reserved before the first step.
+TorchRL's ``TensorDictPrioritizedReplayBuffer`` does the work. Added for a run of many jobs: files that stay where they
+are while checkpoints hold only priorities and cursor, priorities that never reach a sequence which has replaced the
+drawn one, weights normalised by the batch, and blocks reserved before the first step.
 """
 
-import errno
 import json
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,27 +20,33 @@ from torch import Tensor
 from torchrl.data import LazyMemmapStorage, PrioritizedSampler, TensorDictPrioritizedReplayBuffer
 from torchrl.data.replay_buffers.writers import TensorDictRoundRobinWriter
 
-from pokered_rl.data.codec import SequenceCodec
-from pokered_rl.data.mapped_pages import MappedPages
 from pokered_rl.data.rollouts import SequenceLayout
+from pokered_rl.data.storage import (
+    MappedPages,
+    SequenceCodec,
+    bytes_per_sequence,
+    create_reserved,
+    disk_full,
+    entries_of,
+    open_sequences,
+    reserve_files,
+)
 from pokered_rl.errors import CheckpointError, ConfigError
 
-__all__ = ["SequenceReplay", "bytes_per_sequence", "bytes_per_transition", "make_replay", "matching_sequences"]
+__all__ = ["RateLimiter", "SequenceReplay", "make_replay", "matching_sequences"]
 
 _METADATA = "replay.json"
 _FORMAT = 1
-#: Sum and minimum tree (float32, twice the capacity each) and the write counter of an item.
-_BOOKKEEPING_BYTES = 2 * 2 * 4 + 8
 #: Mapped pages of the files above which they are given back; a batch may map half as much again.
 _MAPPED_BUDGET_BYTES = 400_000_000
 
 
 class SequenceReplay(TensorDictPrioritizedReplayBuffer):
-    """Prioritized replay of sequences on disk; made by `make_replay`.
+    """Prioritized replay of sequences on disk; made by :func:`make_replay`.
 
-    A sample has, beside the sequence entries, `index` int64 [B], `index_generation` int64 [B] (how often the slot had
-    been written when it was drawn) and `priority_weight` f32 [B], the importance weights `(N P(i))^-beta` divided by
-    the maximum of the batch.
+    A sample has, beside the entries of the sequences, ``index`` int64 [B], ``index_generation`` int64 [B] (how often
+    the slot had been written when it was drawn) and ``priority_weight`` f32 [B], the importance weights
+    ``(N P(i))^-beta`` divided by the maximum of the batch.
 
     One thread may extend while another samples and updates priorities.
     """
@@ -65,7 +72,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
 
     @property
     def scratch_dir(self) -> Path:
-        """Folder of the memory-mapped rows."""
+        """Folder of the memory-mapped files."""
         return Path(self._storage.scratch_dir)
 
     @property
@@ -74,7 +81,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         return int(self._storage.max_size)
 
     def extend(self, tensordicts: TensorDictBase, *, update_priority: bool | None = None) -> Tensor:
-        """Adds sequences [S]; their priority is `td_error` or the current maximum, see `make_replay`.
+        """Add sequences [S]; their priority is ``td_error`` or the current maximum, see :func:`make_replay`.
 
         Returns:
             Slots int64 [S] that they were written to.
@@ -82,7 +89,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         size = len(tensordicts)
         if not size:
             return torch.zeros(0, dtype=torch.int64)
-        # Written before the sequence itself, so that after a kill a half-written row shows that it is newer.
+        # Written before the sequence itself, so that after a kill a half-written sequence shows that it is newer.
         serial = torch.arange(self.write_count, self.write_count + size)
         data = TensorDict({"serial": serial, **dict(tensordicts.items())}, batch_size=[size])
         if self.new_priority == "maximum":
@@ -92,7 +99,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         return index
 
     def sample(self, batch_size: int | None = None, return_info: bool = False) -> Any:
-        """Draws sequences [B] in proportion to `priority ** alpha`."""
+        """Draw sequences [B] in proportion to ``priority ** alpha``."""
         result = super().sample(batch_size, return_info)
         data = result[0] if return_info else result
         weight = data.get("priority_weight")
@@ -102,7 +109,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         return result
 
     def update_tensordict_priority(self, data: TensorDictBase) -> None:
-        """Writes `td_error` [B] as the new priorities of the drawn sequences that are still there."""
+        """Write ``td_error`` [B] as the new priorities of the drawn sequences that are still there."""
         index, drawn = data.get("index").reshape(-1), data.get("index_generation").reshape(-1)
         with self._replay_lock, self._write_lock:
             alive = self._writer.generations_of(index) == drawn
@@ -110,18 +117,18 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             self.update_priority(index[alive], data.get("td_error").reshape(-1)[alive].detach().cpu())
 
     def allocate(self, example: TensorDictBase) -> int:
-        """Creates the files and reserves their blocks on the disk.
+        """Create the files and reserve their blocks on the disk.
 
         A sparse file on a disk that fills up ends the process with SIGBUS at some later write.
 
         Args:
-            example: any batch of sequences [S], S >= 1, for example `SequenceBuilder.example`.
+            example: Any batch of sequences [S], S >= 1, for example :meth:`SequenceBuilder.example`.
 
         Returns:
             Bytes reserved.
 
         Raises:
-            ConfigError: the disk cannot hold the buffer.
+            ConfigError: The disk cannot hold the buffer.
         """
         if self._storage.initialized:
             return self.reserve()
@@ -131,34 +138,23 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         free = shutil.disk_usage(self.scratch_dir).free
         present = sum(file.stat().st_blocks * 512 for file in self.scratch_dir.glob("**/*.memmap"))
         if needed > free + present:
-            raise _disk_full(self.scratch_dir, needed, free)
+            raise disk_full(self.scratch_dir, needed, free)
         self.extend(example[:1])
         self.empty()
         return self.reserve()
 
     def reserve(self) -> int:
-        """Gives every file of the rows its blocks; returns their size in bytes.
+        """Reserve the blocks of every file; return their size in bytes.
 
         Raises:
-            ConfigError: the disk cannot hold the buffer.
+            ConfigError: The disk cannot hold the buffer.
         """
-        total = 0
-        for path in sorted(self.scratch_dir.glob("**/*.memmap")):
-            size = path.stat().st_size
-            total += size
-            with path.open("r+b") as file:
-                try:
-                    os.posix_fallocate(file.fileno(), 0, size)
-                except OSError as error:
-                    if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-                        raise
-                    raise _disk_full(path, size, shutil.disk_usage(path.parent).free) from error
-        return total
+        return reserve_files(self.scratch_dir)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes priorities, cursor and random state into a folder; the rows stay in `scratch_dir`.
+        """Write priorities, cursor and random state into a folder; the sequences stay in ``scratch_dir``.
 
-        Takes no copy of the rows: what is written after this moment is recognised when the folder is loaded.
+        No sequence is copied: what is written after this moment is recognised when the folder is loaded.
         """
         path = Path(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -168,7 +164,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             if len(self._storage):  # the sampler cannot write itself before its first priority
                 names += ["sampler/sumtree", "sampler/mintree"]
             for name in names:
-                _reserve_file(path / f"{name}.memmap", 8 * self._storage.max_size)
+                create_reserved(path / f"{name}.memmap", 8 * self._storage.max_size)
             if len(self._storage):
                 self._sampler.dumps(path / "sampler")
             self._writer.dumps(path / "writer")
@@ -177,23 +173,24 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 "capacity_sequences": self.capacity_sequences,
                 "length": len(self._storage),
                 "write_count": int(self.write_count),
-                "entries": _entries(self._storage._storage) if self._storage.initialized else {},
+                "entries": entries_of(self._storage._storage) if self._storage.initialized else {},
                 "stale_priorities": self.stale_priorities,
                 "rng": self._rng.get_state().tolist() if self._rng is not None else None,
             }
         (path / _METADATA).write_text(json.dumps(metadata))
 
     def load(self, path: str | os.PathLike[str]) -> int:
-        """Reopens the rows in `scratch_dir` with the priorities and cursor that `save` wrote.
+        """Reopen the sequences in ``scratch_dir`` with the priorities and cursor that :meth:`save` wrote.
 
-        Rows written after that moment, and rows of an older copy of the files, are taken out of use (no transition in
-        them, smallest priority) until they are overwritten: a priority is never paired with another row than its own.
+        Sequences written after that moment, and those of an older copy of the files, are taken out of use (no
+        transition in them, smallest priority) until they are overwritten: a priority is never paired with another
+        sequence than its own.
 
         Returns:
-            How many such rows there were.
+            How many such sequences there were.
 
         Raises:
-            CheckpointError: folder or rows are missing, damaged, or of another shape.
+            CheckpointError: Folder or files are missing, damaged, or of another shape.
         """
         path = Path(path)
         try:
@@ -206,7 +203,10 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 f"{metadata.get('format')}), this run wants {self.capacity_sequences} (format {_FORMAT})"
             )
         if metadata["entries"]:
-            self._reopen(metadata)
+            self._storage._storage = open_sequences(self.scratch_dir, metadata["entries"])
+            self._pages = None
+            self._storage.initialized = True
+            self._storage._len = metadata["length"]
         try:
             if metadata["length"]:
                 alpha, beta = self._sampler.alpha, self._sampler.beta
@@ -225,68 +225,154 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         return foreign.numel()
 
     def _give_pages_back(self) -> None:
-        """Keeps the pages of the files from counting as memory of this process."""
+        """Keep the pages of the files from counting as memory of this process."""
         if self._pages is None:
-            rows = self._storage._storage
-            self._pages = MappedPages(rows.values(True, True), budget_bytes=_MAPPED_BUDGET_BYTES)
+            self._pages = MappedPages(self._storage._storage.values(True, True), budget_bytes=_MAPPED_BUDGET_BYTES)
         self._pages.check()
 
-    def _reopen(self, metadata: Mapping[str, Any]) -> None:
-        """Maps the files again."""
-        folder = self.scratch_dir
-        if not (folder / "meta.json").exists():
-            raise CheckpointError(f"the rows of the replay are gone: {folder} has no meta.json")
-        for name, size in _file_sizes(metadata["entries"]).items():
-            file = folder / f"{name}.memmap"
-            if not file.exists() or file.stat().st_size < size:
-                raise CheckpointError(
-                    f"the rows of the replay are damaged: {file} is missing or shorter than {size} bytes"
-                )
-        try:
-            rows = TensorDict.load_memmap(folder)
-        except Exception as error:
-            raise CheckpointError(f"the rows of the replay are damaged: {folder / 'meta.json'}: {error}") from error
-        if _entries(rows) != metadata["entries"]:
-            raise CheckpointError(f"the rows in {folder} have other entries than the checkpoint says")
-        self._storage._storage = rows
-        self._pages = None
-        self._storage.initialized = True
-        self._storage._len = metadata["length"]
 
-
-def _reserve_file(path: Path, size: int) -> None:
-    """Makes a file of ``size`` bytes that are its own on the disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-
-
-def matching_sequences(rows: str | os.PathLike[str], saved: str | os.PathLike[str]) -> int:
-    """How many of the rows in a folder are those that a saved replay state has priorities for; 0 if unreadable.
+def matching_sequences(sequences: str | os.PathLike[str], saved: str | os.PathLike[str]) -> int:
+    """Count the sequences in a folder that a saved replay state has priorities for; 0 if unreadable.
 
     Args:
-        rows: a `scratch_dir`, or a copy of one.
-        saved: what `SequenceReplay.save` wrote.
+        sequences: A ``scratch_dir``, or a copy of one.
+        saved: What :meth:`SequenceReplay.save` wrote.
     """
     try:
         length = int(json.loads((Path(saved) / _METADATA).read_text())["length"])
-        return length - len(_foreign(Path(rows), Path(saved))) if length else 0
+        return length - len(_foreign(Path(sequences), Path(saved))) if length else 0
     except (OSError, ValueError, KeyError, RuntimeError):
         return 0
 
 
-def _foreign(rows: Path, saved: Path) -> Tensor:
-    """Slots int64 [n] whose row is not the one that was there when the state was saved.
+def _foreign(folder: Path, saved: Path) -> Tensor:
+    """Return the slots int64 [n] whose sequence is not the one that was there when the state was saved.
 
     The last write before that went to the slot before the cursor, and so on backwards.
     """
     metadata = json.loads((saved / _METADATA).read_text())
     cursor = json.loads((saved / "writer" / "metadata.json").read_text())["cursor"]
     length, capacity = metadata["length"], metadata["capacity_sequences"]
-    serial = torch.from_file(str(rows / "serial.memmap"), shared=False, size=length, dtype=torch.int64)
+    serial = torch.from_file(str(folder / "serial.memmap"), shared=False, size=length, dtype=torch.int64)
     expected = metadata["write_count"] - 1 - (cursor - 1 - torch.arange(length)) % capacity
     foreign: Tensor = (serial != expected).nonzero().squeeze(-1)
     return foreign
+
+
+class RateLimiter:
+    """Keep the number of sequences drawn in proportion to the number inserted.
+
+    After the first ``min_fill_sequences`` every inserted sequence pays for ``samples_per_insert`` draws. The learner
+    waits while it has no credit, so it cannot overfit to a small or slowly growing buffer; the workers wait while the
+    credit exceeds ``slack_sequences``, so that a slow learner sees what they collect.
+
+    Args:
+        samples_per_insert: Draws that one inserted sequence pays for, > 0.
+        min_fill_sequences: Sequences in the buffer before the first draw, >= 1.
+        slack_sequences: Credit (in draws) above which inserting waits; None never holds the workers back.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    def __init__(
+        self, *, samples_per_insert: float, min_fill_sequences: int, slack_sequences: float | None = None
+    ) -> None:
+        if not samples_per_insert > 0:
+            raise ConfigError(f"samples_per_insert must be > 0, got {samples_per_insert}")
+        if min_fill_sequences < 1:
+            raise ConfigError(f"min_fill_sequences must be >= 1, got {min_fill_sequences}")
+        if slack_sequences is not None and slack_sequences < samples_per_insert:
+            raise ConfigError(
+                f"slack_sequences must be at least samples_per_insert ({samples_per_insert}), or a single insert "
+                f"would block; got {slack_sequences}"
+            )
+        self.samples_per_insert = samples_per_insert
+        self.min_fill_sequences = min_fill_sequences
+        self.slack_sequences = slack_sequences
+        self._inserted = 0
+        self._sampled = 0
+        #: Sequences still missing from the buffer before draws may go on (after a lost replay).
+        self._refill = min_fill_sequences
+        self._changed = threading.Condition()
+
+    @property
+    def credit(self) -> float:
+        """Draws that are paid for and not yet taken."""
+        return self._paid * self.samples_per_insert - self._sampled
+
+    @property
+    def ratio(self) -> float:
+        """Draws per paying insert so far; 0 before the first."""
+        return self._sampled / self._paid if self._paid else 0.0
+
+    @property
+    def _paid(self) -> int:
+        return max(0, self._inserted - self.min_fill_sequences)
+
+    def can_sample(self, num_sequences: int) -> bool:
+        """Return whether a batch of this size may be drawn now."""
+        return self._refill <= 0 and self.credit >= num_sequences
+
+    def can_insert(self) -> bool:
+        """Return whether inserting may go on now."""
+        if self.slack_sequences is None or self._refill > 0:
+            return True
+        return self.credit <= self.slack_sequences
+
+    def inserted(self, num_sequences: int) -> None:
+        """Count sequences that went into the buffer."""
+        with self._changed:
+            self._inserted += num_sequences
+            self._refill -= num_sequences
+            self._changed.notify_all()
+
+    def sampled(self, num_sequences: int) -> None:
+        """Count sequences that were drawn."""
+        with self._changed:
+            self._sampled += num_sequences
+            self._changed.notify_all()
+
+    def wait_until_can_insert(self, timeout_seconds: float) -> bool:
+        """Wait for the learner to catch up; return whether inserting may go on."""
+        deadline = time.monotonic() + timeout_seconds
+        with self._changed:
+            while not self.can_insert():
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return False
+                self._changed.wait(remaining)
+        return True
+
+    def require_refill(self) -> None:
+        """Make draws wait until ``min_fill_sequences`` have been inserted again, after the content was lost."""
+        with self._changed:
+            self._refill = self.min_fill_sequences
+            self._sampled = max(self._sampled, int(self._paid * self.samples_per_insert))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counters and the settings that they were counted with."""
+        return {
+            "inserted": self._inserted,
+            "sampled": self._sampled,
+            "refill": self._refill,
+            "samples_per_insert": self.samples_per_insert,
+            "min_fill_sequences": self.min_fill_sequences,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`.
+
+        The credit is kept when the ratio or the minimum has changed: what was inserted before is neither drawn more
+        often now nor made up for.
+        """
+        self._inserted, self._sampled = int(state["inserted"]), int(state["sampled"])
+        self._refill = int(state["refill"])
+        rate = float(state.get("samples_per_insert", self.samples_per_insert))
+        min_fill = int(state.get("min_fill_sequences", self.min_fill_sequences))
+        if (rate, min_fill) != (self.samples_per_insert, self.min_fill_sequences):
+            credit = max(0, self._inserted - min_fill) * rate - self._sampled
+            self._sampled = max(0, round(self._paid * self.samples_per_insert - credit))
 
 
 def make_replay(
@@ -305,25 +391,25 @@ def make_replay(
     prefetch: int | None = None,
     seed: int | None = None,
 ) -> SequenceReplay:
-    """Builds the replay: TorchRL's prioritized buffer over memory-mapped files.
+    """Build the replay: TorchRL's prioritized buffer over memory-mapped files.
 
     Args:
-        scratch_dir: folder of the rows; an existing one is written over, or reopened by `SequenceReplay.load`.
-        capacity_transitions: transitions held, one loss step being one transition.
-        layout: of the stored sequences; a sequence brings `period_steps` transitions that no other has.
-        batch_size: sequences in a sample; needed with `prefetch`.
-        alpha: exponent of the priorities, 0 draws uniformly.
-        beta: exponent of the importance weights, 0 corrects nothing.
-        new_priority: a new sequence enters with the policy's own error `td_error`, or with the current maximum.
-        two_bit_shapes: see `SequenceCodec`.
-        num_actions: see `SequenceCodec`.
-        half_observations: float observations stored in half precision, where they are entries of the sequences.
-        half_keys: further entries stored in half precision, such as the recurrent state.
-        prefetch: batches drawn ahead by threads; None or 0 draws when asked, as reproducible runs must.
-        seed: of the draws; None uses NumPy's global generator, as TorchRL does.
+        scratch_dir: Folder of the files; an existing one is written over, or reopened by :meth:`SequenceReplay.load`.
+        capacity_transitions: Transitions held, one loss step being one transition.
+        layout: Of the stored sequences; a sequence brings ``period_steps`` transitions that no other has.
+        batch_size: Sequences in a sample; needed with ``prefetch``.
+        alpha: Exponent of the priorities, 0 draws uniformly.
+        beta: Exponent of the importance weights, 0 corrects nothing.
+        new_priority: A new sequence enters with the policy's own error ``td_error``, or with the current maximum.
+        two_bit_shapes: See :class:`SequenceCodec`.
+        num_actions: See :class:`SequenceCodec`.
+        half_observations: Float observations stored in half precision, where they are entries of the sequences.
+        half_keys: Further entries stored in half precision, such as the recurrent state.
+        prefetch: Batches drawn ahead by threads; None or 0 draws when asked, as reproducible runs must.
+        seed: Of the draws; None uses NumPy's global generator, as TorchRL does.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: A value is out of range.
     """
     if capacity_transitions < layout.period_steps:
         raise ConfigError(
@@ -347,46 +433,4 @@ def make_replay(
         batch_size=batch_size,
         prefetch=prefetch or None,
         generator=None if seed is None else torch.Generator().manual_seed(seed),
-    )
-
-
-def bytes_per_sequence(stored: TensorDictBase) -> int:
-    """Bytes that one stored sequence takes, from any batch [S, ...] as the storage sees it."""
-    return sum(value[0].numel() * value.element_size() for value in stored.values(True, True))
-
-
-def bytes_per_transition(stored: TensorDictBase, layout: SequenceLayout, *, episode_steps: int | None = None) -> float:
-    """Bytes per unique transition: every stored field, the overlap of sequences, and the priority trees.
-
-    Args:
-        stored: any batch [S, ...] as the storage sees it (`replay.codec.inv(sequences)`).
-        layout: of the sequences.
-        episode_steps: length of an episode, to count the padding of its last sequence; None for endless episodes.
-    """
-    size = bytes_per_sequence(stored) + _BOOKKEEPING_BYTES
-    if episode_steps is None:
-        return size / layout.period_steps
-    return size * -(-episode_steps // layout.period_steps) / episode_steps
-
-
-def _entries(rows: TensorDictBase) -> dict[str, list[Any]]:
-    entries = {}
-    for key, value in rows.items(True, True):
-        name = key if isinstance(key, str) else "/".join(key)
-        entries[name] = [list(value.shape), str(value.dtype)]
-    return dict(sorted(entries.items()))
-
-
-def _file_sizes(entries: Mapping[str, Any]) -> dict[str, int]:
-    sizes = {}
-    for name, (shape, dtype) in entries.items():
-        item = torch.empty(0, dtype=getattr(torch, dtype.removeprefix("torch."))).element_size()
-        sizes[name] = torch.Size(shape).numel() * item
-    return sizes
-
-
-def _disk_full(path: Path, needed: int, free: int) -> ConfigError:
-    return ConfigError(
-        f"the replay needs {needed / 1e9:.2f} GB at {path}, {free / 1e9:.2f} GB are free; lower "
-        "replay.capacity_transitions or set replay.scratch_folder to a larger disk"
     )

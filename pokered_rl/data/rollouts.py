@@ -1,9 +1,8 @@
-"""What a worker sends: one collector batch without the parts that nobody reads.
+"""Compact rollouts: a collector batch reduced, in the worker, to what sequences are built from.
 
-A TorchRL batch [E, T] holds every observation twice (root and `next`), the recurrent state at every step and all
+A TorchRL batch [E, T] holds every observation twice (root and ``next``), the recurrent state at every step and all
 action values. A sequence needs each observation once, the observation after an episode's last step, the recurrent
-state only where a stored sequence can start, and two numbers of the action values. `compact_rollout` keeps exactly
-these; it runs in the worker, so that the rest is never copied between processes.
+state only where a sequence can start, and two numbers of the action values. The rest is never copied between processes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,20 +33,20 @@ PACKED_SUFFIX = "_packed"
 class SequenceLayout:
     """How an episode is cut into overlapping sequences of equal length (all lengths in agent steps).
 
-    Sequence s takes its loss on steps [s * period, s * period + unroll). Before them lie `burn_in` rows that only
-    warm up the recurrent state, after them `n_step` rows that only serve as successors.
+    Sequence s takes its loss on steps [s * period, s * period + unroll). Before them lie ``burn_in`` steps that only
+    warm up the recurrent state, after them ``n_step`` steps that only serve as successors.
 
     Args:
-        burn_in_steps: rows before the first loss step, >= 0.
-        unroll_steps: rows with loss, >= 1.
-        n_step: successor rows after the last loss step, >= 1.
-        period_steps: distance between the first loss steps of two sequences, 1..unroll_steps; with the default,
-            `unroll_steps`, every step of an episode gets a loss exactly once.
-        unroll_state: keep the recurrent state of the first loss row as well, against which the loss can measure what
-            the burn-in has made of the stored one (R2D2's delta-Q).
+        burn_in_steps: Steps before the first loss step, >= 0.
+        unroll_steps: Steps with loss, >= 1.
+        n_step: Successor steps after the last loss step, >= 1.
+        period_steps: Distance between the first loss steps of two sequences, 1..unroll_steps; with the default,
+            ``unroll_steps``, every step of an episode gets a loss exactly once.
+        unroll_state: Keep the recurrent state of the first loss step as well; the loss compares it with what the
+            burn-in makes of the stored one (R2D2's delta-Q).
 
     Raises:
-        ConfigError: a length is out of its range.
+        ConfigError: A length is out of its range.
     """
 
     def __init__(
@@ -79,13 +78,13 @@ class SequenceLayout:
 
     @property
     def length(self) -> int:
-        """Rows of one stored sequence, L."""
+        """Steps of one stored sequence, L."""
         return self.burn_in_steps + self.unroll_steps + self.n_step
 
     def first_real_step(self, sequence: Tensor) -> Tensor:
-        """Episode step of the first row that is not padding: where a sequence's recurrent state is stored.
+        """Return the episode step of the first step that is not padding: a sequence's recurrent state is stored there.
 
-        Burn-in is all or nothing: where it would reach before the episode's first step, all of it is padding.
+        Burn-in is all or nothing: where it would begin before the episode does, all of it is padding.
 
         Args:
             sequence: int64 [*], number of the sequence in its episode.
@@ -97,18 +96,10 @@ class SequenceLayout:
         return torch.where(start >= self.burn_in_steps, start - self.burn_in_steps, start)
 
     def is_state_step(self, step: Tensor) -> Tensor:
-        """True at the episode steps (int64 [*]) at which some sequence stores its recurrent state."""
+        """Return True at the episode steps (int64 [*]) at which some sequence stores its recurrent state."""
         after_burn_in = (step + self.burn_in_steps) % self.period_steps == 0
-        padded_burn_in = (step < self.burn_in_steps) & (step % self.period_steps == 0)
-        if self.unroll_state:
-            return after_burn_in | (step % self.period_steps == 0)
-        return after_burn_in | padded_burn_in
-
-    def __repr__(self) -> str:
-        return (
-            f"SequenceLayout(burn_in_steps={self.burn_in_steps}, unroll_steps={self.unroll_steps}, "
-            f"n_step={self.n_step}, period_steps={self.period_steps}, unroll_state={self.unroll_state})"
-        )
+        at_first_loss = step % self.period_steps == 0
+        return after_burn_in | (at_first_loss if self.unroll_state else at_first_loss & (step < self.burn_in_steps))
 
 
 def compact_rollout(
@@ -119,30 +110,30 @@ def compact_rollout(
     state_keys: Sequence[str] = STATE_KEYS,
     two_bit_keys: Iterable[str] = (),
 ) -> TensorDict:
-    """Reduces a collector batch to what sequences are built from.
+    """Reduce a collector batch to what sequences are built from.
 
     Args:
-        rollout: batch [E, T] with the observations, `action` int64 [E,T], `is_init` bool [E,T(,1)],
-            `step_count` int64 [E,T(,1)] (0 at an episode's first step), the recurrent state [E,T,H], and under `next`
-            `reward`, `done`, `terminated`, `truncated` [E,T(,1)] and, at done steps, the observations.
-            `action_value` float [E,T,A] is optional: without it the sequences have no policy-side priority.
-        layout: tells where sequences can start, hence which recurrent states are kept.
-        observation_keys: entries that are kept; names missing from the rollout are left out.
-        state_keys: recurrent state entries; may be empty.
-        two_bit_keys: observation entries with values 0..3 that are packed four to a byte; they come out flattened
-            under their name with `PACKED_SUFFIX`.
+        rollout: Batch [E, T] with the observations, ``action`` int64 [E, T], ``is_init`` bool [E, T(, 1)],
+            ``step_count`` int64 [E, T(, 1)] (0 at an episode's first step), the recurrent state [E, T, H], and under
+            ``next`` ``reward``, ``done``, ``terminated``, ``truncated`` [E, T(, 1)] and, at done steps, the
+            observations. ``action_value`` float [E, T, A] is optional: without it the sequences have no priority of the
+            policy's own.
+        layout: Tells where sequences can start, hence which recurrent states are kept.
+        observation_keys: Entries that are kept; names missing from the rollout are left out.
+        state_keys: Recurrent state entries; may be empty.
+        two_bit_keys: Observation entries with values 0..3 that are packed four to a byte; they come out flattened
+            under their name with ``PACKED_SUFFIX``.
 
     Returns:
         TensorDict of batch size [] with
-        `steps` [E, T]: observations, `action`, `reward` f32, `terminated`, `truncated`, `is_init` bool, and, when
-        there are action values, `taken_value` and `greedy_value` f32;
-        `first_step` int64 [E]: episode step of the first row;
-        `final` [F]: observations after each done step, `final_index` int64 [F] = e * T + t of that step;
-        `states` [S]: recurrent states, `state_index` int64 [S] = e * T + t.
+        ``steps`` [E, T]: observations, ``action``, ``reward`` f32, ``terminated``, ``truncated``, ``is_init`` bool,
+        and, when there are action values, ``taken_value`` and ``greedy_value`` f32;
+        ``first_step`` int64 [E]: episode step of the batch's first step;
+        ``final`` [F]: observations after each done step, ``final_index`` int64 [F] = e * T + t of that step;
+        ``states`` [S]: recurrent states, ``state_index`` int64 [S] = e * T + t.
 
     Raises:
-        ConfigError: an entry that sequences cannot do without is missing, or a step is done without its final
-            observation.
+        ConfigError: An entry that sequences need is missing, or a step is done without its final observation.
     """
     if rollout.ndim != 2:
         raise ConfigError(f"a rollout must have batch size [E, T], got {tuple(rollout.batch_size)}")
@@ -153,55 +144,42 @@ def compact_rollout(
         raise ConfigError(f"the rollout lacks {missing}; it has {sorted(keys)}")
     observation_keys = [key for key in observation_keys if key in keys]
     two_bit = set(two_bit_keys)
-    envs, time = rollout.batch_size
 
     done = _flat(after.get("done"))
     terminated = _flat(after.get("terminated")) if "terminated" in next_keys else torch.zeros_like(done)
-    steps = TensorDict(
-        {_name(key, two_bit): _packed(rollout.get(key), key, two_bit, 2) for key in observation_keys}
-        | {
-            "action": rollout.get("action"),
-            "reward": _flat(after.get("reward")).float(),
-            "terminated": terminated,
-            # Every end that is not a termination leaves a future behind: it bootstraps.
-            "truncated": done & ~terminated,
-            "is_init": _flat(rollout.get("is_init")),
-        },
-        batch_size=[envs, time],
-    )
+    action = rollout.get("action")
+    entries = {
+        "action": action,
+        "reward": _flat(after.get("reward")).float(),
+        "terminated": terminated,
+        # Every end that is not a termination leaves a future behind: it bootstraps.
+        "truncated": done & ~terminated,
+        "is_init": _flat(rollout.get("is_init")),
+    }
     if "action_value" in keys:
         value = rollout.get("action_value").float()
         mask = rollout.get("action_mask", None)
-        steps["taken_value"] = value.gather(-1, rollout.get("action").unsqueeze(-1)).squeeze(-1)
-        steps["greedy_value"] = _greedy_value(value, mask)
+        allowed = value if mask is None else value.masked_fill(~allowed_actions(mask), -torch.inf)
+        entries["taken_value"] = value.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        entries["greedy_value"] = allowed.amax(-1)
+    observations = _packed({key: rollout.get(key) for key in observation_keys}, two_bit, batch_ndim=2)
 
     final_index = done.flatten().nonzero().squeeze(-1)
     absent = [key for key in observation_keys if key not in next_keys]
     if absent and final_index.numel():
         raise ConfigError(f"the rollout ends an episode but next lacks the final observation: {absent}")
-    final = TensorDict(
-        {}
-        if absent
-        else {
-            _name(key, two_bit): _packed(after.get(key).flatten(0, 1)[final_index], key, two_bit, 1)
-            for key in observation_keys
-        },
-        batch_size=[final_index.numel()],
-    )
+    final = {} if absent else {key: after.get(key).flatten(0, 1)[final_index] for key in observation_keys}
 
     step = _flat(rollout.get("step_count"))
     state_index = layout.is_state_step(step).flatten().nonzero().squeeze(-1) if state_keys else final_index[:0]
-    states = TensorDict(
-        {key: rollout.get(key).flatten(0, 1)[state_index] for key in state_keys},
-        batch_size=[state_index.numel()],
-    )
+    states = {key: rollout.get(key).flatten(0, 1)[state_index] for key in state_keys}
     return TensorDict(
         {
-            "steps": steps,
+            "steps": TensorDict(observations | entries, batch_size=rollout.batch_size),
             "first_step": step[:, 0].clone(),
-            "final": final,
+            "final": TensorDict(_packed(final, two_bit, batch_ndim=1), batch_size=[final_index.numel()]),
             "final_index": final_index,
-            "states": states,
+            "states": TensorDict(states, batch_size=[state_index.numel()]),
             "state_index": state_index,
         },
         batch_size=[],
@@ -213,16 +191,12 @@ def _flat(value: Tensor) -> Tensor:
     return value.squeeze(-1) if value.ndim == 3 else value
 
 
-def _name(key: str, two_bit: set[str]) -> str:
-    return key + PACKED_SUFFIX if key in two_bit else key
-
-
-def _packed(value: Tensor, key: str, two_bit: set[str], batch_ndim: int) -> Tensor:
-    return pack_two_bits(value.flatten(batch_ndim)) if key in two_bit else value
-
-
-def _greedy_value(value: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the value [E, T] of the best allowed action."""
-    if mask is None:
-        return value.amax(-1)
-    return value.masked_fill(~allowed_actions(mask), -torch.inf).amax(-1)
+def _packed(observations: dict[str, Tensor], two_bit: set[str], *, batch_ndim: int) -> dict[str, Tensor]:
+    """Pack the 2-bit entries, under their new names."""
+    packed = {}
+    for key, value in observations.items():
+        if key in two_bit:
+            packed[key + PACKED_SUFFIX] = pack_two_bits(value.flatten(batch_ndim))
+        else:
+            packed[key] = value
+    return packed

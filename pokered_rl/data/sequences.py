@@ -1,14 +1,15 @@
-"""From collector batches to overlapping sequences of fixed length, with the recurrent state at their first row.
+"""Build overlapping sequences of fixed length from collector batches.
 
-One item of the replay is one sequence of `L = burn_in + unroll + n_step` rows (R2D2, Kapturowski et al. 2019,
-section 2.3). Only the `unroll` rows get a loss; the `n_step` rows behind them are successors. An episode of K steps
-yields K + 1 rows: the last holds the final observation, good for a bootstrap, never for a transition.
+One item of the replay is one sequence of ``L = burn_in + unroll + n_step`` steps (R2D2, Kapturowski et al. 2019,
+section 2.3). Only the ``unroll`` steps get a loss; the ``n_step`` steps behind them are successors. The final
+observation of an episode of K steps is stored as step K: it serves as a bootstrap, never as a transition.
 
-Sequences leave the builder as soon as their last row is known, not when the episode ends: an episode of 2,048 steps
-would otherwise reach the learner minutes late and all at once, and every open episode would wait in memory.
+A sequence is returned as soon as its last step is known, not when the episode ends: an episode of 2,048 steps would
+otherwise reach the learner minutes late and all at once, and every open episode would wait in memory.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,53 +18,68 @@ from numpy.typing import NDArray
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
-from pokered_rl.data.open_rows import ROW_STRIDE, OpenRows
-from pokered_rl.data.rollouts import (
-    OBSERVATION_KEYS,
-    STATE_KEYS,
-    SequenceLayout,
-    compact_rollout,
-)
+from pokered_rl.data.rollouts import OBSERVATION_KEYS, STATE_KEYS, SequenceLayout, compact_rollout
 from pokered_rl.errors import ConfigError
 from pokered_rl.objectives.functional import rescaled_n_step_targets, sequence_priority
 
 __all__ = ["SequenceBuilder"]
 
 _Ints = NDArray[np.int64]
+_Flags = NDArray[np.bool_]
 
-#: Entries of a row beside its observation.
-_FLAGS = ("terminated", "truncated", "is_init")
-_ACTOR_VALUES = ("taken_value", "greedy_value")
+#: What a batch says of a step beside its observation and recurrent state, and what `cut` erases.
+_TRANSITION = ("action", "reward", "terminated", "truncated", "is_init")
+_POLICY_VALUES = ("taken_value", "greedy_value")
+#: Arrays of `_OpenEpisodes` that its state holds.
+_ARRAYS = ("write", "origin", "next_sequence", "is_open", "state_at")
+#: A step is addressed by one number, its place: emulator * _STRIDE + position.
+_STRIDE = 1 << 40
+
+
+@dataclass
+class _Segments:
+    """Parts of episodes whose sequences are complete; arrays with one entry a segment."""
+
+    emulator: _Ints
+    #: Position of the episode's step 0.
+    origin: _Ints
+    #: First sequence to build.
+    first: _Ints
+    #: One past the last sequence to build.
+    last: _Ints
+    #: Steps of the episode that are known.
+    known: _Ints
+    #: Whether the episode has ended; its final observation is then step ``known``.
+    ended: _Flags
 
 
 class SequenceBuilder:
-    """Turns the batches of many workers into stored sequences; no sequence ever crosses an episode.
+    """Turn the batches of many workers into stored sequences; no sequence crosses an episode.
 
-    Reads (batches [E, T], see `compact_rollout`, which is applied when the worker has not done it yet) and returns a
+    Reads batches [E, T] (see :func:`compact_rollout`, which is applied where the worker has not done it) and returns a
     TensorDict [S] with the entries of a loss batch:
 
-    - observations [S, L, ...], `action` int64 [S, L], `reward` f32 [S, L];
-    - `terminated`, `truncated`, `is_init`, `mask` bool [S, L]; `mask` is True at rows that hold a transition;
-    - the recurrent state [S, H] of the first row that is not padding, and with `layout.unroll_state` that of the first
-      loss row under `unroll_state`;
-    - `td_error` f32 [S], the policy's own priority, when the batches carry action values:
-      `eta max|d| + (1 - eta) mean|d|` over the loss rows, d_t = n-step target_t - Q(s_t, a_t) in rescaled space, the
-      greedy value of the successor rows as bootstrap. The value of a final observation is not known to the policy;
-      the greedy value of the step before stands in for it until the learner's first update of that sequence.
+    - observations [S, L, ...], ``action`` int64 [S, L], ``reward`` f32 [S, L];
+    - ``terminated``, ``truncated``, ``is_init``, ``mask`` bool [S, L]; ``mask`` is True at steps with a transition;
+    - the recurrent state [S, H] of the first step that is not padding, and with ``layout.unroll_state`` that of the
+      first loss step under ``unroll_state``;
+    - ``td_error`` f32 [S], the policy's own priority, when the batches carry action values:
+      ``eta max|d| + (1 - eta) mean|d|`` over the loss steps, d_t = n-step target_t - Q(s_t, a_t) in rescaled space, the
+      greedy value of the successor steps as bootstrap. The policy does not know the value of a final observation; the
+      greedy value of the step before replaces it until the learner's first update of that sequence.
 
-    Rows that are padding are zero, `mask` False. A segment whose final observation is unknown (see `cut`) loses its
-    last step: the observation of that step becomes the final observation.
+    Padding is zero, ``mask`` False.
 
     Args:
-        layout: lengths of burn-in, unroll, successors and the period.
-        observation_keys: observation entries of a row; those absent from the batches are left out.
-        state_keys: recurrent state entries; empty for a network without memory.
-        gamma: discount of the policy-side priority.
-        eta: weight of the maximum in the priority.
-        rescale_eps: value rescaling of the priority; None for plain values.
-        state_dtype: type in which recurrent states are stored (`torch.float16` halves them).
-        send: "sequences" sends each as soon as it is complete, "episodes" holds them until their episode has ended
-            (open episodes are then lost whole when their worker is).
+        layout: Lengths of burn-in, unroll, successors and the period.
+        observation_keys: Observation entries of a step; those absent from the batches are left out.
+        state_keys: Recurrent state entries; empty for a network without memory.
+        gamma: Discount of the policy's own priority.
+        eta: Weight of the maximum in the priority.
+        rescale_eps: Value rescaling of the priority; None for plain values.
+        state_dtype: Type in which recurrent states are stored (``torch.float16`` halves them).
+        send: "sequences" returns each as soon as it is complete, "episodes" holds them until their episode has ended;
+            open episodes are then lost whole when their worker is.
 
     Example:
         >>> builder = SequenceBuilder(layout=SequenceLayout(burn_in_steps=40, unroll_steps=80, n_step=5))
@@ -93,335 +109,167 @@ class SequenceBuilder:
         self.rescale_eps = rescale_eps
         self.state_dtype = state_dtype
         self.send = send
-        self._lanes: dict[int, OpenRows] = {}
+        self._workers: dict[int, _OpenEpisodes] = {}
         #: Steps received, episodes completed, sequences sent, steps that will never get a loss, episodes cut short.
         self.counts = {"steps": 0, "episodes": 0, "sequences": 0, "steps_lost": 0, "episodes_cut": 0}
 
     def extend(self, batch: TensorDictBase, *, worker: int = 0) -> TensorDict:
-        """Adds one batch of a worker and returns the sequences that it completes.
+        """Add one batch of a worker and return the sequences that it completes.
 
         Args:
-            batch: a rollout [E, T], or the result of `compact_rollout`; batches of a worker are contiguous in time.
-            worker: which worker it comes from.
+            batch: A rollout [E, T], or the result of :func:`compact_rollout`; batches of a worker are contiguous in
+                time.
+            worker: Which worker it comes from.
 
         Returns:
             TensorDict [S], S >= 0.
 
         Raises:
-            ValueError: `is_init` and `done` contradict each other (a sequence would cross an episode), or the number
-                of emulators has changed.
+            ValueError: ``is_init`` and ``done`` contradict each other (a sequence would cross an episode), a batch is
+                missing, or the number of emulators has changed.
         """
-        if batch.ndim:
-            batch = compact_rollout(
-                batch, layout=self.layout, observation_keys=self.observation_keys, state_keys=self.state_keys
-            )
+        batch = self._compacted(batch)
         steps = batch.get("steps")
-        num_emulators, time = steps.batch_size
-        lane = self._lanes.setdefault(worker, OpenRows(num_emulators))
-        if lane.num_emulators != num_emulators:
-            raise ValueError(
-                f"worker {worker} sent {num_emulators} emulators, before {lane.num_emulators}; drop() it first"
-            )
-        values = {key: value.flatten(0, 1) for key, value in steps.items()}
-        done = (steps.get("terminated") | steps.get("truncated")).numpy()
-        self._check_starts(lane, steps.get("is_init").numpy(), done, worker)
-        self._check_continues(lane, batch.get("first_step").numpy(), worker)
-
-        ends_before = np.cumsum(done, 1) - done  # [E, T] episodes of this batch that ended before step t
-        position = lane.write[:, None] + np.arange(time) + ends_before  # [E, T] a final row follows each end
-        write = lane.write + time + done.sum(1)
-        self._open_first_segments(lane, steps.get("is_init").numpy()[:, 0], batch.get("first_step").numpy())
-
-        lane.reserve(int((write - self._oldest_needed(lane)).max()) + time, values)
-        emulator = np.broadcast_to(np.arange(num_emulators)[:, None], position.shape)
-        lane.write_rows(lane.flat_index(emulator.ravel(), position.ravel()), values)
-        self._write_finals(lane, batch, values, emulator.ravel(), position.ravel())
-        self._add_states(lane, batch, emulator.ravel(), position.ravel())
-
-        segments = self._segments(lane, done, position, write)
-        lane.write = write
-        self.counts["steps"] += num_emulators * time
+        done = (steps.get("terminated") | steps.get("truncated")).numpy()  # [E, T]
+        is_init, first_step = steps.get("is_init").numpy(), batch.get("first_step").numpy()
+        episodes = self._workers.setdefault(worker, _OpenEpisodes(len(done), self.layout))
+        episodes.check(is_init, done, first_step, worker)
+        self.counts["steps_lost"] += episodes.join(is_init[:, 0], first_step)
+        segments = episodes.append(batch, done, state_dtype=self.state_dtype)
+        # An episode joined in progress may end before the step where its first sequence would have started.
+        unreached = np.maximum(segments.first * self.layout.period_steps - segments.known, 0)[segments.ended]
+        self.counts["steps_lost"] -= int(unreached.sum())
+        self.counts["steps"] += done.size
         self.counts["episodes"] += int(done.sum())
-        sequences = self._emit(lane, *segments)
-        self._prune_states(lane)
+        sequences = self._build(episodes, segments)
+        episodes.drop_old_states()
         return sequences
 
     def example(self, batch: TensorDictBase) -> TensorDict:
-        """One sequence [1] of zeros with the entries that this kind of batch leads to (any E and T >= 1)."""
-        scratch = SequenceBuilder(
-            layout=self.layout,
-            observation_keys=self.observation_keys,
-            state_keys=self.state_keys,
-            state_dtype=self.state_dtype,
-        )
-        if batch.ndim:
-            batch = compact_rollout(
-                batch, layout=self.layout, observation_keys=self.observation_keys, state_keys=self.state_keys
-            )
-        steps = batch.get("steps")
-        lane = OpenRows(1)
-        lane.reserve(1, {key: value.flatten(0, 1) for key, value in steps.items()})
-        lane.states = {
+        """Return one sequence [1] of zeros with the entries that this kind of batch leads to (any E and T >= 1)."""
+        batch = self._compacted(batch)
+        zero = np.zeros(1, np.int64)
+        episodes = _OpenEpisodes(1, self.layout)
+        episodes.reserve(1, {key: value.flatten(0, 1) for key, value in batch.get("steps").items()})
+        episodes.states = {
             key: value.new_zeros(1, *value.shape[1:], dtype=self.state_dtype)
             for key, value in batch.get("states").items()
         }
-        lane.state_rows = np.zeros(1, np.int64)
-        zero = np.zeros(1, np.int64)
-        return scratch._gather(lane, zero, zero, zero, zero)
+        episodes.state_at = zero
+        return self._gather(episodes, _Segments(zero, zero, zero, zero, zero, zero > 0), zero, zero)
 
-    def cut(self, worker: int, *, keep: bool = True) -> TensorDict | None:
-        """Ends the open episodes of a worker that will not send their next rows.
+    def cut(self, worker: int) -> TensorDict | None:
+        """End the open episodes of a worker that will not send their next steps.
 
         Their last observation becomes the final one, its step is lost and the step before counts as truncated.
 
         Args:
-            worker: which worker; unknown ones are ignored.
-            keep: False drops the open rows instead.
+            worker: Which worker; unknown ones are ignored.
 
         Returns:
-            The remaining sequences [S], or None where there was nothing to end.
+            The remaining sequences [S], or None where there are none.
         """
-        lane = self._lanes.pop(worker, None)
-        if lane is None or not lane.is_open.any():
+        episodes = self._workers.pop(worker, None)
+        if episodes is None or not episodes.is_open.any():
             return None
-        emulator = np.nonzero(lane.is_open)[0]
-        known = (lane.write - lane.origin)[emulator]
+        emulator = np.nonzero(episodes.is_open)[0]
+        known = (episodes.write - episodes.origin)[emulator]
         self.counts["episodes_cut"] += len(emulator)
-        if not keep or self.send == "episodes":
-            first_lost = lane.next_sequence[emulator] * self.layout.period_steps
-            if self.send == "episodes":
-                first_lost = np.zeros_like(first_lost)
-            self.counts["steps_lost"] += int(np.maximum(known - first_lost, 0).sum())
+        if self.send == "episodes":
+            self.counts["steps_lost"] += int(known.sum())
             return None
         self.counts["steps_lost"] += len(emulator)
-        last = lane.flat_index(emulator, lane.write[emulator] - 1)
-        for key in ("action", "reward", *_FLAGS):
-            lane.rows[key].view(-1)[last] = 0
-        before = lane.flat_index(emulator, lane.write[emulator] - 2)
-        lane.rows["truncated"].view(-1)[before] = True
-        end = -(-(known - 1) // self.layout.period_steps)
-        return self._emit(
-            lane,
-            emulator,
-            lane.origin[emulator],
-            lane.next_sequence[emulator],
-            np.maximum(end, lane.next_sequence[emulator]),
-            known - 1,
-            np.ones(len(emulator), np.bool_),
+        episodes.end_before_last_step(emulator)
+        first = episodes.next_sequence[emulator]
+        return self._build(
+            episodes,
+            _Segments(
+                emulator=emulator,
+                origin=episodes.origin[emulator],
+                first=first,
+                last=np.maximum(-(-(known - 1) // self.layout.period_steps), first),
+                known=known - 1,
+                ended=np.ones(len(emulator), np.bool_),
+            ),
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Open rows, states and counters, as tensors and plain values (loadable with `weights_only=True`)."""
+        """Return open episodes and counters, as tensors and plain values (loadable with ``weights_only=True``)."""
         return {
             "counts": dict(self.counts),
-            "workers": {worker: self.worker_state_dict(worker) for worker in self._lanes},
+            "workers": {worker: self.worker_state_dict(worker) for worker in self._workers},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over what `state_dict` returned; sequences then continue as if nothing had happened."""
+        """Continue from :meth:`state_dict`."""
         self.counts.update(state["counts"])
-        self._lanes = {}
+        self._workers = {}
         for worker, worker_state in state["workers"].items():
             self.load_worker_state_dict(worker, worker_state)
 
     def worker_state_dict(self, worker: int) -> dict[str, Any]:
-        """Open rows and states of one worker; empty for a worker that has sent nothing."""
-        lane = self._lanes.get(worker)
-        return lane.state_dict(self._oldest_needed(lane)) if lane is not None else {}
+        """Return the open episodes of one worker; empty for a worker that has sent nothing."""
+        episodes = self._workers.get(worker)
+        return episodes.state_dict() if episodes is not None else {}
 
     def load_worker_state_dict(self, worker: int, state: Mapping[str, Any]) -> None:
-        """Puts back what `worker_state_dict` returned."""
+        """Continue one worker from :meth:`worker_state_dict`."""
         if state:
-            self._lanes[worker] = OpenRows.from_state_dict(state)
+            self._workers[worker] = _OpenEpisodes.from_state_dict(state, self.layout)
         else:
-            self._lanes.pop(worker, None)
+            self._workers.pop(worker, None)
 
-    def _check_starts(self, lane: OpenRows, is_init: NDArray[np.bool_], done: NDArray[np.bool_], worker: int) -> None:
-        late = is_init[:, 1:] != done[:, :-1]
-        if late.any():
-            emulator, step = np.argwhere(late)[0]
-            raise ValueError(
-                f"worker {worker}, emulator {emulator}, row {step + 1}: is_init is {is_init[emulator, step + 1]} after "
-                f"a step whose done is {done[emulator, step]}; a sequence would cross an episode"
-            )
-        crossing = is_init[:, 0] & lane.is_open
-        if crossing.any():
-            raise ValueError(
-                f"worker {worker}, emulator {crossing.argmax()}: is_init at the first row, but its episode is open; "
-                "cut() the worker first"
-            )
-
-    def _check_continues(self, lane: OpenRows, first_step: _Ints, worker: int) -> None:
-        gap = lane.is_open & (first_step != lane.write - lane.origin)
-        if gap.any():
-            emulator = int(gap.argmax())
-            raise ValueError(
-                f"worker {worker}, emulator {emulator}: the batch begins at step {first_step[emulator]} of its "
-                f"episode, step {(lane.write - lane.origin)[emulator]} was expected; a batch was lost, "
-                "cut() the worker first"
-            )
-
-    def _open_first_segments(self, lane: OpenRows, is_init: NDArray[np.bool_], first_step: _Ints) -> None:
-        """Starts a segment for each emulator that has none; an episode in progress starts at its next grid point."""
-        layout = self.layout
-        fresh = ~lane.is_open
-        step = np.where(is_init, 0, first_step)
-        sequence = np.where(step > 0, -(-(step + layout.burn_in_steps) // layout.period_steps), 0)
-        lane.origin = np.where(fresh, lane.write - step, lane.origin)
-        lane.next_sequence = np.where(fresh, sequence, lane.next_sequence)
-        lane.is_open = np.ones_like(lane.is_open)
-        self.counts["steps_lost"] += int((fresh * (sequence * layout.period_steps - step)).sum())
-
-    def _oldest_needed(self, lane: OpenRows) -> _Ints:
-        """Position [E] of the first row that a sequence still to be sent can contain."""
-        step = np.maximum(lane.next_sequence * self.layout.period_steps - self.layout.burn_in_steps, 0)
-        return np.where(lane.is_open, np.minimum(lane.origin + step, lane.write), lane.write)
-
-    def _write_finals(
-        self,
-        lane: OpenRows,
-        batch: TensorDictBase,
-        values: Mapping[str, Tensor],
-        emulator: _Ints,
-        position: _Ints,
-    ) -> None:
-        """Writes the final observation behind each done step."""
-        step = batch.get("final_index")
-        if not step.numel():
-            return
-        final = batch.get("final")
-        final_keys = set(final.keys())
-        rows = {
-            key: final.get(key) if key in final_keys else torch.zeros_like(value[step]) for key, value in values.items()
-        }
-        if "greedy_value" in values:
-            rows["greedy_value"] = values["greedy_value"][step]
-        at = step.numpy()
-        lane.write_rows(lane.flat_index(emulator[at], position[at] + 1), rows)
-
-    def _add_states(self, lane: OpenRows, batch: TensorDictBase, emulator: _Ints, position: _Ints) -> None:
-        at = batch.get("state_index").numpy()
-        lane.state_rows = np.concatenate([lane.state_rows, emulator[at] * ROW_STRIDE + position[at]])
-        states = batch.get("states")
-        for key in self.state_keys:
-            new = states.get(key).to(self.state_dtype)
-            lane.states[key] = torch.cat([lane.states[key], new]) if key in lane.states else new.clone()
-
-    def _prune_states(self, lane: OpenRows) -> None:
-        emulator = lane.state_rows // ROW_STRIDE
-        kept = lane.state_rows - emulator * ROW_STRIDE >= self._oldest_needed(lane)[emulator]
-        lane.state_rows = lane.state_rows[kept]
-        index = torch.from_numpy(kept)
-        lane.states = {key: value[index] for key, value in lane.states.items()}
-
-    def _segments(
-        self, lane: OpenRows, done: NDArray[np.bool_], position: _Ints, write: _Ints
-    ) -> tuple[_Ints, _Ints, _Ints, _Ints, _Ints, NDArray[np.bool_]]:
-        """Cuts the batch at its done steps and moves the lane to the last, open segment of each emulator.
-
-        Returns:
-            For each segment: emulator, origin, first and one-past-last sequence to send, known steps, ended.
-        """
-        period = self.layout.period_steps
-        emulator, step = np.nonzero(done)  # in the order of emulator, then time
-        end = position[emulator, step]
-        first_of_emulator = np.r_[True, emulator[1:] != emulator[:-1]] if len(emulator) else np.zeros(0, bool)
-        # A later segment of the same emulator starts behind the final row of the one before.
-        origin = np.where(first_of_emulator, lane.origin[emulator], np.roll(end, 1) + 2)
-        first = np.where(first_of_emulator, lane.next_sequence[emulator], 0)
-        known = end - origin + 1
-        # An adopted episode may end before the grid point where its first sequence would have started.
-        unreached = np.maximum(first * period - known, 0)
-        self.counts["steps_lost"] -= int(unreached.sum())
-        last = np.maximum(-(-known // period), first)
-
-        ended = np.unique(emulator)
-        last_end = np.zeros(lane.num_emulators, np.int64)
-        last_end[emulator] = end  # the last assignment, the latest end, stays
-        lane.origin[ended] = last_end[ended] + 2
-        lane.next_sequence[ended] = 0
-        lane.is_open = write > lane.origin
-        still = np.nonzero(lane.is_open)[0]
-        open_known = (write - lane.origin)[still]
-        open_first = lane.next_sequence[still].copy()
-        complete = (open_known - self.layout.unroll_steps - self.layout.n_step) // period + 1
-        open_last = np.maximum(complete, open_first)
-        lane.next_sequence[still] = open_last
-        return (
-            np.concatenate([emulator, still]),
-            np.concatenate([origin, lane.origin[still]]),
-            np.concatenate([first, open_first]),
-            np.concatenate([last, open_last]),
-            np.concatenate([known, open_known]),
-            np.concatenate([np.ones(len(emulator), bool), np.zeros(len(still), bool)]),
+    def _compacted(self, batch: TensorDictBase) -> TensorDictBase:
+        if not batch.ndim:
+            return batch
+        return compact_rollout(
+            batch, layout=self.layout, observation_keys=self.observation_keys, state_keys=self.state_keys
         )
 
-    def _emit(
-        self,
-        lane: OpenRows,
-        emulator: _Ints,
-        origin: _Ints,
-        first: _Ints,
-        last: _Ints,
-        known: _Ints,
-        ended: NDArray[np.bool_],
-    ) -> TensorDict:
-        """Gathers sequences [first, last) of every segment."""
-        count = last - first
+    def _build(self, episodes: "_OpenEpisodes", segments: _Segments) -> TensorDict:
+        """Return sequences [first, last) of every segment, as far as ``send`` lets them go."""
+        count = segments.last - segments.first
         segment = np.repeat(np.arange(len(count)), count)  # [S]
-        number = first[segment] + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        sequences = self._gather(lane, emulator[segment], origin[segment], number, known[segment])
-        if self.send == "sequences":
-            self.counts["sequences"] += len(segment)
-            return sequences
-        ready: list[TensorDict] = [sequences[:0]]
-        for index, owner in enumerate(emulator):
-            lane.pending[owner].append(sequences[torch.from_numpy(segment == index)])
-            if ended[index]:
-                ready += lane.pending[owner]
-                lane.pending[owner] = []
-        sequences = torch.cat(ready)
+        number = segments.first[segment] + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        sequences = self._gather(episodes, segments, segment, number)
+        if self.send == "episodes":
+            ready = [sequences[:0]]
+            for index, emulator in enumerate(segments.emulator):
+                episodes.pending[emulator].append(sequences[torch.from_numpy(segment == index)])
+                if segments.ended[index]:
+                    ready += episodes.pending[emulator]
+                    episodes.pending[emulator] = []
+            sequences = torch.cat(ready)
         self.counts["sequences"] += len(sequences)
         return sequences
 
-    def _gather(self, lane: OpenRows, emulator: _Ints, origin: _Ints, number: _Ints, known: _Ints) -> TensorDict:
+    def _gather(self, episodes: "_OpenEpisodes", segments: _Segments, segment: _Ints, number: _Ints) -> TensorDict:
+        """Copy sequences [S] out of the open episodes: sequence ``number`` [S] of the episode of ``segment`` [S]."""
         layout = self.layout
-        start = number * layout.period_steps
-        step = start[:, None] - layout.burn_in_steps + np.arange(layout.length)  # [S, L]
-        real = (step >= 0) & (step <= known[:, None])
-        real &= (start[:, None] >= layout.burn_in_steps) | (step >= start[:, None])
-        # The row at `known` is the final observation of an ended segment; an open one never reaches it.
-        mask = torch.from_numpy(real & (step < known[:, None]))
-        position = np.where(real, origin[:, None] + step, 0)
-        index = lane.flat_index(np.broadcast_to(emulator[:, None], position.shape), position)
+        start = number[:, None] * layout.period_steps  # [S, 1] first loss step
+        known = segments.known[segment][:, None]
+        step_0 = (segments.emulator * _STRIDE + segments.origin)[segment]  # [S] its place
+        step = start - layout.burn_in_steps + np.arange(layout.length)  # [S, L]
+        # Step `known` is the final observation of an ended episode; a sequence of an open one ends before it.
+        real = (step >= 0) & (step <= known) & ((start >= layout.burn_in_steps) | (step >= start))
+        steps = episodes.steps_at(np.where(real, step_0[:, None] + step, 0))
         padding = torch.from_numpy(~real)
-        rows: dict[str, Tensor] = {}
-        for key, ring in lane.rows.items():
-            value = ring.flatten(0, 1)[index]  # [S, L, ...]
+        for value in steps.values():
             value[padding] = 0
-            rows[key] = value
-        policy_values = {key: rows.pop(key) for key in _ACTOR_VALUES if key in rows}
-        state_at = emulator * ROW_STRIDE + origin + layout.first_real_step(torch.from_numpy(number)).numpy()
-        sequences = TensorDict({**rows, "mask": mask, **self._states_at(lane, state_at)}, batch_size=[len(number)])
+        policy_values = {key: steps.pop(key) for key in _POLICY_VALUES if key in steps}
+        first_real = layout.first_real_step(torch.from_numpy(number)).numpy()
+        sequences = TensorDict(
+            {**steps, "mask": torch.from_numpy(real & (step < known)), **episodes.states_at(step_0 + first_real)},
+            batch_size=[len(number)],
+        )
         if layout.unroll_state and self.state_keys:
-            states = self._states_at(lane, emulator * ROW_STRIDE + origin + start)
-            sequences["unroll_state"] = TensorDict(states, batch_size=[len(number)])
+            sequences["unroll_state"] = TensorDict(episodes.states_at(step_0 + start[:, 0]), batch_size=[len(number)])
         if policy_values:
             sequences["td_error"] = self._priority(sequences, **policy_values)
         return sequences
 
-    def _states_at(self, lane: OpenRows, state_at: _Ints) -> dict[str, Tensor]:
-        if not self.state_keys:
-            return {}
-        order = np.argsort(lane.state_rows)
-        found = np.searchsorted(lane.state_rows[order], state_at)
-        index = order[np.minimum(found, len(order) - 1)]
-        if len(index) and (lane.state_rows[index] != state_at).any():
-            raise ValueError("a sequence starts at a step whose recurrent state was not sent; layouts differ")
-        return {key: value[torch.from_numpy(index)] for key, value in lane.states.items()}
-
     def _priority(self, sequences: TensorDict, taken_value: Tensor, greedy_value: Tensor) -> Tensor:
-        """Priority [S] from the values that the policy itself gave to its steps."""
+        """Return the priority [S] from the policy's own values [S, L]."""
         first, last = self.layout.burn_in_steps, self.layout.length - 1
         target = rescaled_n_step_targets(
             sequences["reward"][:, first:last],
@@ -432,6 +280,225 @@ class SequenceBuilder:
             n_step=self.layout.n_step,
             eps=self.rescale_eps,
         ).squeeze(-1)  # [S, unroll + n_step - 1]
-        loss_rows = slice(first, first + self.layout.unroll_steps)
-        error = target[:, : self.layout.unroll_steps] - taken_value[:, loss_rows]
-        return sequence_priority(error, sequences["mask"][:, loss_rows], eta=self.eta)
+        unroll = slice(first, first + self.layout.unroll_steps)
+        error = target[:, : self.layout.unroll_steps] - taken_value[:, unroll]
+        return sequence_priority(error, sequences["mask"][:, unroll], eta=self.eta)
+
+
+class _OpenEpisodes:
+    """The steps of one worker's open episodes, kept until the last sequence that contains them has been built.
+
+    A ring of steps for each emulator, addressed by positions that only grow.
+
+    Args:
+        num_emulators: E, emulators of the worker.
+        layout: Of the sequences; tells how long a step is needed.
+    """
+
+    def __init__(self, num_emulators: int, layout: SequenceLayout) -> None:
+        self.num_emulators = num_emulators
+        self.layout = layout
+        self.capacity = 0  # C, steps that a ring holds
+        self.steps: dict[str, Tensor] = {}  # each [E, C, ...]
+        self.write: _Ints = np.zeros(num_emulators, np.int64)  # position of the next step
+        self.origin: _Ints = np.zeros(num_emulators, np.int64)  # position of the open episode's step 0
+        self.next_sequence: _Ints = np.zeros(num_emulators, np.int64)  # its first sequence not yet built
+        self.is_open: _Flags = np.zeros(num_emulators, np.bool_)
+        self.states: dict[str, Tensor] = {}  # each [n, H], recurrent states of some steps
+        self.state_at: _Ints = np.zeros(0, np.int64)  # [n] their places
+        #: Complete sequences of open episodes, for a builder that sends whole episodes.
+        self.pending: list[list[TensorDict]] = [[] for _ in range(num_emulators)]
+
+    def check(self, is_init: _Flags, done: _Flags, first_step: _Ints, worker: int) -> None:
+        """Raise if the batch does not continue the open episodes."""
+        if len(done) != self.num_emulators:
+            raise ValueError(f"worker {worker} sent {len(done)} emulators, before {self.num_emulators}; cut() it first")
+        late = is_init[:, 1:] != done[:, :-1]
+        if late.any():
+            emulator, step = np.argwhere(late)[0]
+            raise ValueError(
+                f"worker {worker}, emulator {emulator}, step {step + 1}: is_init is {is_init[emulator, step + 1]} "
+                f"after a step whose done is {done[emulator, step]}; a sequence would cross an episode"
+            )
+        crossing = is_init[:, 0] & self.is_open
+        if crossing.any():
+            raise ValueError(
+                f"worker {worker}, emulator {crossing.argmax()}: is_init at the first step, but its episode is open; "
+                "cut() the worker first"
+            )
+        expected = self.write - self.origin
+        gap = self.is_open & (first_step != expected)
+        if gap.any():
+            emulator = gap.argmax()
+            raise ValueError(
+                f"worker {worker}, emulator {emulator}: the batch begins at step {first_step[emulator]} of its "
+                f"episode, step {expected[emulator]} was expected; a batch was lost, cut() the worker first"
+            )
+
+    def join(self, is_init: _Flags, first_step: _Ints) -> int:
+        """Open an episode for each emulator that has none; one in progress is joined where its next sequence starts.
+
+        Returns:
+            Steps of joined episodes that come before that.
+        """
+        layout = self.layout
+        new = ~self.is_open
+        step = np.where(is_init, 0, first_step)
+        sequence = np.where(step > 0, -(-(step + layout.burn_in_steps) // layout.period_steps), 0)
+        self.origin = np.where(new, self.write - step, self.origin)
+        self.next_sequence = np.where(new, sequence, self.next_sequence)
+        self.is_open = np.ones_like(self.is_open)
+        return int((new * (sequence * layout.period_steps - step)).sum())
+
+    def append(self, batch: TensorDictBase, done: _Flags, *, state_dtype: torch.dtype) -> _Segments:
+        """Write a compact batch behind the known steps; return the segments of its episodes that can be built."""
+        time = done.shape[1]
+        ended_before: _Ints = np.cumsum(done, 1) - done  # [E, T]
+        position = self.write[:, None] + np.arange(time) + ended_before  # a final observation follows each end
+        place = (np.arange(self.num_emulators)[:, None] * _STRIDE + position).ravel()
+        write = self.write + time + done.sum(1)
+        steps = {key: value.flatten(0, 1) for key, value in batch.get("steps").items()}
+        self.reserve(int((write - self._oldest_needed()).max()) + time, steps)
+        self._put(place, steps)
+
+        final_index = batch.get("final_index")
+        if final_index.numel():
+            final = dict(batch.get("final").items())
+            if "greedy_value" in steps:
+                final["greedy_value"] = steps["greedy_value"][final_index]
+            zeros = {key: torch.zeros_like(value[final_index]) for key, value in steps.items() if key not in final}
+            self._put(place[final_index.numpy()] + 1, final | zeros)
+
+        self.state_at = np.concatenate([self.state_at, place[batch.get("state_index").numpy()]])
+        for key, value in batch.get("states").items():
+            value = value.to(state_dtype)
+            self.states[key] = torch.cat([self.states[key], value]) if key in self.states else value.clone()
+        return self._advance(done, position, write)
+
+    def _advance(self, done: _Flags, position: _Ints, write: _Ints) -> _Segments:
+        """Move to the last episode of each emulator and return the segments that have become complete."""
+        layout, period = self.layout, self.layout.period_steps
+        emulator, step = np.nonzero(done)  # in the order of emulator, then time
+        end = position[emulator, step]
+        is_first = np.diff(emulator, prepend=-1) != 0
+        # A later episode of the same emulator starts behind the final observation of the one before.
+        origin = np.where(is_first, self.origin[emulator], np.roll(end, 1) + 2)
+        first = np.where(is_first, self.next_sequence[emulator], 0)
+        known = end - origin + 1
+        last = np.maximum(-(-known // period), first)
+        ended = _Segments(emulator, origin, first, last, known, np.ones(len(emulator), np.bool_))
+
+        self.origin[emulator] = end + 2  # of an emulator's several ends the last one stays
+        self.next_sequence[emulator] = 0
+        self.write = write
+        self.is_open = write > self.origin
+        emulator = np.nonzero(self.is_open)[0]
+        origin, first = self.origin[emulator], self.next_sequence[emulator]
+        known = write[emulator] - origin
+        last = np.maximum((known - layout.unroll_steps - layout.n_step) // period + 1, first)
+        self.next_sequence[emulator] = last
+        still_open = _Segments(emulator, origin, first, last, known, np.zeros(len(emulator), np.bool_))
+        pairs = zip(vars(ended).values(), vars(still_open).values(), strict=True)
+        return _Segments(*(np.concatenate(pair) for pair in pairs))
+
+    def end_before_last_step(self, emulator: _Ints) -> None:
+        """Make the last observation of these emulators the final one and truncate the episode before it."""
+        last = self.write[emulator] - 1
+        self._put(
+            emulator * _STRIDE + last,
+            {key: torch.zeros_like(self.steps[key][:, 0][emulator]) for key in _TRANSITION},
+        )
+        emulator, before = emulator[last > 0], last[last > 0] - 1
+        self._put(emulator * _STRIDE + before, {"truncated": torch.ones(len(emulator), dtype=torch.bool)})
+
+    def steps_at(self, place: _Ints) -> dict[str, Tensor]:
+        """Return copies [*, ...] of the steps at these places [*]."""
+        index = self._index(place)
+        return {key: ring.flatten(0, 1)[index] for key, ring in self.steps.items()}
+
+    def states_at(self, place: _Ints) -> dict[str, Tensor]:
+        """Return the recurrent states [S, H] before the steps at these places [S]."""
+        if not self.states:
+            return {}
+        order = np.argsort(self.state_at)
+        found = np.searchsorted(self.state_at[order], place)
+        index = order[np.minimum(found, len(order) - 1)]
+        if len(index) and (self.state_at[index] != place).any():
+            raise ValueError("a sequence starts at a step whose recurrent state was not sent; layouts differ")
+        return {key: value[torch.from_numpy(index)] for key, value in self.states.items()}
+
+    def drop_old_states(self) -> None:
+        """Forget the recurrent states that no sequence will start from."""
+        emulator, position = np.divmod(self.state_at, _STRIDE)
+        kept = position >= self._oldest_needed()[emulator]
+        self.state_at = self.state_at[kept]
+        self.states = {key: value[torch.from_numpy(kept)] for key, value in self.states.items()}
+
+    def reserve(self, capacity: int, like: Mapping[str, Tensor]) -> None:
+        """Make room for ``capacity`` steps an emulator; those written so far keep their positions.
+
+        Args:
+            capacity: Steps that a ring must hold.
+            like: One tensor [n, ...] for every entry of a step.
+        """
+        if capacity <= self.capacity and self.steps:
+            return
+        first = np.maximum(self.write - self.capacity, 0)
+        places = _places(first, self.write)
+        kept = self.steps_at(places)
+        self.capacity = max(capacity, self.capacity)
+        self.steps = {
+            key: torch.zeros(self.num_emulators, self.capacity, *value.shape[1:], dtype=value.dtype)
+            for key, value in like.items()
+        }
+        self._put(places, kept)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the steps that are still needed, and all bookkeeping."""
+        oldest = self._oldest_needed()
+        return {
+            "steps": self.steps_at(_places(oldest, self.write)),
+            "lengths": torch.from_numpy(self.write - oldest),
+            **{name: torch.from_numpy(getattr(self, name).copy()) for name in _ARRAYS},
+            "states": {key: value.clone() for key, value in self.states.items()},
+            "pending": [[dict(item.items()) for item in items] for items in self.pending],
+        }
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Any], layout: SequenceLayout) -> "_OpenEpisodes":
+        """Undo :meth:`state_dict`."""
+        lengths = state["lengths"].numpy()
+        episodes = cls(len(lengths), layout)
+        for name in _ARRAYS:
+            setattr(episodes, name, state[name].numpy().copy())
+        episodes.states = {key: value.clone() for key, value in state["states"].items()}
+        episodes.pending = [
+            [TensorDict(item, batch_size=[len(item["mask"])]) for item in items] for items in state["pending"]
+        ]
+        episodes.reserve(max(1, int(lengths.max())), state["steps"])
+        episodes._put(_places(episodes.write - lengths, episodes.write), state["steps"])
+        return episodes
+
+    def _oldest_needed(self) -> _Ints:
+        """Return the position [E] of the first step that a sequence still to be built can contain."""
+        step = np.maximum(self.next_sequence * self.layout.period_steps - self.layout.burn_in_steps, 0)
+        return np.where(self.is_open, np.minimum(self.origin + step, self.write), self.write)
+
+    def _index(self, place: _Ints) -> Tensor:
+        """Return the index of places [*] into a ring seen as [E * C, ...]."""
+        emulator, position = np.divmod(place, _STRIDE)
+        return torch.from_numpy(emulator * self.capacity + position % self.capacity)
+
+    def _put(self, place: _Ints, values: Mapping[str, Tensor]) -> None:
+        index = self._index(place)
+        for key, value in values.items():
+            self.steps[key].view(-1, *value.shape[1:])[index] = value
+
+
+def _places(first: _Ints, last: _Ints) -> _Ints:
+    """Return the places of all positions in [first, last), emulator by emulator."""
+    lengths = last - first
+    emulator = np.repeat(np.arange(len(lengths)), lengths)
+    offset = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    place: _Ints = emulator * _STRIDE + first[emulator] + offset
+    return place

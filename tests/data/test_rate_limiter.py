@@ -28,16 +28,17 @@ def test_workers_wait_only_when_the_learner_is_far_behind():
     assert limiter.can_insert()
 
 
-def test_waiting_learner_is_woken_by_an_insert():
-    limiter = RateLimiter(samples_per_insert=1.0, min_fill_sequences=1)
-    thread = threading.Timer(0.05, limiter.inserted, args=(3,))
+def test_waiting_worker_is_woken_by_a_draw():
+    limiter = RateLimiter(samples_per_insert=1.0, min_fill_sequences=1, slack_sequences=2.0)
+    limiter.inserted(4)  # credit 3
+    thread = threading.Timer(0.05, limiter.sampled, args=(1,))
     thread.start()
     start = time.monotonic()
-    assert limiter.wait_until_can_sample(2, timeout_seconds=5)
+    assert limiter.wait_until_can_insert(timeout_seconds=5)
     assert time.monotonic() - start < 2
     thread.join()
-    limiter.sampled(2)
-    assert not limiter.wait_until_can_sample(1, timeout_seconds=0.01)
+    limiter.inserted(1)
+    assert not limiter.wait_until_can_insert(timeout_seconds=0.01)
 
 
 def test_lost_buffer_is_refilled_before_the_next_draw_and_old_credit_is_gone():

@@ -62,7 +62,7 @@ def replay_in(folder, *, sequences=8, **options) -> SequenceReplay:
 
 
 def test_sampled_sequences_equal_the_inserted_ones(tmp_path):
-    replay = replay_in(tmp_path / "rows")
+    replay = replay_in(tmp_path / "sequences")
     sequences = make_sequences(8)
     replay.extend(sequences)
     sample = replay.sample()
@@ -80,7 +80,7 @@ def test_codec_accepts_entries_that_the_worker_packed_already():
 
 
 def test_half_precision_entries_come_back_as_float32_within_half_precision(tmp_path):
-    replay = replay_in(tmp_path / "rows", half_observations=("context",))
+    replay = replay_in(tmp_path / "sequences", half_observations=("context",))
     sequences = make_sequences(8)
     replay.extend(sequences)
     sample = replay.sample()
@@ -90,7 +90,7 @@ def test_half_precision_entries_come_back_as_float32_within_half_precision(tmp_p
 
 def test_draws_follow_priority_to_the_power_of_alpha(tmp_path):
     # Priorities 1 and 3, alpha 2: 1 / 10 and 9 / 10 of the draws. 4,000 draws: sigma = 0.0047; 5 sigma = 0.024.
-    replay = replay_in(tmp_path / "rows", sequences=2, alpha=2.0)
+    replay = replay_in(tmp_path / "sequences", sequences=2, alpha=2.0)
     replay.extend(make_sequences(2, priority=[1.0, 3.0]))
     index = torch.cat([replay.sample(400)["index"] for _ in range(10)])
     assert (index == 1).float().mean().item() == pytest.approx(0.9, abs=0.024)
@@ -99,7 +99,7 @@ def test_draws_follow_priority_to_the_power_of_alpha(tmp_path):
 def test_importance_weights_are_divided_by_the_maximum_of_the_batch(tmp_path):
     # p = 1, 4, 16 (alpha 1), beta 0.5: weights 1, 1/2, 1/4 relative to the rarest *in the batch*; a further item with
     # priority 1e-6 that is not drawn must not press them down.
-    replay = replay_in(tmp_path / "rows", sequences=4, alpha=1.0, beta=0.5)
+    replay = replay_in(tmp_path / "sequences", sequences=4, alpha=1.0, beta=0.5)
     replay.extend(make_sequences(4, priority=[1.0, 4.0, 16.0, 1e-6]))
     sample = replay.sample(64)
     assert set(sample["index"].tolist()) == {0, 1, 2}
@@ -108,7 +108,7 @@ def test_importance_weights_are_divided_by_the_maximum_of_the_batch(tmp_path):
 
 
 def test_new_sequences_enter_with_the_workers_error(tmp_path):
-    replay = replay_in(tmp_path / "rows", sequences=2, alpha=1.0)
+    replay = replay_in(tmp_path / "sequences", sequences=2, alpha=1.0)
     replay.extend(make_sequences(2, priority=[0.01, 0.03]))
     index = torch.cat([replay.sample(400)["index"] for _ in range(10)])
     assert (index == 1).float().mean().item() == pytest.approx(0.75, abs=0.035)  # 5 sigma = 0.034
@@ -116,7 +116,7 @@ def test_new_sequences_enter_with_the_workers_error(tmp_path):
 
 def test_new_sequences_can_enter_with_the_current_maximum(tmp_path):
     # Without the option, the sampler's initial maximum of 1.0 would let the third take 98% of the draws.
-    replay = replay_in(tmp_path / "rows", sequences=3, alpha=1.0, new_priority="maximum")
+    replay = replay_in(tmp_path / "sequences", sequences=3, alpha=1.0, new_priority="maximum")
     replay.extend(make_sequences(2))
     replay.update_priority(torch.tensor([0, 1]), torch.tensor([0.01, 0.01]))
     replay.extend(make_sequences(1, priority=123.0))
@@ -125,7 +125,7 @@ def test_new_sequences_can_enter_with_the_current_maximum(tmp_path):
 
 
 def test_priority_of_an_overwritten_sequence_is_not_given_to_its_successor(tmp_path):
-    replay = replay_in(tmp_path / "rows", sequences=2, alpha=1.0)
+    replay = replay_in(tmp_path / "sequences", sequences=2, alpha=1.0)
     replay.extend(make_sequences(2, priority=[1.0, 1.0]))
     sample = replay.sample(8)
     replay.extend(make_sequences(1, priority=1.0))  # overwrites slot 0
@@ -138,24 +138,24 @@ def test_priority_of_an_overwritten_sequence_is_not_given_to_its_successor(tmp_p
 
 class TestCheckpoint:
     def test_restored_replay_draws_the_same_sequences(self, tmp_path):
-        replay = replay_in(tmp_path / "rows")
+        replay = replay_in(tmp_path / "sequences")
         replay.extend(make_sequences(5, priority=[0.1, 0.2, 0.3, 0.4, 0.5]))
         replay.save(tmp_path / "checkpoint")
         expected = [replay.sample() for _ in range(3)]
         replay.extend(make_sequences(1, seed=7))
-        restored = replay_in(tmp_path / "rows", seed=99)
-        assert restored.load(tmp_path / "checkpoint") == 0  # row 5 lies beyond the saved length
+        restored = replay_in(tmp_path / "sequences", seed=99)
+        assert restored.load(tmp_path / "checkpoint") == 0  # sequence 5 lies beyond the saved length
         assert len(restored) == 5
         for sample in expected:
             assert (restored.sample() == sample).all()
         assert restored.extend(make_sequences(1)).tolist() == [5]  # the cursor goes on where it stood
 
-    def test_rows_written_after_the_checkpoint_are_out_of_use_until_overwritten(self, tmp_path):
-        replay = replay_in(tmp_path / "rows", sequences=4, alpha=1.0)
+    def test_sequences_written_after_the_checkpoint_are_out_of_use_until_overwritten(self, tmp_path):
+        replay = replay_in(tmp_path / "sequences", sequences=4, alpha=1.0)
         replay.extend(make_sequences(4, priority=100.0))
         replay.save(tmp_path / "checkpoint")
         replay.extend(make_sequences(2, priority=1.0, seed=1))  # slots 0 and 1; then the process is killed
-        restored = replay_in(tmp_path / "rows", sequences=4, alpha=1.0)
+        restored = replay_in(tmp_path / "sequences", sequences=4, alpha=1.0)
         assert restored.load(tmp_path / "checkpoint") == 2
         index = torch.cat([restored.sample(100)["index"] for _ in range(10)])
         assert set(index.tolist()) == {2, 3}
@@ -164,13 +164,13 @@ class TestCheckpoint:
         index = torch.cat([restored.sample(100)["index"] for _ in range(10)])
         assert set(index.tolist()) == {0, 1, 2, 3}
 
-    def test_rows_of_an_older_copy_are_out_of_use_where_the_checkpoint_has_others(self, tmp_path):
-        replay = replay_in(tmp_path / "rows", sequences=4, alpha=1.0)
+    def test_sequences_of_an_older_copy_are_out_of_use_where_the_checkpoint_has_others(self, tmp_path):
+        replay = replay_in(tmp_path / "sequences", sequences=4, alpha=1.0)
         replay.extend(make_sequences(3, priority=100.0))
-        shutil.copytree(tmp_path / "rows", tmp_path / "copy")
+        shutil.copytree(tmp_path / "sequences", tmp_path / "copy")
         replay.extend(make_sequences(3, priority=100.0, seed=1))  # slots 3, 0, 1
         replay.save(tmp_path / "checkpoint")
-        assert matching_sequences(tmp_path / "rows", tmp_path / "checkpoint") == 4
+        assert matching_sequences(tmp_path / "sequences", tmp_path / "checkpoint") == 4
         assert matching_sequences(tmp_path / "copy", tmp_path / "checkpoint") == 1  # slot 2
         assert matching_sequences(tmp_path / "nowhere", tmp_path / "checkpoint") == 0
         restored = replay_in(tmp_path / "copy", sequences=4, alpha=1.0)
@@ -179,13 +179,13 @@ class TestCheckpoint:
         assert restored.extend(make_sequences(1)).tolist() == [2]  # the cursor is that of the checkpoint
 
     def test_empty_replay_can_be_saved_and_loaded(self, tmp_path):
-        replay_in(tmp_path / "rows").save(tmp_path / "checkpoint")
-        restored = replay_in(tmp_path / "rows")
+        replay_in(tmp_path / "sequences").save(tmp_path / "checkpoint")
+        restored = replay_in(tmp_path / "sequences")
         restored.load(tmp_path / "checkpoint")
         assert restored.extend(make_sequences(2)).tolist() == [0, 1]
 
     def test_no_pickle_is_written(self, tmp_path):
-        replay = replay_in(tmp_path / "rows", prefetch=2)
+        replay = replay_in(tmp_path / "sequences", prefetch=2)
         replay.extend(make_sequences(5))
         replay.sample()
         replay.save(tmp_path / "checkpoint")
@@ -194,19 +194,19 @@ class TestCheckpoint:
         replay.shutdown()
 
     @pytest.mark.parametrize(
-        "damage", ["rows", "short", "description", "metadata", "priorities", "capacity", "entries"]
+        "damage", ["sequences", "short", "description", "metadata", "priorities", "capacity", "entries"]
     )
     def test_damage_is_told_and_not_loaded(self, tmp_path, damage):
-        replay = replay_in(tmp_path / "rows")
+        replay = replay_in(tmp_path / "sequences")
         replay.extend(make_sequences(5))
         replay.save(tmp_path / "checkpoint")
         options = {}
-        if damage == "rows":
-            shutil.rmtree(tmp_path / "rows")
+        if damage == "sequences":
+            shutil.rmtree(tmp_path / "sequences")
         elif damage == "short":
-            os.truncate(tmp_path / "rows" / "pixels.memmap", 10)
+            os.truncate(tmp_path / "sequences" / "pixels.memmap", 10)
         elif damage == "description":
-            os.truncate(tmp_path / "rows" / "meta.json", 20)
+            os.truncate(tmp_path / "sequences" / "meta.json", 20)
         elif damage == "metadata":
             (tmp_path / "checkpoint" / "replay.json").write_text('{"format": 1,')
         elif damage == "priorities":
@@ -218,28 +218,28 @@ class TestCheckpoint:
             metadata["entries"]["reward"][1] = "torch.float16"
             (tmp_path / "checkpoint" / "replay.json").write_text(json.dumps(metadata))
         with pytest.raises(CheckpointError):
-            replay_in(tmp_path / "rows", **options).load(tmp_path / "checkpoint")
+            replay_in(tmp_path / "sequences", **options).load(tmp_path / "checkpoint")
 
 
 class TestDisk:
     def test_allocated_files_have_all_their_blocks(self, tmp_path):
-        replay = replay_in(tmp_path / "rows", sequences=4_000)
+        replay = replay_in(tmp_path / "sequences", sequences=4_000)
         sequences = make_sequences(2)
         reserved = replay.allocate(sequences)
-        files = list((tmp_path / "rows").glob("*.memmap"))
+        files = list((tmp_path / "sequences").glob("*.memmap"))
         assert sum(file.stat().st_blocks * 512 for file in files) >= reserved
         assert len(replay) == 0
         assert replay.extend(sequences).tolist() == [0, 1]
         assert replay.sample()["pixels"].shape == (4, 8, 4, 2)
 
     def test_too_large_a_buffer_is_refused_with_sizes(self, tmp_path, monkeypatch):
-        replay = replay_in(tmp_path / "rows", sequences=4_000)  # 1.4 MB
+        replay = replay_in(tmp_path / "sequences", sequences=4_000)  # 1.4 MB
         monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 0, 10**6))
         with pytest.raises(ConfigError, match=r"needs .* GB at .* GB are free.*capacity_transitions"):
             replay.allocate(make_sequences(1))
 
     def test_bytes_per_transition_counts_every_entry_and_the_overlap(self):
-        # Per row (L = 8): pixels 8, map 18 cells -> 5, context 12, last action 1, last reward 4, mask 1, action 1,
+        # Per step (L = 8): pixels 8, map 18 cells -> 5, context 12, last action 1, last reward 4, mask 1, action 1,
         # reward 4, flags 1 = 37; x 8 = 296. Per sequence: states 2 * 24, priority 4 = 52. Sum 348.
         stored = SequenceCodec(two_bit_shapes=SHAPES, num_actions=5).inv(make_sequences(2))
         assert bytes_per_sequence(stored) == 348
@@ -259,7 +259,7 @@ def test_example_of_the_builder_fits_what_it_sends(tmp_path, rollout_stream):
     stream = rollout_stream([[6, 99]])
     example = builder.example(rollout_stream([[99]]).batch(1))
     replay = make_replay(
-        scratch_dir=tmp_path / "rows", capacity_transitions=40, layout=LAYOUT, batch_size=2, num_actions=3
+        scratch_dir=tmp_path / "sequences", capacity_transitions=40, layout=LAYOUT, batch_size=2, num_actions=3
     )
     replay.allocate(example)
     sequences = builder.extend(stream.batch(6))
@@ -269,7 +269,7 @@ def test_example_of_the_builder_fits_what_it_sends(tmp_path, rollout_stream):
     replay.extend(sequences)
     replay.save(tmp_path / "checkpoint")
     restored = make_replay(
-        scratch_dir=tmp_path / "rows", capacity_transitions=40, layout=LAYOUT, batch_size=2, num_actions=3
+        scratch_dir=tmp_path / "sequences", capacity_transitions=40, layout=LAYOUT, batch_size=2, num_actions=3
     )
     restored.load(tmp_path / "checkpoint")
     assert restored.sample()["unroll_state", "recurrent_state_h"].shape == (2, 1)

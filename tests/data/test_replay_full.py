@@ -103,7 +103,7 @@ def test_five_million_transitions_fit_in_two_gigabytes_of_private_memory(tmp_pat
         "num_actions": rows["action_mask"].shape[-1],
         "seed": 0,
     }
-    folder = tmp_path / "rows"
+    folder = tmp_path / "sequences"
     if shutil.disk_usage(tmp_path).free < 20e9:
         pytest.skip("needs 20 GB of free disk")
     replay = make_replay(scratch_dir=folder, **options)

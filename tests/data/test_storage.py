@@ -5,7 +5,7 @@ import pytest
 import torch
 from tensordict import MemoryMappedTensor
 
-from pokered_rl.data.mapped_pages import MappedPages
+from pokered_rl.data.storage import MappedPages
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="page tables are looked at through /proc")
 

@@ -1,0 +1,274 @@
+"""How sequences lie on disk: the packing of every entry, its size, the files and their mapped pages."""
+
+import ctypes
+import errno
+import mmap
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.utils import NestedKey
+from torch import Tensor
+from torchrl.envs.transforms import Transform
+
+from pokered_rl.data.rollouts import PACKED_SUFFIX, SequenceLayout
+from pokered_rl.errors import CheckpointError, ConfigError
+from pokered_rl.observations import pack_bits, pack_two_bits, unpack_bits, unpack_two_bits
+
+__all__ = [
+    "BOOKKEEPING_BYTES",
+    "FLAG_KEYS",
+    "MappedPages",
+    "SequenceCodec",
+    "bytes_per_sequence",
+    "bytes_per_transition",
+    "create_reserved",
+    "disk_full",
+    "entries_of",
+    "open_sequences",
+    "reserve_files",
+]
+
+#: Bytes of memory for each stored sequence: sum and minimum tree (float32, twice the capacity each), write counter.
+BOOKKEEPING_BYTES = 2 * 2 * 4 + 8
+#: Truth values of a step that share one byte, from the highest bit down.
+FLAG_KEYS = ("mask", "is_init", "terminated", "truncated")
+_ACTION_KEYS = ("action", "last_action")
+_MADV_DONTNEED = 4
+_PAGE_BYTES = mmap.PAGESIZE
+
+
+class SequenceCodec(Transform):
+    r"""Pack sequences on their way into a replay buffer and unpack them on their way out.
+
+    Reads (inverse, on ``extend``) and writes (forward, on ``sample``), [S, L, ...]:
+
+    - two-bit entries uint8 [S, L, \\*shape], values 0..3 <-> ``NAME_packed`` uint8 [S, L, ceil(n / 4)];
+    - ``action_mask`` bool [S, L, A] <-> ``action_mask_packed`` uint8 [S, L, ceil(A / 8)];
+    - ``mask``, ``is_init``, ``terminated``, ``truncated`` bool [S, L] <-> ``flags`` uint8 [S, L];
+    - ``action``, ``last_action`` int64 [S, L] <-> uint8;
+    - the entries of ``half_keys`` float32 <-> float16, the only packing that loses anything (2^-11 of a value).
+
+    Entries that are absent, or packed already by the worker, are left as they are.
+
+    Args:
+        two_bit_shapes: Shape of one step of each two-bit entry, for example ``{"map_memory": (2, 21, 21)}``.
+        num_actions: A; at most 255, since ``last_action`` counts one more value.
+        half_keys: Float entries stored in half precision.
+
+    Raises:
+        ConfigError: ``num_actions`` does not fit a byte.
+
+    Example:
+        >>> codec = SequenceCodec(two_bit_shapes={"map_memory": (2, 21, 21)}, num_actions=8)
+        >>> stored = codec.inv(sequences)  # doctest: +SKIP
+        >>> restored = codec(stored)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        two_bit_shapes: Mapping[str, tuple[int, ...]] | None = None,
+        num_actions: int | None = None,
+        half_keys: Iterable[NestedKey] = (),
+    ) -> None:
+        super().__init__()
+        if num_actions is not None and not 1 <= num_actions <= 255:
+            raise ConfigError(f"num_actions must be in 1..255 to fit a byte, got {num_actions}")
+        self.two_bit_shapes = dict(two_bit_shapes or {})
+        self.num_actions = num_actions
+        self.half_keys = tuple(half_keys)
+
+    def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
+        keys = set(tensordict.keys())
+        for key in self.two_bit_shapes:
+            if key in keys:
+                tensordict.set(key + PACKED_SUFFIX, pack_two_bits(tensordict.pop(key).flatten(2)))
+        if self.num_actions is not None:
+            if "action_mask" in keys:
+                tensordict.set("action_mask" + PACKED_SUFFIX, pack_bits(tensordict.pop("action_mask")))
+            for key in _ACTION_KEYS:
+                if key in keys:
+                    tensordict.set(key, tensordict.get(key).to(torch.uint8))
+        if keys.issuperset(FLAG_KEYS):
+            flags = torch.stack([tensordict.pop(key) for key in FLAG_KEYS], -1)  # [S, L, 4]
+            tensordict.set("flags", pack_bits(flags).squeeze(-1))
+        for key in self.half_keys:
+            if tensordict.get(key, None) is not None:
+                tensordict.set(key, tensordict.get(key).half())
+        return tensordict
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Unpack a stored batch, on any device."""
+        keys = set(tensordict.keys())
+        for key, shape in self.two_bit_shapes.items():
+            if key + PACKED_SUFFIX in keys:
+                packed = tensordict.pop(key + PACKED_SUFFIX)
+                tensordict.set(key, unpack_two_bits(packed, prod(shape)).unflatten(-1, shape))
+        if self.num_actions is not None:
+            if "action_mask" + PACKED_SUFFIX in keys:
+                packed = tensordict.pop("action_mask" + PACKED_SUFFIX)
+                tensordict.set("action_mask", unpack_bits(packed, self.num_actions))
+            for key in _ACTION_KEYS:
+                if key in keys:
+                    tensordict.set(key, tensordict.get(key).long())
+        if "flags" in keys:
+            flags = unpack_bits(tensordict.pop("flags").unsqueeze(-1), len(FLAG_KEYS))
+            for index, key in enumerate(FLAG_KEYS):
+                tensordict.set(key, flags[..., index])
+        for key in self.half_keys:
+            if tensordict.get(key, None) is not None:
+                tensordict.set(key, tensordict.get(key).float())
+        return tensordict
+
+
+def bytes_per_sequence(stored: TensorDictBase) -> int:
+    """Return the bytes that one sequence takes on disk.
+
+    Args:
+        stored: Any batch [S, ...] as the storage sees it (``replay.codec.inv(sequences)``).
+    """
+    return sum(value[0].numel() * value.element_size() for value in stored.values(True, True))
+
+
+def bytes_per_transition(stored: TensorDictBase, layout: SequenceLayout, *, episode_steps: int | None = None) -> float:
+    """Return the bytes of a unique transition: every stored entry, the overlap of sequences, and the priority trees.
+
+    Args:
+        stored: See :func:`bytes_per_sequence`.
+        layout: Of the sequences.
+        episode_steps: Length of an episode, to count the padding of its last sequence; None for endless episodes.
+    """
+    size = bytes_per_sequence(stored) + BOOKKEEPING_BYTES
+    if episode_steps is None:
+        return size / layout.period_steps
+    return size * -(-episode_steps // layout.period_steps) / episode_steps
+
+
+def create_reserved(path: Path, size: int) -> None:
+    """Create a file of ``size`` bytes whose blocks are reserved."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
+def reserve_files(folder: Path) -> int:
+    """Reserve the blocks of every memory-mapped file in a folder; return their size in bytes.
+
+    Raises:
+        ConfigError: The disk cannot hold them.
+    """
+    total = 0
+    for path in sorted(folder.glob("**/*.memmap")):
+        size = path.stat().st_size
+        total += size
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                    raise
+                raise disk_full(path, size, shutil.disk_usage(path.parent).free) from error
+    return total
+
+
+def disk_full(path: Path, needed: int, free: int) -> ConfigError:
+    """Return the error that says what the replay needs and what is free."""
+    return ConfigError(
+        f"the replay needs {needed / 1e9:.2f} GB at {path}, {free / 1e9:.2f} GB are free; lower "
+        "replay.capacity_transitions or set replay.scratch_folder to a larger disk"
+    )
+
+
+def entries_of(sequences: TensorDictBase) -> dict[str, list[Any]]:
+    """Return shape and dtype of every entry, by the name of its file."""
+    entries = {}
+    for key, value in sequences.items(True, True):
+        name = key if isinstance(key, str) else "/".join(key)
+        entries[name] = [list(value.shape), str(value.dtype)]
+    return dict(sorted(entries.items()))
+
+
+def open_sequences(folder: Path, entries: Mapping[str, Any]) -> TensorDict:
+    """Map the files of a replay.
+
+    Args:
+        folder: Where they are.
+        entries: What :func:`entries_of` said when they were saved.
+
+    Raises:
+        CheckpointError: A file is missing or too short, or holds something else.
+    """
+    if not (folder / "meta.json").exists():
+        raise CheckpointError(f"the sequences of the replay are gone: {folder} has no meta.json")
+    for name, (shape, dtype) in entries.items():
+        size = prod(shape) * getattr(torch, dtype.removeprefix("torch.")).itemsize
+        file = folder / f"{name}.memmap"
+        if not file.exists() or file.stat().st_size < size:
+            raise CheckpointError(f"the replay is damaged: {file} is missing or shorter than {size} bytes")
+    try:
+        sequences: TensorDict = TensorDict.load_memmap(folder)
+    except Exception as error:
+        raise CheckpointError(f"the replay is damaged: {folder / 'meta.json'}: {error}") from error
+    if entries_of(sequences) != entries:
+        raise CheckpointError(f"the sequences in {folder} have other entries than the checkpoint says")
+    return sequences
+
+
+class MappedPages:
+    """Drop the page-table entries of memory-mapped tensors when there are too many of them.
+
+    Every page of a memory map that a process reads or writes stays in its page tables. With one process mapping the
+    file, Linux counts these pages as private, and control groups with a memory limit charge and kill for them. Dropping
+    the mappings loses nothing: the pages stay in the page cache, dirty ones included, and come back with a minor fault.
+    How much one access maps is the kernel's choice (on Linux 6.18 fourteen times the bytes that were read), so it is
+    read from the process's counters, not estimated from the traffic.
+
+    Only maps that are shared with their file are touched: on a private map the same call would discard what was
+    written. Does nothing where the operating system is not Linux.
+
+    Args:
+        tensors: Memory-mapped tensors, each from the start of its file.
+        budget_bytes: Mapped bytes, beyond those after the last time, above which the entries are dropped.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor], *, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        shared = _shared_maps()
+        spans = [(value.data_ptr(), value.numel() * value.element_size()) for value in tensors]
+        self._spans = [(start, size) for start, size in spans if size >= _PAGE_BYTES and start in shared]
+        self._libc = ctypes.CDLL(None, use_errno=True) if self._spans else None
+        self._bytes_before = _mapped_bytes() if self._spans else 0
+
+    def check(self) -> None:
+        """Drop the entries if there are too many; to be called after each batch that was read or written."""
+        if self._libc is None or _mapped_bytes() - self._bytes_before <= self._budget_bytes:
+            return
+        for start, size in self._spans:
+            # The length is rounded down: the last page of a file may hold nothing else, but need not.
+            length = size // _PAGE_BYTES * _PAGE_BYTES
+            self._libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _MADV_DONTNEED)
+        self._bytes_before = _mapped_bytes()
+
+
+def _mapped_bytes() -> int:
+    """Return the bytes of files and shared memory in this process's page tables."""
+    return int(Path("/proc/self/statm").read_text().split()[2]) * _PAGE_BYTES
+
+
+def _shared_maps() -> set[int]:
+    """Return the start addresses of this process's shared, file-backed maps."""
+    if sys.platform != "linux":
+        return set()
+    starts = set()
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, permissions, *_ = line.split(maxsplit=2)
+        if permissions.endswith("s"):
+            starts.add(int(span.split("-")[0], 16))
+    return starts
