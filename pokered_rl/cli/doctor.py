@@ -49,7 +49,7 @@ _SUPPORTED = (
     ("torch", "2.13", "2.15"),
     ("torchrl", "0.14", "0.15"),
     ("tensordict", "0.14", "0.15"),
-    ("pyboy", "2.8", "3"),
+    ("pyboy", "2.8.1", "2.9"),
     ("gymnasium", "1.0", None),
 )
 #: Checkpoints, weights, metrics and episode logs of a run, besides the replay.
