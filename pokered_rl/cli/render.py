@@ -21,14 +21,35 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pokered_rl.errors import PokeredError
-from pokered_rl.record.palettes import PALETTES
 
 if TYPE_CHECKING:
     from pokered_rl.emulator import Cartridge
     from pokered_rl.record.batch import RenderJob, RenderOutcome, ShownValues
     from pokered_rl.record.render import RenderOptions
 
-__all__ = ["main"]
+__all__ = ["add_palette_argument", "check_palette", "main"]
+
+
+def add_palette_argument(parser: argparse._ActionsContainer) -> None:
+    """Add ``--palette``; its values are checked after parsing, since the module that has them takes seconds to import.
+
+    Args:
+        parser: A parser, or a group of its arguments.
+    """
+    parser.add_argument("--palette", default="grey", metavar="NAME", help="grey, green, pocket, amber or night")
+
+
+def check_palette(parser: argparse.ArgumentParser, name: str) -> None:
+    """End with exit status 2 and a message unless a palette has this name.
+
+    Args:
+        parser: Writes the message.
+        name: Value of ``--palette``.
+    """
+    from pokered_rl.record.palettes import PALETTES
+
+    if name not in PALETTES:
+        parser.error(f"--palette must be one of {', '.join(PALETTES)}, got {name!r}")
 
 
 def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespace:
@@ -55,7 +76,7 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     look.add_argument("--fps", type=float, help="frames per second; the console's 59.7275 by default, 30 halves them")
     look.add_argument("--speed", type=float, default=1.0, help="2 plays twice as fast")
     look.add_argument("--scale", type=int, default=2, help="size of a console pixel")
-    look.add_argument("--palette", choices=list(PALETTES), default="grey", help="colours of the four shades")
+    add_palette_argument(look)
     look.add_argument("--no-panel", dest="panel", action="store_false", help="leave the side panel out")
     look.add_argument("--values", metavar="RUN", help="show the action values of the network of this run or checkpoint")
     look.add_argument("--sound", action="store_true", help="with the game's sound, at speed 1; not with --grid")
@@ -63,6 +84,7 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     look.add_argument("--preset", default="ultrafast", help="H.264 preset; slower ones make smaller files")
     parser.add_argument("--workers", type=int, help="processes (default: one per core)")
     options = parser.parse_args(argv)
+    check_palette(parser, options.palette)
     options.sources += options.logs
     if not options.sources:
         parser.error("no logs named: give a run folder, log files or a glob pattern")

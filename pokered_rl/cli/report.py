@@ -16,8 +16,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from pokered_rl.cli.render import add_palette_argument, check_palette
 from pokered_rl.errors import PokeredError
-from pokered_rl.record.palettes import PALETTES
 
 __all__ = ["main"]
 
@@ -41,8 +41,10 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     parser.add_argument("--speed", type=float, default=4.0, help="of the embedded videos")
     parser.add_argument("--fps", type=float, default=30.0, help="of the embedded videos")
     parser.add_argument("--scale", type=int, default=2, help="of the embedded videos")
-    parser.add_argument("--palette", choices=list(PALETTES), default="grey", help="of the embedded videos")
-    return parser.parse_args(argv)
+    add_palette_argument(parser)
+    options = parser.parse_args(argv)
+    check_palette(parser, options.palette)
+    return options
 
 
 def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:

@@ -8,6 +8,7 @@ from importlib import metadata
 import pytest
 
 from pokered_rl.cli import main
+from pokered_rl.record.palettes import PALETTES
 
 COMMANDS = ("train", "render", "evaluate", "report", "verify", "watch", "play", "doctor")
 
@@ -49,6 +50,15 @@ def test_commands_have_a_help_under_their_own_name_that_says_the_exit_statuses(r
     assert status == 0
     assert out.startswith(f"usage: python -m pokered_rl {command}")
     assert "exit status: 0" in out.lower()
+
+
+@pytest.mark.parametrize("command", ["render", "report"])
+def test_palettes_are_named_in_the_help_and_another_name_is_refused(run, command):
+    _, out, _ = run(command, "--help")
+    assert all(name in out for name in PALETTES)
+    status, _, err = run(command, "runs/a", "--palette", "sepia")
+    assert status == 2
+    assert "'sepia'" in err
 
 
 def test_no_help_imports_what_takes_seconds():
