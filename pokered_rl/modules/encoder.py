@@ -15,14 +15,19 @@ from pokered_rl.errors import ConfigError
 from pokered_rl.observations import shades_of_bytes
 
 __all__ = [
+    "INITIALISATIONS",
     "MapEncoder",
     "ObservationEncoder",
     "PixelEncoder",
     "ResidualBlock",
     "SpatialSelfAttention",
     "VectorEncoder",
+    "initialise_weights",
     "squash_reward",
 ]
+
+#: Methods of :func:`initialise_weights`.
+INITIALISATIONS = ("pytorch", "kaiming", "orthogonal")
 
 #: Height of the screen in hardware tiles.
 _SCREEN_TILES = 18
@@ -241,30 +246,64 @@ class ObservationEncoder(nn.Module):
         encoders: Modules of the branches ``pixels``, ``map_memory`` and ``vector``; branches may be missing.
         inputs: Names of the positional arguments of :meth:`forward`, out of ``pixels``, ``map_memory``, ``context``,
             ``last_action`` and ``last_reward``.
+        layer_norm: Normalise the features of each branch (Ba et al. 2016), so that all reach the core at one scale.
     """
 
     def __init__(
         self,
         encoders: "Mapping[str, PixelEncoder | MapEncoder | VectorEncoder]",
         inputs: Sequence[str],
+        *,
+        layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
         self.inputs = tuple(inputs)
         self.num_features = sum(encoder.num_features for encoder in encoders.values())
+        self.norms = nn.ModuleDict(
+            {name: nn.LayerNorm(encoder.num_features) for name, encoder in encoders.items()} if layer_norm else {}
+        )
 
     def forward(self, *observations: Tensor) -> Tensor:
         """Encode observations, each [M, ...], in the order of ``inputs``."""
         given = dict(zip(self.inputs, observations, strict=True))
-        features = []
-        if "pixels" in given:
-            features.append(self.encoders["pixels"](given["pixels"]))
-        if "map_memory" in given:
-            features.append(self.encoders["map_memory"](given["map_memory"]))
-        if "vector" in self.encoders:
-            vector = (given.get(name) for name in ("context", "last_action", "last_reward"))
-            features.append(self.encoders["vector"](*vector))
-        return torch.cat(features, -1)
+        vector = (given.get(name) for name in ("context", "last_action", "last_reward"))
+        features = {
+            name: encoder(*vector) if name == "vector" else encoder(given[name])
+            for name, encoder in self.encoders.items()
+        }
+        if self.norms:
+            features = {name: self.norms[name](value) for name, value in features.items()}
+        return torch.cat(list(features.values()), -1)
+
+
+def initialise_weights(module: nn.Module, method: str) -> None:
+    """Initialise the convolutions and linear layers of an encoder.
+
+    PyTorch's own initialisation shrinks a signal by sqrt(6) at each layer with a ReLU: after the four layers of the
+    frame encoder it has a thirtieth of its scale. Attention layers, which have no ReLU, keep PyTorch's.
+
+    Args:
+        module: Encoder whose weights are set in place.
+        method: ``kaiming`` (He et al. 2015) or ``orthogonal`` with gain sqrt(2) (Saxe et al. 2014), both with biases of
+            zero; ``pytorch`` changes nothing.
+
+    Raises:
+        ConfigError: The method is unknown.
+    """
+    if method not in INITIALISATIONS:
+        raise ConfigError(f"initialisation must be one of {list(INITIALISATIONS)}, got {method!r}")
+    if method == "pytorch" or isinstance(module, SpatialSelfAttention):
+        return
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        if method == "kaiming":
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        else:
+            nn.init.orthogonal_(module.weight, nn.init.calculate_gain("relu"))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for child in module.children():
+        initialise_weights(child, method)
 
 
 def _group_norm(channels: int) -> nn.Module:

@@ -10,7 +10,13 @@ from tensordict import NestedKey
 
 from pokered_rl.errors import ConfigError
 from pokered_rl.modules.core import LSTMCore, RecurrentCore
-from pokered_rl.modules.encoder import MapEncoder, ObservationEncoder, PixelEncoder, VectorEncoder
+from pokered_rl.modules.encoder import (
+    MapEncoder,
+    ObservationEncoder,
+    PixelEncoder,
+    VectorEncoder,
+    initialise_weights,
+)
 from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
 
 __all__ = ["NETWORK_SIZES", "NetworkWidths", "R2D2Network"]
@@ -81,6 +87,8 @@ class R2D2Network(RecurrentQuantileNetwork):
         dueling: Separate value and advantage streams.
         spatial_attention: Self-attention over the frame's feature map.
         norm: GroupNorm in the frame encoder.
+        initialisation: Of the encoder, see :func:`~pokered_rl.modules.encoder.initialise_weights`.
+        layer_norm: LayerNorm on the features of each encoder branch.
         reconstruct_context: Predict the context as an auxiliary task (ignored without context).
         reconstruct_map: Predict the map crop as an auxiliary task.
         in_keys: Entries of the observations that have other names, as ``{"context": "observation"}``.
@@ -116,6 +124,8 @@ class R2D2Network(RecurrentQuantileNetwork):
         dueling: bool = True,
         spatial_attention: bool = False,
         norm: bool = False,
+        initialisation: str = "kaiming",
+        layer_norm: bool = True,
         reconstruct_context: bool = True,
         reconstruct_map: bool = False,
         in_keys: Mapping[str, NestedKey] | None = None,
@@ -161,7 +171,8 @@ class R2D2Network(RecurrentQuantileNetwork):
                 last_reward=use_last_reward,
                 num_features=widths.vector_features,
             )
-        encoder = ObservationEncoder(encoders, inputs)
+        encoder = ObservationEncoder(encoders, inputs, layer_norm=layer_norm)
+        initialise_weights(encoder, initialisation)
         super().__init__(
             encoder=encoder,
             observation_keys=[names.get(name, name) for name in inputs],

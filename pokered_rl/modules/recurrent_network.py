@@ -24,8 +24,9 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
     of real steps only; the loss takes care of burn-in and padding.
 
     Reads: the observations [B, T, ...] and the state entries [B, H] of the first step (TensorDict of batch size [B]).
-    Writes: ``quantiles`` [B, T, A, N] in rescaled space, the state entries [B, H] after the last step under ``next``,
-    and, where asked for, ``context_reconstruction`` [B, T, C] and ``map_reconstruction`` [B, T, K, D, D].
+    Writes: ``quantiles`` [B, T, A, N] in rescaled space, ``core_output`` [B, T, H], the state entries [B, H] after the
+    last step under ``next``, and, where asked for, ``context_reconstruction`` [B, T, C] and ``map_reconstruction``
+    [B, T, K, D, D].
 
     Args:
         encoder: Module from observations to features.
@@ -57,6 +58,7 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
     """
 
     quantiles_key = "quantiles"
+    core_output_key = "core_output"
     context_reconstruction_key = "context_reconstruction"
     map_reconstruction_key = "map_reconstruction"
 
@@ -104,6 +106,7 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         self.in_keys = [*self.observation_keys, *self.state_keys]
         self.out_keys = [
             self.quantiles_key,
+            self.core_output_key,
             *self.reconstructions,
             *(("next", key) for key in self.state_keys),
         ]
@@ -121,6 +124,7 @@ class RecurrentQuantileNetwork(TensorDictModuleBase):
         state: State = tuple(tensordict[key] for key in self.state_keys)
         output, state = self.core(features.unflatten(0, (batch, time)), state)  # [B, T, H]
         steps = output.flatten(0, 1)  # [B*T, H]
+        tensordict.set(self.core_output_key, output)
         tensordict.set(self.quantiles_key, self.head(steps).unflatten(0, (batch, time)))
         for key, reconstruction in self.reconstructions.items():
             tensordict.set(key, reconstruction(steps).unflatten(0, (batch, time)))

@@ -54,15 +54,18 @@ class R2D2Loss(LossModule):
     ``target_q``, ``td_error_abs``, ``quantile_spread`` in rescaled space, ``mask_changed_argmax``, ``valid_fraction``
     and the plain reconstruction errors.
 
-    Each sequence contributes ``weight * sum of its step losses / U``: every transition weighs the same, whether its
-    sequence is full or ends early. ``reduction`` then takes the mean or the sum over sequences, or none.
+    Each sequence contributes ``weight * sum of its step losses``, auxiliary losses alike: every transition weighs the
+    same, whether its sequence is full or ends early, and the weight of an auxiliary loss does not depend on U.
+    ``reduction`` then takes the mean or the sum over sequences, or none. With a mean over the steps
+    (``step_reduction="mean"``) gradients are U times smaller; Adam's epsilon of R2D2, 1e-3, belongs to the sum.
 
     Gradients flow through the taken action's quantiles at the unroll steps and through the reconstructions, back to the
     first unroll step. Nothing flows into burn-in, target network, action selection or priorities.
 
     Noise: noisy layers are resampled once a forward, for online and target network independently, and each sample
-    holds for burn-in and unroll. TorchRL runs losses under ``ExplorationType.DETERMINISTIC``, where noisy layers use
-    mean weights and their sigma gets no gradient; this loss runs under ``RANDOM``.
+    holds for burn-in and unroll; the selection of ``a*`` has a sample of its own (Fortunato et al. 2018). TorchRL runs
+    losses under ``ExplorationType.DETERMINISTIC``, where noisy layers use mean weights and sigma gets no gradient; this
+    loss runs under ``RANDOM``.
 
     Rescaling, targets, loss and priorities are computed in float32 under autocast too.
 
@@ -77,7 +80,11 @@ class R2D2Loss(LossModule):
         rescale_eps: Epsilon of the value rescaling; None learns plain values.
         reconstruction_weight: Weight of the context reconstruction.
         map_reconstruction_weight: Weight of the map reconstruction.
-        reduction: ``mean``, ``sum`` or ``none`` ([B] losses).
+        reduction: Over sequences: ``mean``, ``sum`` or ``none`` ([B] losses).
+        step_reduction: Over the steps of a sequence: ``sum`` or ``mean``.
+        reconstruct_next: Reconstruct the observation after step t, not the one that the network reads at t.
+        selection_noise: Select ``a*`` under a noise sample of its own; without effect for networks without a noisy
+            ``head``.
         augmentation: Maps a TensorDict [B, L] of the observations to one; applied once, so both networks see the same
             frames.
         log_delta_q: Return ``delta_q``, the distance between the values from the burned-in and from the policy's own
@@ -116,6 +123,7 @@ class R2D2Loss(LossModule):
         action_mask: NestedKey = "action_mask"
         mask: NestedKey = "mask"
         quantiles: NestedKey = "quantiles"
+        core_output: NestedKey = "core_output"
         context: NestedKey = "context"
         context_reconstruction: NestedKey = "context_reconstruction"
         map_memory: NestedKey = "map_memory"
@@ -146,6 +154,9 @@ class R2D2Loss(LossModule):
         reconstruction_weight: float = 0.05,
         map_reconstruction_weight: float = 0.05,
         reduction: str = "mean",
+        step_reduction: str = "sum",
+        reconstruct_next: bool = True,
+        selection_noise: bool = True,
         augmentation: Callable[[TensorDictBase], TensorDictBase] | None = None,
         log_delta_q: bool = False,
         compile_terms: bool = False,
@@ -163,10 +174,15 @@ class R2D2Loss(LossModule):
             raise ConfigError(f"kappa must be > 0, got {kappa}")
         if reduction not in ("mean", "sum", "none"):
             raise ConfigError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+        if step_reduction not in ("sum", "mean"):
+            raise ConfigError(f"step_reduction must be 'sum' or 'mean', got {step_reduction!r}")
         self.convert_to_functional(network, "network", create_target_params=True)
         self.burn_in_steps = burn_in_steps
         self.n_step = n_step
         self.reduction = reduction
+        self.step_reduction = step_reduction
+        self.reconstruct_next = reconstruct_next
+        self.selection_noise = selection_noise and getattr(getattr(network, "head", None), "noisy", False)
         self.augmentation = augmentation
         self.log_delta_q = log_delta_q
         self.reconstruction_weight = reconstruction_weight
@@ -239,15 +255,20 @@ class R2D2Loss(LossModule):
                 _flag(tensordict[keys.truncated])[:, first:],
                 mask[:, first:],
                 None if action_mask is None else action_mask[:, first:],
+                selection=self._selection(online) if self.selection_noise else None,
             )
             weight = tensordict.get(keys.priority_weight, None)
             weight = 1.0 if weight is None else weight.float().reshape(-1)
-            out = {"loss_quantile": self._reduce(weight * terms.loss.mean(-1)), **terms.logs}
+            out = {"loss_quantile": self._reduce(weight * self._over_steps(terms.loss)), **terms.logs}
             valid = mask[:, first:last]
+            ahead = int(self.reconstruct_next)
             for name, (source, output, scale, factor) in self._reconstructions().items():
-                difference = online[output][:, : last - first].float() - observations[source][:, first:last] / scale
+                difference = (
+                    online[output][:, : last - first].float()
+                    - observations[source][:, first + ahead : last + ahead] / scale
+                )
                 error = difference.square().flatten(2).mean(-1).masked_fill(~valid, 0.0)  # [B, U]
-                out[f"loss_{name}"] = factor * self._reduce(weight * error.mean(-1))
+                out[f"loss_{name}"] = factor * self._reduce(weight * self._over_steps(error))
                 out[f"{name}_error"] = masked_mean(error.detach(), valid)
         if self.log_delta_q:
             out["delta_q"] = self._delta_q(tensordict, observations, online, warm, mask)
@@ -286,6 +307,20 @@ class R2D2Loss(LossModule):
         batch = TensorDict({**dict(steps.items(True, True)), **state}, batch_size=steps.batch_size[:1])
         out: TensorDictBase = self.network(batch)
         return out
+
+    @torch.no_grad()
+    def _selection(self, online: TensorDictBase) -> Tensor:
+        """Return the values [B, R, A] of the online network under a fresh noise sample."""
+        output = online[self.tensor_keys.core_output].float()  # [B, R, H]
+        with self.network_params.to_module(self.network, preserve_module_state=False):
+            head: Any = self.network.head
+            values: Tensor = head.action_value(output.flatten(0, 1), head.sample_noise(1)).unflatten(
+                0, output.shape[:2]
+            )
+        return values
+
+    def _over_steps(self, loss: Tensor) -> Tensor:
+        return loss.sum(-1) if self.step_reduction == "sum" else loss.mean(-1)
 
     def _reconstructions(self) -> dict[str, tuple[NestedKey, NestedKey, float, float]]:
         """Return source, prediction, unit of the source and weight of each auxiliary loss."""

@@ -47,6 +47,7 @@ def sequence_terms(
     eta: float,
     kappa: float,
     rescale_eps: float | None,
+    selection: Tensor | None = None,
 ) -> SequenceTerms:
     """Compute double-Q n-step quantile loss, TD errors and priority of unrolled sequences.
 
@@ -67,6 +68,7 @@ def sequence_terms(
         eta: Weight of the maximum in the priority.
         kappa: Width of the quadratic part of the quantile Huber loss.
         rescale_eps: Epsilon of the value rescaling; None for plain values.
+        selection: [B, R, A] values that select the actions of double Q-learning; None takes those of ``online``.
 
     Returns:
         SequenceTerms: loss, TD errors, priority and figures to log.
@@ -74,7 +76,8 @@ def sequence_terms(
     online, target = online.float(), target.detach().float()
     loss_steps = online.shape[1] - n_step
     with torch.no_grad():
-        greedy = double_q_action(online, action_mask)  # [B, R]
+        values = online if selection is None else selection.float().unsqueeze(-1)
+        greedy = double_q_action(values, action_mask)  # [B, R]
         bootstrap = _of_action(target, greedy)[:, 1:]  # [B, R-1, N], value of the state after step t
         targets = rescaled_n_step_targets(
             reward[:, :-1],
@@ -91,7 +94,7 @@ def sequence_terms(
     with torch.no_grad():
         td_error = quantile_td_error(prediction, targets).masked_fill(~valid, 0.0)  # [B, U]
         has_successor = mask[:, :-1]
-        changed = (greedy != double_q_action(online))[:, 1:]
+        changed = (greedy != double_q_action(values))[:, 1:]
         logs = {
             "mean_q": masked_mean(prediction.mean(-1), valid),
             "target_q": masked_mean(targets.mean(-1), valid),

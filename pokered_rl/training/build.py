@@ -257,6 +257,8 @@ def _network(config: Config, env: EnvBase) -> R2D2Network:
         noise_std=network.noise_std,
         dueling=network.dueling,
         spatial_attention=network.spatial_attention,
+        initialisation=network.initialisation.value,
+        layer_norm=network.layer_norm,
         reconstruct_context=config.loss.reconstruction_weight > 0,
         reconstruct_map=network.reconstruct_map,
     )
@@ -400,6 +402,9 @@ def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, devic
         reconstruction_weight=loss.reconstruction_weight,
         map_reconstruction_weight=loss.map_reconstruction_weight,
         augmentation=RandomShift(settings.random_shift_pixels) if settings.random_shift_pixels else None,
+        step_reduction=loss.step_reduction.value,
+        reconstruct_next=loss.reconstruct_next,
+        selection_noise=loss.selection_noise,
         log_delta_q=_logs_delta_q(config),
         compile_terms=config.runtime.compile,
     )

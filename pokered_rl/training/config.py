@@ -19,6 +19,7 @@ __all__ = [
     "CollectorConfig",
     "Config",
     "EnvConfig",
+    "Initialisation",
     "LearnerConfig",
     "LoggingConfig",
     "LossConfig",
@@ -33,6 +34,7 @@ __all__ = [
     "RuntimeConfig",
     "Screen",
     "Send",
+    "StepReduction",
     "TargetUpdate",
     "Wandb",
     "fixed_options",
@@ -77,6 +79,21 @@ class NetworkSize(StrEnum):
     tiny = "tiny"
     base = "base"
     large = "large"
+
+
+class StepReduction(StrEnum):
+    """How the losses of the steps of a sequence are combined."""
+
+    sum = "sum"
+    mean = "mean"
+
+
+class Initialisation(StrEnum):
+    """Initial weights of the encoder's layers."""
+
+    pytorch = "pytorch"
+    kaiming = "kaiming"
+    orthogonal = "orthogonal"
 
 
 class TargetUpdate(StrEnum):
@@ -242,6 +259,10 @@ class NetworkConfig:
     dueling: bool = option(True, fixed="the weights")
     #: Self-attention over the picture's feature map.
     spatial_attention: bool = option(False, fixed="the weights")
+    #: Initial weights of the encoder. PyTorch's own let the frame reach the LSTM at a thirtieth of its scale.
+    initialisation: Initialisation = option(Initialisation.kaiming, fixed="the weights")
+    #: LayerNorm on the features of each encoder branch, so that frame, map and context reach the LSTM at one scale.
+    layer_norm: bool = option(True, fixed="the weights")
     #: Predict the crop of the map memory as a second auxiliary task.
     reconstruct_map: bool = option(False, fixed="the weights")
     #: Initial standard deviation of the noisy layers' weights (Fortunato et al. 2018); 0 turns noise off.
@@ -262,6 +283,13 @@ class LossConfig:
     kappa: float = option(1.0, gt=0)
     #: Epsilon of the value rescaling (Pohlen et al. 2018).
     rescale_epsilon: float = option(1e-3, gt=0)
+    #: Losses of the steps of a sequence are added, as in R2D2, or averaged, which makes gradients `unroll_steps` times
+    #: smaller and calls for a smaller `learner.adam_epsilon`.
+    step_reduction: StepReduction = StepReduction.sum
+    #: Select the actions of double Q-learning under a noise sample of their own (Fortunato et al. 2018).
+    selection_noise: bool = True
+    #: Auxiliary losses predict what comes after a step; off, they reconstruct what the network sees at that step.
+    reconstruct_next: bool = True
     #: Weight of the auxiliary loss that reconstructs the context features; 0 leaves its head out of the network.
     reconstruction_weight: float = option(0.05, ge=0)
     #: Weight of the auxiliary loss that reconstructs the map crop; read with `network.reconstruct_map` only.

@@ -1,8 +1,10 @@
 import pytest
 import torch
+from torch import nn
 
 from pokered_rl.errors import ConfigError
 from pokered_rl.modules import MapEncoder, PixelEncoder, VectorEncoder, squash_reward
+from pokered_rl.modules.encoder import initialise_weights
 from pokered_rl.observations import pack_two_bits, unpack_shades
 
 
@@ -26,6 +28,30 @@ def test_pixel_encoder_takes_half_and_full_size(shape, attention, norm):
 def test_frames_that_are_not_made_of_tiles_are_refused():
     with pytest.raises(ConfigError, match="18 square tiles high, got 70 x 80"):
         PixelEncoder((70, 20), stem_channels=8, channels=8, num_blocks=0, num_features=4)
+
+
+@pytest.mark.parametrize("method", ["kaiming", "orthogonal"])
+def test_initialisation_keeps_the_scale_of_a_signal_through_layers_with_relu(method):
+    layers = nn.Sequential(*(layer for _ in range(6) for layer in (nn.Linear(256, 256), nn.ReLU())))
+    signal = torch.randn(500, 256)
+    # PyTorch's weights have variance 1 / (3 fan_in) and a ReLU halves the second moment: a sixth a layer, 6 ** -6.
+    assert layers(signal).square().mean() < 1e-3
+    initialise_weights(layers, method)
+    assert 0.5 < layers(signal).square().mean() < 2
+    assert not any(layer.bias.any() for layer in layers[::2])
+
+
+def test_attention_keeps_its_initialisation():
+    encoder = PixelEncoder((72, 20), channels=16, attention=True)
+    before = {name: value.clone() for name, value in encoder.named_parameters()}
+    initialise_weights(encoder, "kaiming")
+    kept = {name for name, value in encoder.named_parameters() if torch.equal(value, before[name])}
+    assert {name.split(".")[2] for name in kept} == {"place", "norm", "query_key_value", "output"}
+
+
+def test_an_unknown_initialisation_is_refused():
+    with pytest.raises(ConfigError, match=r"initialisation must be one of .*, got 'zeros'"):
+        initialise_weights(nn.Linear(2, 2), "zeros")
 
 
 @pytest.mark.parametrize("norm", [False, True])

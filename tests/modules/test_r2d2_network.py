@@ -58,6 +58,7 @@ def test_every_size_maps_sequences_to_quantiles_state_and_reconstruction(size):
         {"core": MemorylessCore},
         {"dueling": False, "noise_std": 0.0},
         {"spatial_attention": True, "norm": True},
+        {"initialisation": "pytorch", "layer_norm": False},
     ],
 )
 def test_parts_can_be_left_out(off):
@@ -66,6 +67,15 @@ def test_parts_can_be_left_out(off):
     assert network(td)["quantiles"].shape == (2, 3, ACTIONS, 5)
     step = td[:, 0] if td.ndim == 2 else observations(2).select(*network.observation_keys)
     assert network.step(step.update(network.initial_state([2])))["action_value"].shape == (2, ACTIONS)
+
+
+def test_layer_norm_brings_every_branch_to_one_scale():
+    network = make_network()
+    td = observations(64, 1)
+    features = network.encoder(*(td[key][:, 0] for key in network.observation_keys))
+    for branch in features.split([encoder.num_features for encoder in network.encoder.encoders.values()], -1):
+        torch.testing.assert_close(branch.mean(-1), torch.zeros(64), atol=1e-4, rtol=0)
+        torch.testing.assert_close(branch.square().mean(-1), torch.ones(64), atol=1e-2, rtol=0)
 
 
 def test_full_size_frames_are_taken():

@@ -261,9 +261,16 @@ def test_a_transition_weighs_the_same_in_a_full_and_in_a_short_sequence(table_ne
     full = make_batch({"table": table}, reward=[2.0, 0.0, 0.0, 0.0, 0.0])
     short = make_batch({"table": table}, reward=[2.0, 0.0, 0.0, 0.0, 0.0], mask=[True] + [False] * 4, truncated=(0,))
     loss = make_loss(table_network())
-    # One step of 0.75 over an unroll of four, in both.
     for batch in (full, short):
-        torch.testing.assert_close(loss(batch)["loss_quantile"], torch.tensor(0.75 / 4))
+        torch.testing.assert_close(loss(batch)["loss_quantile"], torch.tensor(0.75))
+
+
+@pytest.mark.parametrize(("step_reduction", "expected"), [("sum", 0.75 + 1.75), ("mean", (0.75 + 1.75) / 4)])
+def test_step_losses_are_added_or_averaged_over_the_unroll(table_network, make_batch, step_reduction, expected):
+    # tau = 1/2, u = 2 and 4: losses (u - 1/2) / 2; the unroll has four steps, two of them transitions.
+    batch = make_batch({"table": [[[0.0]]] * 5}, reward=[2.0, 4.0, 0, 0, 0], mask=[1, 1, 0, 0, 0], truncated=(1,))
+    loss = make_loss(table_network(), step_reduction=step_reduction)
+    torch.testing.assert_close(loss(batch)["loss_quantile"], torch.tensor(expected))
 
 
 def test_priority_mixes_maximum_and_mean_of_the_transitions(table_network, make_batch):
@@ -325,6 +332,7 @@ def test_the_loss_can_be_called_with_tensors(adding_network, make_batch):
         ({"gamma": 1.5}, "gamma must be in"),
         ({"eta": -0.1}, "eta must be in"),
         ({"kappa": 0.0}, "kappa must be > 0, got 0.0"),
+        ({"step_reduction": "max"}, "step_reduction must be 'sum' or 'mean', got 'max'"),
         ({"reduction": "median"}, "reduction must be 'mean', 'sum' or 'none', got 'median'"),
     ],
 )
@@ -422,7 +430,7 @@ def loop_loss(online, target, batch, *, gamma, n_step, kappa, eta, burn_in):
                     huber = 0.5 * u * u if abs(u) <= kappa else kappa * (abs(u) - 0.5 * kappa)
                     total += abs((i + 0.5) / n - (u < 0)) * huber / len(goal)
             errors.append(abs(goal.mean() - predicted.mean()))
-        losses.append(total / (length - n_step - burn_in))
+        losses.append(total)
         priorities.append(eta * max(errors) + (1 - eta) * np.mean(errors) if errors else 0.0)
     return np.array(losses), np.array(priorities)
 

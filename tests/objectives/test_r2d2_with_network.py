@@ -132,6 +132,39 @@ def test_target_updates_leave_both_noises_alone():
     assert all(torch.equal(a, b) for a, b in zip(before, noises(loss.target_network_params), strict=True))
 
 
+def test_selection_has_a_noise_sample_of_its_own():
+    # The core's output is zero and so is every weight mean: values are the noise of the last advantage bias alone,
+    # sigma * f(noise). Sigma is 1 for action 1; +1 selects action 1, -1 one of the others. The target network values
+    # the actions at 0, 7 and 0 without noise.
+    network = vector_network(num_quantiles=1, core=MemorylessCore)
+    loss, batch = make_loss(network, rescale_eps=None, gamma=0.5, n_step=1), make_batch(network)
+    batch["action_mask"][:] = True
+    batch["reward"][:] = 0.0
+    for parameter in (*network.parameters(), *loss.target_network_params.values(True, True)):
+        parameter.data.zero_()
+    network.head.advantage.bias_sigma.data[1] = 1.0
+    loss.target_network_params["head", "advantage", "bias_mu"].data[1] = 7.0
+    ones = [(torch.ones(1, layer.in_features), torch.ones(1, layer.out_features)) for layer in noisy_layers(network)]
+    for sign, advantage in ((1.0, 7 - 7 / 3), (-1.0, 0 - 7 / 3)):
+        network.head.sample_noise = lambda _, sign=sign: [(x, sign * y) for x, y in ones]
+        # Without noise in the prediction: its own sample is drawn from zero sigma but for action 1, which is not taken.
+        batch["action"][:] = 0
+        out = loss(batch)
+        torch.testing.assert_close(out["target_q"], torch.tensor(0.5 * advantage))
+
+
+def noisy_layers(network):
+    head = network.head
+    return head.advantage_hidden, head.advantage, head.value_hidden, head.value
+
+
+def test_without_selection_noise_the_predicted_quantiles_select():
+    network = vector_network()
+    loss, batch = make_loss(network, selection_noise=False), make_batch(network)
+    network.head.sample_noise = None  # would be called
+    assert torch.isfinite(loss(batch)["loss_quantile"])
+
+
 # ------------------------------------------------------------------ target parameters reach every layer
 
 
@@ -222,7 +255,7 @@ def test_reconstruction_leaves_padding_burn_in_and_successors_out():
     batch["truncated"][:, 6] = True
     expected = loss(batch)
     disturbed = batch.clone()
-    # Steps 10 and 11 are successors, 8 and 9 padding; step 7 is the final observation, which the targets see.
+    # Steps 10 and 11 are successors, 8 and 9 padding; step 7 is the final observation, which is predicted at step 6.
     disturbed["context"][:, 8:] += 100.0
     disturbed["map_memory"][:, 8:] = 3
     out = loss(disturbed)
@@ -232,15 +265,19 @@ def test_reconstruction_leaves_padding_burn_in_and_successors_out():
     assert loss(disturbed)["loss_reconstruction"] != expected["loss_reconstruction"]
 
 
-def test_reconstruction_loss_is_the_weighted_mean_square_over_the_unroll():
+@pytest.mark.parametrize("reconstruct_next", [True, False])
+def test_reconstruction_loss_is_the_weighted_square_error_of_the_next_or_the_same_step(reconstruct_next):
     network = game_network(noise_std=0.0)
-    loss, batch = make_loss(network, reconstruction_weight=0.5), make_batch(network)
+    loss = make_loss(network, reconstruction_weight=0.5, reconstruct_next=reconstruct_next)
+    batch = make_batch(network)
     batch["priority_weight"] = torch.tensor([1.0, 0.5, 0.25, 1.0])
     out = loss(batch)
     td = batch.select(*network.observation_keys, *network.state_keys)
     predicted = network(td)["context_reconstruction"]  # noise is off: the burn-in changes nothing but gradients
-    error = (predicted - batch["context"]).square().mean(-1)[:, BURN_IN : LENGTH - 2]
-    expected = 0.5 * (error.mean(-1) * batch["priority_weight"]).mean()
+    first, last, ahead = BURN_IN, LENGTH - 2, int(reconstruct_next)
+    difference = predicted[:, first:last] - batch["context"][:, first + ahead : last + ahead]
+    error = difference.square().mean(-1)
+    expected = 0.5 * (error.sum(-1) * batch["priority_weight"]).mean()
     torch.testing.assert_close(out["loss_reconstruction"], expected)
     torch.testing.assert_close(out["reconstruction_error"], error.mean().detach())
 
