@@ -1,13 +1,13 @@
-"""Episode logs: the file format, and playing a logged episode again.
+"""Episode logs: the file format, and the replay of a logged episode.
 
-* `log`, `header`, `container`, `folder`: what is written while the agent plays, and how it is read back.
-* `recording`: a log of actions that are known beforehand.
-* `replay`: re-simulation, step by step, checked against the hashes in the log.
+* ``log``, ``header``, ``columns``, ``container``, ``folder``: write and read logs.
+* ``recording``: log actions that are known beforehand.
+* ``player``: replay a log step by step, checked against its RAM hashes.
 """
 
 from pokered_rl.episodes.folder import EPISODE_FOLDER, EpisodeFolder, find_logs, load_start_state
 from pokered_rl.episodes.header import EpisodeHeader, Outcome, ReachedMilestone
-from pokered_rl.episodes.log import LOG_SUFFIX, EpisodeLog, EpisodeLogWriter
+from pokered_rl.episodes.log import EpisodeLog, EpisodeLogWriter
 from pokered_rl.episodes.player import (
     Divergence,
     EpisodePlayer,
@@ -21,7 +21,6 @@ from pokered_rl.episodes.recording import record_episode
 
 __all__ = [
     "EPISODE_FOLDER",
-    "LOG_SUFFIX",
     "Divergence",
     "EpisodeFolder",
     "EpisodeHeader",

@@ -1,7 +1,6 @@
-"""How columns of numbers become few bytes: sorted by significance, and rewards through a table of their values.
+"""Prepare columns of numbers for compression: bytes sorted by significance, rewards through a table of their values.
 
-The result is handed to zlib by `pokered_rl.episodes.container`. Nothing is rounded: what is read back has the bits
-that were written.
+:mod:`pokered_rl.episodes.container` compresses the result with zlib. The coding is lossless to the bit.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _COUNT = struct.Struct("<I")
 
 
 def to_planes(values: npt.NDArray[Any], dtype: str) -> bytes:
-    """Returns little-endian numbers sorted by significance: every lowest byte, then every second one, ...
+    """Return little-endian numbers sorted by significance: every lowest byte, then every second one, ...
 
     Counts are small, so the planes of the high bytes are constant and compress to nothing.
     """
@@ -30,10 +29,10 @@ def to_planes(values: npt.NDArray[Any], dtype: str) -> bytes:
 
 
 def from_planes(data: bytes, dtype: str, shape: tuple[int, ...], place: str) -> npt.NDArray[Any]:
-    """Undoes `to_planes`.
+    """Undo :func:`to_planes`.
 
     Raises:
-        EpisodeLogError: ``data`` has not the length that dtype and shape ask for; ``place`` names it.
+        EpisodeLogError: ``data`` has not the length that dtype and shape ask for; the message begins with ``place``.
     """
     kind = np.dtype(dtype)
     expected = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
@@ -46,15 +45,14 @@ def from_planes(data: bytes, dtype: str, shape: tuple[int, ...], place: str) -> 
 
 
 def pack_rewards(rewards: npt.NDArray[np.float32], terms: npt.NDArray[np.float32]) -> bytes:
-    """Returns section REWD.
+    """Return section REWD.
 
-    Rewards repeat: the section holds a table of the bit patterns that occur, then one index a value, column by
-    column: the reward, then each term. A reward that is the sum of its terms (the usual case) has index 0 and no
-    entry of its own.
+    The section holds a table of the bit patterns that occur, then one index a value, column by column: the reward, then
+    each term. A reward that is the sum of its terms (the usual case) has index 0 and no entry in the table.
 
     Args:
-        rewards: float32 [T].
-        terms: float32 [T, K].
+        rewards: Rewards, float32 [T].
+        terms: Share of each term, float32 [T, K].
     """
     summed = _sum_of_terms(terms)
     explicit = rewards.view(np.uint32) != summed.view(np.uint32)  # [T]
@@ -69,19 +67,19 @@ def pack_rewards(rewards: npt.NDArray[np.float32], terms: npt.NDArray[np.float32
 def unpack_rewards(
     data: bytes, steps: int, terms: int, place: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Undoes `pack_rewards`.
+    """Undo :func:`pack_rewards`.
 
     Args:
-        data: section REWD.
-        steps: T.
-        terms: K.
-        place: what to call the section in error messages.
+        data: Section REWD.
+        steps: Number of steps, T.
+        terms: Number of terms, K.
+        place: Name of the section in error messages.
 
     Returns:
-        rewards float32 [T] and term rewards float32 [T, K].
+        Rewards float32 [T] and term rewards float32 [T, K].
 
     Raises:
-        EpisodeLogError: the section has not the right length, or an index points outside the table.
+        EpisodeLogError: The section has not the right length, or an index points outside the table.
     """
     if len(data) < _COUNT.size:
         raise EpisodeLogError(f"{place} holds {len(data)} bytes, at least {_COUNT.size} are needed; {_REMEDY}")
@@ -100,7 +98,7 @@ def unpack_rewards(
 
 
 def _sum_of_terms(terms: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """float32 [T]: the terms added up from left to right in double precision, then rounded once."""
+    """Return float32 [T]: the terms added up from left to right in double precision, then rounded once."""
     total = np.zeros(terms.shape[0], np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         for column in terms.T:

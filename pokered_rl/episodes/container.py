@@ -1,8 +1,8 @@
 """The container of an episode log: a fixed header, then sections that each carry their own checksum.
 
-It knows nothing of episodes. Its byte layout is documented in ``docs/reference/episode_format.md``; all integers
-are little-endian. Reading never trusts a length or a value before its checksum has been compared, and never
-unpacks more than the file announced, so a damaged file ends in one `EpisodeLogError` and nothing else.
+The byte layout is documented in ``docs/reference/episode_format.md``; all integers are little-endian. A reader uses no
+length or value before it has compared the checksum, and unpacks no more than the file announced: every damage raises
+:class:`~pokered_rl.errors.EpisodeLogError`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ["FORMAT_VERSION", "MAGIC", "MAX_SECTION_BYTES", "pack_container", "un
 
 #: First bytes of every log. The high bit, CR LF and Ctrl-Z catch text-mode copies, as in PNG.
 MAGIC = b"\x89PRL\r\n\x1a\n"
-#: Raised whenever an older reader would misread a newer file.
+#: Incremented whenever an older reader would misread a newer file.
 FORMAT_VERSION = 1
-#: No section unpacks to more than this: a damaged length must not fill the memory.
+#: Limit of an unpacked section: a damaged length must not allocate all memory.
 MAX_SECTION_BYTES = 64 * 2**20
 
 _HEADER = struct.Struct("<8sHHII")  # magic, version, number of sections, file length, CRC-32 of the 16 bytes before
@@ -31,14 +31,13 @@ _DAMAGED = "the file is damaged: copy it again from where it was written, or del
 
 
 def pack_container(sections: Mapping[str, bytes]) -> bytes:
-    """Returns the bytes of a file that holds ``sections``.
+    """Return the bytes of a file that holds ``sections``.
 
     Args:
-        sections: four-letter ASCII tag to content. A tag that begins with a lower-case letter may be skipped by
-            readers that do not know it.
+        sections: Four-letter ASCII tag to content. Readers skip an unknown tag that begins with a lower-case letter.
 
     Raises:
-        ValueError: a tag is not four ASCII letters, or a section is larger than `MAX_SECTION_BYTES`.
+        ValueError: A tag is not four ASCII letters, or a section is larger than `MAX_SECTION_BYTES`.
     """
     body = b"".join(_pack_section(tag, raw) for tag, raw in sections.items())
     fields = struct.pack("<8sHHI", MAGIC, FORMAT_VERSION, len(sections), _HEADER.size + len(body))
@@ -57,15 +56,15 @@ def _pack_section(tag: str, raw: bytes) -> bytes:
 
 
 def unpack_container(data: bytes, *, name: str) -> dict[str, bytes]:
-    """Returns tag to content of every section of a file.
+    """Return the content of every section of a file by its tag.
 
     Args:
-        data: the whole file.
-        name: what to call the file in error messages.
+        data: The whole file.
+        name: Name of the file in error messages.
 
     Raises:
-        EpisodeLogError: not such a file, of a newer format, cut off, or damaged; the message names the file, the
-            section and its offset, and what to do.
+        EpisodeLogError: No such file, of a newer format, cut off, or damaged; the message names the file, the section
+            and its offset, and the remedy.
     """
     section_count = _check_header(data, name)
     sections: dict[str, bytes] = {}
@@ -83,7 +82,7 @@ def unpack_container(data: bytes, *, name: str) -> dict[str, bytes]:
 
 
 def _check_header(data: bytes, name: str) -> int:
-    """Returns the number of sections."""
+    """Return the number of sections."""
     if not data:
         raise EpisodeLogError(f"{name}: the file is empty; delete it or copy it again from where it was written")
     if data[: len(MAGIC)] != MAGIC[: len(data)]:
@@ -117,7 +116,7 @@ def _check_header(data: bytes, name: str) -> int:
 
 
 def _unpack_section(data: bytes, offset: int, number: int, name: str) -> tuple[str, bytes, int]:
-    """Returns tag, content and the offset behind the section."""
+    """Return tag, content and the offset behind the section."""
     place = f"{name}: section {number} at byte {offset}"
     payload = offset + _SECTION.size
     if payload > len(data):

@@ -19,13 +19,13 @@ _STATES = "start_states"
 
 
 class EpisodeFolder:
-    """Writes and finds what belongs to one run's episodes.
+    """The logs and start states of one run.
 
-    Several workers may use the same folder at once: every file is complete when it appears, and its name says what
-    is in it.
+    Several workers may use the folder at once: every file is complete when it appears, and no two have the same name
+    and different content.
 
     Args:
-        path: the folder; made when something is written to it.
+        path: The folder; created when something is written to it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -33,7 +33,7 @@ class EpisodeFolder:
         self._known: set[str] = set()
 
     def add_start_state(self, state: SaveState) -> str:
-        """Stores a start state unless it is there already; returns its SHA-256 (hex) for the header."""
+        """Store a start state unless it is stored already; return its SHA-256 (hex) for the header."""
         digest = state.sha256
         if digest not in self._known:
             file = self.start_state_path(digest)
@@ -43,27 +43,27 @@ class EpisodeFolder:
         return digest
 
     def start_state_path(self, sha256: str) -> Path:
-        """Where the start state with this SHA-256 lies."""
+        """Return the path of the start state with this SHA-256."""
         return self.path / _STATES / f"{sha256}.state"
 
     def logs(self) -> list[Path]:
-        """Paths of all logs, ordered by global step, worker and emulator."""
+        """Return the paths of all logs, ordered by global step, worker and emulator."""
         return sorted(self.path.glob(f"*{LOG_SUFFIX}"))
 
     def __iter__(self) -> Iterator[EpisodeLog]:
-        """Reads the logs in order.
+        """Read the logs in order.
 
         Raises:
-            EpisodeLogError: one of them is damaged.
+            EpisodeLogError: One of them is damaged.
         """
         return (EpisodeLog.load(path) for path in self.logs())
 
 
 def load_start_state(log: EpisodeLog) -> SaveState:
-    """Returns the start state of a log: the embedded one, or the one in ``start_states/`` beside the log.
+    """Return the start state of a log: the embedded one, or the one in ``start_states/`` beside the log.
 
     Raises:
-        EpisodeLogError: it is not there, or it is not the one the log names.
+        EpisodeLogError: It is missing, or is not the one that the log names.
     """
     if log.start_state is not None:
         return log.start_state
@@ -87,12 +87,12 @@ def load_start_state(log: EpisodeLog) -> SaveState:
 
 
 def find_logs(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Returns the log files that are meant by run folders, ``episode_logs`` folders, files and glob patterns.
+    """Return the log files of run folders, ``episode_logs`` folders, files and glob patterns.
 
     The order is that of the arguments, by global step within each; a file named twice appears once.
 
     Raises:
-        EpisodeLogError: a source does not exist or holds no log.
+        EpisodeLogError: A source does not exist or holds no log.
     """
     found: dict[Path, None] = {}
     for source in sources:

@@ -1,11 +1,12 @@
-"""Episode logs: what was played, small and complete enough to be played again and to prove that it is the same.
+"""Episode logs: small files from which an episode can be replayed and the replay verified.
 
 A log holds a reference to its start state, one action byte and the number of waiting frames of every step, rewards,
-RAM hashes and where it came from. The start state itself (`SaveState` bytes) is stored once per run in
-``start_states/`` and referred to by its SHA-256 (see `pokered_rl.episodes.folder`), or embedded.
+RAM hashes and the origin of the episode. The start state itself (bytes of a :class:`~pokered_rl.emulator.SaveState`) is
+stored once per run in ``start_states/`` under its SHA-256 (see :mod:`pokered_rl.episodes.folder`), or embedded.
 
-`EpisodeLogWriter` is fed step by step; `EpisodeLog` is a finished episode in memory. The file is written in one go
-when the episode ends, to a temporary file that is then renamed: a crash loses at most the episode in progress.
+:class:`EpisodeLogWriter` collects an episode step by step; :class:`EpisodeLog` is a finished episode in memory. The
+file is written when the episode ends, to a temporary file that is then renamed: a crash loses only the episode in
+progress.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from pokered_rl.errors import EpisodeLogError, SaveStateError
 
 __all__ = ["LOG_SUFFIX", "EpisodeLog", "EpisodeLogWriter"]
 
-#: Ending of an episode log's name.
+#: File name extension of an episode log.
 LOG_SUFFIX = ".episode"
 
 _REQUIRED = ("META", "ACTN", "WAIT", "REWD", "HASH")
@@ -38,33 +39,29 @@ _REMEDY = "the file is damaged or was written by a faulty writer: delete it"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EpisodeLog:
-    """One episode, or one segment of an endless one. T is the number of agent steps.
+    """One episode, or one segment of an endless one, of T agent steps and K reward terms."""
 
-    Attributes:
-        header: where the episode came from and everything else that was known when it began.
-        actions: uint8 [T], indices into ``header.actions``.
-        wait_frames: uint16 [T], frames that passed after the action's own because the game ignored input.
-        rewards: float32 [T], as the agent received them.
-        term_rewards: float32 [T, K], what each of ``header.reward_terms`` gave.
-        ram_hashes: number of steps played -> SHA-256 (hex) of the full RAM image then
-            (`EmulatorPool.ram_hash`). Holds 0 (the start state) when known, and T.
-        milestones: what was reached, with the number of steps played then; in order.
-        outcome: why the log ends here.
-        end_unix_seconds: wall clock when the episode ended.
-        start_state: the start state if it is embedded in the log, else None.
-        path: the file it was read from, else None.
-    """
-
+    #: Everything that was known when the episode began.
     header: EpisodeHeader
+    #: uint8 [T], indices into ``header.actions``.
     actions: npt.NDArray[np.uint8]
+    #: uint16 [T], frames that passed after the action's own because the game ignored input.
     wait_frames: npt.NDArray[np.uint16]
+    #: float32 [T], as the agent received them.
     rewards: npt.NDArray[np.float32]
+    #: float32 [T, K], the share of each of ``header.reward_terms``.
     term_rewards: npt.NDArray[np.float32]
+    #: Number of steps played -> SHA-256 (hex) of the full RAM image then. Contains T, and 0 when known.
     ram_hashes: Mapping[int, str]
+    #: Milestones in the order in which they were reached.
     milestones: tuple[ReachedMilestone, ...] = ()
+    #: Why the log ends.
     outcome: Outcome
+    #: Wall clock when the episode ended.
     end_unix_seconds: float = 0.0
+    #: The start state if it is embedded in the log.
     start_state: SaveState | None = None
+    #: The file it was read from.
     path: Path | None = None
 
     def __post_init__(self) -> None:
@@ -120,7 +117,7 @@ class EpisodeLog:
 
     @property
     def term_returns(self) -> dict[str, float]:
-        """What each reward term gave over the episode."""
+        """Sum of the rewards of each term, not discounted."""
         with np.errstate(invalid="ignore"):  # inf - inf: the sum is NaN
             sums = self.term_rewards.sum(axis=0, dtype=np.float64)
         return {name: float(value) for name, value in zip(self.header.reward_terms, sums, strict=True)}
@@ -131,10 +128,10 @@ class EpisodeLog:
         return self.ram_hashes[self.steps]
 
     def to_bytes(self) -> bytes:
-        """Returns the file (format documented in ``docs/reference/episode_format.md``)."""
+        """Return the content of the file (format: ``docs/reference/episode_format.md``)."""
         hashes = np.zeros(len(self.ram_hashes), _HASH_DTYPE)
-        for row, step in zip(hashes, sorted(self.ram_hashes), strict=True):
-            row["step"], row["sha256"] = step, np.frombuffer(bytes.fromhex(self.ram_hashes[step]), np.uint8)
+        for record, step in zip(hashes, sorted(self.ram_hashes), strict=True):
+            record["step"], record["sha256"] = step, np.frombuffer(bytes.fromhex(self.ram_hashes[step]), np.uint8)
         meta = Meta(
             steps=self.steps,
             outcome=self.outcome,
@@ -160,14 +157,14 @@ class EpisodeLog:
 
     @classmethod
     def from_bytes(cls, data: bytes, *, name: str = "episode log") -> EpisodeLog:
-        """Reads what `to_bytes` wrote.
+        """Read what :meth:`to_bytes` wrote.
 
         Args:
-            data: the whole file.
-            name: what to call it in error messages.
+            data: The whole file.
+            name: Name of the file in error messages.
 
         Raises:
-            EpisodeLogError: the data is not an undamaged log; the message names section and remedy.
+            EpisodeLogError: The data is not an undamaged log; the message names section and remedy.
         """
         sections = unpack_container(data, name=name)
         for tag in sections:
@@ -198,10 +195,10 @@ class EpisodeLog:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> EpisodeLog:
-        """Reads a log file.
+        """Read a log file.
 
         Raises:
-            EpisodeLogError: the file cannot be read or is not an undamaged log.
+            EpisodeLogError: The file cannot be read or is not an undamaged log.
         """
         try:
             data = Path(path).read_bytes()
@@ -210,11 +207,10 @@ class EpisodeLog:
         return cls.from_bytes(data, name=str(path))
 
     def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes the log into ``folder`` under its own name, atomically, and returns the path.
+        """Write the log into ``folder`` under its own name, atomically, and return the path.
 
         The name is ``<global step>-w<worker>-e<emulator>-<digest>.episode``: names sort by the global step at which
-        the episode began, and the digest of the content keeps the logs of an earlier job that counted the same
-        steps apart.
+        the episode began, and the digest of the content distinguishes the logs of jobs that counted the same steps.
         """
         data = self.to_bytes()
         h = self.header
@@ -223,34 +219,30 @@ class EpisodeLog:
         return write_atomically(Path(folder) / name, data)
 
     def with_start_state(self, state: SaveState | None) -> EpisodeLog:
-        """Returns the log with ``state`` embedded (None: without one), to be passed on as a single file."""
+        """Return the log with ``state`` embedded (None: without one), to be passed on as a single file."""
         return replace(self, start_state=state)
 
 
 @dataclass(kw_only=True, eq=False)
 class EpisodeLogWriter:
-    """Collects one episode of one emulator and writes it when it is finished.
+    """Collect one episode of one emulator and write it when it is finished.
 
-    Nothing touches the disk before `finish`. Feeding a step costs a few list appends, so a recorder can hold one
-    writer per emulator.
-
-    Attributes:
-        folder: where the log goes (``<run>/episode_logs``); made if missing.
-        header: what is known at the start. ``header.start_state_sha256`` must be in ``start_states/`` of the folder
-            (`EpisodeFolder.add_start_state`) by the time somebody replays the log.
-        start_ram_hash: SHA-256 (hex) of the RAM in the start state, if known: lets a replay tell a wrong start
-            from a wrong step.
+    Nothing is written to the disk before :meth:`finish`, and a step costs a few list appends.
 
     Example:
         >>> writer = EpisodeLogWriter(folder=logs, header=header)  # doctest: +SKIP
         >>> writer.step(action, wait_frames=0, reward=0.5, terms=(0.5, 0.0))  # doctest: +SKIP
         >>> if writer.ram_hash_due:  # doctest: +SKIP
-        ...     writer.add_ram_hash(pool.ram_hash(row))
-        >>> path = writer.finish(Outcome.TRUNCATED, ram_hash=pool.ram_hash(row))  # doctest: +SKIP
+        ...     writer.add_ram_hash(pool.ram_hash(0))
+        >>> path = writer.finish(Outcome.TRUNCATED, ram_hash=pool.ram_hash(0))  # doctest: +SKIP
     """
 
+    #: Where the log is written (``<run>/episode_logs``); created if missing.
     folder: Path
+    #: Everything that is known at the start. A replay needs the start state in ``start_states/`` of the folder, see
+    #: :meth:`EpisodeFolder.add_start_state`.
     header: EpisodeHeader
+    #: SHA-256 (hex) of the RAM in the start state, if known: a replay then tells a wrong start from a wrong step.
     start_ram_hash: str | None = None
     _actions: list[int] = field(default_factory=list, init=False, repr=False)
     _wait_frames: list[int] = field(default_factory=list, init=False, repr=False)
@@ -265,22 +257,22 @@ class EpisodeLogWriter:
 
     @property
     def steps(self) -> int:
-        """Steps fed so far."""
+        """Steps added so far."""
         return len(self._actions)
 
     @property
     def ram_hash_due(self) -> bool:
-        """True when the step just fed is one whose RAM hash belongs into the log."""
+        """Whether the log needs the RAM hash after the step added last."""
         return self.steps > 0 and self.steps % self.header.ram_hash_every_steps == 0
 
     def step(self, action: int, *, wait_frames: int, reward: float, terms: Sequence[float] = ()) -> None:
-        """Adds one agent step.
+        """Add one agent step.
 
         Args:
-            action: index into ``header.actions``.
-            wait_frames: frames that passed after the action's own.
-            reward: as the agent received it.
-            terms: one value for each of ``header.reward_terms``.
+            action: Index into ``header.actions``.
+            wait_frames: Frames that passed after the action's own.
+            reward: As the agent received it.
+            terms: One value for each of ``header.reward_terms``.
         """
         self._actions.append(action)
         self._wait_frames.append(wait_frames)
@@ -288,23 +280,23 @@ class EpisodeLogWriter:
         self._terms.append(terms)
 
     def add_ram_hash(self, sha256: str) -> None:
-        """Adds the hash (hex, of the full RAM image) after the step just fed."""
+        """Add the hash (hex) of the full RAM image after the step added last."""
         self._ram_hashes[self.steps] = sha256
 
     def add_milestone(self, name: str) -> None:
-        """Notes that ``name`` was reached in the step just fed."""
+        """Add a milestone that was reached in the step added last."""
         self._milestones.append(ReachedMilestone(step=self.steps, name=name))
 
     def finish(self, outcome: Outcome, *, ram_hash: str, end_unix_seconds: float = 0.0) -> Path | None:
-        """Writes the log and returns its path; an episode without a step is not written (None).
+        """Write the log and return its path; return None for an episode without a step, which is not written.
 
         Args:
-            outcome: why the episode ends.
-            ram_hash: hash (hex) of the RAM after the last step.
-            end_unix_seconds: wall clock now.
+            outcome: Why the episode ends.
+            ram_hash: Hash (hex) of the RAM after the last step.
+            end_unix_seconds: Wall clock now.
 
         Raises:
-            EpisodeLogError: what was fed does not fit together.
+            EpisodeLogError: The steps do not fit together or to the header.
         """
         if not self._actions:
             return None
@@ -329,7 +321,7 @@ def _read_hashes(data: bytes, name: str) -> dict[int, str]:
         raise EpisodeLogError(
             f"{name}: section HASH holds {len(data)} bytes, not a multiple of {_HASH_DTYPE.itemsize}; {_REMEDY}"
         )
-    return {int(row["step"]): row["sha256"].tobytes().hex() for row in np.frombuffer(data, _HASH_DTYPE)}
+    return {int(record["step"]): record["sha256"].tobytes().hex() for record in np.frombuffer(data, _HASH_DTYPE)}
 
 
 def _read_state(data: bytes | None, name: str) -> SaveState | None:

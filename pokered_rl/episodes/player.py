@@ -1,7 +1,7 @@
-"""Playing a logged episode again, and proving that it is the same one.
+"""Replay a logged episode and verify that the replay is the recorded episode.
 
-The replay needs neither the env nor its rules: the log says for every step which button was pressed and how many
-frames passed. After every step that has a RAM hash in the log, the emulator's RAM is compared with it.
+The replay needs neither the environment nor its rules: the log has the button and the number of frames of every step.
+After every step that has a RAM hash in the log, the emulator's RAM is compared with it.
 """
 
 from __future__ import annotations
@@ -39,33 +39,30 @@ _PLACE = RamLayout.of("wCurMap", "wYCoord", "wXCoord")
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence:
-    """Where a replay stopped being the episode that was recorded.
+    """Where a replay and the recorded episode differ."""
 
-    Attributes:
-        step: steps played when the hashes were found to differ.
-        last_equal_step: the last step with equal hashes; None when there was none. The difference arose in between.
-        map_id: map the replay is on.
-        map_name: name of it.
-        x: column of the player in the replay, in map steps.
-        y: row of the player.
-        expected: hash in the log.
-        found: hash of the replay.
-        reason: what is likely to have caused it.
-    """
-
+    #: Steps played when the hashes were found to differ.
     step: int
+    #: The last step with equal hashes, if any: the difference arose after it.
     last_equal_step: int | None
+    #: Map of the player in the replay.
     map_id: int
+    #: Name of the map.
     map_name: str
+    #: Position of the player in the replay, in map steps.
     x: int
+    #: Position of the player in the replay, in map steps.
     y: int
+    #: Hash in the log.
     expected: str
+    #: Hash of the replay.
     found: str
+    #: Likely cause.
     reason: str
 
 
 class ReplayDivergedError(EpisodeLogError):
-    """The replay of a log is not the episode that was recorded; `divergence` says where."""
+    """The replay of a log is not the recorded episode; ``divergence`` says where."""
 
     def __init__(self, message: str, divergence: Divergence) -> None:
         super().__init__(message)
@@ -75,23 +72,23 @@ class ReplayDivergedError(EpisodeLogError):
 class ReplayFrame(NamedTuple):
     """One picture of an episode."""
 
+    #: Emulator frames played since the start state; 0 is the start state itself.
     frame: int
-    """Emulator frames played since the start state; 0 is the start state itself."""
+    #: The current agent step, from 0.
     step: int
-    """The agent step that is under way, 0 for the first."""
+    #: uint8 [144, 40] (full) or [72, 20] (half), packed 2-bit shades as in ``Emulator.pixels``.
     pixels: npt.NDArray[np.uint8]
-    """uint8 [144, 40] (full) or [72, 20] (half), packed 2-bit shades as `Emulator.pixels` gives them."""
 
 
 def cartridge_for(log: EpisodeLog, rom: str | os.PathLike[str] | None = None) -> Cartridge:
-    """Returns the cartridge on which a log was played.
+    """Return the cartridge on which a log was played.
 
     Args:
-        log: the log.
-        rom: path of the ROM; by default the bundled cartridge and those that `Cartridge.find` finds are tried.
+        log: The log.
+        rom: Path of the ROM; by default the bundled cartridge and the one that ``Cartridge.find`` finds are tried.
 
     Raises:
-        EpisodeLogError: none of them is the one.
+        EpisodeLogError: None of them was played.
         CartridgeError: ``rom`` cannot be read.
     """
     if rom is not None:
@@ -116,19 +113,19 @@ def cartridge_for(log: EpisodeLog, rom: str | os.PathLike[str] | None = None) ->
 
 
 class EpisodePlayer:
-    """Plays one log, step by step or picture by picture, and checks every RAM hash on the way.
+    """Replay one log, step by step or picture by picture, and check every RAM hash.
 
     Args:
-        log: the episode.
-        cartridge: the cartridge it was played on; found by `cartridge_for` by default.
-        start_state: the start state; found by `load_start_state` by default.
-        screen: size of the pictures.
+        log: The episode.
+        cartridge: The cartridge it was played on; found by :func:`cartridge_for` by default.
+        start_state: The start state; found by :func:`load_start_state` by default.
+        screen: Size of the pictures.
         verify: False leaves the hashes unchecked.
-        on_sound: emulates the sound and is given every frame's samples, see `Emulator`. The episode was recorded
-            without sound emulation; the hashes tell whether the game plays the same with it.
+        on_sound: Called with the samples of every frame, see :class:`~pokered_rl.emulator.Emulator`. The episode was
+            recorded without sound emulation; the hashes show whether the game depends on it.
 
     Raises:
-        EpisodeLogError: the start state or the cartridge is missing or another one.
+        EpisodeLogError: The start state or the cartridge is missing, or is not the recorded one.
 
     Example:
         >>> with EpisodePlayer(log) as player:  # doctest: +SKIP
@@ -174,11 +171,11 @@ class EpisodePlayer:
             raise
 
     def rewind(self) -> None:
-        """Goes back to the start state.
+        """Return to the start state.
 
         Raises:
-            EpisodeLogError: the installed PyBoy cannot load it.
-            ReplayDivergedError: its RAM is not the one the log begins with.
+            EpisodeLogError: The installed PyBoy cannot load it.
+            ReplayDivergedError: Its RAM is not the one with which the log begins.
         """
         try:
             self.emulator.load_state(self._state)
@@ -194,36 +191,36 @@ class EpisodePlayer:
         self._check()
 
     def play_step(self, *, render: bool = False) -> None:
-        """Plays one agent step.
+        """Play one agent step.
 
         Args:
-            render: draw its last frame, so that ``emulator.pixels()`` shows it.
+            render: Render its last frame for ``emulator.pixels()``.
 
         Raises:
-            ReplayDivergedError: the RAM after it is not the recorded one.
+            ReplayDivergedError: The RAM after it is not the recorded one.
         """
         for _ in self._play_step(every=0, render=render):
             pass
 
     def play_to(self, step: int) -> None:
-        """Plays until ``step`` steps have been played, without pictures except that of the last frame."""
+        """Play until ``step`` steps have been played; only the last frame is rendered."""
         while self.step < step:
             self.play_step(render=self.step == step - 1)
 
     def frames(self, *, every: int = 1, first_step: int = 0, last_step: int | None = None) -> Iterator[ReplayFrame]:
-        """Plays from the start state and yields every ``every``-th picture.
+        """Play from the start state and yield every ``every``-th picture.
 
-        The n-th picture shows the screen after n times ``every`` frames, the first one the start state (or the state
-        in which ``first_step`` begins): F frames give ceil(F / every) pictures. After the last picture the replay
-        goes on, without pictures, to the next RAM hash, so that all that was shown has been checked.
+        The n-th picture shows the screen after n times ``every`` frames, the first one the start state (or the state in
+        which ``first_step`` begins): F frames give ceil(F / every) pictures. After the last picture the replay
+        continues, without pictures, to the next RAM hash, so that everything shown has been checked.
 
         Args:
-            every: distance of the pictures in emulator frames.
-            first_step: the first agent step shown.
-            last_step: the agent step before which to stop; the end of the episode by default.
+            every: Distance of the pictures in emulator frames.
+            first_step: First agent step shown.
+            last_step: Agent step before which to stop; the end of the episode by default.
 
         Raises:
-            ReplayDivergedError: the replay is not the recorded episode.
+            ReplayDivergedError: The replay is not the recorded episode.
         """
         if every < 1:
             raise ConfigError(f"every must be >= 1, got {every}")
@@ -231,12 +228,12 @@ class EpisodePlayer:
         self.rewind()
         self.play_to(first_step)
         origin = self.frame
-        if self.step < last_step:
-            yield ReplayFrame(self.frame, self.step, self.emulator.pixels())
+        end = origin + int(self._step_frames[first_step:last_step].sum())
+        if origin < end:
+            yield ReplayFrame(origin, self.step, self.emulator.pixels())
         while self.step < last_step:
-            is_last = self.step == last_step - 1
             for frame in self._play_step(every=every, origin=origin):
-                if not (is_last and frame.frame == self.frame_at_step_end):
+                if frame.frame < end:
                     yield frame
         while self.step not in self.log.ram_hashes:
             self.play_step()
@@ -247,17 +244,12 @@ class EpisodePlayer:
         map_id, y, x = self.emulator.ram(_PLACE).tolist()
         return map_id, x, y
 
-    @property
-    def frame_at_step_end(self) -> int:
-        """Frames played when the step that is under way will have ended."""
-        return self._step_end
-
     def _play_step(self, *, every: int, origin: int = 0, render: bool = False) -> Iterator[ReplayFrame]:
-        """Plays one step; with ``every`` yields the pictures that are due after its first frame."""
+        """Play one step; with ``every``, yield the pictures that are due after its first frame."""
         if self.step >= self.log.steps:
             raise IndexError(f"the episode has {self.log.steps} steps")
         begin = self.frame
-        end = self._step_end = begin + int(self._step_frames[self.step])
+        end = begin + int(self._step_frames[self.step])
         button = self._buttons[self.log.actions[self.step]]
         stops = {end}
         if button >= 0:
@@ -323,8 +315,8 @@ class EpisodePlayer:
             return "the start state is not the one that was loaded when the episode was recorded"
         if self._with_sound:
             return (
-                "the game plays otherwise when its sound is emulated, which it was not when this was recorded: render "
-                "without sound (leave --sound away)"
+                "the game depends on sound emulation, which was off when this was recorded: render without sound "
+                "(leave --sound away)"
             )
         timing = f"{header.frames_per_action} frames an action, {header.hold_frames} of them held"
         if not self._last_equal_step:
@@ -335,7 +327,7 @@ class EpisodePlayer:
         )
 
     def close(self) -> None:
-        """Stops the emulator."""
+        """Stop the emulator."""
         self.emulator.close()
 
     def __enter__(self) -> EpisodePlayer:
@@ -348,11 +340,11 @@ class EpisodePlayer:
 
 
 def verify(log: EpisodeLog, *, cartridge: Cartridge | None = None) -> int:
-    """Plays a log without pictures; returns how many RAM hashes were found equal (all of them).
+    """Replay a log without pictures and return how many RAM hashes were found equal, which is all of them.
 
     Raises:
-        ReplayDivergedError: one differs.
-        EpisodeLogError: the log cannot be played.
+        ReplayDivergedError: A hash differs.
+        EpisodeLogError: The log cannot be played.
     """
     with EpisodePlayer(log, cartridge=cartridge, screen="half") as player:
         player.play_to(log.steps)
@@ -366,24 +358,24 @@ def trajectory(
     screen: ScreenSize = "half",
     ram_layout: RamLayout = FULL_LAYOUT,
 ) -> TensorDict:
-    """Replays a log and returns what the env gave out, for offline RL and behaviour cloning.
+    """Replay a log and return the data of the environment, for offline RL and behaviour cloning.
 
     Args:
-        log: the episode.
-        cartridge: the cartridge it was played on; found by default.
-        screen: size of the pictures.
-        ram_layout: what to read of the RAM.
+        log: The episode.
+        cartridge: The cartridge it was played on; found by default.
+        screen: Size of the pictures.
+        ram_layout: Part of the RAM to read.
 
     Returns:
-        TensorDict of batch size [T] with the keys of `PokemonRedEnv` at the root and under ``"next"``: ``pixels``
-        uint8 [T, 72, 20], or [T, 144, 40] at full size, ``ram`` uint8 [T, R], ``wait_frames`` int32 [T, 1],
-        ``step_count`` int64 [T, 1]; ``action`` int64 [T]; ``("next", "reward")`` float32 [T, 1],
-        ``("next", "reward_terms", name)`` float32 [T, 1],
-        ``done``, ``terminated`` and ``truncated`` bool [T, 1]. A log that ends otherwise than by termination is
-        truncated at its last step.
+        TensorDict of batch size [T]. At the root and under ``"next"`` it has the keys of
+        :class:`~pokered_rl.envs.PokemonRedEnv`: ``pixels`` uint8 [T, 72, 20], or [T, 144, 40] at full size, ``ram``
+        uint8 [T, R], ``wait_frames`` int32 [T, 1], ``step_count`` int64 [T, 1], ``done``, ``terminated`` and
+        ``truncated`` bool [T, 1]; besides ``action`` int64 [T], ``("next", "reward")`` float32 [T, 1] and
+        ``("next", "reward_terms", name)`` float32 [T, 1]. A log that does not end by termination is truncated at its
+        last step.
 
     Raises:
-        EpisodeLogError: the log cannot be played, or its replay is not the recorded episode.
+        EpisodeLogError: The log cannot be played, or its replay is not the recorded episode.
     """
     steps = log.steps
     with EpisodePlayer(log, cartridge=cartridge, screen=screen) as player:
