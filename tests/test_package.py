@@ -80,7 +80,7 @@ def _is_documented(room: str, name: str) -> bool:
     """Whether a class or function has a docstring of its own, or a constant a ``#:`` comment where it is assigned."""
     value = getattr(importlib.import_module(room), name)
     if inspect.isclass(value) or inspect.isroutine(value):
-        return not re.fullmatch(rf"|{name}\\(.*\\)", value.__doc__ or "")  # a dataclass writes its signature itself
+        return not re.fullmatch(rf"|{name}\(.*\)", value.__doc__ or "")  # a dataclass writes its signature itself
     comment = re.compile(rf"#:.*\n(?:#.*\n)*{name}\b.*=", re.MULTILINE)
     modules = [module for module in _modules() if module == room or module.startswith(f"{room}.")]
     return any(comment.search(Path(importlib.import_module(each).__file__).read_text()) for each in modules)
