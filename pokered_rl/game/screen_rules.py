@@ -140,6 +140,7 @@ def _tile(x: int, y: int, *values: int) -> Condition:
 #: Tiles of the text font (charmap): the filled cursor, the arrow of a waiting text, a box corner, the times sign.
 TILE_MENU_CURSOR = 0xED
 _TILE_ARROW, _TILE_CORNER, _TILE_TIMES = 0xEE, 0x79, 0xF1
+_TILE_LETTERS = range(0x80, 0x100)
 
 #: The deepest 64 words of the stack, which grows down from 0xDFFF; the outermost return address is the last word.
 STACK_RANGE = (0xDF7F, 0xDFFF)
@@ -186,6 +187,19 @@ CONDITIONS: dict[str, Condition] = {
     "times at 16,10": _tile(16, 10, _TILE_TIMES),
     "box at 7,9": _tile(7, 9, _TILE_CORNER),
     "times at 8,10": _tile(8, 10, _TILE_TIMES),
+    "box at 0,8": _tile(0, 8, _TILE_CORNER),
+    # the frame of a Pokédex page, and a letter of what is printed on it last
+    "frame at 0,0": _tile(0, 0, 0x63),
+    "frame at 19,17": _tile(19, 17, 0x6E),
+    "letter at 1,11": _tile(1, 11, *_TILE_LETTERS),
+    "letter at 2,11": _tile(2, 11, *_TILE_LETTERS),
+    # "Start!" of the slot machine, "is evolving!"
+    "S at 1,14": _tile(1, 14, 0x92),
+    "t at 2,14": _tile(2, 14, 0xB3),
+    "mark at 6,14": _tile(6, 14, 0xE7),
+    "e at 4,16": _tile(4, 16, 0xA4),
+    "v at 5,16": _tile(5, 16, 0xB5),
+    "mark at 12,16": _tile(12, 16, 0xE7),
     # menu variables, of use only together with ``menu``
     "keys A B": _is("wMenuWatchedKeys", 0x03),
     "keys A": _is("wMenuWatchedKeys", 0x01),
@@ -314,6 +328,16 @@ RULES: tuple[Rule, ...] = (
     Rule(ScreenKind.TEXT_WAITING, ("waits",), Keys.TEXT),
     Rule(ScreenKind.TEXT_WAITING, ("blinks", "arrow counter", "box"), Keys.TEXT),
     Rule(ScreenKind.TEXT_WAITING, ("polls", "arrow counter", "box"), Keys.TEXT),
+    # Both status pages wait in that loop (status_screen.asm), with a box at (0, 8).
+    Rule(ScreenKind.TEXT_WAITING, ("blinks", "arrow counter", "box at 0,8"), Keys.TEXT),
+    Rule(ScreenKind.TEXT_WAITING, ("polls", "arrow counter", "box at 0,8"), Keys.TEXT),
+    # The last Pokédex page has a loop of its own (pokedex.asm); during the cry before it nothing is printed yet.
+    Rule(ScreenKind.TEXT_WAITING, ("frame at 0,0", "frame at 19,17", "letter at 1,11"), Keys.TEXT),
+    Rule(ScreenKind.TEXT_WAITING, ("frame at 0,0", "frame at 19,17", "letter at 2,11"), Keys.TEXT),
+    # A stops a wheel (slot_machine.asm).
+    Rule(ScreenKind.OTHER_MENU, ("box", "S at 1,14", "t at 2,14", "mark at 6,14"), Keys.A),
+    # B stops an evolution (evolution.asm). A does nothing: it stands for waiting where there is no no-op.
+    Rule(ScreenKind.OTHER_MENU, ("box", "e at 4,16", "v at 5,16", "mark at 12,16"), Keys.TEXT),
     Rule(ScreenKind.BATTLE_BUSY, ("battle",), Keys.BATTLE, ignored=True),
     Rule(ScreenKind.TEXT_PRINTING, ("box", "!window hidden"), Keys.TEXT, ignored=True),
     Rule(ScreenKind.TEXT_PRINTING, ("box", "return title"), Keys.TEXT, ignored=True, stack=True),

@@ -301,6 +301,62 @@ def test_other_halves_of_the_waiting_loop_count_while_its_counter_runs(screen: B
         assert _kind(ram) is kind
 
 
+@pytest.mark.parametrize("word", [0x3882, 0x3886, 0x388B])
+def test_status_pages_in_battle_wait_in_every_part_of_the_loop(screen: Build, word: int) -> None:
+    # pret/pokered, engine/pokemon/status_screen.asm: both pages draw a box at (0, 8) and none at (0, 12).
+    ram = screen(_BATTLE, {(0, 8): 0x79}, waits=0xDFD1, word=word, hDownArrowBlinkCount2=6)
+    assert _kind(ram) is ScreenKind.TEXT_WAITING
+    assert _usable(ram) == {"A", "B"}
+    assert not bool(input_ignored(ram))
+
+
+#: engine/menus/pokedex.asm: the corners of the frame; the description begins at (1, 11).
+_PAGE = {(0, 0): 0x63, (19, 0): 0x65, (0, 17): 0x6C, (19, 17): 0x6E}
+
+
+@pytest.mark.parametrize("base", [_BATTLE, _TEXT, _SCRIPT])
+@pytest.mark.parametrize("column", [1, 2])
+def test_last_page_of_the_pokedex_waits_for_a_or_b(screen: Build, base: dict[str, Any], column: int) -> None:
+    ram = screen(base, {**_PAGE, (column, 11): 0x80})
+    assert _kind(ram) is ScreenKind.TEXT_WAITING
+    assert _usable(ram) == {"A", "B"}
+    assert not bool(input_ignored(ram))
+
+
+def test_pokedex_page_of_a_capture_does_not_listen_during_the_cry(screen: Build) -> None:
+    # PlayCry waits for the sound before the description is printed.
+    ram = screen(_BATTLE, {**_PAGE, (1, 11): 0x7F, (2, 11): 0x7F})
+    assert _kind(ram) is ScreenKind.BATTLE_BUSY
+    assert bool(input_ignored(ram))
+
+
+def _written(text: str, x: int, y: int) -> dict[tuple[int, int], int]:
+    """Tiles of a text: A is 0x80, a 0xA0, the blank 0x7F, the exclamation mark 0xE7 (constants/charmap.asm)."""
+    codes = {" ": 0x7F, "!": 0xE7, "?": 0xE6}
+    letters = [codes.get(c) or (0x80 + ord(c) - ord("A") if c.isupper() else 0xA0 + ord(c) - ord("a")) for c in text]
+    return {(x + i, y): tile for i, tile in enumerate(letters)}
+
+
+def test_slot_wheels_wait_for_a(screen: Build) -> None:
+    # engine/slots/slot_machine.asm, SlotMachine_HandleInputWhileWheelsSpin; data/text/text_2.asm: "Start!"
+    ram = screen(_TEXT, {(0, 12): 0x79, **_written("Start!", 1, 14)})
+    assert _kind(ram) is ScreenKind.OTHER_MENU
+    assert _usable(ram) == {"A"}
+    assert not bool(input_ignored(ram))
+    assert bool(input_ignored(screen(_TEXT, {(0, 12): 0x79, **_written("Starts", 1, 14)})))
+
+
+@pytest.mark.parametrize("base", [_BATTLE, _TEXT])
+def test_evolution_listens_to_b(screen: Build, base: dict[str, Any]) -> None:
+    # engine/movie/evolution.asm, Evolution_CheckForCancel; data/text/text_5.asm: "What? NAME", "is evolving!"
+    texts = {(0, 12): 0x79, **_written("What? MEWTWO", 1, 14)}
+    ram = screen(base, {**texts, **_written("is evolving!", 1, 16)})
+    assert _kind(ram) is ScreenKind.OTHER_MENU
+    assert "B" in _usable(ram)
+    assert not bool(input_ignored(ram))
+    assert bool(input_ignored(screen(base, {**texts, **_written("is evolvin", 1, 16)})))  # still being printed
+
+
 @pytest.mark.parametrize("base", [_TEXT, _BATTLE])
 def test_menu_that_takes_input_outweighs_a_wait_left_over_on_the_stack(menu: Build, base: dict[str, Any]) -> None:
     # At the same depth as the waiting text before it, HandleMenuInput may leave the old word where it was.
