@@ -302,7 +302,7 @@ class Picture(SphinxDirective):
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        """Emit the picture as inline SVG, and its description for builders without."""
+        """Emit the picture as inline SVG."""
         draw = PICTURES.get(self.arguments[0])
         if draw is None:
             raise self.error(f"no picture {self.arguments[0]!r}; there are {', '.join(PICTURES)}")

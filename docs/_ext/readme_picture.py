@@ -1,4 +1,4 @@
-"""Makes the README's picture: an episode as the renderer shows it, as a GIF.
+"""Make the README's picture: a rendered episode as a GIF.
 
 python docs/_ext/readme_picture.py EPISODE_LOG docs/_static/sprout.gif
 """
@@ -19,7 +19,7 @@ EVERY, MILLISECONDS, COLOURS = 24, 110, 12
 
 
 def main(log: str, target: str, first_step: int = 8, last_step: int = 78) -> None:
-    """Renders the steps and keeps every n-th picture."""
+    """Render the steps and keep every n-th picture."""
     options = RenderOptions(scale=2, palette="pocket", qp=1, first_step=first_step, last_step=last_step)
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder) / "episode.mp4"

@@ -1,4 +1,4 @@
-"""Reads the committed measurements under ``docs/benchmarks/results``; shared by the docs build and the tests."""
+"""Read the committed measurements under ``docs/benchmarks/results``; shared by the docs build and the tests."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ REQUIRED = ("command", "commit", "machine", "date", "samples")
 
 
 def lookup(reference: str) -> str:
-    """The formatted value of ``file.json:dotted.key[:format]``; raises LookupError with the reason."""
+    """Return the formatted value of ``file.json:dotted.key[:format]``; raises LookupError with the reason."""
     file, _, rest = reference.partition(":")
     dotted, _, form = rest.partition(":")
     path = RESULTS / file
@@ -25,6 +25,6 @@ def lookup(reference: str) -> str:
 
 
 def missing_provenance(path: Path) -> list[str]:
-    """The keys of ``REQUIRED`` that a results file lacks."""
+    """Return the keys of ``REQUIRED`` that a results file lacks."""
     content = json.loads(path.read_text())
     return [key for key in REQUIRED if key not in content]

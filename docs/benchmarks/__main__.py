@@ -1,4 +1,4 @@
-"""How close to the limit: every row runs ours and its limit in turn, in one process tree, and reports the ratio.
+"""Measure speed as ratios to a limit: every row runs ours and its limit in turn, in one process tree.
 
     python examples/benchmark.py                      # all rows, under 12 minutes on 2 cores
     python examples/benchmark.py --quick --only env emulator
@@ -6,7 +6,7 @@
     python examples/benchmark.py --sweep --json docs/benchmarks/results/sweep.json
 
 A ratio of 1.0 means as fast as the limit (for `peer`: as fast as the peer; larger is faster). Absolute figures depend
-on the machine and are given beside it; the ratio is the result. Rounds alternate, so drift of the machine meets both.
+on the machine; the ratio is the result. Rounds alternate, so that drift of the machine affects both alike.
 """
 
 import argparse

@@ -32,7 +32,7 @@ POINTS = 200
 
 
 def train(folder: Path, variant: str, seed: int) -> tuple[Path, int]:
-    """Trains one run in a process of its own, unless it is complete; returns its folder and the exit status."""
+    """Train one run in a process of its own, unless it is complete; return its folder and the exit status."""
     run = folder / f"{variant}-s{seed}"
     if (run / "evaluation.json").exists():
         return run, 0
@@ -42,7 +42,7 @@ def train(folder: Path, variant: str, seed: int) -> tuple[Path, int]:
 
 
 def train_all(folder: Path, jobs: list[tuple[str, int]], *, parallel: int, results: Path) -> bool:
-    """Trains runs and writes the results of each that is complete; returns whether all are.
+    """Train runs and write the results of each that is complete; return whether all are.
 
     A run that fails is named on stderr; the others are trained all the same.
     """
@@ -63,7 +63,7 @@ def train_all(folder: Path, jobs: list[tuple[str, int]], *, parallel: int, resul
 
 
 def collect(run: Path) -> dict[str, Any]:
-    """The results of a finished run: a thinned curve of its training episodes, and both policies' episodes."""
+    """Return the results of a finished run: a thinned curve of its training episodes, and both policies' episodes."""
     with (run / "metrics" / "episodes.csv").open(newline="") as file:
         episodes = [(float(row["steps"]), float(row["return"])) for row in csv.DictReader(file)]
     size = max(1, -(-len(episodes) // POINTS))
@@ -87,12 +87,12 @@ def collect(run: Path) -> dict[str, Any]:
 
 
 def read(results: Path) -> dict[str, Any]:
-    """Results of each run that has been collected."""
+    """Return the results of each run that has been collected."""
     return json.loads(results.read_text())["samples"] if results.is_file() else {}
 
 
 def summary(runs: dict[str, Any]) -> dict[str, Any]:
-    """Table, steps and mean coverage of runs, beside the runs themselves."""
+    """Return table, steps and mean coverage of runs, and the runs themselves."""
 
     def coverage(variant: str, policy: str = "trained") -> list[float]:
         return [statistics.fmean(run[policy]["coverage"]) for name, run in runs.items() if _variant(name) == variant]
@@ -109,7 +109,7 @@ def _variant(name: str) -> str:
 
 
 def compare(coverage: dict[str, list[float]]) -> dict[str, dict[str, object]]:
-    """Median and range over the seeds, and the difference to the full agent unless the ranges overlap."""
+    """Return median and range over the seeds, and the difference to the full agent unless the ranges overlap."""
     full = coverage["full"]
     rows: dict[str, dict[str, object]] = {}
     for name, values in coverage.items():
@@ -121,7 +121,7 @@ def compare(coverage: dict[str, list[float]]) -> dict[str, dict[str, object]]:
 
 
 def main() -> int:
-    """Trains on request, then prints the table."""
+    """Train on request, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, metavar="FOLDER", help="train what is missing there, and collect it")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)

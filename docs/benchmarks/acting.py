@@ -25,7 +25,7 @@ from pokered_rl.training.run_folder import RunFolder
 class PlayingPool:
     """Worker processes that act with a network, all actions random, every step 24 frames; nothing is learned.
 
-    What arrives goes the whole way: sequences are built and written to a replay on disk.
+    Batches are processed as in training: sequences are built and written to a replay on disk.
     """
 
     def __init__(self, workers: ProcessPool, pids: list[int]) -> None:
@@ -45,13 +45,13 @@ class PlayingPool:
         workers.sink.add = noted  # type: ignore[method-assign]
 
     def wait_for(self, batches: int) -> None:
-        """Wait until every worker has sent so many batches."""
+        """Wait until every worker has sent this many batches."""
         self._arrivals.clear()
         while not self._all_sent(batches):
             self.workers.collect()
 
     def steps_per_second(self, seconds: float) -> float:
-        """Steps a second, from the first to the last batch of each worker that arrive in this time or right after."""
+        """Return steps per second, from the first to the last batch of each worker in about this time."""
         self._arrivals.clear()
         start = time.perf_counter()
         while time.perf_counter() - start < seconds or not self._all_sent(3):
@@ -67,7 +67,7 @@ class PlayingPool:
 
 
 def acting_config(size: str, *, emulators: int | None = None) -> Config:
-    """The default config with a network size, a small replay, one log in a million episodes and no learning."""
+    """Return the default config with a network size, a small replay, one log in a million episodes and no learning."""
     config = Config()
     config.network.size = NetworkSize(size)
     config.network.hidden_size = 128 if size == "tiny" else config.network.hidden_size
@@ -81,7 +81,7 @@ def acting_config(size: str, *, emulators: int | None = None) -> Config:
 
 @contextlib.contextmanager
 def built(config: Config) -> Iterator[Parts]:
-    """The parts of a run in a temporary folder."""
+    """Build the parts of a run in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         config.run.folder = folder
         with build(config, RunFolder(Path(folder) / "benchmark")) as parts:
@@ -91,7 +91,7 @@ def built(config: Config) -> Iterator[Parts]:
 
 @contextlib.contextmanager
 def playing_pool(size: str, *, workers: int, emulators: int | None = None, batches: int = 3) -> Iterator[PlayingPool]:
-    """Workers that have sent some batches, the config's number of emulators in each, or another one."""
+    """Start workers, with the config's number of emulators or another one, and wait for some batches of each."""
     config = acting_config(size, emulators=emulators)
     config.env.wait_while_busy = False
     config.collector.num_workers = workers
@@ -108,9 +108,9 @@ def playing_pool(size: str, *, workers: int, emulators: int | None = None, batch
 
 
 def children() -> set[int]:
-    """Process ids of the workers below this process, whatever started them.
+    """Return the process ids of the workers below this process, whatever started them.
 
-    Python's own servers, which must always answer, are left out: the resource tracker, and the server that forks.
+    Python's own servers are left out, because they must not be stopped: the resource tracker, and the fork server.
     """
     found = psutil.Process().children(recursive=True)
     parents = set()
@@ -139,7 +139,7 @@ def stopped(pids: list[int]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(pids: list[int]) -> Iterator[None]:
-    """Let stopped processes run for a while."""
+    """Let stopped processes run."""
     for pid in pids:
         os.kill(pid, signal.SIGCONT)
     try:

@@ -1,4 +1,4 @@
-"""The limit of acting: PyBoy's `tick` in a loop, and nothing else."""
+"""The limit of acting: PyBoy's `tick` in a loop."""
 
 import io
 import multiprocessing
@@ -28,7 +28,7 @@ def playable_state(cartridge: Cartridge) -> SaveState:
 
 
 class BareEmulators:
-    """PyBoy instances that play a stream of actions from a state, with the frames of our pool and nothing around."""
+    """PyBoy instances that play a stream of actions from a state, with the frames of our pool."""
 
     def __init__(self, cartridge: Cartridge, count: int) -> None:
         rom = cartridge.path.read_bytes()
@@ -51,24 +51,24 @@ class BareEmulators:
         self,
         actions: NDArray[np.int64],
         wait_frames: NDArray[np.int32] | None = None,
-        rows: Sequence[int] | None = None,
+        chosen: Sequence[int] | None = None,
         timing: ActionTiming | None = None,
     ) -> float:
-        """Seconds for the stream [T, E] on the given rows: hold, release, run, draw the last frame."""
+        """Return the seconds of the stream [T, E] on the given emulators: hold, release, run, draw the last frame."""
         timing = timing or ActionTiming()
-        rows = range(len(self.boys)) if rows is None else rows
+        indices = range(len(self.boys)) if chosen is None else chosen
         rest = timing.frames_per_action - timing.hold_frames - 1
         waits = np.zeros_like(actions) if wait_frames is None else wait_frames
         start = time.perf_counter()
-        for chosen, waiting in zip(actions.tolist(), waits.tolist(), strict=True):
-            for row in rows:
-                boy, action = self.boys[row], chosen[row]
+        for actions_now, waiting in zip(actions.tolist(), waits.tolist(), strict=True):
+            for index in indices:
+                boy, action = self.boys[index], actions_now[index]
                 if self._press[action] is not None:
                     boy.send_input(self._press[action])
                 boy.tick(timing.hold_frames, False)
                 if self._release[action] is not None:
                     boy.send_input(self._release[action])
-                boy.tick(rest + waiting[row], False)
+                boy.tick(rest + waiting[index], False)
                 boy.tick(1, True)
         return time.perf_counter() - start
 

@@ -1,4 +1,4 @@
-"""Several runs' comparisons with a random policy as one measurement.
+"""Collect the comparisons of several runs with a random policy in one file.
 
 Example, for a new `docs/benchmarks/results/quickstart.json`:
 

@@ -1,11 +1,11 @@
-"""Why the workers are supervised one collector a worker: ours against TorchRL's collectors of many workers.
+"""Compare one supervised collector a worker with TorchRL's collectors of many workers.
 
     python docs/benchmarks/compare_collectors.py processes ray --json docs/benchmarks/results/collectors.json
 
 Both sides play the bundled cartridge with the same tiny network, two workers of eight emulators. `processes` differs
 in supervision only: the same workers, in one `MultiAsyncCollector` or in one each, and the same sequences built of what
 they send. `ray` puts TorchRL's `RayCollector` as it comes, its batches taken and dropped, beside our Ray workers. After
-the timing one worker is stopped (SIGSTOP, as hung as it can be) or killed, and we look who still plays.
+the timing one worker is stopped (SIGSTOP) or killed, and the workers that still play are counted.
 """
 
 import argparse
@@ -41,10 +41,10 @@ TIMED_SECONDS, PATIENCE_SECONDS, HUNG_SECONDS = 5.0, 40.0, 5.0
 
 
 class CountingReplay:
-    """Takes sequences and forgets them."""
+    """A replay that stores nothing."""
 
     def extend(self, sequences: Any) -> torch.Tensor:
-        """Pretends to have stored them."""
+        """Return the indices at which they would be stored."""
         return torch.arange(len(sequences))
 
 
@@ -93,12 +93,12 @@ class Ours:
             yield self.workers.steps - before
 
     def close(self) -> None:
-        """Ends the workers."""
+        """End the workers."""
         self.workers.close()
 
 
 class OneCollector:
-    """The same workers in one collector of TorchRL: nothing is different but the supervision."""
+    """The same workers in one collector of TorchRL: only the supervision differs."""
 
     def __init__(self, policy: R2D2Policy) -> None:
         self.workers = Ours(ProcessPool, policy).workers  # its workers' plans and its sink; it is never started
@@ -122,7 +122,7 @@ class OneCollector:
             yield message.frames
 
     def close(self) -> None:
-        """Ends the workers."""
+        """End the workers."""
         with contextlib.suppress(Exception):
             self.collector.shutdown()
 
@@ -157,13 +157,13 @@ class TorchrlRay:
             yield batch.numel()
 
     def close(self) -> None:
-        """Ends the workers."""
+        """End the workers."""
         with contextlib.suppress(Exception):
             self.collector.shutdown()
 
 
 def _worker_processes() -> list[psutil.Process]:
-    """The processes that play: those that hold the most memory of their own kind."""
+    """Return the worker processes."""
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
@@ -177,7 +177,7 @@ def _worker_processes() -> list[psutil.Process]:
 
 
 class Drain(threading.Thread):
-    """Takes batches for as long as there are any."""
+    """Take batches in a thread and count their steps."""
 
     def __init__(self, side: Any) -> None:
         super().__init__(daemon=True)
@@ -190,7 +190,7 @@ class Drain(threading.Thread):
                 self.steps += steps
                 if self.stop:
                     return
-        except BaseException as error:  # noqa: BLE001 - what it says is the result
+        except BaseException as error:  # noqa: BLE001 - the error is the result
             self.error = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160]}"
 
 
@@ -201,7 +201,7 @@ def _rate(drain: Drain, seconds: float) -> float:
 
 
 def _playing(seconds: float = 2.0) -> int:
-    """Worker processes that get something done."""
+    """Count the worker processes that use the CPU."""
     before = {worker.pid: sum(worker.cpu_times()[:2]) for worker in _worker_processes()}
     time.sleep(seconds)
     done = 0
@@ -212,7 +212,7 @@ def _playing(seconds: float = 2.0) -> int:
 
 
 def _after(drain: Drain) -> dict[str, Any]:
-    """Who plays after a loss: waits until all do again, for an error, or for the end of patience."""
+    """Count the workers that play after a loss: wait until all do again, for an error, or for a limit of time."""
     began = time.monotonic()
     steps = drain.steps
     while (playing := _playing()) < WORKERS and drain.error is None and time.monotonic() - began < PATIENCE_SECONDS:
@@ -226,7 +226,7 @@ def _after(drain: Drain) -> dict[str, Any]:
 
 
 def measure(side: Any, *, fault: str, windows: int = 3) -> dict[str, Any]:
-    """Steps a second in windows, and what is left of them after one worker was lost by ``hung`` or ``killed``."""
+    """Measure steps per second in windows, and what follows when one worker is ``hung`` or ``killed``."""
     drain = Drain(side)
     drain.start()
     deadline = time.monotonic() + 200
@@ -262,7 +262,7 @@ SIDES: dict[str, dict[str, Callable[[], Any]]] = {
 
 
 def _run_apart(kind: str, side: str, fault: str) -> dict[str, Any]:
-    """One measurement in a process of its own, so that none inherits the other's leftovers."""
+    """Measure in a process of its own, so that no measurement affects the next."""
     command = [sys.executable, __file__, kind, "--side", side, "--fault", fault]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:

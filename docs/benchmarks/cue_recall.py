@@ -1,4 +1,4 @@
-"""Shows what R2D2's stored states are for: a cue seen at step 0 is asked for up to 120 steps later.
+"""Show what R2D2's stored states are for: a cue seen at step 0 is asked for up to 120 steps later.
 
     python docs/benchmarks/cue_recall.py                        # LSTM, stored states: all questions right
     python docs/benchmarks/cue_recall.py --variants no_lstm     # chance
@@ -31,7 +31,7 @@ LAYOUT = SequenceLayout(burn_in_steps=10, unroll_steps=40, n_step=2)
 
 
 class CueRecall(EnvBase):
-    """Shows one of four cues, at step 0 only; a question pays +1 for the right answer and -1 for any other.
+    """A task that shows one of four cues, at step 0 only; a question pays +1 for the right answer and -1 for any other.
 
     Up to step 60 the answer is the cue. Later questions have a symbol of their own and want the cue after it: no
     sequence that holds the cue holds such a question, so only a stored state can teach the answer.
@@ -75,7 +75,7 @@ class CueRecall(EnvBase):
 
 
 def train(variant: str, seed: int, *, rollouts: int = 100, updates: int = 24) -> dict[str, float]:
-    """Trains one agent; returns its share of right answers, early and late, and the seconds it took."""
+    """Train one agent; return its share of right answers, early and late, and the seconds it took."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     start = time.perf_counter()
@@ -109,15 +109,15 @@ def train(variant: str, seed: int, *, rollouts: int = 100, updates: int = 24) ->
 
 @torch.no_grad()
 def evaluate(env: EnvBase, policy: R2D2Policy, batches: int = 8) -> dict[str, float]:
-    """Acts greedily and counts right answers."""
-    rows = torch.cat([env.rollout(LAST_STEP + 1, policy) for _ in range(batches)])
-    right, late = rows["next", "reward"] > 0, rows["step_count"] > LATE
-    shares = {"early": right[rows["is_query"] & ~late], "late": right[rows["is_query"] & late]}
+    """Act greedily and count right answers."""
+    played = torch.cat([env.rollout(LAST_STEP + 1, policy) for _ in range(batches)])
+    right, late = played["next", "reward"] > 0, played["step_count"] > LATE
+    shares = {"early": right[played["is_query"] & ~late], "late": right[played["is_query"] & late]}
     return {name: share.float().mean().item() for name, share in shares.items()}
 
 
 def main() -> None:
-    """Runs every variant with every seed, two at a time."""
+    """Run every variant with every seed, two at a time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     variants = ["stored_state", "zero_start", "no_lstm"]
     parser.add_argument("--variants", nargs="+", choices=variants, default=variants[:1])

@@ -13,7 +13,7 @@ def _figure(width: float, height: float):
 
 
 def draw_bars(measured: dict, target: Path) -> None:
-    """One bar a row with its spread, beside the limit; rows of which more than the limit is possible are cut."""
+    """One bar a row with its spread, beside the limit; bars end at 1.3."""
     rows = {name: row for name, row in measured["rows"].items() if name != "peer"}
     figure, axes = _figure(7, 0.42 * len(rows) + 1)
     names = list(rows)[::-1]

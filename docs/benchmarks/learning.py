@@ -37,7 +37,7 @@ EPISODE_STEPS = _CONFIG.env.max_episode_steps
 
 
 def played_rows(emulators: int = 8, steps: int = 200) -> TensorDictBase:
-    """Observations of random play, [E, T, ...]: the entries and statistics of real ones."""
+    """Return observations of random play, [E, T, ...]."""
     env = make_env(num_emulators=emulators, max_episode_steps=2048, seed=0)
     try:
         rollout = env.rollout(steps, break_when_any_done=False)
@@ -108,7 +108,7 @@ def _seconds(work: Callable[[], Any], rounds: int) -> list[float]:
 
 
 class _Step:
-    """Stands in for an optimizer step on the CPU: work that takes so many seconds by itself."""
+    """Simulate an optimizer step on the CPU: work that takes a given number of seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._products = 100

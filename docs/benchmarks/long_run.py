@@ -1,9 +1,9 @@
-"""Does a long run stay flat? Memory, file handles, threads and step rate of a training run over time.
+"""Measure memory, file handles, threads and step rate of a training run over time.
 
     python docs/benchmarks/long_run.py --minutes 120 --json docs/benchmarks/results/long_run.json
 
-Trains the quick start's agent on the bundled cartridge, with a replay that is soon full, and looks at the learner's
-process and all below it from outside. Growth compares the last quarter of the time after warm-up with the first. The
+Trains the quick start's agent on the bundled cartridge, with a replay that is soon full, and observes the learner's
+process and its children from outside. Growth compares the last quarter of the time after warm-up with the first. The
 rate is given beside it; it depends on what else the machine does.
 """
 
@@ -78,7 +78,7 @@ def _report(minutes: float, status: int | None, samples: list[dict[str, Any]]) -
 
 
 def run(*, minutes: float, every_seconds: float, overrides: list[str], file: Path | None) -> dict[str, Any]:
-    """Train for so long and look at it now and then; what has been seen is written every minute."""
+    """Train for some minutes and take samples; what has been measured is written every minute."""
     samples: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         command = [

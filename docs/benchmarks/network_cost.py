@@ -1,9 +1,9 @@
-"""What the network sizes cost: parameters, multiply-accumulates, and the time of an acting step beside emulation.
+"""Measure what the network sizes cost: parameters, multiply-accumulates, and time of an acting step beside emulation.
 
     python docs/benchmarks/network_cost.py --json docs/benchmarks/results/network.json
 
-Acting steps of 8 emulators and 24 frames of the same 8 emulators take turns on one thread, so the network meets the
-caches as emulation leaves them, as in a worker. The ratio is the result; milliseconds depend on the machine.
+Acting steps of 8 emulators and 24 frames of the same 8 emulators take turns on one thread, so that the network
+finds the processor's caches as in a worker. The ratio is the result; milliseconds depend on the machine.
 """
 
 import argparse

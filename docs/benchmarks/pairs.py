@@ -1,4 +1,4 @@
-"""Measuring in pairs: ours and the limit in turn, so that a machine that slows down slows down both."""
+"""Paired measurements: ours and the limit in turn, so that a slower machine affects both alike."""
 
 import statistics
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Row `peer`: acting end to end against the arrangements that people usually build."""
+"""Row `peer`: acting end to end against vectorised environments of one emulator a process."""
 
 import contextlib
 import multiprocessing
@@ -53,7 +53,7 @@ class OneEmulator(gym.Env[Any, Any]):
 
 
 class _Network:
-    """The `tiny` network on float frames, brought to its input size the way such code does: every second pixel.
+    """The `tiny` network on float frames, brought to its input size by taking every second pixel.
 
     It sees the frame alone, so it is a little cheaper than ours.
     """
@@ -150,7 +150,7 @@ def peer(*, quick: bool) -> Row:
 
     The peer has one emulator a process, as many as 8 or 16 a core; the row compares with the faster of the two, its
     parts with the other one and with TorchRL's `ParallelEnv` of single environments, our own transforms inside. A part
-    of the row compares bare emulators with the faster peer: no arrangement can get further.
+    of the row compares bare emulators with the faster peer, which is the upper limit.
     """
     seconds, rounds = (3.0, 2) if quick else (5.0, 5)
     cartridge = Cartridge.find()

@@ -1,9 +1,9 @@
-"""Where the time goes: a worker's step by part (py-spy), a learner's step by operation (torch profiler).
+"""Profile a worker's step by part (py-spy), a learner's step by operation (torch profiler).
 
     pip install py-spy
     python docs/benchmarks/profile_parts.py --json docs/benchmarks/results/profiles.json
 
-Shares of one run; they hold better than times on a machine that is not quiet.
+Shares of one run: they vary less than times on a busy machine.
 """
 
 import argparse
@@ -44,7 +44,7 @@ _REST = "TorchRL's and our loops"
 
 
 def _play(size: str, emulators: int, seconds: float) -> None:
-    """Act inside this process for so long, for py-spy to look at."""
+    """Act inside this process, for py-spy to sample."""
     torch.set_num_threads(1)
     config = acting_config(size, emulators=emulators)
     config.env.log_every_episodes = 1

@@ -12,7 +12,7 @@ from pokered_rl.record.render import RenderOptions, render_episode
 
 
 def _bare_seconds(emulator: Emulator, state: SaveState, log: EpisodeLog) -> float:
-    """The logged presses and frames with every frame drawn, and nothing done with it."""
+    """Return the seconds of the logged presses and frames, every frame drawn."""
     emulator.load_state(state)
     buttons, hold_frames = ActionSet().button_indices, ActionTiming().hold_frames
     start = time.perf_counter()

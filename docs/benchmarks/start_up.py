@@ -1,4 +1,4 @@
-"""How long worker processes take to start: from the first process to the first batch of the last worker.
+"""Measure how long worker processes take to start: from the first process to the first batch of the last worker.
 
     python docs/benchmarks/start_up.py --workers 4 16 48 --json docs/benchmarks/results/start_up.json
 
@@ -18,7 +18,7 @@ from pokered_rl.cli.measurement import provenance, write_json
 
 
 def start_up(workers: int, emulators: int) -> dict[str, float]:
-    """Start so many workers once."""
+    """Start this many workers once."""
     start = time.perf_counter()
     with playing_pool("base", workers=workers, emulators=emulators, batches=1) as playing:
         seconds = time.perf_counter() - start

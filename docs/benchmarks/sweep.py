@@ -14,7 +14,7 @@ EMULATORS = (4, 8, 16, 32, 64)
 
 
 def _learn(counter: Any) -> None:
-    """Stands in for a learner on one core: matrix products, counted."""
+    """Simulate a learner on one core: count matrix products."""
     torch.set_num_threads(1)
     a = torch.full((256, 256), 0.01)
     while True:
@@ -23,7 +23,7 @@ def _learn(counter: Any) -> None:
 
 
 def sweep(*, seconds: float, emulators: Sequence[int] = EMULATORS) -> dict[str, Any]:
-    """Steps a second of every combination, what the stand-in for the learner keeps of its speed, and the best.
+    """Measure steps per second of every combination, and the share of its speed that a simulated learner keeps.
 
     Returns:
         `cells`: workers, emulators, steps_per_second, learner_share; `recommended`: workers and emulators of the
