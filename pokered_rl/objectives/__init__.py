@@ -17,7 +17,6 @@ __all__ = [
     "R2D2Loss",
     "SequenceTerms",
     "double_q_action",
-    "importance_weights",
     "n_step_targets",
     "quantile_huber_loss",
     "quantile_td_error",
