@@ -39,20 +39,17 @@ _COLOURS = ("#2563a8", "#c0532c", "#3c8a4f", "#8456a8", "#a8892c", "#4c8fa0")
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A quantity over training. P points.
+    """A quantity over training, at P points."""
 
-    Attributes:
-        steps: float64 [P], global step: middle of each interval.
-        mean: float64 [P], NaN where a run has no episode: a mean over fewer runs would be another curve.
-        low: float64 [P], lower end of the band.
-        high: float64 [P], upper end.
-        seeds: number of runs.
-    """
-
+    #: float64 [P], global step: middle of each interval.
     steps: npt.NDArray[np.float64]
+    #: float64 [P], NaN where a run has no episode: a mean over fewer runs would be another curve.
     mean: npt.NDArray[np.float64]
+    #: float64 [P], lower end of the band.
     low: npt.NDArray[np.float64]
+    #: float64 [P], upper end of the band.
     high: npt.NDArray[np.float64]
+    #: Number of runs.
     seeds: int
 
 
@@ -62,15 +59,15 @@ def binned_curve(
     points: int = 40,
     end: float | None = None,
 ) -> Curve:
-    """Returns the mean of scattered values over training, with a band over the seeds.
+    """Return the mean of scattered values over training, with a band over the seeds.
 
     Args:
-        seeds: for each run global steps [K] and values [K], in any order.
-        points: intervals into which training is divided, at most the number of values of the shortest run.
-        end: where the last interval ends; the largest step without it.
+        seeds: For each run global steps [K] and values [K], in any order.
+        points: Intervals into which training is divided, at most the number of values of the shortest run.
+        end: End of the last interval; the largest step by default.
 
     Raises:
-        ConfigError: there is no run, or a run has no value.
+        ConfigError: There is no run, or a run has no value.
     """
     if not seeds or not all(len(steps) for steps, _ in seeds):
         raise ConfigError("every run must have at least one episode log or value")
@@ -79,12 +76,12 @@ def binned_curve(
     edges = np.linspace(0, end, points + 1)
     means = np.full((len(seeds), points), np.nan)
     quartiles = np.full((2, points), np.nan)
-    for row, (steps, values) in enumerate(seeds):
+    for run, (steps, values) in enumerate(seeds):
         interval = np.clip(np.searchsorted(edges, steps, side="right") - 1, 0, points - 1)
         for point in range(points):
             chosen = values[interval == point]
             if chosen.size:
-                means[row, point] = chosen.mean()
+                means[run, point] = chosen.mean()
                 quartiles[:, point] = np.percentile(chosen, [25, 75])
     mean, half = _mean_and_half_width(means)
     low, high = (mean - half, mean + half) if len(seeds) > 1 else quartiles
@@ -92,34 +89,34 @@ def binned_curve(
 
 
 def learning_curve(seeds: Sequence[Sequence[EpisodeLog]], *, points: int = 40, term: str | None = None) -> Curve:
-    """Returns the mean return over training.
+    """Return the mean return over training.
 
     Args:
-        seeds: the logs of each run. Episodes that the end of a job cut are left out where there are others.
-        points: see `binned_curve`.
-        term: a reward term instead of the whole return.
+        seeds: The logs of each run. Episodes that the end of a job cut are left out where there are others.
+        points: See :func:`binned_curve`.
+        term: Name of a reward term whose sum is taken instead of the return.
 
     Raises:
-        ConfigError: there is no log, or a run has none.
+        ConfigError: There is no log, or a run has none.
     """
     end = max((log.header.global_step + log.steps for logs in seeds for log in logs), default=None)
     return binned_curve([_points(logs, term) for logs in seeds], points=points, end=end)
 
 
 def _points(logs: Sequence[EpisodeLog], term: str | None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Middle step [K] and return [K] of every episode."""
+    """Return middle step [K] and return [K] of every episode."""
     logs = [log for log in logs if _is_whole(log)] or logs
     values = [log.episode_return if term is None else log.term_returns.get(term, 0.0) for log in logs]
     return np.array([log.header.global_step + log.steps / 2 for log in logs]), np.array(values)
 
 
 def _is_whole(log: EpisodeLog) -> bool:
-    """False for the two parts of an episode that the end of a job cut in two: their returns would be too small."""
+    """Return False for the two parts of an episode that the end of a job cut: their returns are too small."""
     return log.outcome is Outcome.CONTINUED or (log.header.segment == 0 and log.outcome is not Outcome.SHUTDOWN)
 
 
 def _mean_and_half_width(means: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Mean over the first axis and half the width of its 95% interval; NaN where an entry is."""
+    """Return the mean over the first axis and half the width of its 95% interval; NaN where an entry is."""
     count = len(means)
     mean = means.mean(axis=0)
     if count == 1:
@@ -128,11 +125,11 @@ def _mean_and_half_width(means: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np
 
 
 def curves_figure(curves: Mapping[str, Curve], *, y_label: str) -> Figure:
-    """Curves of several experiments, each with its band.
+    """Draw curves of several experiments, each with its band.
 
     Args:
-        curves: by name of the experiment.
-        y_label: what the values are.
+        curves: Curve by name of the experiment.
+        y_label: Label of the vertical axis.
     """
     figure = Figure(figsize=(4.8, 3.1), layout="constrained")
     axes = figure.subplots()
@@ -150,12 +147,12 @@ def curves_figure(curves: Mapping[str, Curve], *, y_label: str) -> Figure:
 def learning_figure(
     runs: Mapping[str, Sequence[Sequence[EpisodeLog]]], *, points: int = 40, term: str | None = None
 ) -> Figure:
-    """Learning curves of several experiments; the episodes of a single seed are shown as dots, too.
+    """Draw learning curves of several experiments; the episodes of a single seed are shown as dots, too.
 
     Args:
-        runs: name of an experiment to the logs of each of its seeds.
-        points: see `binned_curve`.
-        term: see `learning_curve`.
+        runs: Name of an experiment to the logs of each of its seeds.
+        points: See :func:`binned_curve`.
+        term: See :func:`learning_curve`.
     """
     curves = {name: learning_curve(seeds, points=points, term=term) for name, seeds in runs.items()}
     figure = curves_figure(curves, y_label="return" if term is None else term)
@@ -166,12 +163,12 @@ def learning_figure(
 
 
 def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: int = 8) -> Figure:
-    """What the return is made of: the mean of each reward term over training, stacked.
+    """Draw the composition of the return: the mean of each reward term over training, stacked.
 
     Args:
-        logs: of one run.
-        points: see `learning_curve`.
-        terms: how many terms get a colour of their own; the rest is "other".
+        logs: The logs of one run.
+        points: See :func:`binned_curve`.
+        terms: Number of terms with a colour of their own; the rest is "other".
     """
     sizes: dict[str, float] = {}
     for log in logs:
@@ -199,9 +196,9 @@ def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: 
 
 
 def milestone_steps(logs: Sequence[EpisodeLog]) -> dict[str, int]:
-    """Returns milestone to the global step at which it was first reached, in the order of these steps.
+    """Return the global step at which each milestone was first reached, in the order of these steps.
 
-    The step is that of the emulator that reached it: where its episode began, plus the steps it played since.
+    It is the global step at which the episode began, plus the steps that its emulator played since.
     """
     first: dict[str, int] = {}
     for log in logs:
@@ -212,11 +209,11 @@ def milestone_steps(logs: Sequence[EpisodeLog]) -> dict[str, int]:
 
 
 def milestone_figure(runs: Mapping[str, Sequence[EpisodeLog]], *, most: int = 30) -> Figure:
-    """When each run first reached each milestone.
+    """Draw when each run first reached each milestone.
 
     Args:
-        runs: name of a run to its logs.
-        most: milestones shown, the earliest ones first.
+        runs: Name of a run to its logs.
+        most: Number of milestones shown, the earliest ones.
     """
     reached = {name: milestone_steps(logs) for name, logs in runs.items()}
     earliest: dict[str, int] = {}
@@ -227,10 +224,10 @@ def milestone_figure(runs: Mapping[str, Sequence[EpisodeLog]], *, most: int = 30
     figure = Figure(figsize=(4.8, 1.4 + 0.24 * max(1, len(shown))), layout="constrained")
     axes = figure.subplots()
     for index, (name, steps) in enumerate(reached.items()):
-        rows = [row for row, milestone in enumerate(shown) if milestone in steps]
+        places = [place for place, milestone in enumerate(shown) if milestone in steps]
         axes.plot(
-            [steps[shown[row]] for row in rows],
-            rows,
+            [steps[shown[place]] for place in places],
+            places,
             "o",
             color=_COLOURS[index % len(_COLOURS)],
             ms=5,

@@ -1,11 +1,11 @@
-"""A 5 x 7 pixel font for the side panel: no font file, no further dependency, crisp at any whole scale."""
+"""A 5 x 7 pixel font for the side panel, without a font file or another dependency."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LINE_HEIGHT", "draw_text", "text_width"]
+__all__ = ["LINE_HEIGHT", "draw_text"]
 
 #: Distance of two lines of text in pixels.
 LINE_HEIGHT = 10
@@ -28,20 +28,15 @@ _BITS = np.frombuffer(bytes.fromhex(_COLUMNS), np.uint8).reshape(-1, 5)  # [95, 
 _GLYPHS = (_BITS[:, None, :] >> np.arange(7, dtype=np.uint8)[:, None] & 1).astype(bool)  # [95, 7, 5]
 
 
-def text_width(text: str) -> int:
-    """Pixels that a text takes across."""
-    return max(0, _ADVANCE * len(text) - 1)
-
-
 def draw_text(canvas: npt.NDArray[np.uint8], x: int, y: int, text: str, colour: int) -> None:
-    """Draws a line of text; what does not fit is cut off. Characters outside ASCII become question marks.
+    """Draw a line of text, cut off at the edge of the canvas. Characters outside ASCII become question marks.
 
     Args:
-        canvas: uint8 [H, W] of colour numbers.
-        x: left edge.
-        y: upper edge.
-        text: the text.
-        colour: colour number.
+        canvas: Colour numbers, uint8 [H, W].
+        x: Left edge.
+        y: Upper edge.
+        text: The text.
+        colour: Colour number.
     """
     for character in text:
         if x + 5 > canvas.shape[1]:

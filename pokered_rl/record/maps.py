@@ -1,6 +1,6 @@
-"""Pictures of where the agent was (Matplotlib): every map, and the world.
+"""Figures of where the agent was (Matplotlib): every map, and the world.
 
-All functions return a `matplotlib.figure.Figure`; ``figure.savefig(path)`` writes it. Nothing here opens a window.
+``figure.savefig(path)`` writes a figure; no window is opened.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from pokered_rl.record.survey import Cell, EpisodeTrace, MapSurvey
 __all__ = [
     "affordance_figure",
     "background_picture",
-    "draw_map",
     "has_place",
     "map_title",
     "maps_figure",
@@ -44,7 +43,7 @@ _LABEL: dict[str, Any] = {
 
 
 def map_title(survey: MapSurvey, map_id: int) -> str:
-    """Name of a map as a title."""
+    """Return the name of a map as a title."""
     return _readable(survey.maps.name(map_id))
 
 
@@ -52,16 +51,8 @@ def _readable(name: str) -> str:
     return f"map {name}" if name.isdigit() else name.replace("_", " ").title()
 
 
-def draw_map(axes: Any, survey: MapSurvey, map_id: int, *, show: Shown = "visits", norm: Normalize) -> None:
-    """Draws one map: what it looks like, and in colour where the agent was.
-
-    Args:
-        axes: Matplotlib axes.
-        survey: where the agent was.
-        map_id: which map.
-        show: how often a step was visited, or when first.
-        norm: scale of the colours.
-    """
+def _draw_map(axes: Any, survey: MapSurvey, map_id: int, *, show: Shown = "visits", norm: Normalize) -> None:
+    """Draw one map as it was seen, and in colour where the agent was."""
     width, height = survey.size(map_id)
     axes.imshow(background_picture(survey, map_id), extent=(0, width, height, 0), interpolation="nearest")
     values = survey.visit_counts(map_id) if show == "visits" else survey.first_visits(map_id)
@@ -80,21 +71,21 @@ def draw_map(axes: Any, survey: MapSurvey, map_id: int, *, show: Shown = "visits
 
 
 def maps_figure(survey: MapSurvey, *, show: Shown = "visits", map_ids: Sequence[int] | None = None) -> Figure:
-    """Every visited map, in the order in which they were first reached.
+    """Draw the visited maps, in the order in which they were first reached.
 
     Args:
-        survey: where the agent was.
-        show: how often a step was visited, or when first.
-        map_ids: which maps; all that were visited by default.
+        survey: Where the agent was.
+        show: How often a step was visited, or when first.
+        map_ids: Which maps; all that were visited by default.
     """
     map_ids = survey.map_ids if map_ids is None else map_ids
     columns = min(4, max(1, len(map_ids)))
-    rows = -(-len(map_ids) // columns)
-    figure = Figure(figsize=(3.2 * columns + 1, 3.1 * rows), layout="constrained")
-    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).reshape(-1)
+    lines = -(-len(map_ids) // columns)
+    figure = Figure(figsize=(3.2 * columns + 1, 3.1 * lines), layout="constrained")
+    grid = np.atleast_1d(figure.subplots(lines, columns, squeeze=False)).reshape(-1)
     norm = _norm(survey, show)
     for axes, map_id in zip(grid, map_ids, strict=False):
-        draw_map(axes, survey, map_id, show=show, norm=norm)
+        _draw_map(axes, survey, map_id, show=show, norm=norm)
     for axes in grid[len(map_ids) :]:
         axes.set_axis_off()
     _colour_bar(figure, list(grid), norm, show)
@@ -102,7 +93,7 @@ def maps_figure(survey: MapSurvey, *, show: Shown = "visits", map_ids: Sequence[
 
 
 def world_figure(survey: MapSurvey, *, show: Shown = "visits") -> Figure:
-    """The outdoor maps side by side as they lie in the world; houses count at their doors."""
+    """Draw the outdoor maps at their places in the world; visits of houses count at their doors."""
     values = survey.visits if show == "visits" else survey.first_visit
     amounts = np.array([*values.values()], np.int64)
     x, y, placed = _in_the_world(survey, values)
@@ -141,14 +132,14 @@ def _colour_bar(figure: Figure, axes: Any, norm: Normalize, show: Shown) -> None
 
 
 def has_place(survey: MapSurvey) -> bool:
-    """Whether `world_figure` has anything to show: whether a visited map has a place in the world."""
+    """Return whether a visited map has a place in the world: else :func:`world_figure` is empty."""
     return bool(_in_the_world(survey, survey.visits)[2].any())
 
 
 def _in_the_world(
     survey: MapSurvey, cells: Iterable[Cell]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Column and row in the world of each cell, and whether it has any."""
+    """Return x and y in the world of each cell, and whether it has a place there."""
     table = np.array([*cells], np.int64).reshape(-1, 3)
     x, y, placed = (part.numpy() for part in survey.maps.global_xy(*(torch.from_numpy(c.copy()) for c in table.T)))
     return x, y, placed
@@ -157,7 +148,7 @@ def _in_the_world(
 def _draw_outdoors(
     axes: Any, survey: MapSurvey, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
 ) -> tuple[int, int, int, int]:
-    """Draws the outdoor maps around the places given; returns left, right, top and bottom of the picture."""
+    """Draw the outdoor maps around the places given; return left, right, top and bottom of the picture."""
     left, right, top, bottom = int(x.min()), int(x.max()) + 1, int(y.min()), int(y.max()) + 1
     for map_id in survey.map_ids:
         if map_id not in survey.maps:
@@ -181,19 +172,19 @@ def affordance_figure(
     maps: GameMaps | None = None,
     most: int = 12,
 ) -> Figure:
-    """What was masked where: for each action the share of the steps on which it was.
+    """Draw a table of the share of steps on which each action was masked.
 
-    The number is the share masked by the rules of the game; behind a plus stands what experience masked in addition
-    (the learned part of `AffordanceMask`). The colour is both together.
+    The number is the share masked by the rules of the game; after a plus follows the share masked by experience in
+    addition (the learned part of :class:`~pokered_rl.envs.AffordanceMask`). The colour is their sum.
 
     Args:
-        traces: episodes with the same actions.
-        by: a row for each kind of screen, or for each map.
-        maps: names of the maps.
-        most: rows shown, those with the most steps.
+        traces: Episodes with the same actions.
+        by: One row for each kind of screen, or for each map.
+        maps: Names of the maps.
+        most: Number of rows, those with the most steps.
 
     Raises:
-        ConfigError: the episodes have different actions.
+        ConfigError: The episodes have different actions.
     """
     actions = traces[0].log.header.actions
     if any(traced.log.header.actions != actions for traced in traces):
@@ -232,7 +223,7 @@ def _group_name(number: int, by: str, maps: GameMaps | None) -> str:
 
 
 def background_picture(survey: MapSurvey, map_id: int) -> npt.NDArray[np.uint8]:
-    """uint8 [16 * height, 16 * width, 3]: grey picture of a map as it was seen; what was not seen is light."""
+    """Return a grey picture of a map as it was seen, uint8 [16 * height, 16 * width, 3]; unseen parts are light."""
     background = survey.background(map_id)
     grey = np.where(background < 0, _UNSEEN, _SHADES[background]).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)

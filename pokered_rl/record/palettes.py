@@ -1,4 +1,4 @@
-"""Colours of the four shades, and their way from packed pixels into the planes of a video frame."""
+"""Colours of the four shades, and painting packed pixels into the planes of a video frame."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ PALETTES: dict[str, tuple[Colour, Colour, Colour, Colour]] = {
 
 
 def palette(name: str) -> npt.NDArray[np.uint8]:
-    """Returns the colours of a palette, uint8 [4, 3], from shade 0 to 3.
+    """Return the colours of a palette, uint8 [4, 3], from shade 0 to 3.
 
     Raises:
-        ConfigError: there is no palette of this name.
+        ConfigError: There is no palette of this name.
     """
     if name not in PALETTES:
         raise ConfigError(f"palette must be one of {', '.join(PALETTES)}, got {name!r}")
@@ -37,24 +37,23 @@ def palette(name: str) -> npt.NDArray[np.uint8]:
 
 
 def rgb_to_yuv(rgb: npt.NDArray[np.uint8] | Sequence[Colour]) -> npt.NDArray[np.uint8]:
-    """Converts colours uint8 [*, 3] to luma and chroma uint8 [*, 3] (ITU-R BT.601, limited range)."""
+    """Convert colours uint8 [*, 3] to luma and chroma uint8 [*, 3] (ITU-R BT.601, limited range)."""
     colours = np.asarray(rgb, np.float32) / 255
     matrix = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]], np.float32)
     return np.round(colours @ matrix.T + np.array([16, 128, 128], np.float32)).astype(np.uint8)
 
 
 class ScreenPainter:
-    """Writes packed pixels, enlarged and coloured, into the planes of a ``yuv420p`` frame.
+    """Write packed pixels, enlarged and coloured, into the planes of a ``yuv420p`` frame.
 
-    Four pixels are one byte, so a table of 256 entries gives all bytes of a plane for four pixels at once: no pixel is
-    ever unpacked.
+    Four pixels are one byte, so a table of 256 entries gives all bytes of a plane for four pixels at once.
 
     Args:
-        colours: uint8 [4, 3], colours of the shades.
-        scale: how often a pixel is repeated across and down.
+        colours: Colours of the shades, uint8 [4, 3].
+        scale: How often a pixel is repeated across and down.
 
     Raises:
-        ConfigError: ``scale`` is not a positive whole number.
+        ConfigError: ``scale`` is below 1.
     """
 
     def __init__(self, colours: npt.NDArray[np.uint8], *, scale: int) -> None:
@@ -64,7 +63,7 @@ class ScreenPainter:
         planes = rgb_to_yuv(colours)[unpack_shades(np.arange(256, dtype=np.uint8)[:, None])]  # [256, 4, 3]
         wide = np.repeat(planes, scale, axis=1)  # [256, 4 * scale, 3]
         self._luma = _words(wide[:, :, 0])
-        # yuv420p keeps the colour of every second column and row: the left and upper one.
+        # yuv420p keeps the colour of every second column and line: the left and upper one.
         self._chroma = [_words(wide[:, ::2, plane]) for plane in (1, 2)]
         self.is_grey = bool((planes[..., 1:] == 128).all())
 
@@ -74,27 +73,27 @@ class ScreenPainter:
         luma: npt.NDArray[np.uint8],
         chroma: Sequence[npt.NDArray[np.uint8]],
     ) -> None:
-        """Paints one picture.
+        """Paint one picture.
 
         Args:
-            packed: uint8 [H, W / 4].
-            luma: the part of the luma plane to write to, uint8 [H * scale, W * scale].
-            chroma: the same of both chroma planes, uint8 [H * scale / 2, W * scale / 2]. Not touched when the palette
-                is grey: a `VideoWriter`'s are grey from the start.
+            packed: Packed pixels, uint8 [H, W / 4].
+            luma: The part of the luma plane to write to, uint8 [H * scale, W * scale].
+            chroma: The same part of both chroma planes, uint8 [H * scale / 2, W * scale / 2]. Not written when the
+                palette is grey: those of a :class:`~pokered_rl.record.video.VideoWriter` are grey from the start.
         """
-        rows, scale = packed.shape[0], self._scale
+        scale = self._scale
         lines = self._luma.take(packed).view(np.uint8)  # [H, W * scale]
         for repeat in range(scale):
             luma[repeat::scale] = lines
         if self.is_grey:
             return
-        source = np.arange(0, rows * scale, 2) // scale  # the picture row of each chroma row
+        source = np.arange(0, len(lines) * scale, 2) // scale  # the picture line of each chroma line
         for plane, table in zip(chroma, self._chroma, strict=True):
             plane[:] = table.take(packed[source]).view(np.uint8)
 
 
 def _words(table: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """uint8 [256, n] as 256 items of n bytes, so that one look-up copies all of them."""
+    """Return uint8 [256, n] as 256 items of n bytes, so that one look-up copies all n."""
     table = np.ascontiguousarray(table)
     size = table.shape[1]
     return table.view({1: "u1", 2: "u2", 4: "u4", 8: "u8"}.get(size, f"V{size}"))[:, 0]

@@ -1,4 +1,4 @@
-"""The panel beside the picture: what was pressed, where, and what it brought."""
+"""The panel beside the picture: button, place, visited map steps, return, reward terms and milestones."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pokered_rl.record.palettes import rgb_to_yuv
 
 __all__ = ["PANEL_HEIGHT", "PANEL_WIDTH", "Panel", "Place"]
 
-#: Size of the panel in its own pixels; it is enlarged together with the picture.
+#: Width of the panel in its own pixels, before it is enlarged together with the picture.
 PANEL_WIDTH = 176
-#: Rows of the panel beside the picture, before scaling.
+#: Height of the panel in its own pixels.
 PANEL_HEIGHT = 288
 
+#: Map id, x and y of the player in map steps.
 Place = tuple[int, int, int]
-"""Map id, column and row of the player in map steps."""
 
 # Colour numbers of the canvas.
 _BACK, _FRAME, _DIM, _TEXT, _LIT, _GOOD, _BAD, _SEEN, _HERE = range(9)
@@ -60,17 +60,18 @@ _PAD = {
 
 
 class Panel:
-    """Draws the panel of one episode, step after step.
+    """Draw the panel of one episode, step after step.
 
     Args:
-        log: the episode.
-        maps: the maps of the cartridge, for their names.
-        action_values: float [T, A], what a network thought of each action at each step; shown as bars.
-
-    Attributes:
-        canvas: uint8 [PANEL_HEIGHT, PANEL_WIDTH] of colour numbers, what `draw` drew last.
-        colours: uint8 [n, 3], luma and chroma of each colour number.
+        log: The episode.
+        maps: The maps of the cartridge, for their names.
+        action_values: Action values of a network, float [T, A]; shown as bars.
     """
+
+    #: Colour numbers that :meth:`draw` drew last, uint8 [PANEL_HEIGHT, PANEL_WIDTH].
+    canvas: npt.NDArray[np.uint8]
+    #: Luma and chroma of each colour number, uint8 [n, 3].
+    colours: npt.NDArray[np.uint8]
 
     def __init__(
         self, log: EpisodeLog, *, maps: GameMaps, action_values: npt.NDArray[np.float32] | None = None
@@ -106,18 +107,18 @@ class Panel:
         return canvas
 
     def visit(self, place: Place) -> None:
-        """Notes where the player was in a step that is not shown."""
+        """Add the place of the player in a step that is not shown to the visited ones."""
         map_id, x, y = place
         if (x, y) not in self._seen[map_id]:
             self._seen[map_id].add((x, y))
             self._cells += 1
 
     def draw(self, step: int, place: Place) -> None:
-        """Draws the panel for the agent step that begins.
+        """Draw the panel for the agent step that begins.
 
         Args:
-            step: number of steps played so far, 0 to T; at T no button is lit.
-            place: where the player is.
+            step: Number of steps played so far, 0 to T; at T no button is lit.
+            place: Where the player is.
         """
         map_id, x, y = place
         self.visit(place)
@@ -152,13 +153,13 @@ class Panel:
         draw_text(self.canvas, 64, 100, "-" if action not in _PAD else action, _LIT if action in _PAD else _DIM)
 
     def _draw_map(self, map_id: int, x: int, y: int) -> None:
-        """The steps that were visited on this map, around the player."""
+        """Draw the visited map steps of this map, around the player."""
         size = 2 * _CROP_RADIUS + 1
         crop = np.full((size, size), _BACK, np.uint8)
         for seen_x, seen_y in self._seen[map_id]:
-            column, row = seen_x - x + _CROP_RADIUS, seen_y - y + _CROP_RADIUS
-            if 0 <= column < size and 0 <= row < size:
-                crop[row, column] = _SEEN
+            crop_x, crop_y = seen_x - x + _CROP_RADIUS, seen_y - y + _CROP_RADIUS
+            if 0 <= crop_x < size and 0 <= crop_y < size:
+                crop[crop_y, crop_x] = _SEEN
         crop[_CROP_RADIUS, _CROP_RADIUS] = _HERE
         large = crop.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
         edge = large.shape[0] + 2
@@ -176,7 +177,7 @@ class Panel:
             draw_text(self.canvas, left, _CROP_Y + 2 + line * LINE_HEIGHT, text, _TEXT if line < len(lines) else _DIM)
 
     def _draw_values(self, values: npt.NDArray[np.float32], chosen: int) -> None:
-        """A bar for each action, from the lowest value of the step to the highest; the action taken is lit."""
+        """Draw a bar for each action, from the lowest value of the step to the highest; the action taken is lit."""
         low, high = float(values.min()), float(values.max())
         width = min(9, (_RIGHT - _BARS_X) // len(values))
         for action, value in enumerate(values.tolist()):
@@ -188,7 +189,7 @@ class Panel:
             draw_text(self.canvas, x + (width - 6) // 2, _BARS_Y + 2, initial, colour)
 
     def _draw_returns(self, step: int) -> int:
-        """Returns the row below the last line."""
+        """Draw return and terms; return the y below the last line."""
         canvas, top = self.canvas, _CROP_Y + 2 * _CELL * _CROP_RADIUS + _CELL + 8
         draw_text(canvas, _MARGIN, top, "return", _TEXT)
         _draw_right(canvas, top, f"{self._returns[step]:.2f}", _TEXT)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: no server, no network, nothing to install to read it."""
+"""Write a self-contained HTML page about a run, which is read without server, network or other files."""
 
 from __future__ import annotations
 
@@ -49,16 +49,13 @@ _MAX_ROWS = 400
 
 @dataclass(frozen=True, kw_only=True)
 class ReportResult:
-    """What `write_report` did.
+    """Result of :func:`write_report`."""
 
-    Attributes:
-        path: the page.
-        replayed: logs that were replayed, all with equal RAM hashes.
-        errors: one message for each log that could not be read or replayed.
-    """
-
+    #: The page.
     path: Path
+    #: Number of logs that were replayed, all with equal RAM hashes.
     replayed: int
+    #: One message for each log that could not be read or replayed.
     errors: tuple[str, ...]
 
 
@@ -73,22 +70,22 @@ def write_report(
     workers: int | None = None,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> ReportResult:
-    """Writes the page.
+    """Write the page.
 
     Args:
-        run: the run folder.
-        out: the HTML file.
-        cartridge: the cartridge that was played; found by default.
-        seeds: run folders of the same experiment with other seeds: the learning curve then shows the mean over all of
+        run: The run folder.
+        out: The HTML file.
+        cartridge: The cartridge that was played; found by default.
+        seeds: Run folders of the same experiment with other seeds: the learning curve then shows the mean over all of
             them with its 95% interval, and the timeline each run.
-        most_replays: at most so many episodes are replayed for maps, statistics and verification: the best and the
-            last in any case, and others spread evenly over the run.
-        videos: how the embedded videos look; every second frame at four times the speed by default.
-        workers: processes that replay; by default one for each core.
-        on_progress: called with what is being done, how much is done and how much there is.
+        most_replays: Most episodes that are replayed for maps, statistics and verification: the best, the last, and
+            others spread evenly over the run.
+        videos: How the embedded videos look; every eighth frame at four times the speed by default.
+        workers: Processes that replay; by default one for each core.
+        on_progress: Called with the name of the activity, the number of logs done and their total.
 
     Raises:
-        EpisodeLogError: there is no log that can be replayed.
+        EpisodeLogError: There is no log that can be replayed.
     """
     run = Path(run)
     report = on_progress or (lambda _what, _done, _total: None)
@@ -128,7 +125,7 @@ def write_report(
 
 
 def _spread(logs: Sequence[EpisodeLog], most: int) -> list[EpisodeLog]:
-    """The best, the last and others evenly, in order."""
+    """Return the best, the last and others evenly, in order."""
     if len(logs) <= most:
         return list(logs)
     best = max(range(len(logs)), key=lambda index: logs[index].episode_return)
@@ -138,7 +135,7 @@ def _spread(logs: Sequence[EpisodeLog], most: int) -> list[EpisodeLog]:
 
 
 def _logs_of(folders: Sequence[str | os.PathLike[str]], errors: list[str]) -> Iterator[tuple[Path, list[EpisodeLog]]]:
-    """The readable logs of each folder; those that are bad are added to ``errors``."""
+    """Yield the readable logs of each folder; add the message of each bad one to ``errors``."""
     for folder in folders:
         logs, bad = load_logs(find_logs([folder]))
         errors += bad
@@ -153,8 +150,8 @@ def _replay(
     errors: list[str],
     report: Callable[[str, int, int], None],
 ) -> tuple[list[EpisodeTrace], MapSurvey | None]:
-    """Replays logs in several processes; returns their traces, without screens, and what they saw together."""
-    # A process takes a second or two to start: a few replays each are worth it.
+    """Replay logs in several processes; return their traces, without screens, and the survey of all of them."""
+    # A process takes a second or two to start, as long as about four replays.
     workers = workers or min(available_cpus(), len(logs) // 4)
     play = partial(_replay_one, cartridge=cartridge)
     traces: list[EpisodeTrace] = []
@@ -181,7 +178,7 @@ def _replay(
 
 
 def _replay_one(log: EpisodeLog, *, cartridge: Cartridge | None) -> tuple[EpisodeTrace, MapSurvey] | str:
-    """Where an episode was and what it saw, or what is wrong with its log."""
+    """Return trace and survey of an episode, or the error of its log."""
     try:
         cartridge = cartridge if cartridge is not None else cartridge_for(log)
         traced = trace(log, cartridge=cartridge, screens=True)
@@ -197,7 +194,7 @@ def _name(run: Path, logs: Sequence[EpisodeLog]) -> str:
 
 
 def _run_labels(runs: Sequence[tuple[Path, Sequence[EpisodeLog]]]) -> list[str]:
-    """What tells runs from each other: the names of their folders, the whole paths where these are the same."""
+    """Return distinct labels of runs: the names of their folders, the whole paths where these are the same."""
     names = [run.resolve().name or _name(run, logs) for run, logs in runs]
     return [name if names.count(name) == 1 else str(run.resolve()) for name, (run, _) in zip(names, runs, strict=True)]
 
@@ -249,7 +246,7 @@ def _curves(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence
         learning = _svg(learning_figure({"return": [logs, *others.values()]}), title)
     else:
         learning = _svg(learning_figure({name: [logs]}), "Return over training; a dot is an episode.")
-    return learning + _svg(reward_stack_figure(logs), "What the return is made of.")
+    return learning + _svg(reward_stack_figure(logs), "Composition of the return.")
 
 
 def _milestones(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence[EpisodeLog]]) -> str:
@@ -264,14 +261,14 @@ def _world(survey: MapSurvey) -> str:
     if not has_place(survey):
         return ""
     return _svg(world_figure(survey), "The replayed episodes in the world; houses count at their doors.") + _svg(
-        world_figure(survey, show="first_visit"), "In which order it was seen."
+        world_figure(survey, show="first_visit"), "The order in which it was seen."
     )
 
 
 def _affordances(traces: Sequence[EpisodeTrace], survey: MapSurvey) -> str:
     actions = Counter(traced.log.header.actions for traced in traces).most_common(1)[0][0]
     same = [traced for traced in traces if traced.log.header.actions == actions]
-    what = "Share of the steps on which an action was masked: by the rules, and after a plus by experience"
+    what = "Share of the steps on which an action was masked: by the rules, and after a plus by experience in addition"
     return _svg(affordance_figure(same), f"{what}; by what was on screen.") + _svg(
         affordance_figure(same, by="map", maps=survey.maps), "The same by map."
     )
@@ -279,7 +276,7 @@ def _affordances(traces: Sequence[EpisodeTrace], survey: MapSurvey) -> str:
 
 def _maps_note(logs: Sequence[EpisodeLog], replayed: Sequence[EpisodeLog]) -> str:
     which = "all" if len(replayed) == len(logs) else f"{len(replayed)} of {len(logs)}"
-    return f"From {which} episodes, replayed. The maps are put together from what was on screen. Move the slider."
+    return f"Replays of {which} episodes. The maps are composed of the screens shown; the slider moves through time."
 
 
 def _map_data(survey: MapSurvey) -> str:
@@ -332,7 +329,7 @@ def _clips(
 
 
 def _first_picture(path: Path) -> bytes:
-    """The first picture of a video as PNG."""
+    """Return the first picture of a video as PNG."""
     with av.open(os.fspath(path)) as container:
         frame = next(iter(container.decode(video=0)))
         buffer = io.BytesIO()
@@ -369,7 +366,7 @@ def _episode_table(logs: Sequence[EpisodeLog], replayed: set[int]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; columns that hold nothing but numbers are set flush right."""
+    """Return an HTML table; columns of numbers are flush right."""
     numeric = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(head))]
 
     def cells(tag: str, row: Sequence[str]) -> str:

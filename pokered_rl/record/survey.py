@@ -1,7 +1,7 @@
-"""Where the agent was, read from logs: visits of every map step, when each was first reached, and what it looks like.
+"""Where the agent was: visits of every map step, when each was first reached, and the picture of the maps.
 
-The look of a map is put together from what was on screen while the agent stood in it, so it needs no art of the game
-and shows what was seen and nothing else.
+The picture of a map is composed of the screens that were shown while the agent stood in it: it needs no graphics of the
+game and shows only what was seen.
 """
 
 from __future__ import annotations
@@ -18,41 +18,39 @@ from tensordict import TensorDict
 from pokered_rl.emulator import ActionSet, Cartridge
 from pokered_rl.envs import AffordanceMask, required_layout
 from pokered_rl.episodes import EpisodeLog, EpisodePlayer, cartridge_for
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import GameMaps, RamLayout, ScreenKind, screen_kind, usable_buttons
 from pokered_rl.observations import unpack_shades
 
 __all__ = ["Cell", "EpisodeTrace", "MapSurvey", "survey", "trace"]
 
 _PLACE = RamLayout.of("wCurMap", "wYCoord", "wXCoord", "wCurrentMapHeight2", "wCurrentMapWidth2")
-#: Size of a map step on screen in pixels, and the step of the screen on which the player stands.
+#: Size of a map step on screen in pixels; below: the player's place on screen, and the size of the screen, in steps.
 _CELL = 16
-_PLAYER_COLUMN, _PLAYER_ROW = 4, 4
-_COLUMNS, _ROWS = 10, 9
+_PLAYER_COLUMN, _PLAYER_LINE = 4, 4
+_COLUMNS, _LINES = 10, 9
 
+#: Map id, x, y.
 Cell = tuple[int, int, int]
-"""Map id, column, row."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeTrace:
-    """The way of one episode. T steps.
+    """The places and screens of one episode of T steps, at its start and after each step."""
 
-    Attributes:
-        log: the episode.
-        places: int64 [T + 1, 3], map id, column and row of the player at the start and after each step.
-        sizes: map id to width and height in map steps, as the game had them.
-        kinds: uint8 [T + 1], `ScreenKind` of what was on screen.
-        usable: bool [T + 1, A], which of the log's actions could have an effect by the rules of the game.
-        allowed: bool [T + 1, A], what an `AffordanceMask` with its defaults left of them: less what it had learned.
-        screens: uint8 [T + 1, 144, 40], packed pictures; None when they were not asked for.
-    """
-
+    #: The episode.
     log: EpisodeLog
+    #: int64 [T + 1, 3], map id, x and y of the player.
     places: npt.NDArray[np.int64]
+    #: Map id to width and height in map steps, as in the RAM of the game.
     sizes: dict[int, tuple[int, int]]
+    #: uint8 [T + 1], :class:`~pokered_rl.game.ScreenKind` of the screen.
     kinds: npt.NDArray[np.uint8]
+    #: bool [T + 1, A], which of the log's actions could have an effect by the rules of the game.
     usable: npt.NDArray[np.bool_]
+    #: bool [T + 1, A], which of them an :class:`~pokered_rl.envs.AffordanceMask` with its defaults allowed.
     allowed: npt.NDArray[np.bool_]
+    #: uint8 [T + 1, 144, 40], packed pictures; None when they were not asked for.
     screens: npt.NDArray[np.uint8] | None = None
 
     @property
@@ -62,15 +60,15 @@ class EpisodeTrace:
 
 
 def trace(log: EpisodeLog, *, cartridge: Cartridge | None = None, screens: bool = False) -> EpisodeTrace:
-    """Replays a log and notes the way.
+    """Replay a log and collect places and screens.
 
     Args:
-        log: the episode.
-        cartridge: the cartridge it was played on; found by default.
-        screens: keep the picture after each step.
+        log: The episode.
+        cartridge: The cartridge it was played on; found by default.
+        screens: Keep the picture after each step.
 
     Raises:
-        EpisodeLogError: the log cannot be played, or its replay is not the recorded episode.
+        EpisodeLogError: The log cannot be played, or its replay is not the recorded episode.
     """
     cartridge = cartridge if cartridge is not None else cartridge_for(log)
     actions, stack = ActionSet(log.header.actions), cartridge.profile.stack_words
@@ -102,7 +100,7 @@ def trace(log: EpisodeLog, *, cartridge: Cartridge | None = None, screens: bool 
 
 
 def _allowed(mask: AffordanceMask, ram: torch.Tensor, log: EpisodeLog) -> npt.NDArray[np.bool_]:
-    """The mask of every step, bool [T + 1, A], from ``ram`` uint8 [T + 1, R]."""
+    """Return the mask of every step, bool [T + 1, A], from ``ram`` uint8 [T + 1, R]."""
     taken = torch.from_numpy(log.actions.astype(np.int64))
     allowed = np.empty((log.steps + 1, len(log.header.actions)), bool)
     for step in range(log.steps + 1):
@@ -115,52 +113,49 @@ def _allowed(mask: AffordanceMask, ram: torch.Tensor, log: EpisodeLog) -> npt.ND
 
 @dataclass(kw_only=True)
 class MapSurvey:
-    """What many episodes together saw of the world.
+    """The union of many episodes: visits, sizes and pictures of the maps."""
 
-    Attributes:
-        maps: the maps of the cartridge.
-        visits: cell to the number of agent steps that began, or episodes that ended, on it.
-        first_visit: cell to the global step at which it was first reached.
-        episodes: number of episodes taken in.
-    """
-
+    #: The maps of the cartridge.
     maps: GameMaps
+    #: Cell to the number of agent steps that began, or episodes that ended, on it.
     visits: Counter[Cell] = field(default_factory=Counter)
+    #: Cell to the global step at which it was first reached.
     first_visit: dict[Cell, int] = field(default_factory=dict)
+    #: Number of episodes.
     episodes: int = 0
     _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
     _looks: dict[Cell, Counter[bytes]] = field(default_factory=lambda: defaultdict(Counter), repr=False)
 
     def add(self, traced: EpisodeTrace) -> None:
-        """Takes in one episode."""
+        """Add one episode."""
         self.episodes += 1
         start = traced.log.header.global_step
-        for step, place in enumerate(traced.places.tolist()):
-            cell = (place[0], place[1], place[2])
+        for step, (map_id, x, y) in enumerate(traced.places.tolist()):
+            cell = map_id, x, y
             self.visits[cell] += 1
-            if start + step < self.first_visit.get(cell, 2**63):
-                self.first_visit[cell] = start + step
-        for map_id, (width, height) in traced.sizes.items():
-            old_width, old_height = self._sizes.get(map_id, (0, 0))
-            self._sizes[map_id] = max(width, old_width), max(height, old_height)
+            self.first_visit[cell] = min(start + step, self.first_visit.get(cell, start + step))
+        self._enlarge(traced.sizes)
         if traced.screens is not None:
             self._look(traced, traced.screens)
 
     def merge(self, other: MapSurvey) -> None:
-        """Takes in what another survey of the same cartridge saw, for episodes replayed in several processes."""
+        """Add another survey of the same cartridge, such as one of another process."""
         self.episodes += other.episodes
         self.visits.update(other.visits)
         for cell, step in other.first_visit.items():
             self.first_visit[cell] = min(step, self.first_visit.get(cell, step))
-        for map_id, (width, height) in other._sizes.items():
-            old_width, old_height = self._sizes.get(map_id, (0, 0))
-            self._sizes[map_id] = max(width, old_width), max(height, old_height)
+        self._enlarge(other._sizes)
         for cell, looks in other._looks.items():
             self._looks[cell].update(looks)
 
+    def _enlarge(self, sizes: dict[int, tuple[int, int]]) -> None:
+        for map_id, (width, height) in sizes.items():
+            old_width, old_height = self._sizes.get(map_id, (0, 0))
+            self._sizes[map_id] = max(width, old_width), max(height, old_height)
+
     def _look(self, traced: EpisodeTrace, screens: npt.NDArray[np.uint8]) -> None:
         standing = np.flatnonzero(traced.kinds == ScreenKind.OVERWORLD)
-        # The same place shows the same map: a few looks at each tell the people who walk about from the floor.
+        # The same place shows the same map: three looks from each tell moving people from the floor.
         looked: Counter[Cell] = Counter()
         for step in standing.tolist():
             map_id, x, y = traced.places[step].tolist()
@@ -168,34 +163,33 @@ class MapSurvey:
             if looked[map_id, x, y] > 3:
                 continue
             width, height = self.size(map_id)
-            tiles = screens[step].reshape(_ROWS, _CELL, _COLUMNS, _CELL // 4).swapaxes(1, 2)  # [9, 10, 16, 4]
-            for row in range(_ROWS):
-                for column in range(_COLUMNS):
-                    cell_x, cell_y = x + column - _PLAYER_COLUMN, y + row - _PLAYER_ROW
-                    hidden = column == _PLAYER_COLUMN and row in (_PLAYER_ROW, _PLAYER_ROW - 1)  # by the player
-                    if not hidden and 0 <= cell_x < width and 0 <= cell_y < height:
-                        self._looks[map_id, cell_x, cell_y][tiles[row, column].tobytes()] += 1
+            tiles = screens[step].reshape(_LINES, _CELL, _COLUMNS, _CELL // 4).swapaxes(1, 2)  # [9, 10, 16, 4]
+            for line, column in np.ndindex(_LINES, _COLUMNS):
+                cell_x, cell_y = x + column - _PLAYER_COLUMN, y + line - _PLAYER_LINE
+                hidden = column == _PLAYER_COLUMN and line in (_PLAYER_LINE, _PLAYER_LINE - 1)  # by the player
+                if not hidden and 0 <= cell_x < width and 0 <= cell_y < height:
+                    self._looks[map_id, cell_x, cell_y][tiles[line, column].tobytes()] += 1
 
     @property
     def map_ids(self) -> list[int]:
-        """The maps that were visited, in the order in which they were first reached."""
+        """Visited maps, in the order in which they were first reached."""
         first: dict[int, int] = {}
         for (map_id, _, _), step in self.first_visit.items():
             first[map_id] = min(step, first.get(map_id, step))
         return sorted(first, key=lambda map_id: (first[map_id], map_id))
 
     def size(self, map_id: int) -> tuple[int, int]:
-        """Width and height of a map in map steps: from the tables, else as the game said, else as far as was seen."""
+        """Return width and height of a map in map steps: from the tables, else from the RAM, else (0, 0)."""
         if map_id in self.maps and self.maps[map_id].width_steps:
             return self.maps[map_id].width_steps, self.maps[map_id].height_steps
         return self._sizes.get(map_id, (0, 0))
 
     def visit_counts(self, map_id: int) -> npt.NDArray[np.int64]:
-        """int64 [height, width]: agent steps that began on each step of a map."""
+        """Return the agent steps that began on each step of a map, int64 [height, width]."""
         return self._grid(map_id, self.visits, 0)
 
     def first_visits(self, map_id: int) -> npt.NDArray[np.int64]:
-        """int64 [height, width]: global step at which each step of a map was first reached, -1 for never."""
+        """Return the global step at which each step of a map was first reached, -1 for never, int64 [height, width]."""
         return self._grid(map_id, self.first_visit, -1)
 
     def _grid(self, map_id: int, values: dict[Cell, int], nothing: int) -> npt.NDArray[np.int64]:
@@ -207,7 +201,7 @@ class MapSurvey:
         return grid
 
     def background(self, map_id: int) -> npt.NDArray[np.int8]:
-        """int8 [16 * height, 16 * width]: shades (0 black .. 3 white) of a map as it was seen, -1 where it was not.
+        """Return the picture of a map, int8 [16 * height, 16 * width]: shades 0 (black) to 3, -1 where it was not seen.
 
         Each step of the map shows what was seen there most often.
         """
@@ -221,15 +215,16 @@ class MapSurvey:
 
 
 def survey(logs: Iterable[EpisodeLog], *, cartridge: Cartridge | None = None, screens: bool = True) -> MapSurvey:
-    """Replays logs and collects where they went.
+    """Replay logs and return the survey of all of them.
 
     Args:
-        logs: episodes of one cartridge, at least one.
-        cartridge: the cartridge they were played on; found by default.
-        screens: collect the looks of the maps too (takes longer: every step has to be drawn).
+        logs: Episodes of one cartridge, at least one.
+        cartridge: The cartridge they were played on; found by default.
+        screens: Collect the pictures of the maps too; it takes longer, because every step is rendered.
 
     Raises:
-        EpisodeLogError: a log cannot be played, or its replay is not the recorded episode.
+        ConfigError: There is no episode.
+        EpisodeLogError: A log cannot be played, or its replay is not the recorded episode.
     """
     result: MapSurvey | None = None
     for log in logs:
@@ -238,5 +233,5 @@ def survey(logs: Iterable[EpisodeLog], *, cartridge: Cartridge | None = None, sc
             result = MapSurvey(maps=cartridge.profile.maps)
         result.add(trace(log, cartridge=cartridge, screens=screens))
     if result is None:
-        raise ValueError("logs must hold at least one episode, got none")
+        raise ConfigError("logs must hold at least one episode, got none")
     return result

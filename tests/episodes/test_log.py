@@ -17,7 +17,7 @@ def _assert_same(one, other):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 250])
-def test_a_log_comes_back_bit_for_bit(make_log, tmp_path, steps):
+def test_a_log_is_read_back_bit_for_bit(make_log, tmp_path, steps):
     log = make_log(steps=steps, milestones=())
     path = log.save(tmp_path)
     read = EpisodeLog.load(path)
@@ -39,7 +39,7 @@ def test_rewards_keep_their_bits_whatever_they_are(make_log, make_header):
 
 
 @pytest.mark.parametrize("distinct", [254, 255, 256, 65535, 65536])
-def test_reward_tables_of_every_index_width_come_back(make_log, make_header, distinct):
+def test_reward_tables_of_every_index_width_are_read_back(make_log, make_header, distinct):
     rewards = np.arange(1, distinct + 1, dtype=np.float32)
     log = make_log(
         steps=distinct,
@@ -67,7 +67,7 @@ def test_sums_are_those_of_the_steps(make_log):
     assert log.frames == 3 * 24 + 246  # 24 an action, and what was waited
 
 
-def test_the_writer_gives_the_log_that_was_fed(make_header, tmp_path):
+def test_the_writer_writes_the_steps_that_were_added(make_header, tmp_path):
     header = make_header(ram_hash_every_steps=2)
     writer = EpisodeLogWriter(folder=tmp_path, header=header, start_ram_hash="00" * 32)
     due = []

@@ -38,7 +38,7 @@ def test_a_replay_reproduces_every_hash(played):
     assert verify(played) == 7
 
 
-def test_a_replay_can_be_played_twice(played):
+def test_a_replay_can_be_repeated(played):
     with EpisodePlayer(played) as player:
         for _ in range(2):
             player.play_to(played.steps)
@@ -47,7 +47,7 @@ def test_a_replay_can_be_played_twice(played):
             player.rewind()
 
 
-def test_one_other_action_is_noticed_and_placed(played):
+def test_another_action_is_detected_and_located(played):
     # A step to the right that was taken, turned into one to the left.
     step = int(np.flatnonzero((played.actions == 4) & (played.rewards > np.r_[0, played.rewards[:-1]]))[3])
     divergence, message = _divergence(_changed(played, "actions", step, 5))
@@ -60,7 +60,7 @@ def test_one_other_action_is_noticed_and_placed(played):
     assert divergence.map_name in message
 
 
-def test_other_waiting_frames_are_noticed(played):
+def test_other_waiting_frames_are_detected(played):
     divergence, _ = _divergence(_changed(played, "wait_frames", 50, int(played.wait_frames[50]) + 1))
     assert (divergence.last_equal_step, divergence.step) == (40, 60)
 
@@ -129,7 +129,7 @@ def test_a_damaged_start_state_is_refused(played, tmp_path):
             verify(EpisodeLog.load(moved))
 
 
-def test_a_log_with_its_start_state_inside_is_enough(played, tmp_path):
+def test_a_log_with_an_embedded_start_state_is_sufficient(played, tmp_path):
     alone = played.with_start_state(load_start_state(played)).save(tmp_path)
     assert verify(EpisodeLog.load(alone)) == 7
 
@@ -177,7 +177,7 @@ def test_a_part_of_the_episode_begins_and_ends_where_asked(played):
     assert frames == list(range(ends[9], ends[12]))
 
 
-def test_actions_and_waiting_hold_whatever_the_number_of_emulators(played, sprout, start):
+def test_a_replay_does_not_depend_on_the_number_of_emulators(played, sprout, start):
     actions = ActionSet(played.header.actions)
     with EmulatorPool(sprout, num_emulators=3, num_threads=2, actions=actions) as pool:
         pool.reset([0, 1, 2], [start] * 3)
@@ -187,7 +187,7 @@ def test_actions_and_waiting_hold_whatever_the_number_of_emulators(played, sprou
         assert pool.ram_hash(1) == played.ram_hashes[40]
 
 
-def test_a_trajectory_holds_what_the_env_gave_out(played):
+def test_a_trajectory_holds_the_data_of_the_environment(played):
     steps = trajectory(played)
     assert steps.batch_size == torch.Size([120])
     assert steps["action"].tolist() == played.actions.tolist()

@@ -26,7 +26,7 @@ def _script(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
 
 
-def test_best_last_and_every_choose_in_order(recorded_logs):
+def test_best_last_and_every_select_in_order(recorded_logs):
     first, second = recorded_logs
     logs = [first, second, first, second, first]
     assert select_logs(logs) == logs
@@ -123,7 +123,7 @@ def _alive_in_group(group):
 
 
 @pytest.mark.long
-def test_ctrl_c_ends_all_processes_and_leaves_no_half_video(run_folder, sprout):
+def test_ctrl_c_ends_all_processes_and_leaves_no_incomplete_video(run_folder, sprout):
     out = run_folder / "videos"
     command = [sys.executable, _SCRIPT, run_folder, "--scale", "8", "--workers", "2", "--rom", sprout.path]
     process = subprocess.Popen(

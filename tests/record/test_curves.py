@@ -81,7 +81,7 @@ def test_a_curve_needs_episodes(episodes):
             learning_curve(seeds)
 
 
-def test_milestones_are_dated_by_the_earliest_episode(episodes):
+def test_the_step_of_a_milestone_is_that_of_the_earliest_episode(episodes):
     logs = episodes([0, 0, 0], milestones=[(5, "door"), (30, "badge")])
     later = [replace(log, header=replace(log.header, global_step=1000)) for log in logs]
     assert milestone_steps(later + logs) == {"door": 45, "badge": 70}

@@ -38,7 +38,7 @@ def test_houses_count_at_their_doors_in_the_world(surveyed, show, sprout):
     assert image.max() == (sum(surveyed.visits.values()) if show == "visits" else 0)
 
 
-def test_maps_without_a_place_are_said_to_have_none(traced, sprout):
+def test_the_world_says_that_no_visited_map_has_a_place(traced, sprout):
     nowhere = MapSurvey(maps=GameMaps(()))
     nowhere.add(traced)
     (axes,) = world_figure(nowhere).axes
@@ -46,7 +46,7 @@ def test_maps_without_a_place_are_said_to_have_none(traced, sprout):
     assert maps_figure(nowhere).axes[0].get_title().startswith("map 38")
 
 
-def test_what_was_not_seen_is_lighter_than_black_and_darker_than_white(surveyed):
+def test_unseen_parts_are_lighter_than_black_and_darker_than_white(surveyed):
     picture = background_picture(surveyed, 38)
     assert picture.dtype == np.uint8
     assert picture.shape == (128, 160, 3)
@@ -56,7 +56,7 @@ def _cells(axes):
     return {(text.get_position()[1], text.get_position()[0]): text.get_text() for text in axes.texts}
 
 
-def test_what_was_masked_is_shown_for_every_kind_of_screen_and_every_map(traced, sprout):
+def test_masked_actions_are_shown_for_every_kind_of_screen_and_every_map(traced, sprout):
     # 41 pictures of 8 actions: on 10 of the overworld, "a" was masked by the rules on 2, and by experience on 5 more.
     kinds = np.array([ScreenKind.OVERWORLD] * 10 + [ScreenKind.TEXT_WAITING] * 31, np.uint8)
     usable = np.ones((41, 8), bool)

@@ -23,7 +23,7 @@ def busy_log(sprout, start, tmp_path_factory):
     return EpisodeLog(**(vars(log) | {"milestones": tuple(ReachedMilestone(1, f"milestone {n}") for n in range(9))}))
 
 
-def test_panel_with_more_terms_and_milestones_than_lines_shows_the_latest_milestone(busy_log):
+def test_panel_with_more_terms_and_milestones_than_lines_shows_the_latest_milestones(busy_log):
     panel = Panel(busy_log, maps=CartridgeProfile.get("sprout").maps)
     panel.draw(0, (38, 3, 6))
     before = panel.canvas.copy()

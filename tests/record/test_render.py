@@ -38,7 +38,7 @@ def test_pictures_that_do_not_change_are_not_stored(recorded_logs, tmp_path, rea
 
 @pytest.mark.parametrize(("scale", "panel"), [(1, True), (1, False), (2, True), (3, True), (2, False)])
 @pytest.mark.parametrize("colours", ["grey", "green"])
-def test_the_video_shows_at_every_time_what_the_console_showed(
+def test_the_video_shows_the_screen_of_the_console_at_every_time(
     recorded_logs, tmp_path, read_video, scale, panel, colours
 ):
     log = recorded_logs[0]
@@ -76,7 +76,7 @@ def test_the_panel_changes_with_the_step_and_not_the_picture(recorded_logs, tmp_
     assert all(np.abs(panels[first] - panels[first - 1]).max() > 50 for first in begins[1:])
 
 
-def test_the_map_of_the_panel_knows_what_was_visited_before_the_video_begins(recorded_logs, tmp_path, read_video):
+def test_the_map_of_the_panel_has_the_steps_visited_before_the_video_begins(recorded_logs, tmp_path, read_video):
     log = recorded_logs[0]
     render_episode(log, tmp_path / "part.mp4", options=RenderOptions(first_step=30, last_step=31, qp=1))
     render_episode(log, tmp_path / "whole.mp4", options=RenderOptions(last_step=31, qp=1))
@@ -108,7 +108,7 @@ def test_joined_episodes_follow_each_other(recorded_logs, tmp_path, read_video):
     assert result.hashes_checked == 10
 
 
-def test_a_finished_video_is_known_by_log_and_options(recorded_logs, tmp_path):
+def test_a_finished_video_is_recognised_by_log_and_options(recorded_logs, tmp_path):
     out, options = tmp_path / "a.mp4", RenderOptions(scale=1, last_step=2)
     assert not is_rendered(recorded_logs[:1], out, options)
     render_episode(recorded_logs[0], out, options=options)
@@ -132,6 +132,6 @@ def test_options_out_of_range_are_refused_when_made(changes, message):
         RenderOptions(**changes)
 
 
-def test_a_part_behind_the_end_is_refused(recorded_logs, tmp_path):
+def test_a_first_step_behind_the_end_is_refused(recorded_logs, tmp_path):
     with pytest.raises(ConfigError, match=r"begins at step 40, .* has 40 steps"):
         render_episode(recorded_logs[0], tmp_path / "a.mp4", options=RenderOptions(first_step=40))

@@ -45,7 +45,7 @@ class _Reader(HTMLParser):
         self.links += [value for name, value in attributes if name in ("src", "href") and value]
 
 
-def test_the_page_needs_nothing_but_itself(page):
+def test_the_page_refers_to_no_other_file(page):
     text = page.read_text()
     reader = _Reader(text)
     assert reader.tags.count("video") >= 1
@@ -58,7 +58,7 @@ def test_the_page_needs_nothing_but_itself(page):
     assert re.findall(r"url\((?!#)", text) == []
 
 
-def test_the_page_tells_what_is_in_the_run(page):
+def test_the_page_contains_the_facts_of_the_run(page):
     text = page.read_text()
     assert "<h1>recorded run</h1>" in text
     assert "&lt;recorded &amp; run&gt;" in text  # the config, escaped
@@ -100,7 +100,7 @@ def test_replayed_episodes_are_the_best_the_last_and_others_evenly(most, chosen)
     assert [log.number for log in report._spread(logs, most)] == chosen
 
 
-def test_runs_in_folders_of_one_name_are_told_by_their_paths(tmp_path):
+def test_runs_in_folders_of_one_name_are_labelled_by_their_paths(tmp_path):
     runs = [(tmp_path / folder, []) for folder in ("x/a", "y/a", "b")]
     assert report._run_labels(runs) == [str(tmp_path / "x" / "a"), str(tmp_path / "y" / "a"), "b"]
 

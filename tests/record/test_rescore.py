@@ -27,7 +27,7 @@ def env_log(sprout, start, tmp_path_factory):
     return EpisodeLog.load(path)
 
 
-def test_the_envs_own_reward_comes_out_again(env_log, sprout):
+def test_rescoring_with_the_terms_of_the_environment_gives_its_rewards(env_log, sprout):
     assert verify(env_log, cartridge=sprout) == 2  # at 0 and 60
     scored = rescore(env_log, cartridge=sprout)
     assert scored.header.reward_terms == env_log.header.reward_terms
@@ -36,7 +36,7 @@ def test_the_envs_own_reward_comes_out_again(env_log, sprout):
     assert env_log.episode_return != 0
 
 
-def test_other_terms_pay_for_the_same_steps(env_log, sprout):
+def test_other_terms_score_the_same_steps(env_log, sprout):
     scored = rescore(env_log, terms=[NewTiles(weight=2.0), Steps(weight=0.5)], cartridge=sprout)
     plain = rescore(env_log, terms=[NewTiles(weight=1.0)], cartridge=sprout)
     assert plain.term_returns["new_tiles"] > 0

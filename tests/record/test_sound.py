@@ -56,7 +56,7 @@ def _episode(folder, *, steps=13, **program):
     cartridge = _cartridge(folder / "tone.gb", **program)
     with Emulator(cartridge) as emulator:
         count = 0
-        while count != 40:  # amid the first note of a game that plays one
+        while count != 40:  # during the first note of a game that plays one
             emulator.tick(1, True)
             count = emulator.memory[0xC000]
         state = emulator.save_state()
@@ -182,7 +182,7 @@ def test_a_video_has_no_sound_unless_asked(recorded_logs, tmp_path, sprout):
         assert not container.streams.audio
 
 
-def test_a_game_that_plays_otherwise_with_sound_is_found_out(tmp_path):
+def test_a_game_that_depends_on_sound_emulation_is_refused(tmp_path):
     reads_nr52 = bytes([0xF0, 0x26, 0xEA, 0x01, 0xC0])  # LDH A, (0x26); LD (0xC001), A
     log, cartridge = _episode(tmp_path, every_frame=reads_nr52)
     with pytest.raises(ReplayDivergedError, match=r"depends on sound emulation.*leave --sound away"):
@@ -192,7 +192,7 @@ def test_a_game_that_plays_otherwise_with_sound_is_found_out(tmp_path):
     render_episode(log, tmp_path / "a.mp4", cartridge=cartridge, options=replace(_SMALL, sound=False))
 
 
-def test_sound_is_refused_where_it_would_be_wrong(recorded_logs, tmp_path, monkeypatch, capsys):
+def test_sound_at_another_speed_or_in_a_grid_is_refused(recorded_logs, tmp_path, monkeypatch, capsys):
     with pytest.raises(ConfigError, match="pitch only at speed 1, got speed 2"):
         RenderOptions(sound=True, speed=2)
     with pytest.raises(ConfigError, match="a grid has no sound"):

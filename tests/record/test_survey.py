@@ -7,6 +7,7 @@ import torch
 from pokered_rl.emulator import Emulator
 from pokered_rl.envs import make_env
 from pokered_rl.episodes import EpisodeLog, find_logs
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import ScreenKind
 from pokered_rl.observations import unpack_shades
 from pokered_rl.record.survey import MapSurvey, survey, trace
@@ -50,7 +51,7 @@ def test_visits_count_steps_and_first_visits_keep_the_earliest(surveyed, traced)
     assert surveyed.episodes == 2
 
 
-def test_the_background_is_what_was_on_screen_without_the_player(surveyed, sprout, start):
+def test_the_background_is_composed_of_the_screens_without_the_player(surveyed, sprout, start):
     background = surveyed.background(BEDROOM)
     width, height = surveyed.size(BEDROOM)
     assert background.shape == (16 * height, 16 * width)
@@ -71,7 +72,7 @@ def test_the_background_is_what_was_on_screen_without_the_player(surveyed, sprou
     assert not np.array_equal(here, screen[4 * 16 : 5 * 16, 4 * 16 : 5 * 16])
 
 
-def test_the_mask_of_a_trace_is_the_one_that_the_policy_had(sprout, start, tmp_path):
+def test_the_mask_of_a_trace_is_that_of_the_policy(sprout, start, tmp_path):
     # The policy presses what it may, mostly START and B, so that menus come up and the mask has something to learn.
     generator = torch.Generator().manual_seed(2)
     likes = torch.tensor([0.05, 0.1, 0.1, 0.3, 0.15, 0.1, 0.1, 0.1])
@@ -108,6 +109,6 @@ def test_surveys_of_several_processes_add_up_to_one(traced, surveyed, sprout):
 
 
 def test_a_survey_needs_an_episode(recorded_logs, sprout):
-    with pytest.raises(ValueError, match="at least one episode"):
+    with pytest.raises(ConfigError, match="at least one episode"):
         survey([])
     assert survey(recorded_logs[:1], cartridge=sprout, screens=False).episodes == 1

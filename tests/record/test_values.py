@@ -13,7 +13,7 @@ from pokered_rl.record.values import action_values
 
 
 class _Greedy(TensorDictModuleBase):
-    """Acts with the network and keeps what it thought."""
+    """Act greedily with the network and keep its action values."""
 
     def __init__(self, network):
         super().__init__()
@@ -21,17 +21,17 @@ class _Greedy(TensorDictModuleBase):
         self.in_keys, self.out_keys = [*network.observation_keys, "action_mask"], ["action"]
 
     def forward(self, tensordict):
-        asked = tensordict.copy().update(self.state)
-        self.network.step(asked)
-        self.state = asked["next"].select(*self.network.state_keys)
-        self.values.append(asked["action_value"][0].numpy().copy())
-        allowed = asked["action_value"].masked_fill(~tensordict["action_mask"], -torch.inf)
+        observed = tensordict.copy().update(self.state)
+        self.network.step(observed)
+        self.state = observed["next"].select(*self.network.state_keys)
+        self.values.append(observed["action_value"][0].numpy().copy())
+        allowed = observed["action_value"].mobserved_fill(~tensordict["action_mask"], -torch.inf)
         return tensordict.set("action", allowed.argmax(-1))
 
 
 @pytest.fixture(scope="module")
 def acted(sprout, start, tmp_path_factory):
-    """A log of 30 greedy steps, the network that took them and the values it saw."""
+    """A log of 30 greedy steps, the network that took them and its action values."""
     folder = tmp_path_factory.mktemp("acted") / "episode_logs"
     torch.manual_seed(0)
     env = make_env(sprout, start_states=[start], max_episode_steps=30, recorder={"folder": folder})
@@ -44,17 +44,17 @@ def acted(sprout, start, tmp_path_factory):
     return EpisodeLog.load(path), network, np.stack(policy.values)
 
 
-def test_a_network_thinks_of_a_replay_what_it_thought_when_it_played(acted, sprout):
-    log, network, thought = acted
+def test_action_values_of_a_replay_equal_those_of_the_recorded_episode(acted, sprout):
+    log, network, expected = acted
     assert log.steps == 30
     found = action_values(log, network, cartridge=sprout)
-    assert np.ptp(thought) > 0
-    np.testing.assert_allclose(found, thought[:30], rtol=1e-5, atol=1e-6)
+    assert np.ptp(expected) > 0
+    np.testing.assert_allclose(found, expected[:30], rtol=1e-5, atol=1e-6)
 
 
 def test_values_are_shown_in_the_panel(acted, sprout, tmp_path):
-    log, _, thought = acted
-    panel = Panel(log, maps=sprout.profile.maps, action_values=thought[:30])
+    log, _, expected = acted
+    panel = Panel(log, maps=sprout.profile.maps, action_values=expected[:30])
     plain = Panel(log, maps=sprout.profile.maps)
     for each in (panel, plain):
         each.draw(0, (38, 3, 6))
@@ -63,12 +63,12 @@ def test_values_are_shown_in_the_panel(acted, sprout, tmp_path):
     assert (bars != plain.canvas[170:206, 100:168]).any()
     assert lit == 4  # the colour of what is pressed, on the bar of the action that was taken
     render_episode(
-        log, tmp_path / "a.mp4", cartridge=sprout, options=RenderOptions(last_step=2), action_values=thought[:30]
+        log, tmp_path / "a.mp4", cartridge=sprout, options=RenderOptions(last_step=2), action_values=expected[:30]
     )
     assert (tmp_path / "a.mp4").exists()
 
 
 def test_values_of_another_length_are_refused(acted, sprout):
-    log, _, thought = acted
+    log, _, expected = acted
     with pytest.raises(ConfigError, match=r"action_values must have shape \[30, 8\], got \[29, 8\]"):
-        Panel(log, maps=sprout.profile.maps, action_values=thought[:29])
+        Panel(log, maps=sprout.profile.maps, action_values=expected[:29])

@@ -32,7 +32,7 @@ def test_pace_shows_whole_frames_and_keeps_time_exactly(asked, every, frame_rate
 
 
 @pytest.mark.parametrize("asked", [{"fps": 0}, {"fps": -1}, {"speed": 0}, {"speed": float("nan")}])
-def test_a_pace_that_cannot_be_is_refused(asked):
+def test_a_pace_out_of_range_is_refused(asked):
     with pytest.raises(ConfigError, match="must be between"):
         pace(**asked)
 
@@ -77,7 +77,7 @@ def test_an_unchanged_picture_lasts_and_is_not_stored_again(tmp_path, read_video
         assert np.abs(shown.at_frame(number)[:48].astype(int) - (50 + number // 12 * 4)).max() <= 1
 
 
-def test_key_frames_bound_what_a_player_decodes_to_seek_also_in_a_still(tmp_path, read_video):
+def test_a_key_frame_begins_every_ten_seconds_also_in_a_still(tmp_path, read_video):
     with VideoWriter(tmp_path / "a.mp4", width=64, height=48, frame_rate=Fraction(30), qp=1) as video:
         for number in range(700):
             video.write(unchanged=number > 0)
@@ -118,7 +118,7 @@ def test_a_video_on_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_comment_comes_back(tmp_path):
+def test_the_comment_can_be_read_back(tmp_path):
     _write(tmp_path / "a.mp4", 3, comment="made by a test")
     assert read_comment(tmp_path / "a.mp4") == "made by a test"
     (tmp_path / "b.mp4").write_bytes(b"no video")
@@ -131,7 +131,7 @@ def test_odd_sizes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("unchanged", "most_bytes"), [(True, 0), (False, 298 * 200)])
-def test_still_pictures_cost_next_to_nothing(tmp_path, unchanged, most_bytes):
+def test_still_pictures_take_almost_no_space(tmp_path, unchanged, most_bytes):
     noise = np.random.default_rng(0).integers(16, 235, (288, 320))
     for frames in (1, 299):  # less than KEY_SECONDS: a single key frame
         with VideoWriter(tmp_path / f"{frames}.mp4", width=320, height=288, frame_rate=CONSOLE_FRAME_RATE) as video:
