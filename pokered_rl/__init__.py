@@ -25,14 +25,17 @@ if TYPE_CHECKING:
     from .game import GameState, ScreenKind, screen_kind, usable_buttons
     from .modules import R2D2Network, R2D2Policy
     from .objectives import R2D2Loss
+    from .training import Callback, Experiment
 
 __all__ = [
     "GYMNASIUM_ID",
     "ActionSet",
     "ActionTiming",
+    "Callback",
     "Cartridge",
     "Emulator",
     "EmulatorPool",
+    "Experiment",
     "GameState",
     "PokemonRedEnv",
     "PokeredError",
@@ -65,6 +68,7 @@ _HOME = {
     "game": ("GameState", "ScreenKind", "screen_kind", "usable_buttons"),
     "modules": ("R2D2Policy", "R2D2Network"),
     "objectives": ("R2D2Loss",),
+    "training": ("Callback", "Experiment"),
 }
 _ROOM_OF = {name: room for room, names in _HOME.items() for name in names}
 

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -17,9 +16,9 @@ from pairs import Row
 from pokered_rl.collectors import ProcessPool
 from pokered_rl.emulator import Cartridge
 from pokered_rl.resources import available_cpus
-from pokered_rl.training.build import Parts, build
+from pokered_rl.training import Experiment
 from pokered_rl.training.config import Config, NetworkSize
-from pokered_rl.training.run_folder import RunFolder
+from pokered_rl.training.trainer import Trainer
 
 
 class PlayingPool:
@@ -75,18 +74,19 @@ def acting_config(size: str, *, emulators: int | None = None) -> Config:
     if emulators is not None:
         config.collector.emulators_per_worker = emulators
     config.replay.capacity_transitions = 40_000
-    config.replay.min_fill_sequences = 10**9  # nothing is learned, so nothing is held back
+    config.replay.min_fill_sequences = config.learner.batch_size
     return config
 
 
 @contextlib.contextmanager
-def built(config: Config) -> Iterator[Parts]:
-    """Build the parts of a run in a temporary folder."""
+def built(config: Config) -> Iterator[Trainer]:
+    """Build the components of a run in a temporary folder; nothing will be learned."""
     with tempfile.TemporaryDirectory() as folder:
         config.run.folder = folder
-        with build(config, RunFolder(Path(folder) / "benchmark")) as parts:
-            parts.allocate()
-            yield parts
+        with Experiment(config).build() as trainer:
+            trainer.limiter.min_fill_sequences = 10**9  # so that nothing is held back
+            trainer.replay.allocate(trainer.example)
+            yield trainer
 
 
 @contextlib.contextmanager
@@ -99,9 +99,9 @@ def playing_pool(size: str, *, workers: int, emulators: int | None = None, batch
     config.collector.epsilon_base = 1.0
     config.collector.epsilon_alpha = 0.0
     others = children()
-    with built(config) as parts:
-        assert isinstance(parts.workers, ProcessPool)
-        playing = PlayingPool(parts.workers, [])
+    with built(config) as trainer:
+        assert isinstance(trainer.workers, ProcessPool)
+        playing = PlayingPool(trainer.workers, [])
         playing.wait_for(batches)
         playing.pids = sorted(children() - others)
         yield playing

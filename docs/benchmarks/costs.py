@@ -49,8 +49,8 @@ def _worker_costs(size: str, emulators: int, batches: int) -> dict[str, list[flo
     samples: dict[str, list[float]] = {"frame_us": [], "other_us": [], "drain_us": [], "wait_frames": []}
     config = acting_config(size, emulators=emulators)
     config.collector.backend = Backend.inline
-    with built(config) as parts:
-        workers = parts.workers
+    with built(config) as trainer:
+        workers = trainer.workers
         assert isinstance(workers, InlinePool)
         workers.collect()
         env = workers._collector.env

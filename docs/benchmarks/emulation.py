@@ -21,7 +21,7 @@ from pairs import Row
 from pokered_rl.emulator import ActionSet, Cartridge, EmulatorPool, SaveState
 from pokered_rl.envs import make_env
 from pokered_rl.game import RamLayout
-from pokered_rl.training.build import env_factory
+from pokered_rl.training.builders import env_factory
 from pokered_rl.training.config import Config
 
 _Actions = NDArray[np.int64]

@@ -49,10 +49,10 @@ def _play(size: str, emulators: int, seconds: float) -> None:
     config = acting_config(size, emulators=emulators)
     config.env.log_every_episodes = 1
     config.collector.backend = Backend.inline
-    with built(config) as parts:
+    with built(config) as trainer:
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
-            parts.workers.collect()
+            trainer.workers.collect()
 
 
 def _part(stack: list[str]) -> str:

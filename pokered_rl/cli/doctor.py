@@ -257,7 +257,7 @@ def diagnose(config: Config) -> Iterator[Finding]:
 
 
 def _check_needs(config: Config, run: Path, workers: int, *, on_gpu: bool) -> Iterator[Finding]:
-    from pokered_rl.training.build import replay_needs
+    from pokered_rl.training.builders import replay_needs
 
     try:
         sequences, replay_bytes = replay_needs(config)

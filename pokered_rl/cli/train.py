@@ -9,8 +9,9 @@ import argparse
 import errno
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -25,6 +26,9 @@ from pokered_rl.training.load_config import (
     register_schema,
 )
 from pokered_rl.training.runtime import ExitStatus, StopSignals
+
+if TYPE_CHECKING:
+    from pokered_rl.training.experiment import Experiment
 
 __all__ = ["main"]
 
@@ -41,14 +45,20 @@ def _parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _sweep(arguments: argparse.Namespace, folder: Path) -> int:
+def _library_experiment(config: Config) -> Experiment:
+    from pokered_rl.training.experiment import Experiment
+
+    return Experiment(config)
+
+
+def _sweep(arguments: argparse.Namespace, folder: Path, make_experiment: Callable[[Config], Experiment]) -> int:
     import hydra
 
     register_schema()
 
     @hydra.main(config_path=str(folder.resolve()), config_name=arguments.config_name, version_base="1.3")
     def job(tree: DictConfig) -> None:
-        status = _train(config_from(tree))
+        status = _train(config_from(tree), make_experiment)
         if status is not ExitStatus.complete:
             raise SystemExit(status)
 
@@ -57,24 +67,30 @@ def _sweep(arguments: argparse.Namespace, folder: Path) -> int:
     return ExitStatus.complete
 
 
-def _train(config: Config, *, until_exit: bool = False) -> ExitStatus:
-    # Before the imports below, which take seconds: a Ctrl-C during them is handled, too.
+def _train(config: Config, make_experiment: Callable[[Config], Experiment], *, until_exit: bool = False) -> ExitStatus:
+    # Before the imports of the experiment, which take seconds: a Ctrl-C during them is handled, too.
     with StopSignals(until_exit=until_exit) as signals:
-        from pokered_rl.training.run import train
-
+        experiment = make_experiment(config)
         if until_exit:
             # Move imported modules out of the collector's generations: shutdown is a second faster.
             gc.freeze()
-        return train(config, signals)
+        return experiment.run(signals)
 
 
-def main(argv: Sequence[str] | None = None, *, program: str = "train_r2d2.py") -> int:
+def main(
+    argv: Sequence[str] | None = None,
+    *,
+    program: str = "train_r2d2.py",
+    make_experiment: Callable[[Config], Experiment] = _library_experiment,
+) -> int:
     """Train with the given config.
 
     Args:
         argv: Arguments without the program's name. None takes those of this process, which then keeps its signal
             handlers until it ends.
         program: Name shown in the help.
+        make_experiment: Composes the run of a config, for programs with parts of their own. It imports what it needs
+            itself: until then the process is quick to start and listens to signals.
 
     Returns:
         The exit status: see :class:`~pokered_rl.training.runtime.ExitStatus`.
@@ -85,14 +101,14 @@ def main(argv: Sequence[str] | None = None, *, program: str = "train_r2d2.py") -
         if not folder.is_dir():
             raise ConfigError(f"--config-dir: there is no folder {folder}")
         if arguments.multirun:
-            return _sweep(arguments, folder)
+            return _sweep(arguments, folder, make_experiment)
         config = load_config(arguments.config_name, arguments.overrides, folder=folder)
         if arguments.print_config:
             from omegaconf import OmegaConf
 
             sys.stdout.write(OmegaConf.to_yaml(OmegaConf.structured(config)))
             return ExitStatus.complete
-        return _train(config, until_exit=argv is None)
+        return _train(config, make_experiment, until_exit=argv is None)
     except PokeredError as error:
         sys.stderr.write(f"error: {error}\n")
         return ExitStatus.error

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from rich.console import Console
 from rich.table import Table
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
@@ -16,10 +18,26 @@ from torch import Tensor
 from torchrl.envs import EnvBase, ExplorationType, set_exploration_type
 from torchrl.envs.utils import step_mdp
 
+from pokered_rl.atomic import write_atomically
 from pokered_rl.game import GameState, Milestones
 from pokered_rl.observations import allowed_actions
+from pokered_rl.training.callbacks import Callback
+from pokered_rl.training.runtime import Deadline, StopReason
 
-__all__ = ["GAME_FIELDS", "Evaluation", "RandomPolicy", "evaluate", "mean_interval", "rate_interval", "table"]
+if TYPE_CHECKING:
+    from pokered_rl.training.policy import TrainedPolicy
+    from pokered_rl.training.trainer import Trainer
+
+__all__ = [
+    "GAME_FIELDS",
+    "Evaluation",
+    "FinalEvaluation",
+    "RandomPolicy",
+    "evaluate",
+    "mean_interval",
+    "rate_interval",
+    "table",
+]
 
 #: Fields of ``("game", ...)`` that an environment needs for an evaluation with milestones (``make_env(game_fields=)``).
 GAME_FIELDS = (*Milestones.FIELDS, "x", "y")
@@ -196,6 +214,66 @@ def evaluate(
                 break
             tensordict = step_mdp(tensordict)
     return Evaluation([len(visited) for visited in places], returns.tolist(), lengths.tolist(), reached)
+
+
+class FinalEvaluation(Callback):
+    """Play episodes with the trained policy and with a random one when a run is complete, and show both.
+
+    They are played when the time is up, too, unless a scheduler ends the job. The result is in ``evaluation.json``.
+
+    Args:
+        trained: Loads the policy from the run folder.
+        deadline: Says whether a scheduler ends the job.
+        num_episodes: Episodes of each policy.
+        max_steps: Agent steps after which an episode is cut off.
+        epsilon: Exploration rate of the trained policy.
+        seed: Seed of both.
+        console: Where the table goes.
+    """
+
+    def __init__(
+        self,
+        trained: Callable[[], TrainedPolicy],
+        *,
+        deadline: Deadline,
+        num_episodes: int,
+        max_steps: int,
+        epsilon: float,
+        seed: int,
+        console: Console,
+    ) -> None:
+        self._trained = trained
+        self._deadline = deadline
+        self._num_episodes = num_episodes
+        self._max_steps = max_steps
+        self._epsilon = epsilon
+        self._seed = seed
+        self._console = console
+
+    def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
+        """Play, write and show, unless the run goes on in another job."""
+        if stop is StopReason.deadline:
+            finished = math.isinf(self._deadline.seconds_until_killed)
+        else:
+            finished = stop in (StopReason.target, StopReason.episodes)
+        if not finished:
+            return
+        trainer.workers.close()  # their memory and cores are needed
+        trained = self._trained()
+        results = {}
+        for name, epsilon in (("trained", self._epsilon), ("random", 1.0)):
+            env = trained.make_env(
+                num_emulators=self._num_episodes, epsilon=epsilon, seed=self._seed, game_fields=("map_id", "x", "y")
+            )
+            policy = trained.policy if name == "trained" else RandomPolicy(seed=self._seed)
+            try:
+                results[name] = evaluate(env, policy, max_steps=self._max_steps)
+            finally:
+                env.close()
+        content = {name: result.as_dict() for name, result in results.items()}
+        write_atomically(trainer.folder / "evaluation.json", json.dumps(content, indent=1).encode())
+        self._console.print(table(results["trained"], results["random"]))
+        trainer.callbacks.call("on_evaluation", trainer, results)
 
 
 def table(trained: Evaluation, random: Evaluation) -> Table:

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -20,9 +21,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from pokered_rl.bundled import bundled_path
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.config import Config, known_keys, validate
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "expand",
     "legacy_overrides",
     "load_config",
+    "read_config",
     "register_schema",
 ]
 
@@ -149,6 +152,8 @@ def expand(overrides: Sequence[str]) -> list[str]:
             legacy += legacy_overrides(value.strip("'\""))
         elif name.startswith(_OPEN_MAPPINGS):
             others.append(f"++{override}")
+        elif name == "+reward.extra":
+            others.append(override[1:])  # part of the schema: Hydra's + is for what is not
         else:
             others.append(override)
     return legacy + others
@@ -219,6 +224,33 @@ def config_from(tree: DictConfig) -> Config:
         raise _rewritten(error) from error
     assert isinstance(config, Config)
     return validate(config)
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the ``config.yaml`` of a run.
+
+    Args:
+        path: The file.
+        overrides: Changes, such as ``learner.batch_size=32``.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+        ConfigError: A key is unknown, or a value has the wrong type or range.
+    """
+    try:
+        tree = OmegaConf.load(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"there is no {path}: the weights alone do not say what network they belong to; "
+            "copy the run's config.yaml beside them"
+        ) from error
+    except (OSError, ValueError, YAMLError) as error:
+        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(tree, DictConfig):
+        raise CheckpointError(f"{path} must hold the sections of a config, got a list")
+    changes = [override.lstrip("+") for override in overrides]
+    _check_keys(changes, groups=())
+    return config_from(cast(DictConfig, OmegaConf.merge(tree, OmegaConf.from_dotlist(changes))))
 
 
 def _missing_config(name: str, folder: Path, error: MissingConfigException) -> ConfigError:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from torchrl.record.loggers import Logger
 
 from pokered_rl.atomic import write_atomically
+from pokered_rl.collectors import EpisodeResult
+from pokered_rl.training.callbacks import Callback
+from pokered_rl.training.evaluation import Evaluation
+from pokered_rl.training.run_folder import Progress
+from pokered_rl.training.runtime import StopReason
+from pokered_rl.training.trainer import Trainer
 
-__all__ = ["CsvTable", "MetricsWriter"]
+__all__ = ["CsvTable", "Metrics"]
 
 Value = float | int | str
 
@@ -77,8 +84,8 @@ def _quoted(cell: str) -> str:
     return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
 
 
-class MetricsWriter:
-    """``metrics/train.csv`` and ``metrics/episodes.csv``; every figure goes to the loggers, too.
+class Metrics(Callback):
+    """Write ``metrics/train.csv`` and ``metrics/episodes.csv``; every figure goes to the loggers, too.
 
     ``train.csv`` has a row every few seconds, ``episodes.csv`` one for each finished episode. Both begin with ``job``,
     ``steps`` and ``wall_seconds`` (over all jobs). A job that resumes from a checkpoint starts at that checkpoint's
@@ -86,24 +93,92 @@ class MetricsWriter:
 
     Args:
         folder: The run's ``metrics`` folder.
-        loggers: TorchRL's loggers (:func:`pokered_rl.training.loggers.make_loggers`); they get ``train/NAME`` and
-            ``episode/NAME`` at the run's step count, and are closed with the files.
+        progress: Job, time and rates.
+        every_seconds: Seconds between two rows of ``train.csv``.
+        open_loggers: Opens TorchRL's loggers at the step count ``resume_step``
+            (:func:`pokered_rl.training.loggers.make_loggers`); they get ``train/NAME``, ``episode/NAME`` and
+            ``evaluation/NAME`` at the run's step count, and are closed with the files.
     """
 
-    def __init__(self, folder: Path, *, loggers: Sequence[Logger] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        progress: Progress,
+        *,
+        every_seconds: float,
+        open_loggers: Callable[..., Sequence[Logger]] | None = None,
+    ) -> None:
         self._train = CsvTable(folder / "train.csv")
         self._episodes = CsvTable(folder / "episodes.csv")
-        self._loggers = tuple(loggers)
+        self._progress = progress
+        self._every_seconds = every_seconds
+        self._open_loggers = open_loggers
+        self._loggers: Sequence[Logger] = ()
+        self._written_at = time.monotonic()
 
-    def train_row(self, row: Mapping[str, Value]) -> None:
-        """Write one row of training metrics; it must have ``steps``."""
+    def on_start(self, trainer: Trainer) -> None:
+        """Open the loggers."""
+        if self._open_loggers is not None:
+            self._loggers = self._open_loggers(resume_step=trainer.steps)
+        self._written_at = time.monotonic()
+
+    def on_batch(self, trainer: Trainer, num_steps: int) -> None:
+        """Write a row when it is time for one."""
+        self._write_if_due(trainer)
+
+    def on_update(self, trainer: Trainer) -> None:
+        """Write a row when it is time for one."""
+        self._write_if_due(trainer)
+
+    def on_episode(self, trainer: Trainer, episode: EpisodeResult) -> None:
+        """Write the episode's row."""
+        row = self._begin_row(trainer) | {
+            "worker": episode.worker,
+            "emulator": episode.emulator,
+            "return": episode.total_reward,
+            "length": episode.steps,
+        }
+        self._episodes.append(row)
+        self._log("episode", row)
+
+    def on_evaluation(self, trainer: Trainer, results: Mapping[str, Evaluation]) -> None:
+        """Log the means of each policy."""
+        for name, result in results.items():
+            means: dict[str, Value] = {"coverage": result.mean_coverage, "return": result.mean_return}
+            self._log("evaluation", {f"{name}_{key}": value for key, value in means.items()} | {"steps": trainer.steps})
+
+    def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
+        """Write the last row and close everything."""
+        try:
+            self._write(trainer)
+        finally:
+            self._train.close()
+            self._episodes.close()
+            for logger in self._loggers:
+                experiment = logger.experiment
+                close = getattr(experiment, "finish", None) or experiment.close
+                close()
+
+    def _write_if_due(self, trainer: Trainer) -> None:
+        if time.monotonic() - self._written_at >= self._every_seconds:
+            self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        self._written_at = time.monotonic()
+        row: dict[str, Value] = self._begin_row(trainer) | {
+            "updates": trainer.updates,
+            "episodes": trainer.episodes,
+            "steps_per_second": self._progress.steps_per_second,
+            "updates_per_second": self._progress.updates_per_second,
+            "replay_sequences": len(trainer.replay),
+        }
+        row |= trainer.workers.stats() | trainer.learner.means()
         self._train.append(row)
         self._log("train", row)
 
-    def episode_row(self, row: Mapping[str, Value]) -> None:
-        """Write one finished episode; it must have ``steps``."""
-        self._episodes.append(row)
-        self._log("episode", row)
+    def _begin_row(self, trainer: Trainer) -> dict[str, Value]:
+        progress = self._progress
+        return {"job": progress.jobs, "steps": trainer.steps, "wall_seconds": progress.wall_seconds}
 
     def _log(self, prefix: str, row: Mapping[str, Value]) -> None:
         if not self._loggers:
@@ -115,12 +190,3 @@ class MetricsWriter:
         }
         for logger in self._loggers:
             logger.log_metrics(metrics, step=int(row["steps"]))
-
-    def close(self) -> None:
-        """Flush and close all files."""
-        self._train.close()
-        self._episodes.close()
-        for logger in self._loggers:
-            experiment = logger.experiment
-            close = getattr(experiment, "finish", None) or experiment.close
-            close()

@@ -1,27 +1,27 @@
-"""From a run on disk to its agent: the trained policy and the environment that it was trained in."""
+"""Load the policy of a run, and the environment that it was trained in."""
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from omegaconf import DictConfig, OmegaConf
-from torchrl.envs import Transform, TransformedEnv
-from yaml import YAMLError
+from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import CheckpointError, ConfigError
-from pokered_rl.modules import R2D2Network, R2D2Policy
+from pokered_rl.modules import R2D2Policy, RecurrentQuantileNetwork
 from pokered_rl.record.values import action_values
-from pokered_rl.training.build import env_factory, make_policy, probe, transform_factory
+from pokered_rl.training.builders import env_factory, make_policy, probe, transform_factory
 from pokered_rl.training.checkpoint import STATE_FILE, load_tensors, sha256_of
 from pokered_rl.training.config import Config
-from pokered_rl.training.load_config import config_from
+from pokered_rl.training.load_config import read_config
+from pokered_rl.training.parts import NetworkPart, Parts, TransformPart, check_acting_parts
 from pokered_rl.training.run_folder import RunFolder
 
 __all__ = ["TrainedPolicy", "load_policy"]
@@ -30,27 +30,31 @@ _LOSS_PREFIX = "network_params."
 
 
 class TrainedPolicy:
-    """The agent of a run, as `load_policy` finds it.
+    """The policy of a run, as :func:`load_policy` finds it.
+
+    Args:
+        weights: File that the weights are read from.
+        config: Config of the run's last job.
+        cartridge: What the run plays.
+        parts: Own parts of the run.
 
     Attributes:
-        weights: file that the weights are read from.
-        config: config of the run's last job.
-        cartridge: what the run plays.
-        network: the network, on the CPU.
-        policy: the policy around the network; call it on the tensordicts of `make_env`. It explores only under
+        network: The network, on the CPU.
+        policy: The policy around the network; call it on the tensordicts of :meth:`make_env`. It explores only under
             ``set_exploration_type(ExplorationType.RANDOM)``, a collector's default; otherwise it acts greedily on mean
             weights.
-        weights_sha256: hash (hex) of that file when it was read.
-        steps: environment steps of the run when the weights were written.
-        updates: learner updates then.
+        weights_sha256: Hash (hex) of that file when it was read.
+        steps: Agent steps of the run when the weights were written.
+        updates: Learner updates then.
     """
 
-    def __init__(self, *, weights: Path, config: Config, cartridge: Cartridge) -> None:
+    def __init__(self, *, weights: Path, config: Config, cartridge: Cartridge, parts: Parts | None = None) -> None:
         self.weights = weights
         self.config = config
         self.cartridge = cartridge
-        with probe(config, cartridge) as probed:
-            self.network: R2D2Network = probed.network
+        self._parts = parts or Parts()
+        with probe(config, cartridge, parts=self._parts) as probed:
+            self.network: RecurrentQuantileNetwork = copy.deepcopy(probed.network).cpu()
         self.policy: R2D2Policy = make_policy(config, self.network)
         self.weights_sha256 = ""
         self.steps = self.updates = 0
@@ -59,33 +63,34 @@ class TrainedPolicy:
 
     def make_env(
         self, *, num_emulators: int = 1, epsilon: float = 0.0, seed: int | None = None, **changes: Any
-    ) -> TransformedEnv:
-        """Builds the run's environment, with the entries that the policy reads; it records nothing by default.
+    ) -> EnvBase:
+        """Build the run's environment, with the entries that the policy reads; it records nothing by default.
 
         Args:
             num_emulators: E.
-            epsilon: rate of random actions, used where exploration is on (see ``policy``).
-            seed: decides which start states are drawn; None takes a fresh one.
-            changes: further arguments of `pokered_rl.envs.make_env`, such as ``max_episode_steps``, ``screen`` (which
-                the network cannot read unless it is the run's), ``game_fields`` or ``recorder``.
+            epsilon: Rate of random actions, used where exploration is on (see ``policy``).
+            seed: Decides which start states are drawn; None takes a fresh one.
+            **changes: Further arguments of :func:`pokered_rl.envs.make_env`, such as ``max_episode_steps``, ``screen``
+                (which the network cannot read unless it is the run's), ``game_fields`` or ``recorder``.
         """
-        make = env_factory(self.config, self.cartridge, num_emulators=num_emulators, **changes)
+        make = env_factory(self.config, self.cartridge, num_emulators=num_emulators, parts=self._parts, **changes)
         return make(seed=seed, extra_transforms=[self.policy.make_primers(epsilon=epsilon)])
 
     @property
     def make_transforms(self) -> Callable[..., list[Transform]]:
-        """Builds the run's transforms from the keywords ``profile`` and ``action_set``, for logs that are replayed.
+        """Build the run's transforms from the keywords ``profile`` and ``action_set``, for logs that are replayed.
 
-        `pokered_rl.data.from_episode_logs` and `pokered_rl.record.values.action_values` show a network what it saw.
+        :func:`pokered_rl.data.from_episode_logs` and :func:`pokered_rl.record.values.action_values` show a network what
+        it saw.
         """
-        return transform_factory(self.config)
+        return transform_factory(self.config, self._parts)
 
     def action_values(self, log: EpisodeLog) -> npt.NDArray[np.float32]:
-        """What these weights think of each action at each step of a log, float32 [T, A].
+        """Return the value of each action at each step of a log with these weights, float32 [T, A].
 
         Raises:
-            EpisodeLogError: the log cannot be played, or its replay is not the recorded episode.
-            ConfigError: it was played with other actions than the run's.
+            EpisodeLogError: The log cannot be played, or its replay is not the recorded episode.
+            ConfigError: It was played with other actions than the run's.
         """
         if log.header.actions != tuple(self.config.env.actions):
             raise ConfigError(
@@ -101,10 +106,10 @@ class TrainedPolicy:
         )
 
     def reload(self) -> bool:
-        """Reads the weights again if the file was replaced; returns whether it was.
+        """Read the weights again if the file was replaced; return whether it was.
 
         Raises:
-            CheckpointError: the file is gone, damaged, or of another network.
+            CheckpointError: The file is gone, damaged, or of another network.
         """
         stamp = self._stamp()
         if stamp == self._read_at:
@@ -144,22 +149,28 @@ class TrainedPolicy:
 
 
 def load_policy(
-    source: str | os.PathLike[str], *, cartridge: Cartridge | str | os.PathLike[str] | None = None
+    source: str | os.PathLike[str],
+    *,
+    cartridge: Cartridge | str | os.PathLike[str] | None = None,
+    network: NetworkPart | None = None,
+    make_env: Callable[..., EnvBase] | None = None,
+    transforms: Sequence[TransformPart] = (),
 ) -> TrainedPolicy:
-    """Loads the agent of a run.
-
-    The run may be finished or still running: ``online_params.pt`` is replaced as a whole while it learns, and
-    `TrainedPolicy.reload` takes up the newer weights.
+    """Load the policy of a run with the cartridge, actions and observations that it was trained on.
 
     Args:
-        source: a run folder, its ``online_params.pt`` (a copy elsewhere needs the run's ``config.yaml`` beside it), or
+        source: A run folder, its ``online_params.pt`` (a copy elsewhere needs the run's ``config.yaml`` beside it), or
             one of the folders in ``checkpoints/``.
-        cartridge: what to play, as `Cartridge` or ROM file; that of the run's config by default.
+        cartridge: What to play, as :class:`~pokered_rl.emulator.Cartridge` or ROM file; that of the run's config by
+            default.
+        network: The network that the run was given, if it was not the library's.
+        make_env: The environment function that the run was given.
+        transforms: The transforms that the run was given.
 
     Raises:
-        CheckpointError: weights or config are not there or damaged, or do not fit each other.
-        CartridgeError: the ROM cannot be found.
-        ConfigError: the config is not valid, or the cartridge is another one than the run played.
+        CheckpointError: Weights or config are not there or damaged, or do not fit each other.
+        CartridgeError: The ROM cannot be found.
+        ConfigError: The config is not valid, the run was trained with another part or played another cartridge.
 
     Example:
         >>> policy = load_policy("runs/quickstart")  # doctest: +SKIP
@@ -167,7 +178,7 @@ def load_policy(
         >>> env.rollout(100, policy.policy)["next", "reward"].sum(1)  # doctest: +SKIP
     """
     weights, folder = _find(Path(source))
-    config = _read_config(folder)
+    config = read_config(folder.config)
     if not isinstance(cartridge, Cartridge):
         cartridge = Cartridge.find(
             cartridge if cartridge is not None else config.env.cartridge, allow_unknown=config.env.allow_unknown
@@ -178,7 +189,9 @@ def load_policy(
             f"the run in {folder.path} was played on another cartridge (SHA-1 {progress.cartridge_sha1}) than "
             f"{cartridge.path} (SHA-1 {cartridge.sha1}); name the ROM that was played"
         )
-    return TrainedPolicy(weights=weights, config=config, cartridge=cartridge)
+    parts = Parts(network=network, make_env=make_env, transforms=transforms)
+    check_acting_parts(folder.parts, parts)
+    return TrainedPolicy(weights=weights, config=config, cartridge=cartridge, parts=parts)
 
 
 def _find(source: Path) -> tuple[Path, RunFolder]:
@@ -197,18 +210,3 @@ def _find(source: Path) -> tuple[Path, RunFolder]:
         f"{source} holds no {folder.online_params.name}: a run writes it after its first updates; give a run folder "
         "that has one, or a folder in checkpoints/"
     )
-
-
-def _read_config(folder: RunFolder) -> Config:
-    try:
-        tree = OmegaConf.load(folder.config)
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"there is no {folder.config}: the weights alone do not say what network they belong to; "
-            "copy the run's config.yaml beside them"
-        ) from error
-    except (OSError, ValueError, YAMLError) as error:
-        raise CheckpointError(f"{folder.config} cannot be read: {str(error).splitlines()[0]}") from error
-    if not isinstance(tree, DictConfig):
-        raise CheckpointError(f"{folder.config} must hold the sections of a config, got a list")
-    return config_from(tree)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
@@ -22,7 +22,10 @@ from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.config import Config, Resume, fixed_options
 
-__all__ = ["Progress", "RunFolder", "config_sha256", "provenance", "replay_folder"]
+if TYPE_CHECKING:
+    from pokered_rl.emulator import Cartridge
+
+__all__ = ["Progress", "RunFolder", "begin_job", "config_sha256", "provenance", "replay_folder"]
 
 
 @dataclasses.dataclass
@@ -49,6 +52,9 @@ class Progress:
     updates: int = 0
     #: Finished episodes over all jobs.
     episodes: int = 0
+    #: Rates over the last seconds.
+    steps_per_second: float = 0.0
+    updates_per_second: float = 0.0
     #: Seconds of work over all jobs.
     wall_seconds: float = 0.0
     #: Highest return and length of an episode; most milestones reached in one, and the last of them.
@@ -76,6 +82,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.yaml"
+        self.parts = path / "parts.json"
         self.progress = path / "progress.json"
         self.jobs = path / "jobs.jsonl"
         self.online_params = path / "online_params.pt"
@@ -150,6 +157,46 @@ class RunFolder:
         """Add a line to ``jobs.jsonl``: one when a job begins, one when it ends."""
         with self.jobs.open("a") as file:
             file.write(json.dumps({"time": time.time(), **entry}) + "\n")
+
+
+def begin_job(folder: RunFolder, config: Config, cartridge: Cartridge, changes: list[str]) -> Progress:
+    """Record the beginning of a job: config, progress and a line in ``jobs.jsonl``.
+
+    Args:
+        folder: The run's folder, which this job has locked.
+        config: The whole tree.
+        cartridge: What is played.
+        changes: What :meth:`RunFolder.check_config` found.
+
+    Returns:
+        The progress of all jobs.
+
+    Raises:
+        ConfigError: The run was played on another cartridge.
+    """
+    progress = folder.read_progress() or Progress(run=config.run.name)
+    if progress.cartridge_sha1 not in ("", cartridge.sha1):
+        raise ConfigError(
+            f"the run in {folder.path} was played on another cartridge (SHA-1 {progress.cartridge_sha1}) than"
+            f" {cartridge.path} (SHA-1 {cartridge.sha1}); set env.cartridge to it, or choose another run.name"
+        )
+    progress.cartridge_sha1 = cartridge.sha1
+    progress.jobs += 1
+    progress.target_total_steps = config.run.target_total_steps
+    progress.complete, progress.last_stop = False, "running"
+    progress.steps_per_second = progress.updates_per_second = 0.0
+    folder.write_config(config)
+    folder.append_job(
+        {
+            "job": progress.jobs,
+            "event": "begin",
+            "changes": changes,
+            "config_sha256": config_sha256(config),
+            "cartridge": {"title": cartridge.title, "sha1": cartridge.sha1},
+            **provenance(),
+        }
+    )
+    return progress
 
 
 def replay_folder(config: Config, run: Path) -> Path:

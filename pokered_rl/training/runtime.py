@@ -6,14 +6,20 @@ import atexit
 import math
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, IntEnum
 from multiprocessing import resource_tracker
 from types import FrameType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Deadline", "ExitStatus", "SaveTimer", "StopReason", "StopSignals"]
+from pokered_rl.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from pokered_rl.training.trainer import Trainer
+
+__all__ = ["Deadline", "ExitStatus", "StopReason", "StopSignals", "Target"]
 
 
 class ExitStatus(IntEnum):
@@ -48,10 +54,11 @@ class StopReason(Enum):
         return ExitStatus.run_again if advanced else ExitStatus.error
 
 
-class StopSignals:
-    """Turns SIGINT, SIGTERM and SIGUSR1 into a wish to stop after the current step.
+class StopSignals(Callback):
+    """Stop after the current step on SIGINT, SIGTERM or SIGUSR1.
 
-    A second SIGINT ends the process at once: everything on disk is written atomically, so nothing is damaged.
+    A second SIGINT ends the process at once: everything on disk is written atomically, so nothing is damaged. Outside
+    of the main thread Python delivers no signals, and the context does nothing.
 
     Args:
         end_now: Called on the second SIGINT before the process exits with status 130, to end its children.
@@ -73,7 +80,13 @@ class StopSignals:
         """The reason of the first signal that came, or None."""
         return self._reason
 
+    def should_stop(self, trainer: Trainer) -> StopReason | None:
+        """Return :attr:`reason`."""
+        return self._reason
+
     def __enter__(self) -> StopSignals:
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._receive)
         _start_resource_tracker()
@@ -102,46 +115,36 @@ class StopSignals:
             self._reason = StopReason.requested
 
 
-class SaveTimer:
-    """Remembers how long saving takes, so that a job starts to save early enough.
+class Target(Callback):
+    """Stop when the run is complete.
 
     Args:
-        guess_seconds: Assumed duration before the first measurement.
+        steps: Agent steps over all jobs.
+        episodes: Finished episodes over all jobs; 0 means no limit.
     """
 
-    def __init__(self, *, guess_seconds: float = 20.0) -> None:
-        self._longest: float | None = None
-        self._guess = guess_seconds
-        self._started = 0.0
+    def __init__(self, *, steps: int, episodes: int = 0) -> None:
+        self._steps = steps
+        self._episodes = episodes
 
-    @property
-    def seconds(self) -> float:
-        """Twice the longest saving seen so far: disks of clusters are slow at times."""
-        return 2.0 * self._longest if self._longest is not None else self._guess
-
-    def __enter__(self) -> SaveTimer:
-        self._started = time.monotonic()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._longest = max(self._longest or 0.0, time.monotonic() - self._started)
+    def should_stop(self, trainer: Trainer) -> StopReason | None:
+        """Compare the counters with the targets."""
+        if trainer.steps >= self._steps:
+            return StopReason.target
+        return StopReason.episodes if self._episodes and trainer.episodes >= self._episodes else None
 
 
-class Deadline:
-    """The time at which a job must begin to save.
+class Deadline(Callback):
+    """Stop in time to save before the job ends.
 
-    The job ends ``max_runtime_seconds`` after its start or at ``SLURM_JOB_END_TIME``, whichever comes first; saving
-    and a margin come off that.
+    The job ends ``max_runtime_seconds`` after its start or at ``SLURM_JOB_END_TIME``, whichever comes first; what its
+    end takes and a margin come off that.
 
     Args:
         max_runtime_seconds: Length of the job.
         start: Unix time at which its process began. An interactive allocation holds many jobs, so the allocation's
             own start does not count; its end does.
         margin_seconds: Left free after saving.
-        save_timer: Knows how long saving takes.
-        also_needed: Further seconds that the end of the job takes, asked for each time.
         environment: Environment variables.
         clock: Unix time.
     """
@@ -152,8 +155,6 @@ class Deadline:
         max_runtime_seconds: float,
         start: float,
         margin_seconds: float,
-        save_timer: SaveTimer,
-        also_needed: Callable[[], float] = float,
         environment: Mapping[str, str] = os.environ,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -161,29 +162,28 @@ class Deadline:
         allocation_end = _unix_time(environment, "SLURM_JOB_END_TIME")
         # The margin guards against the scheduler's kill; a limit that we chose ourselves needs none.
         self._hard_end = allocation_end - margin_seconds if allocation_end is not None else None
-        self._save_timer = save_timer
-        self._also_needed = also_needed
+        #: Each returns the seconds that one thing takes at the end of the job, such as saving; called each time.
+        self.needs: Sequence[Callable[[], float]] = ()
         self._clock = clock
 
     @property
     def seconds_left(self) -> float:
         """Seconds until saving must begin; negative when it is late."""
         end = self._end if self._hard_end is None else min(self._end, self._hard_end)
-        return end - self._save_timer.seconds - self._also_needed() - self._clock()
+        return end - sum(need() for need in self.needs) - self._clock()
 
     @property
     def seconds_until_killed(self) -> float:
         """Seconds until the scheduler ends this job, margin taken off; infinite where none does."""
         return math.inf if self._hard_end is None else self._hard_end - self._clock()
 
-    @property
-    def passed(self) -> bool:
-        """Whether it is time to save."""
-        return self.seconds_left <= 0
+    def should_stop(self, trainer: Trainer) -> StopReason | None:
+        """Return the reason when it is time to save."""
+        return StopReason.deadline if self.seconds_left <= 0 else None
 
 
 def _start_resource_tracker() -> None:
-    """Starts multiprocessing's tracker of shared memory so that a signal to all processes of a job passes it by.
+    """Start multiprocessing's tracker of shared memory so that a signal to all processes of a job passes it by.
 
     Python lets it ignore SIGINT and SIGTERM; a scheduler's SIGUSR1 would end it.
     """

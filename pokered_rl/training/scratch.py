@@ -7,10 +7,15 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from pokered_rl.data import matching_sequences
+from pokered_rl.data import SequenceReplay, matching_sequences
 from pokered_rl.errors import CheckpointError
+from pokered_rl.training.callbacks import Callback
+from pokered_rl.training.runtime import Deadline, StopReason
+
+if TYPE_CHECKING:
+    from pokered_rl.training.trainer import Trainer
 
 __all__ = ["ScratchReplay"]
 
@@ -21,28 +26,46 @@ _PROBE_BYTES = 32 << 20
 _CAUTION = 1.5
 
 
-class ScratchReplay:
-    """Moves the rows between a node's scratch disk and the run folder.
+class ScratchReplay(Callback):
+    """Move the replay's files between a node's scratch disk and the run folder.
 
-    A copy is staged under another name and renamed when it is complete. Whether its rows are those of the checkpoint
-    is told by their serial numbers when they are opened, so an older copy does no harm.
+    A copy is staged under another name and renamed when it is complete. Whether its sequences are those of the
+    checkpoint is told by their serial numbers when they are opened, so an older copy does no harm.
 
     Args:
-        scratch: Where the rows lie during a job.
+        replay: The replay, whose files lie on the scratch disk during a job.
         home: Where the copy lies, in the run folder.
         max_seconds: Longest time that copying back may take; 0 never copies.
+        deadline: Says how long the end of the job may take.
         clock: Seconds.
     """
 
     def __init__(
-        self, *, scratch: Path, home: Path, max_seconds: float, clock: Callable[[], float] = time.monotonic
+        self,
+        replay: SequenceReplay,
+        *,
+        home: Path,
+        max_seconds: float,
+        deadline: Deadline,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._scratch = scratch
+        self._replay = replay
+        self._scratch = replay.scratch_dir
         self._home = home
         self._max_seconds = max_seconds
+        self._deadline = deadline
         self._clock = clock
-        #: Bytes a second into the run folder; None before `measure`.
+        #: Bytes a second into the run folder; None before :meth:`measure`.
         self.bytes_per_second: float | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Measure the speed of the run folder's disk."""
+        self.measure()
+
+    def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
+        """Copy the files back, unless the job failed or was interrupted."""
+        if isinstance(stop, StopReason) and stop is not StopReason.interrupted:
+            trainer.say(self.bring_back())
 
     def fetch(self, saved: Path) -> int:
         """Bring the copy to the scratch disk if it has more of a checkpoint's rows than lie there already.
@@ -86,35 +109,27 @@ class ScratchReplay:
             probe.unlink(missing_ok=True)
         self.bytes_per_second = _PROBE_BYTES / max(1e-6, self._clock() - began)
 
-    def seconds_needed(self, share: float) -> float:
-        """Time to keep free at the end of the job, 0 if copying would take longer than it may.
-
-        Args:
-            share: Part of the rows that is filled, 0 to 1.
-        """
+    def seconds_needed(self) -> float:
+        """Return the time to keep free at the end of the job, 0 if copying would take longer than it may."""
         if not self._max_seconds or self.bytes_per_second is None:
             return 0.0
-        seconds = _CAUTION * self._bytes(share) / self.bytes_per_second
+        seconds = _CAUTION * self._filled_bytes() / self.bytes_per_second
         return seconds if seconds <= self._max_seconds else 0.0
 
-    def bring_back(self, *, share: float, seconds_left: float) -> str:
-        """Copy the filled rows to the run folder; gives up as soon as the measured speed says that time is too short.
-
-        Args:
-            share: Part of the rows that is filled, 0 to 1.
-            seconds_left: Seconds until the scheduler ends this job; infinite where nobody does.
+    def bring_back(self) -> str:
+        """Copy the filled part to the run folder; give up as soon as the measured speed says that time is too short.
 
         Returns:
             What happened, for the user.
         """
-        seconds = min(self._max_seconds, seconds_left)
-        text = f"the replay's {self._bytes(share) / 1e9:.3g} GB on {self._scratch}"
+        seconds = min(self._max_seconds, self._deadline.seconds_until_killed)
+        text = f"the replay's {self._filled_bytes() / 1e9:.3g} GB on {self._scratch}"
         lost = f"{text} are lost with this node's disk"
         if seconds <= 0:
             return f"{lost}: there is no time to copy them back"
         staging = _staging(self._home)
         try:
-            bytes_per_second, seconds_to_copy = self._copy_filled(staging, share=share, seconds=seconds)
+            bytes_per_second, seconds_to_copy = self._copy_filled(staging, seconds=seconds)
             if seconds_to_copy > seconds:
                 shutil.rmtree(staging, ignore_errors=True)
                 return (
@@ -127,8 +142,8 @@ class ScratchReplay:
             return f"{lost}: they cannot be copied back to {self._home}: {error}"
         return f"{text} were copied back to {self._home} ({bytes_per_second / 1e6:.0f} MB/s)"
 
-    def _copy_filled(self, target_folder: Path, *, share: float, seconds: float) -> tuple[float, float]:
-        """Copies until it is clear that ``seconds`` will not do.
+    def _copy_filled(self, target_folder: Path, *, seconds: float) -> tuple[float, float]:
+        """Copy until it is clear that ``seconds`` will not do.
 
         Returns:
             Bytes a second, and the seconds that the whole copy takes at that speed.
@@ -136,7 +151,7 @@ class ScratchReplay:
         files = self._files()
         if not files:
             raise FileNotFoundError(f"{self._scratch} is empty")
-        total, done, began, spent = self._bytes(share), 0, self._clock(), 0.0
+        share, total, done, began, spent = self._share, self._filled_bytes(), 0, self._clock(), 0.0
         for source in files:
             target = target_folder / source.relative_to(self._scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -155,8 +170,13 @@ class ScratchReplay:
     def _files(self) -> list[Path]:
         return sorted(path for path in self._scratch.rglob("*") if path.is_file())
 
-    def _bytes(self, share: float) -> int:
-        return sum(_filled_bytes(path, share) for path in self._files())
+    @property
+    def _share(self) -> float:
+        """Part of the replay that is filled, 0 to 1."""
+        return len(self._replay) / self._replay.capacity_sequences
+
+    def _filled_bytes(self) -> int:
+        return sum(_filled_bytes(path, self._share) for path in self._files())
 
 
 def _staging(folder: Path) -> Path:

@@ -165,12 +165,13 @@ def test_doctor_shows_errors_with_their_remedy_and_ends_with_1(small, capsys):
 
 def test_needs_are_those_that_the_replay_reserves(small, tmp_path):
     # What `doctor` announces is what training then takes, file by file.
-    from pokered_rl.training.build import build, replay_needs
-    from pokered_rl.training.run_folder import RunFolder
+    from pokered_rl.training import Experiment
+    from pokered_rl.training.builders import replay_needs
 
     config = load_config("quickstart", [*small[2:], "collector.backend=inline"])
+    config.run.folder = str(tmp_path)
     sequences, needed = replay_needs(config)
-    with build(config, RunFolder(tmp_path / "a")) as parts:
-        assert parts.replay.capacity_sequences == sequences
-        reserved = parts.allocate()
+    with Experiment(config).build() as trainer:
+        assert trainer.replay.capacity_sequences == sequences
+        reserved = trainer.replay.allocate(trainer.example)
     assert needed == pytest.approx(reserved, rel=0.01)

@@ -3,11 +3,14 @@
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pokered_rl.cli.train import main
+from pokered_rl.training import Experiment
 from tiny_run import TINY
 
 _RUN = (
@@ -21,12 +24,15 @@ _RUN = (
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
-def run_job(folder: Path, *overrides: str) -> int:
-    """One job in this process; ``folder`` is ``run.folder``."""
+def run_job(folder: Path, *overrides: str, **parts: Any) -> int:
+    """One job in this process; ``folder`` is ``run.folder``, ``parts`` are arguments of ``Experiment``."""
     names = {override.partition("=")[0].lstrip("+") for override in overrides}
     tiny = [override for override in _RUN if override.partition("=")[0] not in names]
     before = [signal.getsignal(number) for number in _SIGNALS]
-    status = main(["--config-name", "quickstart", f"run.folder={folder}", *tiny, *overrides])
+    status = main(
+        ["--config-name", "quickstart", f"run.folder={folder}", *tiny, *overrides],
+        make_experiment=lambda config: Experiment(config, **parts),
+    )
     assert [signal.getsignal(number) for number in _SIGNALS] == before, "signal handlers must be put back"
     return status
 
@@ -50,7 +56,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def train(runs: Path) -> Callable[..., int]:
     """Runs one job in the run folder ``a`` and returns its exit status."""
-    return lambda *overrides: run_job(runs, *overrides)
+    return partial(run_job, runs)
 
 
 @pytest.fixture

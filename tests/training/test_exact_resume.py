@@ -9,8 +9,8 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from pokered_rl.training import Callback
 from pokered_rl.training.checkpoint import CheckpointStore
-from pokered_rl.training.run import _Job
 
 pytestmark = pytest.mark.faults
 
@@ -37,28 +37,24 @@ def _differences(left: Any, right: Any, path: str = "") -> list[str]:
     return [] if left == right else [f"{path}: {left!r} and {right!r}"]
 
 
-@pytest.fixture
-def stop_by_signal(monkeypatch: pytest.MonkeyPatch):
+class SignalAt(Callback):
     """Sends this process a real SIGTERM when the run has reached a step."""
-    plain = _Job.stop_reason
-    stops: list[int] = []
 
-    def stop_reason(job: _Job):
-        if stops and job.parts.workers.steps >= stops[0]:
-            stops.pop(0)
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def should_stop(self, trainer):
+        if trainer.steps >= self.steps:
             os.kill(os.getpid(), signal.SIGTERM)
-        return plain(job)
-
-    monkeypatch.setattr(_Job, "stop_reason", stop_reason)
-    return stops
 
 
-def test_three_interruptions_leave_no_trace(train, runs, stop_by_signal):
+def test_three_interruptions_leave_no_trace(train, runs):
     assert train("run.name=straight", *DETERMINISTIC) == 0
 
     # In the filling of the replay, in an episode of the learning phase, and in another one.
-    stop_by_signal += [60, 140, 220]
-    assert [train("run.name=stopped", *DETERMINISTIC) for _ in range(4)] == [75, 75, 75, 0]
+    for steps in (60, 140, 220):
+        assert train("run.name=stopped", *DETERMINISTIC, callbacks=[SignalAt(steps)]) == 75
+    assert train("run.name=stopped", *DETERMINISTIC) == 0
 
     straight, stopped = _final_state(runs / "straight"), _final_state(runs / "stopped")
     assert straight["learner"]["updates"] > 10

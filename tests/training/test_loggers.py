@@ -1,22 +1,38 @@
 import csv
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pokered_rl.errors import ConfigError
+from pokered_rl.training import StopReason
 from pokered_rl.training.loggers import make_loggers
-from pokered_rl.training.metrics import MetricsWriter
+from pokered_rl.training.metrics import Metrics
+from pokered_rl.training.run_folder import Progress
 
 
-def _job(folder: Path, steps: range, **options) -> list[str]:
+def _job(folder: Path, steps: range, *, resume_step: int = 0, **options) -> list[str]:
     said: list[str] = []
-    writer = MetricsWriter(folder, loggers=make_loggers(folder, run_name="a", say=said.append, **options))
-    for step in steps:
-        writer.train_row({"job": 1, "steps": step, "loss": float(step)})
-    writer.close()
+    trainer = SimpleNamespace(
+        steps=resume_step,
+        updates=0,
+        episodes=0,
+        replay=[],
+        workers=SimpleNamespace(stats=dict),
+        learner=SimpleNamespace(means=lambda: {"loss": float(trainer.steps)}),
+    )
+    loggers = partial(make_loggers, folder, run_name="a", say=said.append, **options)
+    metrics = Metrics(folder, Progress(run="a", jobs=1), every_seconds=0, open_loggers=loggers)
+    metrics.on_start(trainer)
+    *earlier, last = steps
+    for trainer.steps in earlier:
+        metrics.on_update(trainer)
+    trainer.steps = last
+    metrics.on_end(trainer, StopReason.target)
     return said
 
 

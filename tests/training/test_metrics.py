@@ -6,8 +6,12 @@ from types import SimpleNamespace
 from rich.console import Console
 from torchrl.record.loggers import Logger
 
-from pokered_rl.training.display import Display, RunView
-from pokered_rl.training.metrics import CsvTable, MetricsWriter
+from pokered_rl.collectors import EpisodeResult
+from pokered_rl.training import StopReason
+from pokered_rl.training.display import Display
+from pokered_rl.training.metrics import CsvTable, Metrics
+from pokered_rl.training.run_folder import Progress
+from pokered_rl.training.runtime import Deadline
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -59,40 +63,71 @@ class _Kept(Logger):
         self.metrics.append((step, metrics))
 
 
+def _trainer(steps: int = 500) -> SimpleNamespace:
+    """A run of 500 steps and 7 updates, whose replay of 100 sequences is empty."""
+
+    class Replay(list):
+        capacity_sequences = 100
+
+    return SimpleNamespace(
+        steps=steps,
+        updates=7,
+        episodes=2,
+        replay=Replay(),
+        limiter=SimpleNamespace(min_fill_sequences=10, credit=0.0),
+        workers=SimpleNamespace(stats=lambda: {"weight_age_versions": 3.0}),
+        learner=SimpleNamespace(means=lambda: {"loss": 1.0}),
+    )
+
+
 def test_training_and_episodes_have_a_file_each_and_go_to_every_logger(tmp_path: Path):
     logger = _Kept()
-    writer = MetricsWriter(tmp_path, loggers=[logger])
-    writer.train_row({"job": 1, "steps": 10, "loss": 1.0, "phase": "learning"})
-    writer.episode_row({"job": 1, "steps": 12, "return": 2.0})
-    writer.close()
-    assert _rows(tmp_path / "train.csv")[0]["loss"] == "1"
+    progress = Progress(run="a", jobs=1, wall_seconds=4.0)
+    metrics = Metrics(tmp_path, progress, every_seconds=1e9, open_loggers=lambda resume_step: [logger])
+    trainer = _trainer()
+    metrics.on_start(trainer)
+    metrics.on_episode(trainer, EpisodeResult((0, 1, 2.0, 40)))
+    metrics.on_end(trainer, StopReason.target)
+    row = _rows(tmp_path / "train.csv")[0]
+    assert (row["job"], row["steps"], row["loss"]) == ("1", "500", "1")
     assert _rows(tmp_path / "episodes.csv")[0]["return"] == "2"
-    assert logger.metrics == [(10, {"train/loss": 1.0}), (12, {"episode/return": 2.0})]
+    (step, episode), (last_step, train) = logger.metrics
+    assert step == last_step == 500
+    assert (episode["episode/return"], episode["episode/wall_seconds"]) == (2.0, 4.0)
+    assert (train["train/loss"], train["train/weight_age_versions"]) == (1.0, 3.0)
     assert logger.closed
 
 
-def _view() -> RunView:
-    view = RunView("a", steps=500, target_steps=2_000, updates=7, steps_per_second=10.0, replay_capacity=100)
-    view.last_returns.extend([1.0, 2.5])
-    return view
+def _display(out: io.StringIO, *, terminal: bool) -> Display:
+    progress = Progress(run="a", steps=500, target_total_steps=2_000, updates=7, steps_per_second=10.0)
+    return Display(
+        progress,
+        deadline=Deadline(max_runtime_seconds=60, start=0.0, margin_seconds=0.0, environment={}, clock=lambda: 0.0),
+        line_seconds=3600,
+        console=Console(file=out, force_terminal=terminal, width=100),
+    )
 
 
 def test_without_a_terminal_a_plain_line_is_printed_now_and_then():
-    out = io.StringIO()
-    display = Display(_view(), line_seconds=3600, console=Console(file=out, force_terminal=False, width=60))
-    display.update()
-    display.update()
+    out, trainer = io.StringIO(), _trainer()
+    display = _display(out, terminal=False)
+    display.on_start(trainer)
+    for total_reward in (1.0, 2.5):
+        display.on_episode(trainer, EpisodeResult((0, 0, total_reward, 40)))
+    display.on_batch(trainer, 20)
+    display.on_update(trainer)
     lines = out.getvalue().splitlines()
     assert len(lines) == 1, "one line an hour"
     # 1,500 steps at 10 steps/s are 150 s.
-    for part in ("500/2,000 steps", "left 2:30", "7 updates", "replay 0/100", "returns 1.00 2.50"):
+    for part in ("500/2,000 steps", "left 2:30", "(job 1:00)", "7 updates", "replay 0/100", "returns 1.00 2.50"):
         assert part in lines[0]
 
 
 def test_on_a_terminal_the_panel_shows_the_same_figures():
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=True, width=100)
-    with Display(_view(), console=console) as display:
-        display.update(force=True)
-    for part in ("500 of 2,000", "2:30 to the target", "0 of 100 sequences", "1.00 2.50"):
+    out, trainer = io.StringIO(), _trainer()
+    display = _display(out, terminal=True)
+    display.on_start(trainer)
+    display.on_episode(trainer, EpisodeResult((0, 0, 2.5, 40)))
+    display.on_end(trainer, StopReason.target)
+    for part in ("500 of 2,000", "2:30 to the target", "0 of 100 sequences", "last returns 2.50"):
         assert part in out.getvalue()

@@ -10,10 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from pokered_rl.training import Callback, StopReason
 from pokered_rl.training.checkpoint import load_tensors
+from pokered_rl.training.checkpointing import Checkpointing
 from pokered_rl.training.learner import Learner, LearnerError
-from pokered_rl.training.run import _Job
-from pokered_rl.training.trainer import Trainer
+
+
+class StopAt(Callback):
+    """Ends the run as soon as it has this many steps."""
+
+    def __init__(self, steps: int, reason: StopReason) -> None:
+        self.steps, self.reason = steps, reason
+
+    def should_stop(self, trainer):
+        return self.reason if trainer.steps >= self.steps else None
 
 
 def _progress(run: Path) -> dict:
@@ -122,20 +132,17 @@ def test_disk_that_cannot_hold_the_replay_refuses_to_start(train, runs, capsys, 
     assert train() == 0, "with room it starts"
 
 
-def test_disk_that_fills_up_ends_the_job_and_the_last_checkpoint_stands(finished, train, capsys, monkeypatch):
+def test_disk_that_fills_up_ends_the_job_and_the_last_checkpoint_stands(finished, train, capsys):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    plain = _Job.stop_reason
 
-    def fill(job: _Job):
-        if job.parts.workers.steps >= 240:
-            # No file can grow beyond this size any more.
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-        return plain(job)
+    class FullDisk(Callback):
+        def on_batch(self, trainer, num_steps):
+            if trainer.steps >= 240:
+                # No file can grow beyond this size any more.
+                resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
 
     try:
-        with monkeypatch.context() as patch:
-            patch.setattr(_Job, "stop_reason", fill)
-            assert train("run.target_total_steps=100_000") == 1
+        assert train("run.target_total_steps=100_000", callbacks=[FullDisk()]) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     shown = capsys.readouterr()
@@ -177,13 +184,13 @@ def test_weights_are_published_with_hard_target_copies_or_every_few_updates(
     train, runs, monkeypatch, target_update, every
 ):
     published = []
-    publish = Trainer.publish
+    publish = Checkpointing.publish
 
-    def note(trainer: Trainer) -> None:
-        published.append(trainer.learner.updates)
-        publish(trainer)
+    def note(checkpointing, trainer) -> None:
+        published.append(trainer.updates)
+        publish(checkpointing, trainer)
 
-    monkeypatch.setattr(Trainer, "publish", note)
+    monkeypatch.setattr(Checkpointing, "publish", note)
     rates = ("learner.target_update_interval=4", "learner.publish_every_updates=3")
     assert train(f"learner.target_update={target_update}", *rates) == 0
     updates = _progress(runs / "a")["updates"]
@@ -217,15 +224,11 @@ def test_number_of_episodes_ends_the_run_with_status_0(train, runs):
     assert progress["last_stop"] == "number of episodes reached"
 
 
-def test_job_out_of_time_asks_to_be_run_again_only_if_it_advanced(train, runs, monkeypatch):
+def test_job_out_of_time_asks_to_be_run_again_only_if_it_advanced(train, runs):
     assert train("run.max_runtime_seconds=1", "run.target_total_steps=100_000") == 1
     assert _progress(runs / "a")["steps"] == 0
-    # Time is up as soon as there are 40 steps.
-    monkeypatch.setattr(
-        "pokered_rl.training.run.Deadline.passed",
-        property(lambda self: _progress(runs / "a")["steps"] >= 40),
-    )
-    assert train("run.target_total_steps=100_000", "logging.every_seconds=0.001") == 75
+    late = StopAt(40, StopReason.deadline)
+    assert train("run.target_total_steps=100_000", "logging.every_seconds=0.001", callbacks=[late]) == 75
     progress = _progress(runs / "a")
     assert not progress["complete"]
     assert progress["checkpoint_steps"] == progress["steps"] >= 40

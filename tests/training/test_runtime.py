@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pokered_rl.training.runtime import Deadline, ExitStatus, SaveTimer, StopReason, StopSignals
+from pokered_rl.training.runtime import Deadline, ExitStatus, StopReason, StopSignals
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,11 @@ def test_exit_status_of_each_reason(reason, advanced, status):
 
 
 def _deadline(environment: dict[str, str], *, now: float = 0.0) -> Deadline:
-    return Deadline(
-        max_runtime_seconds=1000,
-        start=0.0,
-        margin_seconds=30,
-        save_timer=SaveTimer(guess_seconds=20),
-        environment=environment,
-        clock=lambda: now,
+    deadline = Deadline(
+        max_runtime_seconds=1000, start=0.0, margin_seconds=30, environment=environment, clock=lambda: now
     )
+    deadline.needs = [lambda: 20.0]  # for saving
+    return deadline
 
 
 def test_deadline_without_scheduler_leaves_time_to_save():
@@ -45,31 +42,17 @@ def test_deadline_is_the_end_of_the_allocation_when_that_is_earlier():
     # 600 s, less 30 s of margin, less 20 s for saving.
     assert _deadline({"SLURM_JOB_END_TIME": "600"}).seconds_left == 550
     assert _deadline({"SLURM_JOB_END_TIME": "5000"}).seconds_left == 980
-    assert not _deadline({"SLURM_JOB_END_TIME": "600"}, now=549).passed
-    assert _deadline({"SLURM_JOB_END_TIME": "600"}, now=550).passed
+    assert _deadline({"SLURM_JOB_END_TIME": "600"}, now=549).should_stop(None) is None
+    assert _deadline({"SLURM_JOB_END_TIME": "600"}, now=550).should_stop(None) is StopReason.deadline
 
 
 def test_deadline_keeps_time_for_what_else_the_end_takes():
-    deadline = Deadline(
-        max_runtime_seconds=1000,
-        start=0.0,
-        margin_seconds=30,
-        save_timer=SaveTimer(guess_seconds=20),
-        also_needed=lambda: 100.0,
-        environment={"SLURM_JOB_END_TIME": "600"},
-        clock=lambda: 50.0,
-    )
+    deadline = _deadline({"SLURM_JOB_END_TIME": "600"}, now=50.0)
+    deadline.needs = [lambda: 20.0, lambda: 100.0]
     # 600 s, less 30 of margin, 20 for saving, 100 for the rest, 50 gone by; the scheduler kills 550 s from now.
     assert deadline.seconds_left == 400
     assert deadline.seconds_until_killed == 520
     assert _deadline({}).seconds_until_killed == float("inf")
-
-
-def test_measured_saving_replaces_the_guess():
-    timer = SaveTimer(guess_seconds=20)
-    with timer:
-        pass
-    assert timer.seconds < 1
 
 
 @pytest.mark.parametrize(

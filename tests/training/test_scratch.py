@@ -1,5 +1,6 @@
 import contextlib
 import json
+import math
 import re
 import resource
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.config import Config
 from pokered_rl.training.run_folder import replay_folder
+from pokered_rl.training.runtime import Deadline
 from pokered_rl.training.scratch import ScratchReplay
 
 
@@ -36,6 +38,30 @@ class SlowClock:
         return self.now
 
 
+class _Replay:
+    """A replay of 100 sequences in a folder."""
+
+    capacity_sequences = 100
+
+    def __init__(self, folder: Path, filled: int) -> None:
+        self.scratch_dir, self._filled = folder, filled
+
+    def __len__(self) -> int:
+        return self._filled
+
+
+def _scratch(
+    folder: Path, *, home: Path, max_seconds: float, share: float = 1.0, seconds_left: float = math.inf, **options
+) -> ScratchReplay:
+    """The rows in ``folder``, a share of them filled, with so many seconds until the scheduler ends the job."""
+    environment = {} if math.isinf(seconds_left) else {"SLURM_JOB_END_TIME": str(seconds_left)}
+    deadline = Deadline(
+        max_runtime_seconds=1e9, start=0.0, margin_seconds=0.0, environment=environment, clock=lambda: 0.0
+    )
+    replay = _Replay(folder, round(100 * share))
+    return ScratchReplay(replay, home=home, max_seconds=max_seconds, deadline=deadline, **options)
+
+
 @pytest.fixture
 def rows(tmp_path: Path) -> Path:
     folder = tmp_path / "scratch" / "a"
@@ -49,8 +75,8 @@ def test_only_the_filled_part_is_copied_back_and_the_size_kept(rows, tmp_path):
     home = tmp_path / "run" / "replay"
     home.mkdir(parents=True)
     (home / "old.memmap").write_bytes(b"old")
-    scratch = ScratchReplay(scratch=rows, home=home, max_seconds=60)
-    assert "were copied back" in scratch.bring_back(share=0.25, seconds_left=60)
+    scratch = _scratch(rows, home=home, max_seconds=60, share=0.25, seconds_left=60)
+    assert "were copied back" in scratch.bring_back()
     assert sorted(path.name for path in home.iterdir()) == ["meta.json", "pixels.memmap"]
     assert (home / "pixels.memmap").read_bytes() == (rows / "pixels.memmap").read_bytes()
     assert [path.name for path in home.parent.iterdir()] == ["replay"]
@@ -61,8 +87,8 @@ def test_rows_without_time_are_declared_lost_and_leave_nothing_half(rows, tmp_pa
     home = tmp_path / "run" / "replay"
     home.mkdir(parents=True)
     (home / "kept").write_text("an older copy")
-    scratch = ScratchReplay(scratch=rows, home=home, max_seconds=max_seconds, clock=SlowClock())
-    assert "lost with this node's disk" in scratch.bring_back(share=1.0, seconds_left=seconds_left)
+    scratch = _scratch(rows, home=home, max_seconds=max_seconds, seconds_left=seconds_left, clock=SlowClock())
+    assert "lost with this node's disk" in scratch.bring_back()
     assert [path.name for path in home.parent.iterdir()] == ["replay"]
     assert (home / "kept").is_file()
 
@@ -71,20 +97,20 @@ def test_rows_that_do_not_fit_are_declared_lost_and_the_older_copy_stays(rows, t
     home = tmp_path / "run" / "replay"
     home.mkdir(parents=True)
     (home / "kept").write_text("an older copy")
-    scratch = ScratchReplay(scratch=rows, home=home, max_seconds=60)
+    scratch = _scratch(rows, home=home, max_seconds=60, seconds_left=60)
     with file_size_limit(512):
         assert re.search(
             "lost with this node's disk: they cannot be copied back .*File too large",
-            scratch.bring_back(share=1.0, seconds_left=60),
+            scratch.bring_back(),
         )
     shutil.rmtree(rows)
-    assert "is empty" in scratch.bring_back(share=1.0, seconds_left=60)
+    assert "is empty" in scratch.bring_back()
     assert [path.name for path in home.parent.iterdir()] == ["replay"]
     assert (home / "kept").is_file()
 
 
 def test_copy_that_does_not_fit_on_the_scratch_disk_says_what_to_do(rows, tmp_path, monkeypatch):
-    scratch = ScratchReplay(scratch=tmp_path / "node2" / "a", home=rows, max_seconds=60)
+    scratch = _scratch(tmp_path / "node2" / "a", home=rows, max_seconds=60)
     monkeypatch.setattr("pokered_rl.training.scratch.matching_sequences", lambda folder, saved: int(folder == rows))
     with file_size_limit(512), pytest.raises(CheckpointError, match=r"set replay\.scratch_folder to another disk"):
         scratch.fetch(tmp_path)
@@ -96,15 +122,15 @@ def test_copy_that_does_not_fit_on_the_scratch_disk_says_what_to_do(rows, tmp_pa
 def test_time_needed_follows_the_measured_speed(rows, tmp_path):
     home = tmp_path / "run" / "replay"
     home.parent.mkdir()
-    scratch = ScratchReplay(scratch=rows, home=home, max_seconds=60, clock=SlowClock())
-    assert scratch.seconds_needed(1.0) == 0.0, "nothing is known yet"
+    scratch = _scratch(rows, home=home, max_seconds=60, share=0.25, clock=SlowClock())
+    assert scratch.seconds_needed() == 0.0, "nothing is known yet"
     scratch.measure()
     assert scratch.bytes_per_second == 32 << 20  # 32 MiB between two looks at the clock, a second apart
     scratch.bytes_per_second = 100.0
-    assert scratch.seconds_needed(0.25) == pytest.approx(1.5 * 1002 / 100)
-    assert scratch.seconds_needed(1.0) == 0.0, (
-        "1.5 * 4002 / 100 = 60.03 s are more than it may take: it will not be tried"
-    )
+    assert scratch.seconds_needed() == pytest.approx(1.5 * 1002 / 100)
+    full = _scratch(rows, home=home, max_seconds=60)
+    full.bytes_per_second = 100.0
+    assert full.seconds_needed() == 0.0, "1.5 * 4002 / 100 = 60.03 s are more than it may take: it will not be tried"
     assert list(home.parent.iterdir()) == []
 
 

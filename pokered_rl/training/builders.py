@@ -1,10 +1,10 @@
-"""From a config to the parts of a run. Nothing else in the library reads a config."""
+"""Build the components of a run from its config and from a program's own parts; each function builds one."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,82 +12,63 @@ from typing import Any
 
 import torch
 from tensordict import TensorDictBase
-from torchrl.envs import EnvBase, Transform, TransformedEnv
+from torchrl.envs import EnvBase, Transform
+from torchrl.objectives import LossModule
 
+from pokered_rl import data
 from pokered_rl.collectors import InlinePool, ProcessPool, RayPool, WorkerPool
-from pokered_rl.data import (
-    RateLimiter,
-    SequenceBuilder,
-    SequenceLayout,
-    SequenceReplay,
-    bytes_per_sequence,
-    make_replay,
-)
+from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay, bytes_per_sequence
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import default_transforms, make_env
+from pokered_rl.envs.rewards import RewardTerm
 from pokered_rl.errors import ConfigError
 from pokered_rl.modules import (
     LSTMCore,
     MemorylessCore,
-    NetworkCost,
     R2D2Network,
     R2D2Policy,
     RandomShift,
-    network_cost,
+    RecurrentQuantileNetwork,
 )
 from pokered_rl.objectives import R2D2Loss
 from pokered_rl.resources import available_cpus, worker_count
 from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
+from pokered_rl.training.parts import Parts, import_term, qualified_name
 from pokered_rl.training.run_folder import RunFolder, config_sha256, replay_folder
 
 __all__ = [
-    "Parts",
     "Probe",
-    "build",
+    "choose_device",
     "env_factory",
+    "make_layout",
+    "make_learner",
+    "make_loss",
+    "make_network",
     "make_policy",
-    "network_needs",
+    "make_replay",
+    "make_sequence_builder",
+    "make_workers",
     "probe",
     "replay_needs",
     "transform_factory",
 ]
 
-
-@dataclasses.dataclass
-class Parts:
-    """Everything that the training loop works with."""
-
-    #: The cartridge that is played.
-    cartridge: Cartridge
-    #: The online network; the learner's loss shares its parameters.
-    network: R2D2Network
-    #: The policy around the network.
-    policy: R2D2Policy
-    #: Workers, exploration, sequences on their way into the replay.
-    workers: WorkerPool
-    #: The sequences.
-    replay: SequenceReplay
-    #: Samples per insert.
-    limiter: RateLimiter
-    #: Takes the optimizer steps.
-    learner: Learner
-    #: Bytes of the replay's rows on disk when it is full.
-    replay_bytes: int
-    #: Makes room for the first sequences: called when it is known that no earlier rows can be reopened.
-    allocate: Callable[[], int]
+_NO_PARTS = Parts()
 
 
 def env_factory(
-    config: Config, cartridge: Cartridge, *, num_emulators: int, **changes: Any
-) -> Callable[..., TransformedEnv]:
-    """A picklable function that builds an environment; workers call it with their seed.
+    config: Config, cartridge: Cartridge, *, num_emulators: int, parts: Parts = _NO_PARTS, **changes: Any
+) -> Callable[..., EnvBase]:
+    """Return a picklable function that builds an environment; workers call it with their seed.
 
     Args:
-        config: The whole tree; `env` and `reward` are read.
+        config: The whole tree; ``env`` and ``reward`` are read.
         cartridge: What is played.
         num_emulators: E.
-        changes: Further arguments of :func:`~pokered_rl.envs.make_env`, such as ``recorder``; they win over the config.
+        parts: Own ``make_env``, reward terms and transforms.
+        **changes: Further arguments of :func:`~pokered_rl.envs.make_env`, such as ``recorder``; they win over the
+            config.
     """
     env = config.env
     arguments: dict[str, Any] = {
@@ -100,140 +81,121 @@ def env_factory(
         "max_episode_steps": env.max_episode_steps or None,
         "wait_while_busy": env.wait_while_busy,
         "max_wait_frames": env.max_wait_frames,
-        **_transform_options(config),
+        **_transform_options(config, parts),
     }
-    return partial(make_env, cartridge, **(arguments | changes))
+    return partial(_build_env, parts, parts.term_makers(config), cartridge, arguments | changes)
 
 
-def _transform_options(config: Config) -> dict[str, Any]:
-    reward = config.reward
+def _build_env(
+    parts: Parts,
+    term_makers: Sequence[Callable[[], RewardTerm]],
+    cartridge: Cartridge,
+    arguments: Mapping[str, Any],
+    *,
+    extra_transforms: Sequence[Transform] = (),
+    **changes: Any,
+) -> EnvBase:
+    merged = {**arguments, **changes}
+    merged["reward"] = {**merged["reward"], "extra_terms": [make() for make in term_makers]}
+    primers = [*merged.pop("extra_transforms", ()), *extra_transforms]
+    env = (parts.make_env or make_env)(cartridge, extra_transforms=[*parts.make_transforms(), *primers], **merged)
+    if not isinstance(env, EnvBase):
+        raise ConfigError(f"make_env must return a TorchRL environment, got {type(env).__name__}")
+    return env
+
+
+def _transform_options(config: Config, parts: Parts) -> dict[str, Any]:
+    reward, env = config.reward, config.env
+    own = {term.name for term in (*map(import_term, reward.extra), *parts.reward_terms)}
     return {
-        "mask": {"persistent": config.env.persistent_action_mask},
-        "map_memory": {"radius": config.env.map_memory_radius, "persistent": config.env.persistent_map_memory},
+        "mask": {"persistent": env.persistent_action_mask},
+        "map_memory": {"radius": env.map_memory_radius, "persistent": env.persistent_map_memory},
         "reward": {
-            "weights": reward.weights,
-            "options": reward.options,
+            "weights": {name: weight for name, weight in reward.weights.items() if name not in own},
+            "options": {name: options for name, options in reward.options.items() if name not in own},
             "goals": reward.goals,
             "write_terms": False,
         },
     }
 
 
-def transform_factory(config: Config) -> Callable[..., list[Transform]]:
-    """A picklable function of ``profile`` and ``action_set`` that makes the transforms of the environment."""
-    return partial(default_transforms, **_transform_options(config))
+def transform_factory(config: Config, parts: Parts = _NO_PARTS) -> Callable[..., list[Transform]]:
+    """Return a picklable function of ``profile`` and ``action_set`` that makes the transforms of the environment."""
+    return partial(_build_transforms, parts, _transform_options(config, parts))
+
+
+def _build_transforms(parts: Parts, options: Mapping[str, Any], **keywords: Any) -> list[Transform]:
+    return [*default_transforms(**options, **keywords), *parts.make_transforms()]
 
 
 @dataclasses.dataclass
 class Probe:
-    """What a config plays, sees and thinks with, on one emulator: enough to know every shape."""
+    """Cartridge, environment (one emulator) and network of a config, to read shapes from."""
 
     cartridge: Cartridge
     #: The environment; its specs say what the network reads.
-    env: TransformedEnv
+    env: EnvBase
     #: The network for its observations, with fresh weights, on the CPU.
-    network: R2D2Network
+    network: RecurrentQuantileNetwork
 
     def example(self) -> TensorDictBase:
-        """Two steps [1, 2] without a press, with the entries that a worker's batch has beside the environment's."""
+        """Play two steps [1, 2] without a button, with the entries that a worker adds to those of the environment."""
         network = self.network
 
         def idle(tensordict: TensorDictBase) -> TensorDictBase:
-            rows = tensordict.batch_size[0]
-            tensordict["action"] = torch.zeros(rows, dtype=torch.int64)
-            tensordict["action_value"] = torch.zeros(rows, network.num_actions)
+            num_emulators = tensordict.batch_size[0]
+            tensordict["action"] = torch.zeros(num_emulators, dtype=torch.int64)
+            tensordict["action_value"] = torch.zeros(num_emulators, network.num_actions)
             for key in network.state_keys:
-                tensordict[key] = torch.zeros(rows, network.hidden_size)
+                tensordict[key] = torch.zeros(num_emulators, network.hidden_size)
             return tensordict
 
         return self.env.rollout(2, idle)
 
 
 @contextmanager
-def probe(config: Config, cartridge: Cartridge | None = None) -> Iterator[Probe]:
+def probe(config: Config, cartridge: Cartridge | None = None, *, parts: Parts = _NO_PARTS) -> Iterator[Probe]:
     """Find the cartridge, unless it is given, and make the probe; its emulator ends with the context.
 
     Raises:
-        PokeredError: Cartridge, start state or reward term is not as it should be.
+        PokeredError: The cartridge, a start state or a reward term is invalid.
     """
     cartridge = cartridge or Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
-    env = env_factory(config, cartridge, num_emulators=1)(seed=config.run.seed)
+    env = env_factory(config, cartridge, num_emulators=1, parts=parts)(seed=config.run.seed)
     try:
-        yield Probe(cartridge, env, _network(config, env))
+        network = parts.network
+        if not isinstance(network, RecurrentQuantileNetwork):
+            network = (network or make_network)(config, env)
+        if not isinstance(network, RecurrentQuantileNetwork):
+            raise ConfigError(f"network must return a RecurrentQuantileNetwork, got {type(network).__name__}")
+        yield Probe(cartridge, env, network)
     finally:
         env.close()
 
 
-@contextmanager
-def build(config: Config, folder: RunFolder) -> Iterator[Parts]:
-    """Build all parts; workers are ended when the context is left, whatever happened.
-
-    Raises:
-        PokeredError: Cartridge, start state, reward term or disk is not as it should be.
-    """
-    torch.manual_seed(config.run.seed)
-    if config.runtime.learner_threads:
-        torch.set_num_threads(config.runtime.learner_threads)
-    if config.runtime.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    device = _device(config.runtime.device)
-    with probe(config) as probed:
-        cartridge, network, example = probed.cartridge, probed.network.to(device), probed.example()
-    policy = make_policy(config, network)
-    layout = _layout(config)
-    builder = _builder(config, layout, network)
-    replay = _replay(config, folder, layout, network, example)
-    limiter = RateLimiter(
-        samples_per_insert=config.replay.samples_per_insert,
-        min_fill_sequences=config.replay.min_fill_sequences,
-        slack_sequences=config.replay.samples_per_insert_slack_batches * config.learner.batch_size,
-    )
-    workers = _workers(config, folder, cartridge, policy, builder, replay, limiter)
-    sequence = builder.example(example)
-    try:
-        yield Parts(
-            cartridge=cartridge,
-            network=network,
-            policy=policy,
-            workers=workers,
-            replay=replay,
-            limiter=limiter,
-            learner=_learner(config, network, replay, device),
-            replay_bytes=replay.capacity_sequences * bytes_per_sequence(replay.codec.inv(sequence.clone())),
-            allocate=lambda: replay.allocate(sequence),
-        )
-    finally:
-        workers.close()
-
-
 def replay_needs(config: Config) -> tuple[int, int]:
-    """What the replay will hold: its sequences, and the bytes of their rows on disk. Nothing is written.
+    """Return how many sequences the replay will hold, and their bytes on disk; nothing is written.
 
     Raises:
-        PokeredError: As for :func:`build`.
+        PokeredError: As for :func:`probe`.
     """
     with probe(config) as probed:
         network, example = probed.network, probed.example()
-    layout = _layout(config)
+    layout = make_layout(config, network)
     sequences = -(-config.replay.capacity_transitions // layout.period_steps)
     smallest = dataclasses.replace(config.replay, capacity_transitions=layout.period_steps, scratch_folder=None)
     with tempfile.TemporaryDirectory() as scratch:
-        one = _replay(dataclasses.replace(config, replay=smallest), RunFolder(Path(scratch)), layout, network, example)
-        stored = one.codec.inv(_builder(config, layout, network).example(example))
+        one = make_replay(dataclasses.replace(config, replay=smallest), Path(scratch), layout, network, example)
+        stored = one.codec.inv(make_sequence_builder(config, layout, network).example(example))
     return sequences, sequences * bytes_per_sequence(stored)
 
 
-def network_needs(config: Config) -> NetworkCost:
-    """Parameters and multiplications of the network.
+def choose_device(name: str) -> torch.device:
+    """Return the device that ``runtime.device`` names.
 
     Raises:
-        PokeredError: As for :func:`build`.
+        ConfigError: PyTorch does not see it.
     """
-    with probe(config) as probed:
-        return network_cost(probed.network, probed.env.reset().select(*probed.network.observation_keys))
-
-
-def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
@@ -243,7 +205,8 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _network(config: Config, env: EnvBase) -> R2D2Network:
+def make_network(config: Config, env: EnvBase) -> RecurrentQuantileNetwork:
+    """Build the network for the observations of an environment."""
     spec, network = env.observation_spec, config.network
     return R2D2Network(
         num_actions=len(config.env.actions),
@@ -264,29 +227,35 @@ def _network(config: Config, env: EnvBase) -> R2D2Network:
     )
 
 
-def make_policy(config: Config, network: R2D2Network) -> R2D2Policy:
-    """The policy around a network."""
+def make_policy(config: Config, network: RecurrentQuantileNetwork) -> R2D2Policy:
+    """Build the policy around a network."""
     return R2D2Policy(network, action_mask_key="action_mask" if config.env.action_mask else None)
 
 
-def _layout(config: Config) -> SequenceLayout:
+def make_layout(config: Config, network: RecurrentQuantileNetwork) -> SequenceLayout:
+    """Return the lengths of the stored sequences."""
     return SequenceLayout(
         burn_in_steps=config.replay.burn_in_steps,
         unroll_steps=config.replay.unroll_steps,
         n_step=config.loss.n_step,
         period_steps=config.replay.sequence_period_steps,
-        unroll_state=_logs_delta_q(config),
+        unroll_state=_logs_delta_q(config, network),
     )
 
 
-def _logs_delta_q(config: Config) -> bool:
-    return config.loss.log_delta_q and config.network.recurrent
+def _logs_delta_q(config: Config, network: RecurrentQuantileNetwork) -> bool:
+    return config.loss.log_delta_q and bool(network.state_keys)
 
 
-def _builder(config: Config, layout: SequenceLayout, network: R2D2Network) -> SequenceBuilder:
+def _two_bit_keys(network: RecurrentQuantileNetwork) -> tuple[str, ...]:
+    return tuple({"map_memory"} & set(network.observation_keys))
+
+
+def make_sequence_builder(config: Config, layout: SequenceLayout, network: RecurrentQuantileNetwork) -> SequenceBuilder:
+    """Build what cuts the workers' batches into sequences."""
     return SequenceBuilder(
         layout=layout,
-        observation_keys=_stored_observations(config, network),
+        observation_keys=(*network.observation_keys, *(("action_mask",) if config.env.action_mask else ())),
         state_keys=tuple(network.state_keys),
         gamma=config.loss.gamma,
         eta=config.loss.eta,
@@ -296,29 +265,36 @@ def _builder(config: Config, layout: SequenceLayout, network: R2D2Network) -> Se
     )
 
 
-def _stored_observations(config: Config, network: R2D2Network) -> tuple[str, ...]:
-    mask = ("action_mask",) if config.env.action_mask else ()
-    return (*network.observation_keys, *mask)
-
-
-def _two_bit_shapes(example: Any) -> dict[str, tuple[int, ...]]:
-    return {"map_memory": tuple(example["map_memory"].shape[2:])}
-
-
-def _replay(
-    config: Config, folder: RunFolder, layout: SequenceLayout, network: R2D2Network, example: Any
+def make_replay(
+    config: Config,
+    folder: Path,
+    layout: SequenceLayout,
+    network: RecurrentQuantileNetwork,
+    example: TensorDictBase,
 ) -> SequenceReplay:
+    """Build the replay of the run in ``folder``; its files are made by ``allocate`` or opened by ``load``.
+
+    Args:
+        config: The whole tree.
+        folder: The run's folder.
+        layout: The lengths of its sequences.
+        network: Names the state entries.
+        example: A batch [E, T] of a worker.
+
+    Raises:
+        ConfigError: There is not enough memory for the priorities.
+    """
     replay = config.replay
     try:
-        return make_replay(
-            scratch_dir=replay_folder(config, folder.path),
+        return data.make_replay(
+            scratch_dir=replay_folder(config, folder),
             capacity_transitions=replay.capacity_transitions,
             layout=layout,
             batch_size=config.learner.batch_size,
             alpha=replay.alpha,
             beta=replay.beta,
             new_priority=replay.new_priority.value,
-            two_bit_shapes=_two_bit_shapes(example),
+            two_bit_shapes={key: tuple(example[key].shape[2:]) for key in _two_bit_keys(network)},
             num_actions=len(config.env.actions),
             half_keys=tuple(network.state_keys) if replay.half_precision_state else (),
             prefetch=0 if config.runtime.deterministic else replay.prefetch_batches,
@@ -331,15 +307,18 @@ def _replay(
         ) from error
 
 
-def _workers(
+def make_workers(
     config: Config,
     folder: RunFolder,
     cartridge: Cartridge,
     policy: R2D2Policy,
+    *,
     builder: SequenceBuilder,
     replay: SequenceReplay,
     limiter: RateLimiter,
+    parts: Parts = _NO_PARTS,
 ) -> WorkerPool:
+    """Build the workers of ``collector.backend``; they start when they are first asked for a batch."""
     collector = config.collector
     inline = collector.backend is Backend.inline
     num_workers = 1 if inline else worker_count(collector.num_workers, available_cpus())
@@ -349,6 +328,7 @@ def _workers(
                 config,
                 cartridge,
                 num_emulators=collector.emulators_per_worker,
+                parts=parts,
                 num_threads=collector.threads_per_worker,
                 extra_transforms=(policy.make_primers(),),
                 recorder={
@@ -370,7 +350,7 @@ def _workers(
         "builder": builder,
         "replay": replay,
         "limiter": limiter,
-        "two_bit_keys": ("map_memory",),
+        "two_bit_keys": _two_bit_keys(policy.network),
         "epsilon_base": collector.epsilon_base,
         "epsilon_alpha": collector.epsilon_alpha,
         "warmup_steps": collector.warmup_steps,
@@ -389,9 +369,11 @@ def _workers(
     return ProcessPool(**common)
 
 
-def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, device: torch.device) -> Learner:
-    settings, loss = config.learner, config.loss
-    module = R2D2Loss(
+def make_loss(config: Config, network: RecurrentQuantileNetwork) -> LossModule:
+    """Build the R2D2 loss of a network."""
+    loss = config.loss
+    shift = config.learner.random_shift_pixels
+    return R2D2Loss(
         network,
         burn_in_steps=config.replay.burn_in_steps,
         n_step=loss.n_step,
@@ -401,27 +383,53 @@ def _learner(config: Config, network: R2D2Network, replay: SequenceReplay, devic
         rescale_eps=loss.rescale_epsilon,
         reconstruction_weight=loss.reconstruction_weight,
         map_reconstruction_weight=loss.map_reconstruction_weight,
-        augmentation=RandomShift(settings.random_shift_pixels) if settings.random_shift_pixels else None,
+        augmentation=RandomShift(shift) if shift else None,
         step_reduction=loss.step_reduction.value,
         reconstruct_next=loss.reconstruct_next,
         selection_noise=loss.selection_noise,
-        log_delta_q=_logs_delta_q(config),
+        log_delta_q=_logs_delta_q(config, network),
         compile_terms=config.runtime.compile,
     )
+
+
+def make_learner(
+    config: Config,
+    network: RecurrentQuantileNetwork,
+    replay: SequenceReplay,
+    device: torch.device,
+    parts: Parts = _NO_PARTS,
+) -> Learner:
+    """Build loss, optimizer and target updater.
+
+    Raises:
+        ConfigError: An own loss is no loss module with target parameters.
+    """
+    settings = config.learner
+    module = parts.loss if isinstance(parts.loss, LossModule) else (parts.loss or make_loss)(config, network)
+    if not isinstance(module, LossModule):
+        raise ConfigError(f"loss must return a LossModule, got {type(module).__name__}")
+    module = module.to(device)
     if config.runtime.compile:
-        # The loss shares these modules. WorkerPool step through `forward`, and a copy for a worker is not compiled.
+        # The loss shares these modules. Workers step through `forward`, and a copy for a worker is not compiled.
         network.compile_parts()
     hard = settings.target_update is TargetUpdate.hard
+    try:
+        updater = make_target_updater(
+            module,
+            hard_interval=settings.target_update_interval if hard else None,
+            tau=settings.target_update_tau,
+        )
+    except (RuntimeError, ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"loss: {qualified_name(module)} must have target parameters, made by convert_to_functional(network,"
+            f' "network", create_target_params=True) ({error})'
+        ) from error
     return Learner(
         loss=module,
         optimizer=torch.optim.Adam(
             module.parameters(), lr=settings.learning_rate, eps=settings.adam_epsilon, fused=device.type == "cuda"
         ),
-        target_updater=make_target_updater(
-            module,
-            hard_interval=settings.target_update_interval if hard else None,
-            tau=settings.target_update_tau,
-        ),
+        target_updater=updater,
         replay=replay,
         batch_size=settings.batch_size,
         max_grad_norm=settings.max_grad_norm,

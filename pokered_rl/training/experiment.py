@@ -1,0 +1,308 @@
+"""The way into training: compose a run from a config and from parts of your own, and work on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torchrl.envs import EnvBase
+
+from pokered_rl.data import RateLimiter
+from pokered_rl.emulator import Cartridge
+from pokered_rl.errors import ConfigError
+from pokered_rl.resources import available_memory_bytes
+from pokered_rl.training import builders
+from pokered_rl.training.callbacks import Callback, CallbackList
+from pokered_rl.training.checkpoint import CheckpointStore
+from pokered_rl.training.checkpointing import Checkpointing
+from pokered_rl.training.config import Backend, Config, OnReplayLoss, Resume, TargetUpdate, validate
+from pokered_rl.training.costs import measured_costs, memory_needs
+from pokered_rl.training.display import Display
+from pokered_rl.training.evaluation import FinalEvaluation
+from pokered_rl.training.load_config import load_config, read_config
+from pokered_rl.training.loggers import make_loggers
+from pokered_rl.training.metrics import Metrics
+from pokered_rl.training.parts import (
+    LossPart,
+    NetworkPart,
+    Parts,
+    TermPart,
+    TransformPart,
+    check_parts,
+    describe_parts,
+)
+from pokered_rl.training.policy import load_policy
+from pokered_rl.training.progress import ProgressRecord
+from pokered_rl.training.run_folder import Progress, RunFolder, begin_job
+from pokered_rl.training.run_lock import RunLock
+from pokered_rl.training.runtime import Deadline, ExitStatus, StopSignals, Target
+from pokered_rl.training.scratch import ScratchReplay
+from pokered_rl.training.trainer import Trainer
+
+__all__ = ["Experiment"]
+
+
+class Experiment:
+    """A training run: a config, and whatever you put in the place of the library's parts.
+
+    A part that workers need (environment, reward terms, transforms, network) is pickled: define it at the top level of
+    a module, not in a function. The run folder keeps the names of the parts in ``parts.json``; a job that continues the
+    run with another part is refused.
+
+    Args:
+        config: A :class:`~pokered_rl.training.Config`; the name of a YAML file (``"quickstart"``); or the folder of a
+            run, which is continued.
+        overrides: Changes to a named or continued config, such as ``["run.name=a", "learner.batch_size=32"]``.
+        network: A :class:`~pokered_rl.modules.RecurrentQuantileNetwork`, or a function of ``(config, env)`` that
+            returns one for the specs of ``env``.
+        loss: A TorchRL ``LossModule`` with target parameters, or a function of ``(config, network)`` that returns one.
+            It takes a batch of sequences [B], returns ``loss_*`` terms and writes the priorities ``td_error`` [B].
+        make_env: Builds the environment of a worker. Called with the cartridge and the keywords of
+            :func:`pokered_rl.envs.make_env`, which it may pass on.
+        reward_terms: :class:`~pokered_rl.envs.rewards.RewardTerm` classes or objects, added to those of the config.
+        transforms: TorchRL transforms, or functions that make one, put behind those of the environment.
+        callbacks: :class:`~pokered_rl.training.Callback` objects, called after the library's own.
+
+    Raises:
+        ConfigError: An argument is of a wrong kind, or the config is not valid.
+
+    Example:
+        >>> Experiment("quickstart", overrides=["run.name=a"]).run()  # doctest: +SKIP
+        >>> Experiment("runs/a", overrides=["run.target_total_steps=500_000"]).run()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        config: Config | str | Path,
+        *,
+        overrides: Sequence[str] = (),
+        network: NetworkPart | None = None,
+        loss: LossPart | None = None,
+        make_env: Callable[..., EnvBase] | None = None,
+        reward_terms: Sequence[TermPart] = (),
+        transforms: Sequence[TransformPart] = (),
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.config = _config_of(config, overrides)
+        self.parts = Parts(network, loss, make_env, reward_terms, transforms)
+        self.folder = RunFolder(Path(self.config.run.folder) / self.config.run.name)
+        self._console = Console()
+        self._callbacks = tuple(CallbackList(callbacks))
+
+    def run(self, signals: StopSignals | None = None) -> ExitStatus:
+        """Work on the run until it is complete, the time is up, a signal comes or a callback stops it.
+
+        Args:
+            signals: Listening already, for a program that does so before its imports.
+
+        Returns:
+            The status that a program should exit with.
+
+        Raises:
+            PokeredError: Something that the user can act on; what was learned is saved.
+        """
+        if signals is None:
+            with StopSignals() as signals:
+                return self.run(signals)
+        logging.getLogger("torchrl").setLevel(logging.WARNING)
+        config, folder = self.config, self.folder
+        folder.check_resume(config.run.resume)
+        changes = folder.check_config(config)
+        with RunLock(folder.path, heartbeat_seconds=config.runtime.heartbeat_seconds), self.build() as trainer:
+            signals.end_now = trainer.workers.kill
+            description = describe_parts(config, self.parts, network=trainer.network, loss=trainer.learner.loss)
+            check_parts(folder.parts, description)
+            progress = begin_job(folder, config, self._cartridge, changes)
+            for change in changes:
+                self._say(f"changed since the last job: {change}")
+            self._announce_needs(trainer)
+
+            store = CheckpointStore(folder.checkpoints, keep=config.runtime.keep_checkpoints)
+            try:
+                checkpointing = self._connect_callbacks(trainer, store, progress, signals)
+                init_from = Path(config.run.init_from) if config.run.init_from else None
+                checkpoint = checkpointing.restore(trainer, init_from=init_from)
+                progress.checkpoint_steps = checkpoint.steps if checkpoint is not None else 0
+                first_step = trainer.steps
+                reason = trainer.run()
+            finally:
+                store.close()
+            self._say(f"{reason.value}; saved in {folder.path}")
+            return reason.exit_status(advanced=trainer.steps > first_step)
+
+    @contextmanager
+    def build(self) -> Iterator[Trainer]:
+        """Build network, workers, replay and learner; workers are ended with the context, whatever happened.
+
+        Raises:
+            PokeredError: Cartridge, start state, reward term, part or disk is not as it should be.
+        """
+        config, parts = self.config, self.parts
+        torch.manual_seed(config.run.seed)
+        if config.runtime.learner_threads:
+            torch.set_num_threads(config.runtime.learner_threads)
+        if config.runtime.deterministic:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        device = builders.choose_device(config.runtime.device)
+        with builders.probe(config, parts=parts) as probed:
+            self._cartridge: Cartridge = probed.cartridge
+            network, example = probed.network.to(device), probed.example()
+        if config.collector.backend is not Backend.inline:
+            parts.check_picklable(network)
+        policy = builders.make_policy(config, network)
+        layout = builders.make_layout(config, network)
+        sequences = builders.make_sequence_builder(config, layout, network)
+        replay = builders.make_replay(config, self.folder.path, layout, network, example)
+        limiter = RateLimiter(
+            samples_per_insert=config.replay.samples_per_insert,
+            min_fill_sequences=config.replay.min_fill_sequences,
+            slack_sequences=config.replay.samples_per_insert_slack_batches * config.learner.batch_size,
+        )
+        workers = builders.make_workers(
+            config,
+            self.folder,
+            self._cartridge,
+            policy,
+            builder=sequences,
+            replay=replay,
+            limiter=limiter,
+            parts=parts,
+        )
+        try:
+            sequence = sequences.example(example)
+            yield Trainer(
+                learner=builders.make_learner(config, network, replay, device, parts),
+                network=network,
+                workers=workers,
+                replay=replay,
+                limiter=limiter,
+                sync_every_updates=config.collector.sync_every_updates,
+                folder=self.folder.path,
+                example=sequence,
+                say=self._say,
+            )
+        finally:
+            workers.close()
+
+    def _connect_callbacks(
+        self, trainer: Trainer, store: CheckpointStore, progress: Progress, signals: StopSignals
+    ) -> Checkpointing:
+        """Give the trainer the library's callbacks and the user's, in the order in which they are called."""
+        config, folder = self.config, self.folder
+        run, learner = config.run, config.learner
+        deadline = Deadline(
+            max_runtime_seconds=run.max_runtime_seconds,
+            start=signals.started_at,
+            margin_seconds=config.runtime.deadline_margin_seconds,
+        )
+        scratch = None
+        if config.replay.scratch_folder is not None:
+            scratch = ScratchReplay(
+                trainer.replay,
+                home=folder.replay,
+                max_seconds=config.replay.copy_back_max_seconds,
+                deadline=deadline,
+            )
+        hard = learner.target_update is TargetUpdate.hard
+        checkpointing = Checkpointing(
+            store,
+            folder.online_params,
+            every_seconds=config.runtime.checkpoint_every_seconds,
+            publish_every_updates=learner.target_update_interval if hard else learner.publish_every_updates,
+            scratch=scratch,
+            refill_lost_replay=config.replay.on_loss is OnReplayLoss.refill,
+        )
+        deadline.needs = [checkpointing.seconds_needed, *([scratch.seconds_needed] if scratch else [])]
+        callbacks: list[Callback | None] = [
+            signals,
+            Target(steps=run.target_total_steps, episodes=run.total_episodes),
+            deadline,
+            checkpointing,
+            scratch,
+            ProgressRecord(folder, progress, every_seconds=config.logging.every_seconds),
+            self._final_evaluation(deadline) if run.evaluation_episodes else None,
+            Metrics(
+                folder.metrics,
+                progress,
+                every_seconds=config.logging.every_seconds,
+                open_loggers=partial(
+                    make_loggers,
+                    folder.metrics,
+                    run_name=run.name,
+                    tensorboard=config.logging.tensorboard,
+                    wandb=config.logging.wandb.value,
+                    wandb_project=config.logging.wandb_project,
+                    say=self._say,
+                ),
+            ),
+            Display(
+                progress,
+                deadline=deadline,
+                refresh_seconds=config.logging.display_every_seconds,
+                line_seconds=config.logging.line_every_seconds,
+                console=self._console,
+            ),
+            *self._callbacks,
+        ]
+        trainer.callbacks = CallbackList([each for each in callbacks if each is not None], say=self._say)
+        return checkpointing
+
+    def _final_evaluation(self, deadline: Deadline) -> FinalEvaluation:
+        config, run, parts = self.config, self.config.run, self.parts
+        return FinalEvaluation(
+            partial(
+                load_policy,
+                self.folder.path,
+                cartridge=self._cartridge,
+                network=parts.network,
+                make_env=parts.make_env,
+                transforms=parts.transforms,
+            ),
+            deadline=deadline,
+            num_episodes=run.evaluation_episodes,
+            max_steps=config.env.max_episode_steps or config.env.log_segment_steps,
+            epsilon=run.evaluation_epsilon,
+            seed=run.seed + 1,
+            console=self._console,
+        )
+
+    def _announce_needs(self, trainer: Trainer) -> None:
+        """Say what memory and disk the run will take; restoring it refuses when the disk cannot hold it."""
+        workers, replay = trainer.workers, trainer.replay
+        processes = workers.num_workers if self.config.collector.backend is Backend.processes else 0
+        memory = memory_needs(self.config, measured_costs(), workers=processes, sequences=replay.capacity_sequences)
+        self._say(
+            f"memory: about {memory.total / 1e9:.1f} GB (learner {memory.learner / 1e9:.1f} GB, {processes} workers of"
+            f" {memory.worker / 1e9:.2f} GB), {available_memory_bytes() / 1e9:.1f} GB available; disk:"
+            f" {trainer.replay_bytes / 1e9:.2f} GB for the replay in {replay.scratch_dir}"
+        )
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def _config_of(config: Any, overrides: Any) -> Config:
+    if isinstance(overrides, str) or not all(isinstance(override, str) for override in overrides):
+        raise ConfigError(f"overrides must be a list of texts such as 'run.name=a', got {overrides!r}")
+    if isinstance(config, Config):
+        if overrides:
+            raise ConfigError("overrides change a named or a continued config; set the attributes of a Config itself")
+        return validate(config)
+    if not isinstance(config, str | Path):
+        kinds = "a Config, the name of a config or the folder of a run"
+        raise ConfigError(f"config must be {kinds}, got {type(config).__name__} {config!r:.200}")
+    folder = Path(config)
+    if not RunFolder(folder).config.is_file():
+        if isinstance(config, Path) or folder.is_dir():
+            raise ConfigError(f"config: there is no run in {folder} (it has no config.yaml)")
+        return load_config(config, overrides)
+    changed = read_config(RunFolder(folder).config, overrides)
+    # The folder may have been moved since.
+    changed.run.folder, changed.run.name, changed.run.resume = str(folder.parent), folder.name, Resume.must
+    return changed

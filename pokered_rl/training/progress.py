@@ -1,0 +1,137 @@
+"""Keeps ``progress.json`` and the best results of a run up to date."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from pokered_rl.collectors import EpisodeResult
+from pokered_rl.episodes import EpisodeLog
+from pokered_rl.errors import EpisodeLogError
+from pokered_rl.training.callbacks import Callback
+from pokered_rl.training.checkpoint import Checkpoint
+from pokered_rl.training.run_folder import Progress, RunFolder
+from pokered_rl.training.runtime import ExitStatus, StopReason
+from pokered_rl.training.trainer import Trainer
+
+__all__ = ["MilestoneWatch", "ProgressRecord"]
+
+
+class ProgressRecord(Callback):
+    """Update a :class:`Progress`, write it every few seconds, and record the end of the job in ``jobs.jsonl``.
+
+    Args:
+        folder: The run's folder.
+        progress: Continued from earlier jobs; other callbacks read it.
+        every_seconds: Seconds between two writings.
+    """
+
+    def __init__(self, folder: RunFolder, progress: Progress, *, every_seconds: float) -> None:
+        self._folder = folder
+        self._progress = progress
+        self._every_seconds = every_seconds
+        self._milestones = MilestoneWatch(folder.episode_logs)
+        self._wall_before = progress.wall_seconds
+        self._restarts_before = progress.worker_restarts
+        self._began = self._written_at = time.monotonic()
+        self._first_steps = self._steps_then = self._updates_then = 0
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Take the counters of the checkpoint; what the job adds is counted from here."""
+        self._began = self._written_at = time.monotonic()
+        self._first_steps = self._steps_then = trainer.steps
+        self._updates_then = trainer.updates
+        self._update(trainer)
+
+    def on_batch(self, trainer: Trainer, num_steps: int) -> None:
+        """Count."""
+        self._update(trainer)
+
+    def on_update(self, trainer: Trainer) -> None:
+        """Count."""
+        self._update(trainer)
+
+    def on_episode(self, trainer: Trainer, episode: EpisodeResult) -> None:
+        """Keep the highest return and length."""
+        best = self._progress.best
+        for name, value in (("return", episode.total_reward), ("length", float(episode.steps))):
+            best[name] = max(value, float(best.get(name, value)))
+
+    def on_checkpoint(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
+        """Note where a crash would go back to."""
+        self._progress.checkpoint_steps = checkpoint.steps
+
+    def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
+        """Write why the job ended."""
+        progress = self._progress
+        self._update(trainer)
+        if isinstance(stop, StopReason):
+            status = stop.exit_status(advanced=trainer.steps > self._first_steps)
+            progress.last_stop, progress.complete = stop.value, status is ExitStatus.complete
+            end = {"reason": stop.value, "status": int(status), "steps": progress.steps}
+            self._folder.append_job({"job": progress.jobs, "event": "end", **end})
+        else:
+            progress.last_stop = f"{type(stop).__name__}: {str(stop).partition(chr(10))[0]}"
+        self._write(trainer)
+
+    def _update(self, trainer: Trainer) -> None:
+        progress, now = self._progress, time.monotonic()
+        progress.steps, progress.updates, progress.episodes = trainer.steps, trainer.updates, trainer.episodes
+        progress.wall_seconds = self._wall_before + now - self._began
+        progress.replay_sequences = len(trainer.replay)
+        seconds = now - self._written_at
+        if seconds >= self._every_seconds:
+            progress.steps_per_second = (progress.steps - self._steps_then) / seconds
+            progress.updates_per_second = (progress.updates - self._updates_then) / seconds
+            self._written_at, self._steps_then, self._updates_then = now, progress.steps, progress.updates
+            self._write(trainer)
+
+    def _write(self, trainer: Trainer) -> None:
+        progress, stats = self._progress, trainer.workers.stats()
+        restarts = sum(value for name, value in stats.items() if name.startswith("restarts_"))
+        progress.worker_restarts = self._restarts_before + int(restarts)
+        progress.steps_lost = int(stats["steps_lost"])
+        found = self._milestones.new_best(int(progress.best.get("milestones", 0)))
+        if found is not None:
+            progress.best["milestones"], progress.best["milestone"] = found
+        self._folder.write_progress(progress)
+
+
+class MilestoneWatch:
+    """Read the episode logs that were written since the last look.
+
+    Args:
+        folder: The run's ``episode_logs``; logs that are there already are not read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen = self._names()
+
+    def new_best(self, most: int) -> tuple[int, str] | None:
+        """Find the new episode with the most milestones.
+
+        Args:
+            most: How many the best episode so far has reached.
+
+        Returns:
+            Number of milestones and the last one, of an episode that has reached more than that; else None.
+        """
+        best: tuple[int, str] | None = None
+        for name in sorted(self._names() - self._seen):
+            self._seen.add(name)
+            try:
+                milestones = EpisodeLog.load(self._folder / name).milestones
+            except (EpisodeLogError, OSError):
+                continue  # unreadable: reported when it is rendered
+            if len(milestones) > most:
+                most = len(milestones)
+                best = most, milestones[-1].name
+        return best
+
+    def _names(self) -> set[str]:
+        if not self._folder.is_dir():
+            return set()
+        with os.scandir(self._folder) as entries:
+            return {entry.name for entry in entries if entry.name.endswith(".episode")}
