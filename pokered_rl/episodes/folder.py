@@ -105,13 +105,9 @@ def find_logs(sources: Iterable[str | os.PathLike[str]]) -> list[Path]:
                     f"{folder}: no episode logs (*{LOG_SUFFIX}); give a run folder whose run has finished at least one "
                     "episode"
                 )
-        elif path.is_file():
-            logs = [path]
         else:
-            base = Path(path.anchor) if path.is_absolute() else Path()
-            pattern = str(path.relative_to(path.anchor)) if path.is_absolute() else str(path)
-            logs = sorted(base.glob(pattern)) if any(sign in pattern for sign in "*?[") else []
-            logs = [log for log in logs if log.is_file()]
+            named = [path] if path.is_file() else Path(path.anchor).glob(str(path.relative_to(path.anchor)))
+            logs = sorted(log for log in named if log.is_file())
             if not logs:
                 raise EpisodeLogError(f"{path}: no such run folder or episode log")
         found.update(dict.fromkeys(logs))

@@ -244,10 +244,8 @@ class EpisodeLogWriter:
     header: EpisodeHeader
     #: SHA-256 (hex) of the RAM in the start state, if known: a replay then tells a wrong start from a wrong step.
     start_ram_hash: str | None = None
-    _actions: list[int] = field(default_factory=list, init=False, repr=False)
-    _wait_frames: list[int] = field(default_factory=list, init=False, repr=False)
-    _rewards: list[float] = field(default_factory=list, init=False, repr=False)
-    _terms: list[Sequence[float]] = field(default_factory=list, init=False, repr=False)
+    # Of each step: action, waiting frames, reward, terms.
+    _steps: list[tuple[int, int, float, Sequence[float]]] = field(default_factory=list, init=False, repr=False)
     _ram_hashes: dict[int, str] = field(default_factory=dict, init=False, repr=False)
     _milestones: list[ReachedMilestone] = field(default_factory=list, init=False, repr=False)
 
@@ -258,7 +256,7 @@ class EpisodeLogWriter:
     @property
     def steps(self) -> int:
         """Steps added so far."""
-        return len(self._actions)
+        return len(self._steps)
 
     @property
     def ram_hash_due(self) -> bool:
@@ -274,10 +272,7 @@ class EpisodeLogWriter:
             reward: As the agent received it.
             terms: One value for each of ``header.reward_terms``.
         """
-        self._actions.append(action)
-        self._wait_frames.append(wait_frames)
-        self._rewards.append(reward)
-        self._terms.append(terms)
+        self._steps.append((action, wait_frames, reward, terms))
 
     def add_ram_hash(self, sha256: str) -> None:
         """Add the hash (hex) of the full RAM image after the step added last."""
@@ -298,16 +293,16 @@ class EpisodeLogWriter:
         Raises:
             EpisodeLogError: The steps do not fit together or to the header.
         """
-        if not self._actions:
+        if not self._steps:
             return None
         self.add_ram_hash(ram_hash)
-        terms = np.asarray(self._terms, np.float32).reshape(self.steps, -1) if self.header.reward_terms else None
+        actions, wait_frames, rewards, terms = zip(*self._steps, strict=True)
         log = EpisodeLog(
             header=self.header,
-            actions=np.asarray(self._actions, np.uint8),
-            wait_frames=np.asarray(self._wait_frames, np.uint16),
-            rewards=np.asarray(self._rewards, np.float32),
-            term_rewards=np.zeros((self.steps, 0), np.float32) if terms is None else terms,
+            actions=np.asarray(actions, np.uint8),
+            wait_frames=np.asarray(wait_frames, np.uint16),
+            rewards=np.asarray(rewards, np.float32),
+            term_rewards=np.asarray(terms, np.float32).reshape(self.steps, -1),
             ram_hashes=self._ram_hashes,
             milestones=tuple(self._milestones),
             outcome=outcome,

@@ -103,11 +103,11 @@ class _Tile:
         self._frames: Iterator[ReplayFrame] = player.frames(
             every=options.every, first_step=options.first_step, last_step=options.last_step
         )
-        self._painter = ScreenPainter(palette(options.palette), scale=options.scale)
-        bottom, right = top + _HEIGHT * options.scale, left + _WIDTH * options.scale
-        self._luma = video.luma[top:bottom, left:right]
-        self._chroma = [plane[top // 2 : bottom // 2, left // 2 : right // 2] for plane in video.chroma]
-        self._shown = b""
+        height, width = _HEIGHT * options.scale, _WIDTH * options.scale
+        self._luma, self._chroma = video.part(top=top, left=left, height=height, width=width)
+        self._painter = ScreenPainter(
+            palette(options.palette), scale=options.scale, luma=self._luma, chroma=self._chroma
+        )
         self._is_over = False
 
     def advance(self) -> bool:
@@ -115,24 +115,15 @@ class _Tile:
         if self._is_over:
             return False
         frame = next(self._frames, None)
-        if frame is None:
-            self._is_over = True
-            self._dim()
-            return True
-        pixels = frame.pixels.tobytes()
-        if pixels == self._shown:
-            return False
-        self._shown = pixels
-        self._painter.paint(frame.pixels, self._luma, self._chroma)
+        if frame is not None:
+            return self._painter.paint(frame.pixels)
+        self._is_over = True
+        self._luma[:] = self._luma // 2 + 8  # half the contrast
+        for plane in self._chroma:
+            plane[:] = plane // 2 + 64
         return True
 
     def finish(self) -> None:
         """Play on to the RAM hash that proves the last picture."""
         for _ in self._frames:
             pass
-
-    def _dim(self) -> None:
-        """Halve the contrast."""
-        self._luma[:] = self._luma // 2 + 8
-        for plane in self._chroma:
-            plane[:] = plane // 2 + 64

@@ -44,52 +44,55 @@ def rgb_to_yuv(rgb: npt.NDArray[np.uint8] | Sequence[Colour]) -> npt.NDArray[np.
 
 
 class ScreenPainter:
-    """Write packed pixels, enlarged and coloured, into the planes of a ``yuv420p`` frame.
+    """Write packed pixels, enlarged and coloured, into a part of the planes of a ``yuv420p`` frame.
 
     Four pixels are one byte, so a table of 256 entries gives all bytes of a plane for four pixels at once.
 
     Args:
         colours: Colours of the shades, uint8 [4, 3].
         scale: How often a pixel is repeated across and down.
+        luma: The part of the luma plane to write to, uint8 [H * scale, W * scale].
+        chroma: The same part of both chroma planes, uint8 [H * scale / 2, W * scale / 2].
 
     Raises:
         ConfigError: ``scale`` is below 1.
     """
 
-    def __init__(self, colours: npt.NDArray[np.uint8], *, scale: int) -> None:
-        if scale < 1:
-            raise ConfigError(f"scale must be >= 1, got {scale}")
-        self._scale = scale
-        planes = rgb_to_yuv(colours)[unpack_shades(np.arange(256, dtype=np.uint8)[:, None])]  # [256, 4, 3]
-        wide = np.repeat(planes, scale, axis=1)  # [256, 4 * scale, 3]
-        self._luma = _words(wide[:, :, 0])
-        # yuv420p keeps the colour of every second column and line: the left and upper one.
-        self._chroma = [_words(wide[:, ::2, plane]) for plane in (1, 2)]
-        self.is_grey = bool((planes[..., 1:] == 128).all())
-
-    def paint(
+    def __init__(
         self,
-        packed: npt.NDArray[np.uint8],
+        colours: npt.NDArray[np.uint8],
+        *,
+        scale: int,
         luma: npt.NDArray[np.uint8],
         chroma: Sequence[npt.NDArray[np.uint8]],
     ) -> None:
-        """Paint one picture.
+        if scale < 1:
+            raise ConfigError(f"scale must be >= 1, got {scale}")
+        self._scale, self._luma, self._chroma = scale, luma, chroma
+        planes = rgb_to_yuv(colours)[unpack_shades(np.arange(256, dtype=np.uint8)[:, None])]  # [256, 4, 3]
+        wide = np.repeat(planes, scale, axis=1)  # [256, 4 * scale, 3]
+        self._luma_table = _words(wide[:, :, 0])
+        # yuv420p keeps the colour of every second column and line: the left and upper one.
+        self._chroma_tables = [_words(wide[:, ::2, plane]) for plane in (1, 2)]
+        self._is_grey = bool((planes[..., 1:] == 128).all())
+        for plane in chroma:
+            plane[:] = 128
+        self._painted = b""
 
-        Args:
-            packed: Packed pixels, uint8 [H, W / 4].
-            luma: The part of the luma plane to write to, uint8 [H * scale, W * scale].
-            chroma: The same part of both chroma planes, uint8 [H * scale / 2, W * scale / 2]. Not written when the
-                palette is grey: those of a :class:`~pokered_rl.record.video.VideoWriter` are grey from the start.
-        """
-        scale = self._scale
-        lines = self._luma.take(packed).view(np.uint8)  # [H, W * scale]
-        for repeat in range(scale):
-            luma[repeat::scale] = lines
-        if self.is_grey:
-            return
-        source = np.arange(0, len(lines) * scale, 2) // scale  # the picture line of each chroma line
-        for plane, table in zip(chroma, self._chroma, strict=True):
-            plane[:] = table.take(packed[source]).view(np.uint8)
+    def paint(self, packed: npt.NDArray[np.uint8]) -> bool:
+        """Paint one picture, packed pixels uint8 [H, W / 4]; return whether it differs from the one before."""
+        content = packed.tobytes()
+        if content == self._painted:
+            return False
+        self._painted = content
+        lines = self._luma_table.take(packed).view(np.uint8)  # [H, W * scale]
+        for repeat in range(self._scale):
+            self._luma[repeat :: self._scale] = lines
+        if not self._is_grey:
+            source = np.arange(0, len(self._luma), 2) // self._scale  # the picture line of each chroma line
+            for plane, table in zip(self._chroma, self._chroma_tables, strict=True):
+                plane[:] = table.take(packed[source]).view(np.uint8)
+        return True
 
 
 def _words(table: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:

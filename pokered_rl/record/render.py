@@ -232,28 +232,21 @@ def _write_pictures(
     values: npt.NDArray[np.float32] | None,
     listener: _Listener | None,
 ) -> None:
-    painter = ScreenPainter(palette(options.palette), scale=options.scale)
-    width, height = _WIDTH * options.scale, _HEIGHT * options.scale
-    top = (video.luma.shape[0] - height) // 4 * 2
-    luma = video.luma[top : top + height, :width]
-    chroma = [plane[top // 2 : (top + height) // 2, : width // 2] for plane in video.chroma]
     panel = _PanelPainter(player, video, options, values) if options.panel else None
-    for plane in chroma:
-        plane[:] = 128  # a grey palette never paints them
+    width, height = _WIDTH * options.scale, _HEIGHT * options.scale
+    luma, chroma = video.part(top=(video.luma.shape[0] - height) // 4 * 2, left=0, height=height, width=width)
+    painter = ScreenPainter(palette(options.palette), scale=options.scale, luma=luma, chroma=chroma)
     frames_left = shown_frames(player.log, options)
-    shown = None
+    is_first = True
     for frame in player.frames(every=options.every, first_step=options.first_step, last_step=options.last_step):
-        if listener is not None and shown is None:  # what was played before the first picture is not heard
+        if listener is not None and is_first:  # what was played before the first picture is not heard
             listener.frames_left = frames_left
-        pixels = frame.pixels.tobytes()
-        unchanged = pixels == shown
-        if not unchanged:
-            painter.paint(frame.pixels, luma, chroma)
-            shown = pixels
+        is_first = False
+        changed = painter.paint(frame.pixels)
         if panel is not None and panel.update(frame.step):
-            unchanged = False
+            changed = True
         num_frames = min(options.every, frames_left)  # the last picture may stand for fewer
-        video.write(num_frames=num_frames, unchanged=unchanged)
+        video.write(num_frames=num_frames, unchanged=not changed)
         frames_left -= num_frames
 
 
@@ -286,9 +279,9 @@ class _PanelPainter:
             self._panel.visit(player.place)
             player.play_step()
         self._scale = scale = options.panel_scale
-        left, bottom = _WIDTH * options.scale, PANEL_HEIGHT * scale
-        self._luma = video.luma[:bottom, left:]
-        self._chroma = [plane[: bottom // 2, left // 2 :] for plane in video.chroma]
+        self._luma, self._chroma = video.part(
+            top=0, left=_WIDTH * options.scale, height=PANEL_HEIGHT * scale, width=PANEL_WIDTH * scale
+        )
         self._step = -1
         background = self._panel.colours[0]
         for plane, value in zip((video.luma, *video.chroma), background, strict=True):

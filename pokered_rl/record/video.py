@@ -126,6 +126,14 @@ class VideoWriter:
         codec.open()
         self.sound = SoundTrack(self._container, frame_rate=CONSOLE_FRAME_RATE) if sound else None
 
+    def part(
+        self, *, top: int, left: int, height: int, width: int
+    ) -> tuple[npt.NDArray[np.uint8], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
+        """Return views of a rectangle of the planes, in even numbers of pixels: luma, and both chroma planes."""
+        bottom, right = top + height, left + width
+        u, v = (plane[top // 2 : bottom // 2, left // 2 : right // 2] for plane in self.chroma)
+        return self.luma[top:bottom, left:right], (u, v)
+
     def write(self, *, num_frames: int = 1, unchanged: bool = False) -> None:
         """Show what `luma` and `chroma` hold during the next frames.
 

@@ -21,8 +21,10 @@ def test_every_pixel_gets_its_colour_at_every_scale(name, scale):
     packed = np.random.default_rng(0).integers(0, 256, (12, 5), dtype=np.uint8)
     canvas = np.full((12 * scale, 20 * scale + 8), 77, np.uint8)  # the picture is a part of a wider plane
     chroma = [np.full((6 * scale, 10 * scale + 4), 128, np.uint8) for _ in range(2)]
-    painter = ScreenPainter(palette(name), scale=scale)
-    painter.paint(packed, canvas[:, : 20 * scale], [plane[:, : 10 * scale] for plane in chroma])
+    part = {"luma": canvas[:, : 20 * scale], "chroma": [plane[:, : 10 * scale] for plane in chroma]}
+    painter = ScreenPainter(palette(name), scale=scale, **part)
+    assert painter.paint(packed)
+    assert not painter.paint(packed)
     shades = unpack_shades(packed).repeat(scale, axis=0).repeat(scale, axis=1)
     expected = rgb_to_yuv(palette(name))[shades]  # [H, W, 3]
     assert np.array_equal(canvas[:, : 20 * scale], expected[:, :, 0])
@@ -35,4 +37,4 @@ def test_an_unknown_palette_or_scale_is_refused():
     with pytest.raises(ConfigError, match=r"palette must be one of grey, .* got 'pink'"):
         palette("pink")
     with pytest.raises(ConfigError, match="scale must be >= 1, got 0"):
-        ScreenPainter(palette("grey"), scale=0)
+        ScreenPainter(palette("grey"), scale=0, luma=np.zeros((0, 0), np.uint8), chroma=[])
