@@ -38,8 +38,8 @@ class PlayingPool:
 
         def noted(worker: int, message: Any) -> None:
             add(worker, message)
-            self._arrivals[worker].append((time.perf_counter(), message.frames))
-            self.bytes_per_step = message.batch.bytes() / message.frames
+            self._arrivals[worker].append((time.perf_counter(), message.num_steps))
+            self.bytes_per_step = message.batch.bytes() / message.num_steps
 
         workers.sink.add = noted  # type: ignore[method-assign]
 

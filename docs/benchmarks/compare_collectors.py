@@ -29,7 +29,7 @@ import torch
 from torchrl.collectors import MultiAsyncCollector
 
 from pokered_rl.cli.measurement import provenance, write_json
-from pokered_rl.collectors import ProcessPool, RayPool, WorkerPlan
+from pokered_rl.collectors import ProcessPool, RayPool, WorkerSpec
 from pokered_rl.collectors.worker import collector_in_process, prepare_process, read_message
 from pokered_rl.data import SequenceBuilder, SequenceLayout
 from pokered_rl.envs import make_env
@@ -103,7 +103,7 @@ class OneCollector:
     def __init__(self, policy: R2D2Policy) -> None:
         self.workers = Ours(ProcessPool, policy).workers  # its workers' plans and its sink; it is never started
         self.collector = MultiAsyncCollector(
-            [partial(_env_of, self.workers._plan(worker)) for worker in range(WORKERS)],
+            [partial(_env_of, self.workers.worker_spec(worker)) for worker in range(WORKERS)],
             policy=None,
             collector_class=_collector_of,
             init_fn=prepare_process,
@@ -119,7 +119,7 @@ class OneCollector:
         for data in self.collector:
             message = read_message(data)
             self.workers._receive(message.worker, message)
-            yield message.frames
+            yield message.num_steps
 
     def close(self) -> None:
         """End the workers."""
@@ -127,12 +127,12 @@ class OneCollector:
             self.collector.shutdown()
 
 
-def _env_of(plan: WorkerPlan) -> Any:
-    raise AssertionError("the worker builds its environment from its plan")
+def _env_of(spec: WorkerSpec) -> Any:
+    raise AssertionError("the worker builds its environment from its specification")
 
 
 def _collector_of(env: Any, **options: Any) -> Any:
-    return collector_in_process(env, plan=getattr(env, "fn", env).args[0], **options)  # TorchRL may have wrapped it
+    return collector_in_process(env, spec=getattr(env, "fn", env).args[0], **options)  # TorchRL may have wrapped it
 
 
 class TorchrlRay:

@@ -1,13 +1,12 @@
-"""Acting: worker processes, exploration, and the way of experience into the replay."""
+"""Worker pools, exploration, and the sink that turns batches into sequences."""
 
 from pokered_rl.collectors.control import SharedControl
 from pokered_rl.collectors.exploration import Exploration, emulator_epsilons, epsilon_primer
 from pokered_rl.collectors.processes import ProcessPool
 from pokered_rl.collectors.ray_pool import RayPool
-from pokered_rl.collectors.sink import EpisodeResult, ExperienceSink
 from pokered_rl.collectors.supervision import SupervisedPool
-from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerPlan
-from pokered_rl.collectors.worker_pool import InlinePool, WorkerError, WorkerPool
+from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec
+from pokered_rl.collectors.worker_pool import EpisodeResult, ExperienceSink, InlinePool, WorkerError, WorkerPool
 
 __all__ = [
     "EpisodeResult",
@@ -21,8 +20,8 @@ __all__ = [
     "WorkerCollector",
     "WorkerError",
     "WorkerMessage",
-    "WorkerPlan",
     "WorkerPool",
+    "WorkerSpec",
     "emulator_epsilons",
     "epsilon_primer",
 ]

@@ -1,7 +1,7 @@
-"""What learner and workers share: the newest weights in one buffer, and a few numbers.
+"""Memory shared by learner and workers: the newest weights in one buffer, and a few numbers.
 
-Every worker maps the same memory, so a push costs one copy however many workers there are, and a worker copies the
-weights only when their version has changed.
+Every worker maps the same memory, so publishing weights costs one copy for any number of workers, and a worker copies
+them only when their version has changed.
 """
 
 import os
@@ -21,7 +21,7 @@ class SharedControl:
     """Memory shared by one learner and its workers; picklable as an argument of a process.
 
     Args:
-        module: its parameters and buffers are the ones that workers copy.
+        module: Its parameters and buffers are what workers copy.
         num_workers: W.
     """
 
@@ -55,7 +55,7 @@ class SharedControl:
         return {**self.__dict__, "_staging": None}
 
     def request_state(self, *, halt: bool) -> int:
-        """Asks every worker to send its state with its next batch, and with `halt` to end after that."""
+        """Ask every worker for its state (``halt``: and to end) with its next batch; return the request's number."""
         if halt:
             self._header[_HALT] = 1
         self._header[_STATE_REQUEST] += 1
@@ -67,31 +67,31 @@ class SharedControl:
         return bool(self._header[_HALT])
 
     def resume(self) -> None:
-        """Takes back a halt, for workers that start again."""
+        """Undo a halt, for workers that start again."""
         self._header[_HALT] = 0
 
     def announce(self, worker: int) -> None:
-        """Called in a worker process: tells its process id, so that it can be ended even while it hangs."""
+        """Publish the calling process's id as the worker's, so that it can be ended even while it hangs."""
         self._pids[worker] = os.getpid()
 
     def pid(self, worker: int) -> int:
-        """Process id of a worker; 0 before it has announced itself."""
+        """Return the process id of a worker; 0 before :meth:`announce`."""
         return int(self._pids[worker])
 
     def forget(self, worker: int) -> None:
-        """Forgets the process id of a worker that has ended."""
+        """Forget the process id of a worker that has ended."""
         self._pids[worker] = 0
 
     @torch.no_grad()
     def write_weights(self, module: nn.Module, *, number: int = -1) -> int:
-        """Copies the module's parameters and buffers for the workers; returns the new version.
+        """Copy the module's parameters and buffers for the workers; return the new version.
 
         Args:
-            module: has them.
-            number: the learner's number of these weights, for the logs; -1 when it has none.
+            module: With the parameter names of the constructor's module.
+            number: The learner's number of these weights, for the logs; -1 when it has none.
 
         Raises:
-            ValueError: it is another module than the workers were started with.
+            ValueError: The names differ.
         """
         if sorted(module.state_dict()) != self._names:
             raise ValueError("the module's parameters have other names than those the workers were started with")
@@ -103,7 +103,7 @@ class SharedControl:
         return self.restore_weights(self._staging, number=number)
 
     def restore_weights(self, flat: Tensor, *, number: int = -1) -> int:
-        """Copies weights in the form of `copy_weights` for the workers; returns the new version."""
+        """Publish weights in the form of :meth:`copy_weights`; return the new version."""
         self._header[_WRITING] += 1
         self._weights.copy_(flat)
         self._header[_NUMBER] = number
@@ -111,12 +111,12 @@ class SharedControl:
         return self.version
 
     def copy_weights(self) -> tuple[Tensor, int, int]:
-        """The newest weights, uint8 [bytes], in memory of their own, their version and the learner's number."""
+        """Return a copy of the newest weights, uint8 [bytes], their version and the learner's number."""
         flat = torch.empty_like(self._weights)
         return flat, *self.read_weights(flat)
 
     def read_weights(self, flat: Tensor) -> tuple[int, int]:
-        """Copies the newest weights into `flat` (see `flatten_parameters`).
+        """Copy the newest weights into ``flat`` (see :func:`flatten_parameters`).
 
         Returns:
             Their version, and the learner's number of them, -1 where it gave none.
@@ -132,7 +132,7 @@ class SharedControl:
 
 @torch.no_grad()
 def flatten_parameters(module: nn.Module) -> Tensor:
-    """Moves all parameters and buffers of a module into one buffer, uint8 [bytes], and returns it.
+    """Move all parameters and buffers of a module into one buffer, uint8 [bytes], and return it.
 
     The module keeps working as before; overwriting the buffer overwrites its weights.
     """
@@ -145,7 +145,7 @@ def flatten_parameters(module: nn.Module) -> Tensor:
 
 
 def _tensors(module: nn.Module) -> list[Tensor]:
-    """The parameters and buffers themselves, in the order of their names."""
+    """Return the parameters and buffers in the order of their names."""
     state = module.state_dict(keep_vars=True)
     return [state[name] for name in sorted(state)]
 
@@ -159,7 +159,7 @@ def _padded(value: Tensor) -> int:
 
 
 def _views(flat: Tensor, values: list[Tensor]) -> list[Tensor]:
-    """Views into a flat buffer with the types and shapes of `values`."""
+    """Return views into a flat buffer with the types and shapes of ``values``."""
     views, offset = [], 0
     for value in values:
         size = value.numel() * value.element_size()

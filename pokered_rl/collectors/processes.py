@@ -1,8 +1,8 @@
-"""WorkerPool in processes of their own on this machine.
+"""Worker pool in processes on this machine.
 
-Each worker is a `MultiAsyncCollector` of its own. TorchRL ends all workers of a collector when one of them dies and
-notices none that hangs; and with several workers it drops the batch of one that waits for more than a second, which
-would tear its episodes. With one collector a worker, the loss of one costs itself.
+TorchRL's ``MultiAsyncCollector`` starts the processes, one collector a worker. A collector of several workers ends all
+of them when one dies, does not notice one that hangs, and drops the batch of one that waits for more than a second,
+which would break its episodes.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from torchrl.collectors import MultiAsyncCollector
 from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedPool, Worker
 from pokered_rl.collectors.worker import (
     WorkerMessage,
-    WorkerPlan,
+    WorkerSpec,
     collector_in_process,
     prepare_process,
     read_message,
@@ -34,10 +34,9 @@ class ProcessPool(SupervisedPool):
     """W worker processes with E emulators each.
 
     Args:
-        start_method: how processes are started. "forkserver" forks workers from a server that has imported everything
-            once, so they neither import anew nor hold libraries of their own, as "spawn" makes them do.
-            Sets multiprocessing's global method, as importing TorchRL does.
-        options: see `SupervisedPool` and `WorkerPool`.
+        start_method: "forkserver" forks workers from a server that has imported everything once; with "spawn" each
+            worker imports and holds its own libraries. Sets multiprocessing's global method, as importing TorchRL does.
+        options: See :class:`SupervisedPool` and :class:`WorkerPool`.
 
     Example:
         >>> with ProcessPool(make_envs=[...], policy=policy, **options) as workers:  # doctest: +SKIP
@@ -60,7 +59,7 @@ class ProcessPool(SupervisedPool):
             multiprocessing.set_forkserver_preload(_PRELOADED)
 
     def _open(self, worker: int) -> Worker:
-        return _ProcessWorker(self._plan(worker), num_steps=self.emulators_per_worker * self.steps_per_batch)
+        return _ProcessWorker(self.worker_spec(worker), num_steps=self.emulators_per_worker * self.steps_per_batch)
 
     def _kill_worker(self, worker: int) -> None:
         pid = self.control.pid(worker)
@@ -71,13 +70,13 @@ class ProcessPool(SupervisedPool):
 
 
 class _ProcessWorker:
-    """A `MultiAsyncCollector` with one worker."""
+    """A ``MultiAsyncCollector`` with one worker."""
 
-    def __init__(self, plan: WorkerPlan, *, num_steps: int) -> None:
+    def __init__(self, spec: WorkerSpec, *, num_steps: int) -> None:
         self._collector = MultiAsyncCollector(
-            [_environment_of_the_plan],
+            [_no_environment],
             policy=None,
-            collector_class=partial(collector_in_process, plan=plan),
+            collector_class=partial(collector_in_process, spec=spec),
             init_fn=prepare_process,
             frames_per_batch=num_steps,
             total_frames=-1,
@@ -99,5 +98,5 @@ class _ProcessWorker:
         torch.set_num_threads(threads)  # which the shutdown of a collector raises
 
 
-def _environment_of_the_plan() -> Any:
-    raise AssertionError("the worker builds its environment from its plan")
+def _no_environment() -> Any:
+    raise AssertionError("the worker builds its environment from its WorkerSpec")

@@ -1,7 +1,7 @@
 """Worker pool on a Ray cluster.
 
-Each worker is a Ray actor around the collector that the other pools use: batches, saved states, exploration and
-supervision are the same. TorchRL's `RayCollector` has neither saved states nor the replacement of one worker.
+Each worker is a Ray actor around the collector of the other pools: batches, saved states, exploration and supervision
+are the same. TorchRL's ``RayCollector`` neither saves the workers' states nor replaces a single worker.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pokered_rl.collectors.exploration import Exploration
 from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedPool, Worker
-from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerPlan, pack_error, unpack_message
+from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec, pack_error, unpack_message
 from pokered_rl.collectors.worker_pool import WorkerError
 from pokered_rl.errors import ConfigError
 
@@ -29,24 +29,24 @@ __all__ = ["RayPool"]
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
-#: After so long without room in the cluster a worker says so.
+#: A worker that waits this long for room in the cluster logs a warning.
 _PATIENCE_SECONDS = 30.0
 
 
 class RayPool(SupervisedPool):
     """W workers with E emulators each, anywhere in a Ray cluster.
 
-    A weight push puts the weights into Ray's object store once; each node fetches them once. A worker whose node is
-    lost is started again as soon as there is room anywhere; until then the others play on.
+    Published weights go into Ray's object store once; each node fetches them once. A worker whose node is lost is
+    restarted as soon as there is room anywhere; until then the others go on.
 
     Args:
-        address: of the cluster ("auto": the one that this machine belongs to); None joins the one that this process is
+        address: Of the cluster ("auto": the one that this machine belongs to); None joins the one that this process is
             connected to, or starts one on this machine.
-        worker_resources: what a worker asks of its node, for example `{"num_cpus": 1, "memory": 2e9}`.
-        options: see `SupervisedPool` and `WorkerPool`.
+        worker_resources: What a worker asks of its node, for example ``{"num_cpus": 1, "memory": 2e9}``.
+        options: See :class:`SupervisedPool` and :class:`WorkerPool`.
 
     Raises:
-        ConfigError: Ray is not installed; from `start`: there is no cluster to join, or none can be started here.
+        ConfigError: Ray is not installed; from ``start``: there is no cluster to join, or none can be started here.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class RayPool(SupervisedPool):
         self._worker_resources = dict(worker_resources or {"num_cpus": 1})
         self._handles: dict[int, Any] = {}
         self._weights: tuple[int, int, Any] = (0, -1, None)
-        #: Node (Ray's id) that each worker plays on.
+        #: Node (Ray's id) that each worker runs on.
         self.nodes: dict[int, str] = {}
 
     def set_weights(self, network: nn.Module, *, version: int | None = None) -> bool:
-        """See `WorkerPool.set_weights`."""
+        """See :meth:`WorkerPool.set_weights`."""
         changed = super().set_weights(network, version=version)
         if changed and self._handles:
             self._store_weights()
@@ -101,7 +101,7 @@ class RayPool(SupervisedPool):
         return _RayWorker(self, worker)
 
     def _place(self, worker: int, handle: Any) -> None:
-        """Waits until a worker has a process on some node; a cluster without room is no fault of the worker."""
+        """Wait until a worker has a process on some node; this time does not count as hanging."""
         began, told = time.monotonic(), False
         asked = handle.node.remote()
         while not self._ray.wait([asked], timeout=_POLL_SECONDS)[0]:
@@ -111,7 +111,7 @@ class RayPool(SupervisedPool):
             if not told and time.monotonic() - began > _PATIENCE_SECONDS:
                 told = True
                 _log.warning(
-                    "worker %d has no place in the cluster yet, it asks for %s; the others play on",
+                    "worker %d has no place in the cluster yet, it asks for %s; the others go on",
                     worker,
                     self._worker_resources,
                 )
@@ -123,7 +123,7 @@ class RayPool(SupervisedPool):
             self._ray.kill(handle)
 
     def _order(self) -> dict[str, Any]:
-        """What a worker must know before its next batch."""
+        """Return what a worker must know before its next batch."""
         version, number, weights = self._weights
         return {
             "version": version,
@@ -136,7 +136,7 @@ class RayPool(SupervisedPool):
 
 
 class _RemoteControl:
-    """Stands in for `SharedControl` on another machine: holds what the latest order said."""
+    """Replace :class:`SharedControl` on another machine: hold what the latest order said."""
 
     def __init__(self) -> None:
         self.version = 0
@@ -162,7 +162,7 @@ class _RemoteControl:
 
 @contextlib.contextmanager
 def _signal_handlers_kept() -> Iterator[None]:
-    """Puts back the handlers that `ray.init` overwrites: SIGTERM would end the learner before it has saved."""
+    """Restore the handlers that ``ray.init`` overwrites: SIGTERM would end the learner before it has saved."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -179,26 +179,26 @@ def _steps_of(control: _RemoteControl) -> int:
 
 
 class _RemoteWorker:
-    """The Ray policy. It opens its emulators with the first batch, so that `node` answers as soon as it has a place."""
+    """The Ray actor; it starts its emulators with the first batch, so that ``node`` answers at once."""
 
-    def __init__(self, plan: WorkerPlan, num_steps: int) -> None:
-        self._plan, self._num_steps = plan, num_steps
+    def __init__(self, spec: WorkerSpec, num_steps: int) -> None:
+        self._spec, self._num_steps = spec, num_steps
         self._control = _RemoteControl()
         self._collector: WorkerCollector | None = None
         self._batches: Iterator[Any] = iter(())
 
     def _start(self) -> None:
-        plan = self._plan
+        spec = self._spec
         torch.set_num_threads(1)
-        torch.manual_seed(plan.seed)
-        plan.control = self._control
-        if plan.exploration is not None:
-            plan.exploration = Exploration(
-                plan.exploration.epsilon,
-                warmup_steps=plan.exploration.warmup_steps,
+        torch.manual_seed(spec.seed)
+        spec.control = self._control
+        if spec.exploration is not None:
+            spec.exploration = Exploration(
+                spec.exploration.epsilon,
+                warmup_steps=spec.exploration.warmup_steps,
                 global_steps=partial(_steps_of, self._control),
             )
-        self._collector = WorkerCollector(plan=plan, frames_per_batch=self._num_steps, total_frames=-1)
+        self._collector = WorkerCollector(spec=spec, frames_per_batch=self._num_steps, total_frames=-1)
         self._batches = iter(self._collector)
 
     def play(self, order: Mapping[str, Any]) -> bytes:
@@ -206,8 +206,8 @@ class _RemoteWorker:
         if self._collector is None:
             try:
                 self._start()
-            except Exception as error:  # noqa: BLE001 - it is told to the learner, which decides
-                return pack_error(self._plan.index, error)
+            except Exception as error:  # noqa: BLE001 - sent to the learner, which decides
+                return pack_error(self._spec.index, error)
         message: bytes = next(self._batches)["message"]
         return message
 
@@ -222,20 +222,20 @@ class _RemoteWorker:
 
 
 class _RayWorker:
-    """The learner's end of one Ray policy; one batch is always being played."""
+    """The learner's end of one Ray actor; one batch is always requested in advance."""
 
     def __init__(self, workers: RayPool, worker: int) -> None:
         ray = workers._ray
         self._workers = workers
-        plan = workers._plan(worker)
-        plan.control = None  # shared memory does not travel
-        if plan.exploration is not None:
-            plan.exploration = Exploration(
-                plan.exploration.epsilon, warmup_steps=plan.exploration.warmup_steps, global_steps=int
+        spec = workers.worker_spec(worker)
+        spec.control = None  # shared memory does not travel
+        if spec.exploration is not None:
+            spec.exploration = Exploration(
+                spec.exploration.epsilon, warmup_steps=spec.exploration.warmup_steps, global_steps=int
             )
         remote = ray.remote(_RemoteWorker).options(scheduling_strategy="SPREAD", **workers._worker_resources)
         steps = workers.emulators_per_worker * workers.steps_per_batch
-        self._handle = remote.remote(plan, steps)
+        self._handle = remote.remote(spec, steps)
         workers._handles[worker] = self._handle
         workers._place(worker, self._handle)
         self._next: Any = self._handle.play.remote(workers._order())

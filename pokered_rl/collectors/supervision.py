@@ -1,6 +1,6 @@
-"""Supervision: a worker that dies, raises or hangs is replaced alone, the others play on.
+"""Supervision: a worker that dies, raises or hangs is replaced; the others go on.
 
-Each worker has a thread of its own in the learner's process, which starts it, drains it and starts it again.
+Each worker has a thread in the learner's process, which starts it, receives its batches and restarts it.
 """
 
 import atexit
@@ -22,11 +22,11 @@ _log = logging.getLogger(__name__)
 
 #: Seconds before the first, second, ... restart of a worker that fails again and again.
 _BACKOFF_SECONDS = (0.0, 1.0, 5.0, 20.0, 60.0)
-#: A worker imports torch, opens its emulators and boots the game before its first batch.
+#: Limit of the first batch: a worker imports torch, starts its emulators and boots the game before it.
 _STARTUP_SECONDS = 180.0
 #: How long `close` waits for a worker to end by itself.
 SHUTDOWN_SECONDS = 6.0
-#: How long a checkpoint waits for the workers' states: many times what a batch takes, little before a deadline.
+#: How long a checkpoint waits for the workers' states: many times a batch, short beside the time before a deadline.
 _STATE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 #: Losses closer together than this have one cause, such as the death of the process that workers are forked from.
@@ -37,22 +37,22 @@ class Worker(Protocol):
     """One running worker, as its thread sees it."""
 
     def receive(self) -> WorkerMessage:
-        """Waits for the next message; raises when the worker is gone."""
+        """Wait for the next message; raise when the worker is gone."""
 
     def close(self) -> None:
-        """Ends the worker."""
+        """End the worker."""
 
 
 class SupervisedPool(WorkerPool):
-    """Workers outside of this process; `collect` waits for their batches, which threads insert as they come.
+    """Workers outside of this process; threads insert their batches as they come, :meth:`collect` waits for one.
 
-    Subclasses say what a worker is: `_open` starts one, `_kill_worker` ends one that hangs.
+    A subclass implements ``_open``, which starts a worker, and ``_kill_worker``, which ends one that hangs.
 
     Args:
-        worker_timeout_seconds: without a batch for so long, a worker counts as hung and is replaced.
-        max_restarts_per_hour: more replacements than this end the run with `WorkerError`; workers lost at the same
-            moment count as one.
-        options: see `WorkerPool`.
+        worker_timeout_seconds: A worker that sends no batch for this long counts as hung and is replaced.
+        max_restarts_per_hour: More replacements than this end the run with :class:`WorkerError`; workers lost at the
+            same moment count as one.
+        options: See :class:`WorkerPool`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class SupervisedPool(WorkerPool):
         self._collecting_states = False
 
     def start(self) -> None:
-        """Starts the workers (several seconds each, all at once); `collect` does it when needed."""
+        """Start the workers (several seconds, in parallel); :meth:`collect` does it when needed."""
         if self._threads:
             return
         self._prepare()
@@ -82,10 +82,10 @@ class SupervisedPool(WorkerPool):
         self._threads = [_WorkerThread(self, index) for index in range(self.num_workers)]
         for thread in self._threads:
             thread.start()
-        threading.Thread(target=self._watch, name="policy-watch", daemon=True).start()
+        threading.Thread(target=self._watch, name="worker-watch", daemon=True).start()
 
     def collect(self) -> None:
-        """Waits until a batch has been inserted, or for a fifth of a second."""
+        """Wait until a batch has been inserted, or for a fifth of a second."""
         self.start()
         self.check()
         self._arrived.wait(_POLL_SECONDS)
@@ -93,20 +93,20 @@ class SupervisedPool(WorkerPool):
         self.check()
 
     def check(self) -> None:
-        """Raises what a worker's thread has met; cheap, to be called also while there is nothing to collect."""
+        """Raise the error of a worker's thread, if there is one; cheap."""
         if self._fatal is not None:
             raise self._fatal
 
     def halt(self) -> None:
-        """Lets every worker send its state with its next batch and end after it."""
+        """Let every worker send its state with its next batch and end."""
         if self._threads:
             self._collect_states(halt=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next batch depends on, weights apart.
+        """Return everything that the next batch depends on, except the weights.
 
-        Workers send their states with the batch that they are playing, so this waits for one batch of each. A worker
-        that does not answer in time has no state: its episodes are lost to the next job.
+        Workers send their states with their current batch, so this waits for one batch of each. A worker
+        that does not answer in time has no state: its episodes do not go on in the next job.
         """
         if self._threads and not self.control.halted:
             self._collect_states(halt=False)
@@ -116,25 +116,25 @@ class SupervisedPool(WorkerPool):
             return self._state(answers)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`; the workers take their states when they start."""
+        """Continue from :meth:`state_dict`; the workers restore their states when they start."""
         if self._threads:
-            raise RuntimeError("the workers play already: load_state_dict comes before the first batch")
+            raise RuntimeError("the workers are running: call load_state_dict before the first batch")
         super().load_state_dict(state)
 
     def stats(self) -> dict[str, float]:
-        """Numbers for the metrics."""
-        alive = sum(thread.is_playing for thread in self._threads)
+        """Return metrics, see :meth:`WorkerPool.stats`, and how many workers are alive and were restarted."""
+        alive = sum(thread.is_running for thread in self._threads)
         return super().stats() | {
             "workers_alive": float(alive),
             **{f"restarts_{reason}": float(count) for reason, count in self.restarts.items()},
         }
 
     def close(self) -> None:
-        """Ends all workers, waiting for each at most some seconds."""
+        """End all workers, waiting for each at most some seconds."""
         self._stop.set()
         for thread in self._threads:
             if not thread.has_state:
-                self._kill_worker(thread.worker)  # one that is still starting has nothing to finish
+                self._kill_worker(thread.worker)  # still starting: it has nothing to finish
         for thread in self._threads:
             thread.join(SHUTDOWN_SECONDS + 2)
         self.kill()
@@ -142,19 +142,19 @@ class SupervisedPool(WorkerPool):
         atexit.unregister(self.close)
 
     def kill(self) -> None:
-        """Ends all workers at once."""
+        """End all workers at once."""
         for worker in range(self.num_workers):
             self._kill_worker(worker)
 
     def _prepare(self) -> None:
-        """Called once before the first worker starts."""
+        """Prepare the process; called once before the first worker starts."""
 
     def _open(self, worker: int) -> Worker:
-        """Starts a worker and waits until it can play."""
+        """Start a worker and wait until it is ready."""
         raise NotImplementedError
 
     def _kill_worker(self, worker: int) -> None:
-        """Ends a worker at once; called from any thread, also when there is none."""
+        """End a worker at once; called from any thread, also when there is none."""
         raise NotImplementedError
 
     def _collect_states(self, *, halt: bool) -> None:
@@ -181,8 +181,8 @@ class SupervisedPool(WorkerPool):
                 self._snapshots[worker] = (message.state_request, self._saved_worker(worker, message.state))
         self._arrived.set()
 
-    def _may_play_on(self) -> bool:
-        """Waits while the learner is too far behind; False when it is time to end."""
+    def _may_continue(self) -> bool:
+        """Wait while the learner is too far behind; False when it is time to end."""
         limiter = self.sink.limiter
         while not self._stop.is_set():
             if self._collecting_states or limiter is None or limiter.wait_until_can_insert(_POLL_SECONDS):
@@ -190,7 +190,7 @@ class SupervisedPool(WorkerPool):
         return False
 
     def _lost(self, worker: int, reason: str, error: BaseException) -> None:
-        """Counts a lost worker, ends its episodes, and decides whether the run can go on."""
+        """Count a lost worker, end its episodes, and decide whether the run can go on."""
         with self.sink.lock:
             self.sink.cut(worker)
             self._states.pop(worker, None)
@@ -217,7 +217,7 @@ class SupervisedPool(WorkerPool):
         self._arrived.set()
 
     def _watch(self) -> None:
-        """Kills workers that hang; their threads then see them die."""
+        """Kill workers that hang; their threads then notice and restart them."""
         while not self._stop.wait(_POLL_SECONDS):
             for thread in list(self._threads):
                 if thread.overdue(self.worker_timeout_seconds):
@@ -226,21 +226,21 @@ class SupervisedPool(WorkerPool):
 
 
 class _WorkerThread(threading.Thread):
-    """Owns one worker: starts it, drains it, starts it again."""
+    """Start one worker, receive its batches, and restart it when it is lost."""
 
     def __init__(self, workers: SupervisedPool, worker: int) -> None:
-        super().__init__(name=f"policy-{worker}", daemon=True)
+        super().__init__(name=f"worker-{worker}", daemon=True)
         self.workers = workers
         self.worker = worker
-        self.is_playing = True
+        self.is_running = True
         self.hung = False
         self._starting = True
         self._waiting_since: float | None = None
 
     @property
     def has_state(self) -> bool:
-        """Whether its worker stands elsewhere than where it was started: it has delivered a batch."""
-        return self.is_playing and not self._starting
+        """Whether its worker has delivered a batch, so that its state is not the one that it was started with."""
+        return self.is_running and not self._starting
 
     def overdue(self, timeout_seconds: float) -> bool:
         """Whether its process has been silent for too long."""
@@ -249,13 +249,13 @@ class _WorkerThread(threading.Thread):
         return since is not None and time.monotonic() - since > limit
 
     def wait_on(self) -> None:
-        """Starts the time limit anew: the worker waits for something that is not its own doing."""
+        """Restart the time limit: the worker waits for something else, such as room in a cluster."""
         self._waiting_since = time.monotonic()
 
     def run(self) -> None:
-        """Plays until the pool is closed, halted, or cannot go on."""
-        # Inherited by the process from its first instruction on: these are the learner's business, which lets its
-        # workers hand in where they stand. Ctrl-C and schedulers send them to all processes of a job.
+        """Run the worker until the pool is closed, halted, or cannot go on."""
+        # The worker process inherits the blocked signals. Ctrl-C and schedulers send them to all processes of a job;
+        # the learner handles them and lets its workers send their states.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
         failures = 0
         workers = self.workers
@@ -269,7 +269,7 @@ class _WorkerThread(threading.Thread):
                     return
                 except PokeredError as error:
                     if not isinstance(error, WorkerError):
-                        workers._end_with(error)  # wrong ROM, poisoned start state: a restart would meet it again
+                        workers._end_with(error)  # wrong ROM, invalid start state: a restart would fail again
                         return
                     reason, cause = "raised", error
                 except Exception as error:  # noqa: BLE001 - counted, reported, and limited
@@ -280,10 +280,10 @@ class _WorkerThread(threading.Thread):
                 failures = 0 if batches > 10 else failures + 1
                 workers._stop.wait(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
         finally:
-            self.is_playing = False
+            self.is_running = False
 
     def _play(self) -> Iterator[None]:
-        """Starts a process and yields after each of its batches, until it is time to end."""
+        """Start a worker and yield after each of its batches, until it is time to end."""
         workers = self.workers
         self.hung, self._starting = False, True
         self._waiting_since = time.monotonic()
@@ -301,7 +301,7 @@ class _WorkerThread(threading.Thread):
                 yield
                 if message.state is not None and workers.control.halted:
                     return
-                if not workers._may_play_on():
+                if not workers._may_continue():
                     return
         finally:
             self._waiting_since = None

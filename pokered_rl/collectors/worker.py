@@ -1,4 +1,4 @@
-"""The part of the workers that runs in the worker: TorchRL's `Collector`, sending only what the learner reads."""
+"""What runs in a worker: TorchRL's ``Collector``, sending only what the learner reads."""
 
 import ctypes
 import gc
@@ -31,34 +31,28 @@ from pokered_rl.errors import ConfigError
 __all__ = [
     "WorkerCollector",
     "WorkerMessage",
-    "WorkerPlan",
-    "collector_in_process",
-    "network_of",
-    "pack_error",
-    "prepare_process",
-    "read_message",
-    "unpack_message",
+    "WorkerSpec",
 ]
 
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass
-class WorkerPlan:
-    """Everything that one worker must know; picklable.
+class WorkerSpec:
+    """What one worker is built from; picklable.
 
     Args:
-        index: number of the worker in this pool.
-        make_env: builds the environment [E]; called with `seed` in the worker.
-        make_policy: builds the policy, a module of this worker's own.
-        exploration: epsilon of this worker's emulators; None for a policy that reads none.
-        control: a `SharedControl`, or what stands in for it on another machine.
-        layout: of the sequences, tells which recurrent states are sent.
-        observation_keys: entries that sequences are made of.
-        state_keys: recurrent state entries.
-        two_bit_keys: entries that are packed before they are sent.
-        seed: of environment and exploration.
-        state: what `capture_state` saved in an earlier job; None starts new episodes.
+        index: Number of the worker in this pool.
+        make_env: Builds the environment [E]; called with ``seed`` in the worker.
+        make_policy: Builds the policy, a module of this worker's own.
+        exploration: Epsilon of this worker's emulators; None for a policy that reads none.
+        control: A :class:`SharedControl`, or its replacement on another machine.
+        layout: Of the sequences; tells which recurrent states are sent.
+        observation_keys: Entries that sequences are made of.
+        state_keys: Recurrent state entries.
+        two_bit_keys: Entries that are packed before they are sent.
+        seed: Of environment and exploration.
+        state: What :func:`capture_state` saved in an earlier job; None starts new episodes.
     """
 
     index: int
@@ -74,9 +68,9 @@ class WorkerPlan:
     state: bytes | None = None
 
     def build_env(self, policy: nn.Module) -> EnvBase:
-        """The environment, with recurrent state and epsilon supplied to the policy.
+        """Build the environment, with primers for the recurrent state and epsilon.
 
-        Without the primer of the state a recurrent policy would have no memory, and TorchRL would not say so.
+        Without the primer of the state a recurrent policy has no memory, and TorchRL raises no error.
         """
         env = self.make_env(seed=self.seed)
         supplied = set(env.observation_spec.keys())
@@ -98,40 +92,37 @@ class WorkerPlan:
 
 @dataclass
 class WorkerMessage:
-    """What a worker sends after each rollout.
+    """What a worker sends after each rollout."""
 
-    Attributes:
-        batch: result of `compact_rollout`, or None when the worker failed.
-        worker: number of the worker in its pool.
-        frames: agent steps in the batch, E * T.
-        weights_version: version of the weights that played it.
-        state_request: the request that `state` answers.
-        state: bytes of `capture_state` at the end of this batch.
-        error: class name, message and traceback of what the worker died of.
-    """
-
+    #: Result of :func:`compact_rollout`, or None when the worker failed.
     batch: TensorDict | None
+    #: Number of the worker in its pool.
     worker: int = 0
-    frames: int = 0
+    #: Agent steps in the batch, E * T.
+    num_steps: int = 0
+    #: Version of the weights that acted.
     weights_version: int = 0
+    #: The request that ``state`` answers.
     state_request: int = 0
+    #: Bytes of :func:`capture_state` at the end of this batch.
     state: bytes | None = None
+    #: Class name, message and traceback of the exception that ended the worker.
     error: tuple[str, str, str] | None = None
 
 
 class WorkerCollector(Collector):
-    """Collects [E, T] and hands out a `WorkerMessage` in place of the rollout.
+    """Collect [E, T] and return a :class:`WorkerMessage` in place of the rollout.
 
-    Runs inside a `MultiAsyncCollector` (as its `collector_class`) or directly in the learner's process. New weights are
-    taken before a rollout, never during one.
+    Runs inside a ``MultiAsyncCollector`` (as its ``collector_class``) or directly in the learner's process. New weights
+    are loaded before a rollout, never during one.
 
     Args:
-        plan: environment, policy and everything else of this worker.
-        kwargs: further arguments of `Collector`.
+        spec: What the worker is built from.
+        kwargs: Further arguments of ``Collector``.
     """
 
-    def __init__(self, *, plan: WorkerPlan, **kwargs: Any) -> None:
-        self.plan = plan
+    def __init__(self, *, spec: WorkerSpec, **kwargs: Any) -> None:
+        self.spec = spec
         self._flat: torch.Tensor | None = None
         self._failed = False
         self._served_request = 0
@@ -148,17 +139,17 @@ class WorkerCollector(Collector):
             "postproc": self._to_message,
             "pre_collect_hook": self._before_rollout,
         }
-        super().__init__(partial(plan.build_env, policy), **kwargs)
-        # Dropped before the steps are stacked: nobody reads the memory image and its decoding outside the transforms.
+        super().__init__(partial(spec.build_env, policy), **kwargs)
+        # Dropped before the steps are stacked: only the transforms read the memory image and its decoding.
         self._compact_next_keys = self._unread_keys()
-        if plan.state is not None:
-            restore_state(self, plan.state)
-            plan.state = None
+        if spec.state is not None:
+            restore_state(self, spec.state)
+            spec.state = None
         transform = getattr(self.env, "transform", None)
         transforms = transform if isinstance(transform, Compose) else [transform]
         self._recorders = [each for each in transforms if isinstance(each, EpisodeRecorder)]
         for recorder in self._recorders:
-            recorder.seeds["worker"] = plan.seed
+            recorder.seeds["worker"] = spec.seed
 
     @property
     def weights_version(self) -> int:
@@ -166,41 +157,41 @@ class WorkerCollector(Collector):
         return self._weights_version
 
     def rollout(self) -> TensorDictBase:
-        """One rollout; an exception is sent to the learner and ends the worker at the next call."""
+        """Collect one rollout; an exception is sent to the learner and ends the worker at the next call."""
         if self._failed:
             raise SystemExit(1)
         try:
             return super().rollout()
-        except Exception as error:  # noqa: BLE001 - it is told to the learner, which decides
+        except Exception as error:  # noqa: BLE001 - sent to the learner, which decides
             self._failed = True
-            return _carried(pack_error(self.plan.index, error))
+            return _carried(pack_error(self.spec.index, error))
 
     def _build_policy(self) -> nn.Module:
-        policy = self.plan.make_policy().requires_grad_(False)
+        policy = self.spec.make_policy().requires_grad_(False)
         self._flat = flatten_parameters(network_of(policy))
-        self._take_weights()
+        self._load_weights()
         return policy
 
-    def _take_weights(self) -> None:
-        control = self.plan.control
+    def _load_weights(self) -> None:
+        control = self.spec.control
         if self._flat is not None and control.version != self._weights_version:
             self._weights_version, self._weights_number = control.read_weights(self._flat)
 
     def _before_rollout(self) -> None:
-        if self.plan.control.halted and self._served_request == self.plan.control.state_request:
-            raise KeyboardInterrupt  # how a collector's worker is told to end in order
-        self._take_weights()
+        if self.spec.control.halted and self._served_request == self.spec.control.state_request:
+            raise KeyboardInterrupt  # ends a collector's worker in order
+        self._load_weights()
         for recorder in self._recorders:
-            recorder.follow(global_step=self.plan.control.global_steps, weights_version=self._weights_number)
-        if self.plan.exploration is not None:
-            self._carrier.set("epsilon", self.plan.exploration())
+            recorder.follow(global_step=self.spec.control.global_steps, weights_version=self._weights_number)
+        if self.spec.exploration is not None:
+            self._carrier.set("epsilon", self.spec.exploration())
 
     def _unread_keys(self) -> tuple[Any, ...]:
-        read = {*self.plan.observation_keys, *self.plan.state_keys, "step_count", "is_init"}
+        read = {*self.spec.observation_keys, *self.spec.state_keys, "step_count", "is_init"}
         keys = self.env.observation_spec.keys(True, True)
         unread = [key for key in keys if (key[0] if isinstance(key, tuple) else key) not in read]
         # The new recurrent state under `next` becomes the next step's root entry: it is not needed twice.
-        states = [("next", key) for key in self.plan.state_keys]
+        states = [("next", key) for key in self.spec.state_keys]
         return (
             *unread,
             *(("next", *key) if isinstance(key, tuple) else ("next", key) for key in unread),
@@ -210,20 +201,20 @@ class WorkerCollector(Collector):
     def _to_message(self, rollout: TensorDictBase) -> TensorDictBase:
         if rollout.ndim == 0:  # an error, packed already
             return rollout
-        plan = self.plan
+        spec = self.spec
         message = WorkerMessage(
             batch=compact_rollout(
                 rollout,
-                layout=plan.layout,
-                observation_keys=plan.observation_keys,
-                state_keys=plan.state_keys,
-                two_bit_keys=plan.two_bit_keys,
+                layout=spec.layout,
+                observation_keys=spec.observation_keys,
+                state_keys=spec.state_keys,
+                two_bit_keys=spec.two_bit_keys,
             ),
-            worker=plan.index,
-            frames=rollout.numel(),
+            worker=spec.index,
+            num_steps=rollout.numel(),
             weights_version=self._weights_version,
         )
-        request = plan.control.state_request
+        request = spec.control.state_request
         if request != self._served_request:
             self._served_request = request
             message.state_request, message.state = request, capture_state(self)
@@ -231,12 +222,12 @@ class WorkerCollector(Collector):
 
 
 def read_message(data: TensorDictBase) -> WorkerMessage:
-    """Reads what an `WorkerCollector` yields."""
+    """Return the message in what a :class:`WorkerCollector` yields."""
     return unpack_message(data["message"])
 
 
 def unpack_message(payload: bytes) -> WorkerMessage:
-    """Reads the bytes that an `WorkerCollector` sends."""
+    """Return the message in the bytes that a :class:`WorkerCollector` sends."""
     message: WorkerMessage = pickle.loads(payload)  # from a worker of this run
     if message.batch is not None:
         message.batch = _tensors(message.batch)
@@ -244,45 +235,45 @@ def unpack_message(payload: bytes) -> WorkerMessage:
 
 
 def network_of(policy: nn.Module) -> nn.Module:
-    """The part of a policy whose weights the learner hands over: its `network`, or all of it."""
+    """Return the part of a policy whose weights the learner publishes: its ``network``, or all of it."""
     network = getattr(policy, "network", policy)
     return network if isinstance(network, nn.Module) else policy
 
 
-def collector_in_process(env_unused: Any, *, plan: WorkerPlan, **kwargs: Any) -> WorkerCollector:
-    """The `collector_class` of a `MultiAsyncCollector`: seeds the process and builds the worker from its plan.
+def collector_in_process(env_unused: Any, *, spec: WorkerSpec, **kwargs: Any) -> WorkerCollector:
+    """Seed the process and build the worker; the ``collector_class`` of a ``MultiAsyncCollector``.
 
-    The plan travels as an argument of the process, where shared memory stays shared; TorchRL would copy it on the
-    ways of environment constructors and hooks.
+    ``spec`` is an argument of the process, so that shared memory stays shared; TorchRL copies what it passes through
+    environment constructors and hooks.
     """
-    plan.control.announce(plan.index)
-    torch.manual_seed(plan.seed)
-    np.random.seed(plan.seed % 2**32)  # noqa: NPY002 - whatever third-party code draws from it
+    spec.control.announce(spec.index)
+    torch.manual_seed(spec.seed)
+    np.random.seed(spec.seed % 2**32)  # noqa: NPY002 - third-party code may draw from it
     kwargs.pop("create_env_kwargs", None)
-    return WorkerCollector(plan=plan, **kwargs)
+    return WorkerCollector(spec=spec, **kwargs)
 
 
 def prepare_process() -> None:
-    """Runs first in a worker process: ties its life to the learner's.
+    """Prepare a worker process: ignore signals, and end with the learner.
 
     Ctrl-C and a scheduler's signals reach all processes; the learner ends the workers in order, so they ignore them.
-    When the learner dies in whatever way, a thread that waits for that ends the worker; a worker that is stopped or
-    hangs in foreign code is ended by the kernel, with the process that started it (Linux).
+    When the learner dies, a thread that waits for that ends the worker; a worker that is stopped or hangs in foreign
+    code is ended by the kernel, with the process that started it (Linux).
     """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     server: Any = multiprocessing.forkserver._forkserver
     if server._forkserver_alive_fd is not None:
-        # The fork server ends when nobody holds this pipe any more. A stopped worker that held it would keep the server
-        # alive, and with it itself: its death signal below comes with the server's.
+        # The fork server ends when no process holds this pipe. A stopped worker that held it would keep the server
+        # alive, and so itself: its death signal below is sent when the server ends.
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     threading.Thread(target=_end_with_learner, name="end-with-learner", daemon=True).start()
     torch.set_num_threads(1)
-    # What came with the fork is here to stay. A garbage collection that walked through it would write to its pages, and
-    # each worker would soon own a copy of what all of them share.
+    # Objects that came with the fork are never freed. A garbage collection that visits them writes to their pages, and
+    # each worker would soon own a copy of what all workers share.
     gc.freeze()
 
 
@@ -294,13 +285,13 @@ def _end_with_learner() -> None:
 
 
 def pack_error(worker: int, error: BaseException) -> bytes:
-    """What a worker sends, as bytes, when it dies of an exception; to be called while that is handled."""
+    """Return the message, as bytes, of a worker that an exception ends; to be called while that is handled."""
     text = (type(error).__name__, str(error), traceback.format_exc())
     return _pack(WorkerMessage(batch=None, worker=worker, error=text))
 
 
 def _pack(message: WorkerMessage) -> bytes:
-    """One bytes object: a tensor sent between processes costs a file descriptor and a socket, and the sender's life."""
+    """Return one bytes object: a tensor between processes would need a file descriptor and a living sender."""
     arrays = None if message.batch is None else _arrays(message.batch)
     return pickle.dumps(WorkerMessage(**{**message.__dict__, "batch": arrays}), protocol=5)
 
@@ -310,7 +301,7 @@ def _carried(payload: bytes) -> TensorDict:
 
 
 def _arrays(batch: TensorDictBase) -> dict[str, Any]:
-    """A TensorDict as (batch size, arrays), which pickle in-band."""
+    """Return a TensorDict as batch size and arrays, which are pickled in-band."""
     entries = {
         key: _arrays(value) if isinstance(value, TensorDictBase) else value.contiguous().numpy()
         for key, value in batch.items()

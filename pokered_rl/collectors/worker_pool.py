@@ -1,51 +1,169 @@
-"""Worker pools: the part common to all kinds, and the in-process kind."""
+"""Worker pools: the part that all kinds have in common, the sink of their batches, and the in-process kind."""
 
 import copy
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from tensordict import TensorDict, TensorDictBase
 from torch import nn
 from torchrl.envs import EnvBase
 
 import pokered_rl.errors
 from pokered_rl.collectors.control import SharedControl
 from pokered_rl.collectors.exploration import Exploration, emulator_epsilons
-from pokered_rl.collectors.sink import ExperienceSink
-from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerPlan, network_of, read_message
+from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec, network_of, read_message
 from pokered_rl.collectors.worker_state import capture_state
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceReplay
 from pokered_rl.errors import ConfigError, PokeredError
 
-__all__ = ["InlinePool", "WorkerError", "WorkerPool", "error_of"]
+__all__ = ["EpisodeResult", "ExperienceSink", "InlinePool", "WorkerError", "WorkerPool"]
+
+
+#: Emulators that began together end together: one batch of every worker of a large run can end this many episodes.
+_RECENT_EPISODES = 20_000
+#: How many of these a checkpoint holds.
+_SAVED_EPISODES = 100
 
 
 class WorkerError(PokeredError):
     """Workers fail again and again, or for a reason that a restart does not cure."""
 
 
-class WorkerPool:
-    """Base of the two kinds of workers: what they play, how they explore, what they count.
+class _Replay(Protocol):
+    def extend(self, sequences: TensorDictBase) -> torch.Tensor: ...
+
+
+class EpisodeResult(NamedTuple):
+    """One finished episode."""
+
+    worker: int
+    #: Its number in the worker.
+    emulator: int
+    #: Sum of the rewards, not discounted.
+    total_reward: float
+    #: Length in agent steps.
+    steps: int
+
+
+class ExperienceSink:
+    """Build and insert the sequences of worker messages, count steps and episodes; safe to call from any thread.
 
     Args:
-        make_envs: one function per worker that builds its environment [E]; called with the keyword `seed`.
-        policy: reads observations, recurrent state and epsilon, writes `action`, `action_value` and the next state.
-            Workers get copies; the learner's own weights are handed over by `set_weights` only.
+        builder: Makes sequences of batches.
+        replay: Anything with ``extend(sequences)``.
+        limiter: Counts what was inserted; None for no limit.
+    """
+
+    def __init__(self, *, builder: SequenceBuilder, replay: _Replay, limiter: RateLimiter | None = None) -> None:
+        self.builder = builder
+        self.replay = replay
+        self.limiter = limiter
+        self.lock = threading.RLock()
+        self.steps = 0
+        self.episodes = 0
+        self.sequences = 0
+        #: The latest finished episodes, oldest first.
+        self.recent: deque[EpisodeResult] = deque(maxlen=_RECENT_EPISODES)
+        self._running: dict[int, NDArray[np.float64]] = {}  # [2, E]: return and length of the open episodes
+
+    def add(self, worker: int, message: WorkerMessage) -> None:
+        """Build sequences of a batch and inserts them."""
+        assert message.batch is not None
+        with self.lock:
+            self._insert(self.builder.extend(message.batch, worker=worker))
+            self.steps += message.num_steps
+            self._measure_episodes(worker, message.batch)
+
+    def cut(self, worker: int) -> None:
+        """End the open episodes of a lost worker; what is known of them is inserted."""
+        with self.lock:
+            self._insert(self.builder.cut(worker))
+            self._running.pop(worker, None)
+
+    def worker_state_dict(self, worker: int) -> dict[str, Any]:
+        """Return open sequences and running returns of one worker."""
+        running = self._running.get(worker)
+        return {
+            "sequences": self.builder.worker_state_dict(worker),
+            "running": None if running is None else torch.from_numpy(running.copy()),
+        }
+
+    def load_worker_state_dict(self, worker: int, state: Mapping[str, Any]) -> None:
+        """Continue one worker from :meth:`worker_state_dict`."""
+        self.builder.load_worker_state_dict(worker, state["sequences"])
+        if state["running"] is not None:
+            self._running[worker] = state["running"].numpy().copy()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return counters and recent episodes."""
+        return {
+            "steps": self.steps,
+            "episodes": self.episodes,
+            "sequences": self.sequences,
+            "counts": dict(self.builder.counts),
+            "recent": [list(result) for result in self.finished_since(self.episodes - _SAVED_EPISODES)],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self.steps, self.episodes, self.sequences = state["steps"], state["episodes"], state["sequences"]
+        self.builder.counts.update(state["counts"])
+        self.recent.extend(EpisodeResult(*result) for result in state["recent"])
+
+    def finished_since(self, count: int) -> list[EpisodeResult]:
+        """Return the episodes finished after the first ``count``, oldest first, as far as ``recent`` reaches."""
+        with self.lock:
+            new = min(len(self.recent), max(0, self.episodes - count))
+            return [self.recent[index - new] for index in range(new)]
+
+    def _insert(self, sequences: TensorDict | None) -> None:
+        if sequences is None or not len(sequences):
+            return
+        self.replay.extend(sequences)
+        self.sequences += len(sequences)
+        if self.limiter is not None:
+            self.limiter.inserted(len(sequences))
+
+    def _measure_episodes(self, worker: int, batch: TensorDictBase) -> None:
+        steps = batch.get("steps")
+        reward = steps.get("reward").double().cumsum(1).numpy()  # [E, T]
+        done = (steps.get("terminated") | steps.get("truncated")).numpy()
+        num_emulators, time = reward.shape
+        running = self._running.setdefault(worker, np.zeros((2, num_emulators)))
+        # Return and length of the steps of the batch before the open episode began are subtracted.
+        for emulator, step in np.argwhere(done):
+            total, length = running[:, emulator] + (reward[emulator, step], step + 1)
+            self.recent.append(EpisodeResult(worker, int(emulator), float(total), int(length)))
+            running[:, emulator] = (-reward[emulator, step], -(step + 1))
+        running += np.stack([reward[:, -1], np.full(num_emulators, time)])
+        self.episodes += int(done.sum())
+
+
+class WorkerPool:
+    """Base of the worker pools: environments and policy of the workers, exploration, counters, state.
+
+    Args:
+        make_envs: One function per worker that builds its environment [E]; called with the keyword ``seed``.
+        policy: Reads observations, recurrent state and epsilon, writes ``action``, ``action_value`` and the next state.
+            Workers get copies; they see the learner's weights through :meth:`set_weights` only.
         emulators_per_worker: E.
         steps_per_batch: T, agent steps of each emulator in one batch.
-        builder: makes sequences of batches.
-        replay: takes the sequences.
-        limiter: samples per insert; None never waits.
-        observation_keys: entries sent to the learner; those of the builder by default.
-        two_bit_keys: observation entries packed two bits a value before they are sent.
-        epsilon_base: see `emulator_epsilons`; None for a policy that reads no epsilon.
-        epsilon_alpha: see `emulator_epsilons`.
-        warmup_steps: steps of the whole run in which every action is random.
-        seed: of environments and exploration.
+        builder: Makes sequences of batches.
+        replay: Takes the sequences.
+        limiter: Samples per insert; None never waits.
+        two_bit_keys: Observation entries packed two bits a value before they are sent.
+        epsilon_base: See :func:`emulator_epsilons`; None for a policy that reads no epsilon.
+        epsilon_alpha: See :func:`emulator_epsilons`.
+        warmup_steps: Agent steps of the whole run during which every action is random.
+        seed: Of environments and exploration.
     """
 
     def __init__(
@@ -58,7 +176,6 @@ class WorkerPool:
         builder: SequenceBuilder,
         replay: SequenceReplay,
         limiter: RateLimiter | None = None,
-        observation_keys: Sequence[str] | None = None,
         two_bit_keys: Sequence[str] = (),
         epsilon_base: float | None = 0.4,
         epsilon_alpha: float = 7.0,
@@ -66,7 +183,7 @@ class WorkerPool:
         seed: int = 0,
     ) -> None:
         if not make_envs:
-            raise ConfigError("make_envs must name at least one environment")
+            raise ConfigError("make_envs must hold at least one function, got none")
         if emulators_per_worker < 1 or steps_per_batch < 1:
             raise ConfigError(
                 "emulators_per_worker and steps_per_batch must be >= 1, "
@@ -76,8 +193,7 @@ class WorkerPool:
         self.emulators_per_worker = emulators_per_worker
         self.steps_per_batch = steps_per_batch
         self.sink = ExperienceSink(builder=builder, replay=replay, limiter=limiter)
-        # A copy: a policy handed to workers would share its storage with them, and every step of the learner would
-        # reach them half done.
+        # A copy: a policy handed to workers shares its storage with them, and they would see half-done updates.
         self._policy = copy.deepcopy(policy).cpu().requires_grad_(False)
         self.control = SharedControl(network_of(self._policy), num_workers=self.num_workers)
         self.control.write_weights(network_of(self._policy))
@@ -91,16 +207,16 @@ class WorkerPool:
         self.epsilons = (
             None if epsilon_base is None else emulator_epsilons(total, base=epsilon_base, alpha=epsilon_alpha)
         )
-        self._plans = [
-            WorkerPlan(
+        self._specs = [
+            WorkerSpec(
                 index=index,
                 make_env=make_env,
                 make_policy=partial(copy.deepcopy, self._policy),
                 exploration=self._exploration(index * emulators_per_worker, warmup_steps),
                 control=self.control,
                 layout=builder.layout,
-                observation_keys=tuple(observation_keys or builder.observation_keys),
-                state_keys=tuple(builder.state_keys),
+                observation_keys=builder.observation_keys,
+                state_keys=builder.state_keys,
                 two_bit_keys=tuple(two_bit_keys),
             )
             for index, make_env in enumerate(make_envs)
@@ -122,12 +238,12 @@ class WorkerPool:
         return self.sink.sequences
 
     def set_weights(self, network: nn.Module, *, version: int | None = None) -> bool:
-        """Hands the learner's weights to the workers, who take them before their next rollout.
+        """Publish the learner's weights; workers load them before their next rollout.
 
         Args:
-            network: the policy's network (same parameter names as `policy.network`), on any device.
-            version: the learner's number of these weights, for the logs; nothing is copied when it was handed over
-                before.
+            network: The policy's network (same parameter names as ``policy.network``), on any device.
+            version: The learner's number of these weights, for the logs; nothing is copied when it was the last one
+                published.
 
         Returns:
             Whether anything was copied.
@@ -142,32 +258,32 @@ class WorkerPool:
         return True
 
     def start(self) -> None:
-        """Starts playing; `collect` does it when needed."""
+        """Start the workers; :meth:`collect` does it when needed."""
         raise NotImplementedError
 
     def check(self) -> None:
-        """Raises what has stopped the workers, if anything has; cheap."""
+        """Raise what has stopped the workers, if anything has; cheap."""
 
     def collect(self) -> None:
-        """Takes in what the workers have played, or waits shortly for it.
+        """Insert what the workers have collected, or wait shortly for it.
 
         Raises:
-            WorkerError: the workers cannot go on.
-            PokeredError: a worker met a wrong cartridge, state or setting.
+            WorkerError: The workers cannot go on.
+            PokeredError: The cartridge, a start state or a setting of a worker is invalid.
         """
         raise NotImplementedError
 
     def close(self) -> None:
-        """Ends all workers. Closing twice does nothing."""
+        """End all workers. Closing twice does nothing."""
 
     def halt(self) -> None:
-        """Ends playing at the next complete batch of each worker, so that a following `state_dict` is the end."""
+        """End each worker after its next batch, so that a following :meth:`state_dict` holds the end of the job."""
 
     def kill(self) -> None:
-        """Ends all workers at once, for a process that is about to end itself."""
+        """End all workers at once, for a process that is about to end itself."""
 
     def stats(self) -> dict[str, float]:
-        """Numbers for the metrics: losses, weight age, episodes cut short."""
+        """Return metrics: lost steps, weight staleness, truncated episodes."""
         counts = self.sink.builder.counts
         result = {
             "weight_age_versions": float(self._weight_age[0]),
@@ -180,11 +296,11 @@ class WorkerPool:
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next batch depends on, weights apart."""
+        """Return everything that the next batch depends on, except the weights."""
         raise NotImplementedError
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`; to be called before the first batch.
+        """Continue from :meth:`state_dict`; to be called before the first batch.
 
         States of workers that this pool does not have, or with another number of emulators, are dropped.
         """
@@ -212,17 +328,17 @@ class WorkerPool:
         rates = self.epsilons[first : first + self.emulators_per_worker].clone()
         return Exploration(rates, warmup_steps=warmup_steps, global_steps=partial(_global_steps, self.control))
 
-    def _plan(self, worker: int) -> WorkerPlan:
-        """The plan of a worker that is about to start, with a seed that no earlier start had."""
-        plan = copy.copy(self._plans[worker])
+    def worker_spec(self, worker: int) -> WorkerSpec:
+        """Return what a worker that is about to start must know, with a seed that no earlier start had."""
+        spec = copy.copy(self._specs[worker])
         entropy = [self._seed, worker, self._incarnations[worker]]
-        plan.seed = int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
-        plan.state = self._states.get(worker)
-        return plan
+        spec.seed = int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
+        spec.state = self._states.get(worker)
+        return spec
 
     def _receive(self, worker: int, message: WorkerMessage) -> None:
         with self.sink.lock:
-            self._states.pop(worker, None)  # it has played on from there
+            self._states.pop(worker, None)  # the worker is past it
             self.sink.add(worker, message)
             self.control.global_steps = self.sink.steps
             version = self.control.version
@@ -240,7 +356,7 @@ class WorkerPool:
         }
 
     def _state(self, workers: dict[int, Any]) -> dict[str, Any]:
-        # A worker that has not played yet stands where the last job left it.
+        # A worker that has sent no batch yet is still in the state of the last job.
         for worker, state in self._states.items():
             workers.setdefault(worker, self._saved_worker(worker, state))
         return {"sink": self.sink.state_dict(), "incarnation": max(self._incarnations), "workers": workers}
@@ -251,22 +367,22 @@ def _global_steps(control: SharedControl) -> int:
 
 
 class InlinePool(WorkerPool):
-    """One worker inside the learner's process, stepped by `collect`: reproducible, and easy to debug.
+    """One worker inside the learner's process, stepped by :meth:`collect`: reproducible, and easy to debug.
 
     Args:
-        options: see `WorkerPool`; `make_envs` has one entry.
+        options: See :class:`WorkerPool`; ``make_envs`` has one entry.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if self.num_workers != 1:
-            raise ConfigError(f"workers in the learner's process are one worker, got {self.num_workers}")
+            raise ConfigError(f"make_envs of an InlinePool must hold one function, got {self.num_workers}")
         self._collector: WorkerCollector | None = None
         self._batches: Any = None
         self._keep_restored_weights = False
 
     def collect(self) -> None:
-        """Plays one batch."""
+        """Collect one batch."""
         self.start()
         message = read_message(next(self._batches))
         if message.error is not None:
@@ -274,16 +390,16 @@ class InlinePool(WorkerPool):
         self._receive(0, message)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next batch depends on, weights apart."""
+        """Return everything that the next batch depends on, except the weights."""
         weights, _, number = self.control.copy_weights()
         workers = {} if self._collector is None else {0: self._saved_worker(0, capture_state(self._collector))}
         return self._state(workers) | {"weights": weights, "weights_number": number}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict`; the emulators are put back at once, while the caller's random state is open.
+        """Continue from :meth:`state_dict`; the emulators are restored at once, before the caller's random state is.
 
-        The weights that acted are put back too. A learner pushes its newest ones when it starts; without the
-        interruption the older ones would have acted until the next regular push, so that first push is not taken.
+        The weights that acted are restored too. A learner publishes its newest weights when it starts; without the
+        interruption the older ones would have acted until the next regular copy, so that first call changes nothing.
         """
         super().load_state_dict(state)
         self.control.restore_weights(state["weights"], number=state["weights_number"])
@@ -291,23 +407,23 @@ class InlinePool(WorkerPool):
         self.start()
 
     def set_weights(self, network: nn.Module, *, version: int | None = None) -> bool:
-        """See `WorkerPool.set_weights`; the first call after `load_state_dict` changes nothing."""
+        """See :meth:`WorkerPool.set_weights`; the first call after :meth:`load_state_dict` changes nothing."""
         if self._keep_restored_weights:
             self._keep_restored_weights = False
             return False
         return super().set_weights(network, version=version)
 
     def close(self) -> None:
-        """Closes the environment."""
+        """Close the environment."""
         if self._collector is not None:
             self._collector.shutdown()
             self._collector = self._batches = None
 
     def start(self) -> None:
-        """Opens the emulators; `collect` does it when needed."""
+        """Start the emulators; :meth:`collect` does it when needed."""
         if self._collector is None:
             self._collector = WorkerCollector(
-                plan=self._plan(0),
+                spec=self.worker_spec(0),
                 frames_per_batch=self.emulators_per_worker * self.steps_per_batch,
                 total_frames=-1,
             )
@@ -315,7 +431,7 @@ class InlinePool(WorkerPool):
 
 
 def error_of(description: tuple[str, str, str]) -> PokeredError:
-    """The exception that a worker died of: its own kind when it is one of the library's, else `WorkerError`."""
+    """Return the exception that ended a worker: of its own class if the library defines it, else a WorkerError."""
     name, text, trace = description
     kind = getattr(pokered_rl.errors, name, None)
     if isinstance(kind, type) and issubclass(kind, PokeredError):

@@ -1,7 +1,7 @@
-"""Where a worker stands, as bytes: emulators, recurrent states, transforms' memory, random generators.
+"""The state of a worker as bytes: emulators, recurrent states, transforms' memory, random generators.
 
-TorchRL's own collector state holds transforms and counters only. Together with the learner's open sequences this is
-what lets an episode go on in the next job at the step where it stood in this one.
+TorchRL's own collector state holds transforms and counters only. With this state and the learner's open sequences an
+episode goes on in the next job at the step where this one ended.
 """
 
 import io
@@ -19,12 +19,11 @@ __all__ = ["capture_state", "restore_state"]
 
 
 def capture_state(collector: "Collector") -> bytes:
-    """Saves everything that the next rollout of a collector depends on, its weights apart.
+    """Save everything that the next rollout of a collector depends on, except its weights.
 
-    The innermost environment takes part with `episode_state() -> dict` and `load_episode_state(dict)`, as
-    `PokemonRedEnv` has them (without these its episodes cannot go on elsewhere), transforms with `state_dict`, the
-    policy's generator (which is no part of its weights) as it stands. All of it is tensors and plain values, so that
-    the bytes are read without pickle's dangers (`weights_only=True`).
+    The innermost environment takes part with ``episode_state() -> dict`` and ``load_episode_state(dict)``, as in
+    :class:`PokemonRedEnv` (without them its episodes do not go on), transforms with ``state_dict``, the policy with its
+    generator and noise. The bytes hold tensors and plain values only and are read with ``weights_only=True``.
     """
     base = _base_env(collector.env)
     state = {
@@ -41,7 +40,7 @@ def capture_state(collector: "Collector") -> bytes:
 
 
 def restore_state(collector: "Collector", data: bytes) -> None:
-    """Puts a collector where `capture_state` found it."""
+    """Restore what :func:`capture_state` saved."""
     state = torch.load(io.BytesIO(data), weights_only=True)
     if state["env"] is not None:
         _base_env(collector.env).load_episode_state(state["env"])
@@ -59,7 +58,7 @@ def _base_env(env: "EnvBase") -> Any:
 
 
 def _policy_state(policy: Any) -> dict[str, Any] | None:
-    """What `R2D2Policy` keeps beside its weights: its generator, and the noise that is in force."""
+    """What ``R2D2Policy`` keeps beside its weights: its generator, and the noise that is in force."""
     generator = getattr(policy, "_generator", None)
     if generator is None:
         return None

@@ -34,23 +34,23 @@ def from_episode_logs(
     cartridge: Cartridge | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> LoggedEpisodes:
-    """Finds logs and hands out their trajectories, each replayed (and verified) when it is asked for.
+    """Find logs and hands out their trajectories, each replayed (and verified) when it is asked for.
 
     Args:
-        sources: run folders, ``episode_logs`` folders, log files or glob patterns.
-        transforms: builds the transforms of the environment, new ones for every log, from the keywords ``profile`` and
+        sources: Run folders, ``episode_logs`` folders, log files or glob patterns.
+        transforms: Builds the transforms of the environment, new ones for every log, from the keywords ``profile`` and
             ``action_set``; ``functools.partial(default_transforms, map_memory={"radius": 6})`` passes options on, and
             ``load_policy(run).make_transforms`` is what a run was trained with. None leaves the environment bare.
-        rescore: pay what the `RewardTerms` among the transforms pay, in place of the rewards in the log.
-        screen: size of ``pixels``.
-        ram_layout: the bytes of ``ram``; by default those that the transforms read, as in
-            `pokered_rl.envs.make_env`, and all of them without transforms.
-        cartridge: the cartridge that was played; found by each log's SHA-1 by default.
-        on_error: what iterating does at a log that cannot be read or whose replay diverges: ``"raise"``, or ``"skip"``
-            it and note it in `LoggedEpisodes.errors`.
+        rescore: Pay what the :class:`RewardTerms` among the transforms pay, in place of the rewards in the log.
+        screen: Size of ``pixels``.
+        ram_layout: The bytes of ``ram``; by default those that the transforms read, as in
+            ``pokered_rl.envs.make_env``, and all of them without transforms.
+        cartridge: The cartridge that was played; found by each log's SHA-1 by default.
+        on_error: What iterating does at a log that cannot be read or whose replay diverges: ``"raise"``, or ``"skip"``
+            it and note it in ``LoggedEpisodes.errors``.
 
     Raises:
-        EpisodeLogError: a source does not exist or holds no log.
+        EpisodeLogError: A source does not exist or holds no log.
 
     Example:
         >>> from pokered_rl.data import from_episode_logs
@@ -67,7 +67,7 @@ class LoggedEpisodes(Sequence[TensorDict]):
     """The trajectories of logs; nothing is played before it is asked for, and nothing is kept.
 
     ``episodes[i]`` replays the i-th log and returns a TensorDict of batch size [T] with the keys of
-    `pokered_rl.envs.make_env`: ``pixels``, ``ram``, ``wait_frames``, ``step_count``, ``is_init`` and what the
+    ``pokered_rl.envs.make_env``: ``pixels``, ``ram``, ``wait_frames``, ``step_count``, ``is_init`` and what the
     transforms write at the root and under ``"next"``; ``action`` int64 [T]; ``("next", "reward")`` float32 [T, 1] and
     the done entries. All equal what the policy saw and got, bit for bit, given the transforms of its environment.
     ``("reward_terms", name)`` float32 [T, 1] are there for every term in the log.
@@ -80,13 +80,13 @@ class LoggedEpisodes(Sequence[TensorDict]):
     It can be pickled: ``ProcessPoolExecutor().map(episodes.__getitem__, range(len(episodes)))`` replays on all cores.
 
     Attributes:
-        paths: the logs, in order.
-        errors: path to error of the logs that iterating has skipped.
+        paths: The logs, in order.
+        errors: Path to error of the logs that iterating has skipped.
 
     Args:
-        paths: the logs.
-        replay: returns the trajectory [T] of a log; a :class:`LogReplay`.
-        on_error: see `from_episode_logs`.
+        paths: The logs.
+        replay: Returns the trajectory [T] of a log; a :class:`LogReplay`.
+        on_error: See ``from_episode_logs``.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class LoggedEpisodes(Sequence[TensorDict]):
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> Any:
-        """Replays a log; a slice gives the `LoggedEpisodes` of some of them.
+        """Replay a log; a slice gives the :class:`LoggedEpisodes` of some of them.
 
         Raises:
-            EpisodeLogError: the log cannot be read or played, or its replay is not the recorded episode.
+            EpisodeLogError: The log cannot be read or played, or its replay is not the recorded episode.
         """
         if isinstance(index, slice):
             return LoggedEpisodes(self.paths[index], replay=self._replay, on_error=self._on_error)
@@ -164,11 +164,11 @@ class LogReplay:
 
 
 class _LoggedEnv(EnvBase):
-    """`PokemonRedEnv` with a single row that has no choice: it hands out, step by step, what was played.
+    """:class:`PokemonRedEnv` with a single row that has no choice: it hands out, step by step, what was played.
 
     Args:
-        steps: result of `trajectory`.
-        ram_layout: the bytes in its ``ram``.
+        steps: Result of ``trajectory``.
+        ram_layout: The bytes in its ``ram``.
         num_actions: A.
     """
 
