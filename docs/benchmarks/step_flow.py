@@ -1,10 +1,14 @@
-"""Print the files of the library that one training step enters, in order: one batch of a worker and one update.
+"""Show the files of the library that one training step enters, in order: one batch of a worker and one update.
 
-The worker runs in this process (``InlinePool``), the shapes are those of ``configs/quickstart.yaml``.
+The worker runs in this process (``InlinePool``); shapes and reward are those of ``configs/quickstart.yaml``.
 
-python docs/benchmarks/step_flow.py
+    python docs/benchmarks/step_flow.py            # the files, and how many functions of each
+    python docs/benchmarks/step_flow.py --write    # brings the tables of docs/concepts/step_flow.md up to date
 """
 
+import argparse
+import ast
+import re
 import sys
 import tempfile
 from functools import partial
@@ -22,9 +26,10 @@ from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network, R2D2Policy
 from pokered_rl.objectives import R2D2Loss
 from pokered_rl.training.learner import Learner
+from pokered_rl.training.load_config import load_config
 
 _PACKAGE = Path(pokered_rl.__file__).parent
-_WEIGHTS = {"new_tiles": 1.0, "new_maps": 4.0, "frontier": 0.0, "revisit": 0.0, "map_stay": 0.0, "steps": 0.0}
+PAGE = Path(__file__).parents[1] / "concepts" / "step_flow.md"
 
 
 class _Entered:
@@ -51,6 +56,22 @@ class _Entered:
         return list(dict.fromkeys(file for file, _ in self.functions))
 
 
+def page_with(batch: list[str], update: list[str], page: str) -> str:
+    """Return the page with new tables: the files of a batch, those of an update, each with its first sentence."""
+    tables = iter([batch, update])
+    page = re.sub(r"(\| file \| .*\n\|---.*\n)(?:\|.*\n)*", lambda head: head[1] + _table(next(tables)), page)
+    return re.sub(r"\d+ files in all", f"{len({*batch, *update})} files in all", page)
+
+
+def _table(files: list[str]) -> str:
+    docstrings = (ast.get_docstring(ast.parse((_PACKAGE / file).read_text())) or "" for file in files)
+    return "".join(f"| `{file}` | {_first_line(text)} |\n" for file, text in zip(files, docstrings, strict=True))
+
+
+def _first_line(docstring: str) -> str:
+    return re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", docstring.partition("\n")[0]).replace("``", "`")
+
+
 def files_of_a_step(folder: Path) -> tuple[list[str], list[str]]:
     """Return the files that a batch enters and those that an update enters, each in the order of the first call."""
     batch, update = _record(folder)
@@ -59,37 +80,52 @@ def files_of_a_step(folder: Path) -> tuple[list[str], list[str]]:
 
 def _record(folder: Path) -> tuple[_Entered, _Entered]:
     torch.manual_seed(0)
-    layout = SequenceLayout(burn_in_steps=4, unroll_steps=20, n_step=5)
-    network = R2D2Network(num_actions=6, size="tiny", hidden_size=64, num_quantiles=11)
-    policy, loss = R2D2Policy(network), R2D2Loss(network, burn_in_steps=4, n_step=5, gamma=0.95)
+    config = load_config("quickstart")
+    layout = SequenceLayout(
+        burn_in_steps=config.replay.burn_in_steps,
+        unroll_steps=config.replay.unroll_steps,
+        n_step=config.loss.n_step,
+        period_steps=config.replay.sequence_period_steps,
+    )
+    num_actions, batch_size = len(config.env.actions), config.learner.batch_size
+    emulators, steps = config.collector.emulators_per_worker, config.collector.steps_per_batch
+    network = R2D2Network(
+        num_actions=num_actions,
+        size=config.network.size.value,
+        hidden_size=config.network.hidden_size,
+        num_quantiles=config.network.num_quantiles,
+    )
+    policy = R2D2Policy(network)
+    loss = R2D2Loss(network, burn_in_steps=layout.burn_in_steps, n_step=layout.n_step, gamma=config.loss.gamma)
     options: dict[str, Any] = {
-        "num_emulators": 16,
-        "actions": ("a", "b", "right", "left", "up", "down"),
-        "max_episode_steps": 256,
-        "reward": {"weights": _WEIGHTS, "write_terms": False},
+        "num_emulators": emulators,
+        "actions": tuple(config.env.actions),
+        "max_episode_steps": config.env.max_episode_steps,
+        "reward": {"weights": config.reward.weights, "write_terms": False},
         "recorder": {"folder": str(folder / "episode_logs")},
         "extra_transforms": (policy.make_primers(),),
     }
-    builder = SequenceBuilder(
-        layout=layout, observation_keys=(*network.observation_keys, "action_mask"), state_keys=network.state_keys
-    )
     replay = make_replay(
         scratch_dir=folder / "replay",
         capacity_transitions=20_000,
         layout=layout,
-        batch_size=16,
+        batch_size=batch_size,
         two_bit_shapes={"map_memory": (2, 21, 21)},
-        num_actions=6,
+        num_actions=num_actions,
         seed=0,
     )
     pool = InlinePool(
         make_envs=[partial(make_env, **options)],
         policy=policy,
-        emulators_per_worker=16,
-        steps_per_batch=20,
-        builder=builder,
+        emulators_per_worker=emulators,
+        steps_per_batch=steps,
+        builder=SequenceBuilder(
+            layout=layout,
+            observation_keys=(*network.observation_keys, "action_mask"),
+            state_keys=network.state_keys,
+        ),
         replay=replay,
-        limiter=RateLimiter(samples_per_insert=4.0, min_fill_sequences=16),
+        limiter=RateLimiter(samples_per_insert=4.0, min_fill_sequences=batch_size),
         two_bit_keys=("map_memory",),
     )
     learner = Learner(
@@ -97,7 +133,7 @@ def _record(folder: Path) -> tuple[_Entered, _Entered]:
         optimizer=torch.optim.Adam(loss.parameters()),
         target_updater=SoftUpdate(loss, tau=0.01),
         replay=replay,
-        batch_size=16,
+        batch_size=batch_size,
         max_grad_norm=10.0,
         device=torch.device("cpu"),
     )
@@ -114,15 +150,20 @@ def _record(folder: Path) -> tuple[_Entered, _Entered]:
 
 
 def main() -> None:
-    """Print both lists, and how many files there are in all."""
+    """Print both lists, and how many files there are in all; or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--write", action="store_true", help="bring docs/concepts/step_flow.md up to date")
+    write = parser.parse_args().write
     with tempfile.TemporaryDirectory() as folder:
         batch, update = _record(Path(folder))
+    if write:
+        PAGE.write_text(page_with(batch.files, update.files, PAGE.read_text()))
     for title, part in (("One batch of a worker", batch), ("One update", update)):
         print(f"{title}: {len(part.files)} files, {len(part.functions)} functions")
         for file in part.files:
             count = sum(where == file for where, _ in part.functions)
             print(f"  {file} ({count})")
-    print(f"Together {len(dict.fromkeys([*batch.files, *update.files]))} files")
+    print(f"Together {len({*batch.files, *update.files})} files")
 
 
 if __name__ == "__main__":

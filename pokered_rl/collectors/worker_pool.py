@@ -376,7 +376,7 @@ class InlinePool(WorkerPool):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if self.num_workers != 1:
-            raise ConfigError(f"make_envs of an InlinePool must hold one function, got {self.num_workers}")
+            raise ConfigError(f"an InlinePool has one worker, got make_envs for {self.num_workers}")
         self._collector: WorkerCollector | None = None
         self._batches: Any = None
         self._keep_restored_weights = False

@@ -34,7 +34,7 @@ def from_episode_logs(
     cartridge: Cartridge | None = None,
     on_error: Literal["raise", "skip"] = "raise",
 ) -> LoggedEpisodes:
-    """Find logs and hands out their trajectories, each replayed (and verified) when it is asked for.
+    """Find logs and return their trajectories, each replayed (and verified) when it is accessed.
 
     Args:
         sources: Run folders, ``episode_logs`` folders, log files or glob patterns.
@@ -44,10 +44,10 @@ def from_episode_logs(
         rescore: Pay what the :class:`RewardTerms` among the transforms pay, in place of the rewards in the log.
         screen: Size of ``pixels``.
         ram_layout: The bytes of ``ram``; by default those that the transforms read, as in
-            ``pokered_rl.envs.make_env``, and all of them without transforms.
+            :func:`pokered_rl.envs.make_env`, and all of them without transforms.
         cartridge: The cartridge that was played; found by each log's SHA-1 by default.
         on_error: What iterating does at a log that cannot be read or whose replay diverges: ``"raise"``, or ``"skip"``
-            it and note it in ``LoggedEpisodes.errors``.
+            it and note it in :attr:`LoggedEpisodes.errors`.
 
     Raises:
         EpisodeLogError: A source does not exist or holds no log.
@@ -67,7 +67,7 @@ class LoggedEpisodes(Sequence[TensorDict]):
     """The trajectories of logs; nothing is played before it is asked for, and nothing is kept.
 
     ``episodes[i]`` replays the i-th log and returns a TensorDict of batch size [T] with the keys of
-    ``pokered_rl.envs.make_env``: ``pixels``, ``ram``, ``wait_frames``, ``step_count``, ``is_init`` and what the
+    :func:`pokered_rl.envs.make_env`: ``pixels``, ``ram``, ``wait_frames``, ``step_count``, ``is_init`` and what the
     transforms write at the root and under ``"next"``; ``action`` int64 [T]; ``("next", "reward")`` float32 [T, 1] and
     the done entries. All equal what the policy saw and got, bit for bit, given the transforms of its environment.
     ``("reward_terms", name)`` float32 [T, 1] are there for every term in the log.
@@ -86,7 +86,7 @@ class LoggedEpisodes(Sequence[TensorDict]):
     Args:
         paths: The logs.
         replay: Returns the trajectory [T] of a log; a :class:`LogReplay`.
-        on_error: See ``from_episode_logs``.
+        on_error: See :func:`from_episode_logs`.
     """
 
     def __init__(
@@ -164,10 +164,10 @@ class LogReplay:
 
 
 class _LoggedEnv(EnvBase):
-    """:class:`PokemonRedEnv` with a single row that has no choice: it hands out, step by step, what was played.
+    """An environment like :class:`PokemonRedEnv` with one emulator that returns, step by step, what a log holds.
 
     Args:
-        steps: Result of ``trajectory``.
+        steps: Result of :func:`trajectory`.
         ram_layout: The bytes in its ``ram``.
         num_actions: A.
     """

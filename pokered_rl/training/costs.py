@@ -15,14 +15,13 @@ import json
 from dataclasses import dataclass
 
 from pokered_rl.bundled import bundled_path
+from pokered_rl.data import BOOKKEEPING_BYTES
 from pokered_rl.errors import ConfigError
 from pokered_rl.resources import worker_count
 from pokered_rl.training.config import Backend, Config
 
 __all__ = ["Costs", "ExpectedSpeed", "MemoryNeeds", "expected_speed", "measured_costs", "memory_needs"]
 
-#: Sum tree, minimum tree and write counter of a stored sequence.
-_PRIORITY_BYTES = 24
 #: One unpacked time step of a batch: frame, map, context, mask.
 _STEP_BYTES = 3_000
 #: Pages of the replay that are mapped at a time.
@@ -116,7 +115,7 @@ def memory_needs(config: Config, costs: Costs, *, workers: int, sequences: int) 
         sequences: Capacity of the replay.
     """
     batches = 2 + config.replay.prefetch_batches
-    learner = costs.learner_bytes + sequences * _PRIORITY_BYTES + _MAPPED_BYTES
+    learner = costs.learner_bytes + sequences * BOOKKEEPING_BYTES + _MAPPED_BYTES
     learner += batches * _steps_per_batch(config) * _STEP_BYTES
     worker = costs.worker_bytes + config.collector.emulators_per_worker * costs.emulator_bytes
     return MemoryNeeds(learner=learner, worker=worker, total=learner + workers * worker)

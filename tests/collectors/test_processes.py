@@ -133,11 +133,10 @@ def test_lost_workers_are_replaced_alone_and_counted(counting_env, counting_poli
         play_until(workers, lambda: sum(workers.restarts.values()) >= 3)
         assert workers.restarts == {"raised": 1, "died": 1, "hung": 1}
         assert workers.stats()["episodes_cut"] >= 3
-        seen = len(workers.sink.replay.items)
-        # Every worker plays again: fresh episodes of all four reach the replay.
-        play_until(
-            workers, lambda: len(workers.sink.builder._lanes) == 4 and len(workers.sink.replay.items) > seen + 50
-        )
+        seen, episodes = len(workers.sink.replay.items), workers.episodes
+        # Every worker acts again: fresh episodes of all four end, and reach the replay.
+        play_until(workers, lambda: {each.worker for each in workers.sink.finished_since(episodes)} == {0, 1, 2, 3})
+        play_until(workers, lambda: len(workers.sink.replay.items) > seen + 50)
         assert workers.control.pid(3) == survivor
     assert remaining_children() == []
 

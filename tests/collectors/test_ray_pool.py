@@ -87,7 +87,7 @@ def test_two_nodes_play_and_the_loss_of_one_is_survived(two_nodes, counting_env,
         replay=ListReplay(),
         epsilon_base=1e-9,
     ) as workers:
-        play_until(workers, lambda: len(workers.sink.builder._lanes) == 2)
+        play_until(workers, lambda: {each.worker for each in workers.sink.finished_since(0)} == {0, 1})
         assert set(workers.nodes.values()) == {node["NodeID"] for node in ray.nodes()}  # both have produced steps
         nn.init.constant_(counting_policy.network.weight, -1.0)
         workers.set_weights(counting_policy.network)
@@ -100,4 +100,6 @@ def test_two_nodes_play_and_the_loss_of_one_is_survived(two_nodes, counting_env,
         steps = workers.steps
         play_until(workers, lambda: workers.steps > steps + 400)  # the other plays on
         play_until(workers, lambda: workers.restarts["died"] == 1 and workers.nodes[lost] != second.node_id)
-        play_until(workers, lambda: len(workers.sink.builder._lanes) == 2)  # and the lost one again, on the node left
+        # And the lost one again, on the node left: fresh episodes of both end.
+        episodes = workers.episodes
+        play_until(workers, lambda: {each.worker for each in workers.sink.finished_since(episodes)} == {0, 1})
