@@ -38,7 +38,7 @@ _PARTS = {
     "episode_recorder.py": "EpisodeRecorder",
     "modules/": "network and choice of actions",
     "data/": "sequences and replay",
-    "collectors/sink.py": "sequences and replay",
+    "ExperienceSink": "sequences and replay",
 }
 _REST = "TorchRL's and our loops"
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import torch
 from tensordict import TensorDict
 
-from pokered_rl.collectors.sink import ExperienceSink
+from pokered_rl.collectors import ExperienceSink
 from pokered_rl.data import SequenceBuilder, SequenceLayout
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.training import StopReason
