@@ -373,6 +373,8 @@ class LoggingConfig:
     wandb: Wandb = Wandb.off
     #: Project of the run there.
     wandb_project: str = "pokered_rl"
+    #: Further loggers of TorchRL, `mlflow` or `trackio`, whose packages you install; each job is a run there.
+    loggers: list[str] = field(default_factory=list)
     #: Seconds between two refreshes of the display on a terminal.
     display_every_seconds: float = option(0.5, gt=0)
     #: Seconds between two plain lines where there is no terminal.

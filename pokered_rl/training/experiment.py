@@ -238,6 +238,7 @@ class Experiment:
                     tensorboard=config.logging.tensorboard,
                     wandb=config.logging.wandb.value,
                     wandb_project=config.logging.wandb_project,
+                    others=config.logging.loggers,
                     say=self._say,
                 ),
             ),

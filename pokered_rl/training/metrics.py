@@ -156,8 +156,9 @@ class Metrics(Callback):
             self._episodes.close()
             for logger in self._loggers:
                 experiment = logger.experiment
-                close = getattr(experiment, "finish", None) or experiment.close
-                close()
+                close = getattr(experiment, "finish", None) or getattr(experiment, "close", None)
+                if close is not None:
+                    close()
 
     def _write_if_due(self, trainer: Trainer) -> None:
         if time.monotonic() - self._written_at >= self._every_seconds:
