@@ -401,7 +401,7 @@ class RuntimeConfig:
     keep_checkpoints: int = option(3, ge=1)
     #: Seconds left free between the end of saving and the end of the allocation.
     deadline_margin_seconds: float = option(30.0, ge=0)
-    #: Seconds between two signs of life in the run folder's lock; six missed ones make it stale.
+    #: Seconds between two heartbeats in the run folder's lock; six missed ones make it stale.
     heartbeat_seconds: float = option(10.0, gt=0)
 
 

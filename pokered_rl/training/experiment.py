@@ -1,4 +1,4 @@
-"""The way into training: compose a run from a config and from parts of your own, and work on it."""
+"""Compose a training run from a config and from parts of your own, and run it."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def _other_logger(name: str, folder: Path, *, run_name: str, project: str) -> Lo
 
 
 def tensorboard_logger(folder: Path, *, resume_step: int = 0) -> TensorboardLogger:
-    """TensorBoard files under ``folder/tensorboard``; what an earlier job wrote past ``resume_step`` is hidden."""
+    """Open TensorBoard files under ``folder/tensorboard``; hide what an earlier job wrote past ``resume_step``."""
     logger = get_logger("tensorboard", str(folder), "tensorboard")
     assert isinstance(logger, TensorboardLogger)
     if resume_step:
@@ -86,7 +86,7 @@ def tensorboard_logger(folder: Path, *, resume_step: int = 0) -> TensorboardLogg
 
 
 def wandb_logger(folder: Path, *, run_name: str, project: str, offline: bool) -> WandbLogger:
-    """Weights & Biases; later jobs of a run go on with the same run there, by the id in ``wandb_id.txt``.
+    """Open Weights & Biases; later jobs of a run continue the same run there, by the id in ``wandb_id.txt``.
 
     Raises:
         ConfigError: It is not installed, or does not let us in.
