@@ -140,7 +140,7 @@ class TrainedPolicy:
         return True
 
     def _stamp(self) -> tuple[int, int]:
-        """Return time of writing (ns) and inode of the weights, which tell two files apart."""
+        """Time of writing in nanoseconds and inode of the weights: another file, another stamp."""
         try:
             status = self.weights.stat()
         except OSError as error:
@@ -195,7 +195,7 @@ def load_policy(
 
 
 def _find(source: Path) -> tuple[Path, RunFolder]:
-    """Find the file of the weights, and the folder that has the config."""
+    """The file of the weights, and the folder that has the config."""
     if source.is_file():
         beside = source.resolve().parent
         return source, RunFolder(beside.parents[1] if source.name == STATE_FILE else beside)

@@ -1,4 +1,4 @@
-"""Write ``progress.json``: counters, rates and best results of a run."""
+"""Keeps ``progress.json`` and the best results of a run up to date."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class ProgressRecord(Callback):
         self._update(trainer)
 
     def on_batch(self, trainer: Trainer, num_steps: int) -> None:
-        """Update the counters."""
+        """Count."""
         self._update(trainer)
 
     def on_update(self, trainer: Trainer) -> None:
-        """Update the counters."""
+        """Count."""
         self._update(trainer)
 
     def on_episode(self, trainer: Trainer, episode: EpisodeResult) -> None:

@@ -41,13 +41,6 @@ static void after_item(void) {
     copy_bytes(ME + PP, m + 0x1D, 4);
 }
 
-static void load_front(uint8_t species) {
-    load_species(species);
-    pFarBank = BEAST_BANK;
-    pCopyLength = 576;
-    far_copy_vram((uint8_t *)0x9000, (uint16_t)species_record[22] << 8 | species_record[21]);
-}
-
 /* Half-size picture: every pixel twice. */
 static void load_back(uint8_t species) {
     uint8_t i, j, k, bits, wide;
@@ -79,13 +72,6 @@ static void load_back(uint8_t species) {
 }
 
 /* ------------------------------------------------------------------ drawing */
-static void picture(uint8_t x, uint8_t y, uint8_t tile) {
-    volatile uint8_t *p = wTileMap + (uint16_t)y * 20 + x;
-    uint8_t i, j;
-    for (i = 0; i < 6; i++, p += 14)
-        for (j = 0; j < 6; j++) *p++ = tile++;
-}
-
 static void blank(uint8_t x, uint8_t y, uint8_t w, uint8_t h) {
     volatile uint8_t *p = wTileMap + (uint16_t)y * 20 + x;
     for (; h; h--, p += 20) fill_bytes(p, 0x7F, w);
@@ -111,8 +97,8 @@ static void hud_me(void) {
 static void redraw(void) {
     fill_bytes(wTileMap, 0x7F, 240);
     message_box();
-    if (big(FOE + HP)) { hud_foe(); picture(13, 0, 0); }
-    if (big(ME + HP)) { hud_me(); picture(1, 6, 0x31); }
+    if (big(FOE + HP)) { hud_foe(); put_picture(13, 0, 0); }
+    if (big(ME + HP)) { hud_me(); put_picture(1, 6, 0x31); }
 }
 
 static void name_of(uint8_t who) {
@@ -151,7 +137,7 @@ static void animate(uint8_t who, uint8_t move) {
         wSubAnimCounter = 4 - i;
         if (who) blank(1, 6, 6, 6); else blank(13, 0, 6, 6);
         delay_frames(5);
-        if (who) picture(1, 6, 0x31); else picture(13, 0, 0);
+        if (who) put_picture(1, 6, 0x31); else put_picture(13, 0, 0);
         delay_frames(5);
     }
     wSubAnimCounter = 0;
@@ -301,13 +287,14 @@ static void send_out(uint8_t index) {
     wPlayerMoveListIndex = 0;
     load_back(ME[SPECIES]);
     announce(0, TEXT_GO);
-    picture(1, 6, 0x31);
+    put_picture(1, 6, 0x31);
     hud_me();
 }
 
-static void foe_comes(uint8_t index) {
+/* What the retail game's LoadEnemyMonData fills; in the wild it leaves wEnemyMonPartyPos as it was. */
+static void load_foe(uint8_t index) {
     uint8_t n;
-    to_battle(FOE, wEnemyMons + (uint16_t)index * 44, index);
+    to_battle(FOE, wEnemyMons + (uint16_t)index * 44, battle_trainer ? index : wEnemyMonPartyPos);
     load_species(FOE[SPECIES]);
     copy_name(wEnemyMonNick, species_record + 1);
     n = species_record[19];
@@ -316,7 +303,6 @@ static void foe_comes(uint8_t index) {
     wEnemyBattleStatus1 = 0;
     wCurEnemyLevel = FOE[LEVEL];
     set_flag(wPokedexSeen, book_number(FOE[SPECIES]));
-    load_front(FOE[SPECIES]);
 }
 
 /* Switching in battle: 1 when a turn was spent. */
@@ -444,7 +430,7 @@ static uint8_t any_pp(void) {
 /* 1 caught, 0 not */
 static uint8_t throw_net(void) {
     uint16_t hp = big(FOE + HP), most = big(FOE + MAX_HP);
-    uint8_t i, rate, result, number;
+    uint8_t i, rate, result, number, book;
     say(TEXT_THREW_NET);
     delay_frames(30);
     blank(13, 0, 6, 6);
@@ -459,7 +445,7 @@ static uint8_t throw_net(void) {
         put(16, 4, " ");
     }
     if (random() > rate) {
-        picture(13, 0, 0);
+        put_picture(13, 0, 0);
         announce(1, TEXT_BROKE_FREE);
         return 0;
     }
@@ -468,6 +454,12 @@ static uint8_t throw_net(void) {
     copy_name(wNameBuffer, wEnemyMonNick);
     say(TEXT_CAUGHT);
     set_event(EVENT_CAUGHT_FIRST);
+    book = book_number(number);
+    if (!flag(wPokedexOwned, book)) {
+        set_flag(wPokedexOwned, book);
+        say(TEXT_NEW_PAGE);
+        FAR_CALL(5, book_page);
+    }
     say(TEXT_NICKNAME);
     if (!yes_no()) FAR_CALL(5, name_creature);
     if (wPartyCount < 6) {
@@ -479,7 +471,6 @@ static uint8_t throw_net(void) {
         MON(result)[4] = FOE[STATUS];
         copy_name(wPartyMonNicks + (uint16_t)result * 11, wNameBuffer);
     } else {
-        set_flag(wPokedexOwned, book_number(number));
         FAR_CALL(5, put_in_box);
         message_box();
         say(TEXT_TO_BOX);
@@ -613,7 +604,8 @@ static uint8_t fight(void) {
             choose_next(1);
         }
         if (!big(FOE + HP)) {
-            foe_comes(foe_index);
+            load_foe(foe_index);
+            load_picture(FOE[SPECIES], 0x9000);
             load_class(wTrainerClass);
             copy_name(wStringBuffer, wEnemyMonNick);
             say(TEXT_SENDS_NEXT);
@@ -635,9 +627,49 @@ static void prize(void) {
     say(TEXT_PRIZE);
 }
 
-static void battle(void) {
-    uint8_t i, result, count, species, level;
+/* wIsInBattle is set after the transition; until the first one comes out, after the text, wEnemyMon is that of the
+   battle before and wEnemyMonPartyPos is 0xFF. */
+static void meet_trainer(void) {
+    uint8_t i, species, level;
+    load_trainer((uint8_t)(battle_trainer - 1));
+    i = trainer_record[0];
+    wTrainerClass = i;
+    i = trainer_record[1];
+    wTrainerNo = i;
+    foes_left = trainer_record[2];
+    for (i = 0; i < foes_left; i++) {
+        level = trainer_record[3 + (i << 1)];
+        species = trainer_record[4 + (i << 1)];
+        if (!species) species = wRivalStarter;
+        make_mon(wEnemyMons + (uint16_t)i * 44, species, level);
+        wEnemyPartySpecies[i] = species;
+    }
+    wEnemyPartySpecies[foes_left] = 0xFF;
+    wEnemyPartyCount = foes_left;
     begin_screen();
+    wEnemyMonPartyPos = 0xFF;
+    wIsInBattle = 2;
+    load_class(wTrainerClass);
+    say(TEXT_WANTS_TO_FIGHT);
+    load_foe(0);
+    copy_name(wStringBuffer, wEnemyMonNick);
+    load_class(wTrainerClass);
+    say(TEXT_SENDS_OUT);
+    delay_frames(20);
+}
+
+/* wIsInBattle is set and the creature loaded before the transition. */
+static void meet_creature(void) {
+    wTrainerClass = 0;
+    wIsInBattle = 1;
+    make_mon(wEnemyMons, wCurOpponent, wCurEnemyLevel);
+    foes_left = 1;
+    load_foe(0);
+    begin_screen();
+}
+
+static void battle(void) {
+    uint8_t i, result;
     run_tries = 0;
     wEscapedFromBattle = 0;
     wCapturedMonSpecies = 0;
@@ -645,39 +677,12 @@ static void battle(void) {
     wBattleResult = 0;
     wPlayerMoveListIndex = 0;
     wBattleAndStartSavedMenuItem = 0;
+    wCanEvolveFlags = 0;
     wAnimSoundID = 0xFF;
-    if (battle_trainer) {
-        load_trainer((uint8_t)(battle_trainer - 1));
-        i = trainer_record[0];
-        wTrainerClass = i;
-        i = trainer_record[1];
-        wTrainerNo = i;
-        count = trainer_record[2];
-        for (i = 0; i < count; i++) {
-            level = trainer_record[3 + (i << 1)];
-            species = trainer_record[4 + (i << 1)];
-            if (!species) species = wRivalStarter;
-            make_mon(wEnemyMons + (uint16_t)i * 44, species, level);
-            wEnemyPartySpecies[i] = species;
-        }
-        wEnemyPartySpecies[count] = 0xFF;
-        wEnemyPartyCount = count;
-        foes_left = count;
-        load_class(wTrainerClass);
-        foe_comes(0);
-        load_class(wTrainerClass);
-        say(TEXT_WANTS_TO_FIGHT);
-        copy_name(wStringBuffer, wEnemyMonNick);
-        say(TEXT_SENDS_OUT);
-        delay_frames(20);
-    } else {
-        wTrainerClass = 0;
-        make_mon(wEnemyMons, wCurOpponent, wCurEnemyLevel);
-        foes_left = 1;
-        foe_comes(0);
-        wEnemyMonPartyPos = 0xFF;
-    }
-    picture(13, 0, 0);
+    if (battle_trainer) meet_trainer();
+    else meet_creature();
+    load_picture(FOE[SPECIES], 0x9000);
+    put_picture(13, 0, 0);
     hud_foe();
     if (!battle_trainer) {
         copy_name(wNameBuffer, wEnemyMonNick);
@@ -687,7 +692,10 @@ static void battle(void) {
     send_out(i);
     result = fight();
     from_battle();
-    if (result == 1 && battle_trainer) prize();
+    if (result == 1) {
+        if (battle_trainer) prize();
+        evolve_after_battle();
+    }
     if (result == 2) {
         wBattleResult = 1;
         if (battle_trainer == TRAINER_RIVAL_LAB + 1) {
@@ -717,7 +725,6 @@ uint8_t battle_check(void) {
     uint8_t slot, n;
     static const uint8_t chances[] = {51, 102, 141, 166, 191, 216, 229, 242, 253, 255};
     if (wCurOpponent) {
-        wIsInBattle = battle_trainer ? 2 : 1;
         battle();
         return 1;
     }
@@ -734,7 +741,6 @@ uint8_t battle_check(void) {
     n = wGrassMons[slot + 1];
     wCurOpponent = n;
     battle_trainer = 0;
-    wIsInBattle = 1;
     battle();
     return 1;
 }

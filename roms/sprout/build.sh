@@ -17,7 +17,7 @@ compile() { # file segment
 }
 for home in text menu list bag records tilesets party items; do compile $home CODE; done
 for one in overworld scripts main; do compile $one CODE_1; done
-for six in battle; do compile $six CODE_6; done
+for six in battle evolution; do compile $six CODE_6; done
 for five in shop title; do compile $five CODE_5; done
 # shellcheck disable=SC2086  # a list of files on purpose
 sdcc -msm83 --no-std-crt0 --code-loc 0x0660 --data-loc 0xC010 -Wl-m -Wl-b_CODE_1=0x4000 -Wl-b_CODE_5=0x54000 -Wl-b_CODE_6=0x64000 $objects -o "$build/game.ihx"

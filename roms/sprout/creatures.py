@@ -58,6 +58,9 @@ SPECIES = {
     0x4A: ("CROWNIX", (FIRE, FLYING), (80, 70, 70, 80, 95), 25, 255, ((1, 64), (10, 52), (20, 17), (26, 53))),
 }  # fmt: skip
 
+#: name: level, name of what it becomes after a battle in which it gained a level
+EVOLUTIONS = {"PUDDLIN": (16, "BRINEEL"), "BUZZLET": (12, "DUSKMOTH")}
+
 #: class number: name, money for each level of the last creature
 CLASSES = {
     25: ("RIVAL", 20), 1: ("KID", 12), 2: ("NETTER", 10), 9: ("HIKER", 25), 28: ("SCHOLAR", 22),

@@ -41,6 +41,7 @@ void far_copy_vram(volatile uint8_t *to, uint16_t from);
 void far_copy_1bpp(volatile uint8_t *to, uint16_t from);
 uint8_t far_byte(void);
 uint8_t far_call(void);
+void restart(void);
 #define FAR_CALL(bank, function) (pCallBank = (bank), pCall = (uint16_t)(function), far_call())
 
 /* tilesets.c */
@@ -97,6 +98,8 @@ void money_halve(volatile uint8_t *a);
 void money_of(volatile uint8_t *to, uint16_t value);
 void put_money(uint8_t x, uint8_t y, volatile const uint8_t *p);
 void put_name(uint8_t x, uint8_t y, volatile const uint8_t *name);
+void load_picture(uint8_t species, uint16_t to);
+void put_picture(uint8_t x, uint8_t y, uint8_t tile);
 
 /* list.c */
 uint8_t list_menu(uint8_t kind, uint16_t list, uint8_t cursor, uint8_t scroll);
@@ -108,7 +111,9 @@ uint8_t give_mon(uint8_t species, uint8_t level);
 void compute_stats(volatile uint8_t *mon);
 void heal_party(void);
 uint8_t party_alive(void);
+void learn_moves(uint8_t index);
 void gain_experience(uint8_t index, uint16_t amount);
+const char *type_name(uint8_t type);
 void hp_bar(uint8_t x, uint8_t y, uint16_t hp, uint16_t most);
 void put_status(uint8_t x, uint8_t y, uint8_t status, uint16_t hp, uint8_t level);
 uint8_t party_menu(uint8_t type);
@@ -121,6 +126,8 @@ void team_screen(void);
 uint8_t battle_check(void);
 extern uint8_t battle_trainer, battle_won;
 
+/* evolution.c (bank 6) */
+void evolve_after_battle(void);
 
 /* items.c */
 uint8_t use_item(uint8_t item);
@@ -139,6 +146,7 @@ void put_in_box(void);
 void box_screen(void);
 void item_pc(void);
 void book_screen(void);
+void book_page(void);
 void card_screen(void);
 void option_screen(void);
 void save_screen(void);

@@ -90,6 +90,10 @@ def creature_tables(bank: Bank) -> list[str]:
     items = b"".join(bytes([number]) + fixed(name, 13) + bcd(price) + bytes([1 if price == 0 else 0])
                      for number, name, price in world.ITEMS.values())  # fmt: skip
     bank.add("ITEM_TABLE", items + b"\xff")
+    evolutions = b"".join(
+        bytes([numbers[name], level, numbers[into]]) for name, (level, into) in creatures.EVOLUTIONS.items()
+    )
+    bank.add("EVOLUTION_TABLE", evolutions + b"\xff")
     bank.add("MATCHUP_TABLE", b"".join(bytes(row) for row in creatures.MATCHUPS) + b"\xff")
     bank.add(
         "CLASS_TABLE",

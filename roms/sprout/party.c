@@ -200,6 +200,7 @@ void gain_experience(uint8_t index, uint16_t amount) {
         before = big(mon + 0x22);
         mon[0x21] = level;
         mon[3] = level;
+        wCanEvolveFlags |= (uint8_t)(1 << index);
         compute_stats(mon);
         set_big(mon + 1, big(mon + 1) + big(mon + 0x22) - before);
         copy_name(wNameBuffer, NICK(index));
@@ -322,7 +323,7 @@ void swap_party(uint8_t a, uint8_t b) {
     wPartySpecies[b] = t;
 }
 
-static const char *type_name(uint8_t type) {
+const char *type_name(uint8_t type) {
     switch (type) {
         case 2: return "FLYING";
         case 3: return "POISON";

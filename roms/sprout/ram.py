@@ -41,6 +41,7 @@ CC3C 1 wDoNotWaitForButtonPressAfterDisplayingText
 CC4A 1 wMenuWrappingEnabled
 CC57 1 wNPCMovementScriptPointerTableNum
 CCD3 8 wSimulatedJoypadStatesEnd
+|CCD3 1 wCanEvolveFlags
 CCDB 1 wMoveMenuType
 CCDC 1 wPlayerSelectedMove
 CCDD 1 wEnemySelectedMove
@@ -52,7 +53,11 @@ CD60 1 wMiscFlags
 CD6B 1 wJoyIgnore
 CD6D 20 wNameBuffer
 CD81 360 wTileMapBackup2
+CEE9 1 wEvoOldSpecies
 CEEA 1 wNamingScreenSubmitName
+|CEEA 1 wEvoNewSpecies
+CEEB 1 wEvoMonTileOffset
+CEEC 1 wEvoCancelled
 CF07 1 wAnimSoundID
 CF0B 1 wBattleResult
 CF0C 1 wAutoTextBoxDrawingControl

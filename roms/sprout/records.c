@@ -90,6 +90,22 @@ uint8_t matchup(uint8_t attacker, uint8_t defender) {
     }
 }
 
+/* The picture of a creature from the front: 36 tiles into video RAM. */
+void load_picture(uint8_t species, uint16_t to) {
+    load_species(species);
+    pFarBank = BEAST_BANK;
+    pCopyLength = 576;
+    far_copy_vram((uint8_t *)to, (uint16_t)species_record[22] << 8 | species_record[21]);
+}
+
+/* Six lines of six tiles that follow one another. */
+void put_picture(uint8_t x, uint8_t y, uint8_t tile) {
+    volatile uint8_t *p = wTileMap + (uint16_t)y * 20 + x;
+    uint8_t i, j;
+    for (i = 0; i < 6; i++, p += 14)
+        for (j = 0; j < 6; j++) *p++ = tile++;
+}
+
 void copy_name(volatile uint8_t *to, volatile const uint8_t *from) {
     uint8_t room = 19;
     while (*from != 0x50 && room--) *to++ = *from++;

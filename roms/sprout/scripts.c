@@ -192,11 +192,7 @@ static void machine(void) {
     wLastMap = MAP_MOSSBY;
     wLastBlackoutMap = MAP_MOSSBY;
     heal_party();
-    FAR_CALL(5, hall_of_fame);
-    warp_map = MAP_HOME_1F;
-    warp_index = 2;
-    wStatusFlags3 |= 8;
-    wDoNotWaitForButtonPressAfterDisplayingText = 1;
+    FAR_CALL(5, hall_of_fame); /* never comes back */
 }
 
 void run_script(uint8_t number) {

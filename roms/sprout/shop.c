@@ -342,6 +342,62 @@ void book_screen(void) {
     wUpdateSpritesEnabled = 1;
 }
 
+/* Box tiles in place of the frame tiles 0x63 to 0x6F of the retail game's page, which otherwise draw HP bars. */
+static const uint8_t frame_looks[] = {0x79, 0x7A, 0x7B, 0x7C, 0x7C, 0x7A, 0x7A, 0x7A, 0x7A, 0x7D, 0x7F, 0x7E, 0x7A};
+
+static void frame_tiles(uint8_t framed) {
+    uint8_t i, j, byte, tile[16];
+    for (i = 0; i < 13; i++) {
+        pFarBank = GRAPHICS_BANK;
+        pFarPtr = FONT + 8 * (uint16_t)(framed ? frame_looks[i] - 0x60 : i + 3);
+        for (j = 0; j < 16; j += 2) {
+            byte = far_byte();
+            tile[j] = tile[j + 1] = byte;
+        }
+        pCopyLength = 16;
+        far_copy_vram((uint8_t *)(0x9630 + 16 * (uint16_t)i), (uint16_t)tile);
+    }
+}
+
+/* The page of wCapturedMonSpecies. It waits for A or B in a loop of its own, without an arrow. */
+void book_page(void) {
+    uint8_t i;
+    volatile uint8_t *p = wTileMap;
+    fill_bytes(wShadowOAM, 0, 160);
+    rBGP = 0;
+    clear();
+    delay3();
+    wStatusFlags2 |= 2;
+    hTileAnimations = 0;
+    frame_tiles(1);
+    for (i = 0; i < 18; i++, p += 20) {
+        fill_bytes(p + 1, i == 0 ? 0x64 : i == 9 ? 0x69 : i == 17 ? 0x6F : 0x7F, 18);
+        p[0] = i == 0 ? 0x63 : i == 9 ? 0x68 : i == 17 ? 0x6C : 0x66;
+        p[19] = i == 0 ? 0x65 : i == 9 ? 0x6A : i == 17 ? 0x6E : 0x67;
+    }
+    load_picture(wCapturedMonSpecies, 0x9000);
+    put_name(9, 2, species_record + 1);
+    put(9, 4, type_name(species_record[12]));
+    if (species_record[12] != species_record[13]) put(9, 6, type_name(species_record[13]));
+    put_number(4, 8, book_number(wCapturedMonSpecies) + 1, 3);
+    put_picture(1, 1, 0);
+    delay3();
+    rBGP = 0xE4;
+    for (i = 0; i < 5 && species_record[26 + (i << 1)]; i++) {
+        load_move(species_record[26 + (i << 1)]);
+        put_name(9, (uint8_t)(11 + i), move_record + 1);
+    }
+    put(2, 11, "LEARNS");
+    do joypad_low_sensitivity();
+    while (!(hJoy5 & (K_A | K_B)));
+    rBGP = 0;
+    clear();
+    delay3();
+    frame_tiles(0);
+    wStatusFlags2 &= (uint8_t)~2;
+    rBGP = 0xE4;
+}
+
 /* ------------------------------------------------------------------ card and options */
 void card_screen(void) {
     uint8_t i;

@@ -47,6 +47,7 @@ vWindow = 0x9C00
         jp      init
 
         .org    0x150
+_restart::                      ; void restart(void): the retail game's jp Init, after the hall of fame
 init:
         di
         ld      sp, #0xDFFF

@@ -47,6 +47,13 @@ void read_save(void) {
     copy_bytes(&wBoxCount, SAVE + 0x598 + 11 + 0x8E5, 0x463);
     wPlayerFacing = SAVE[0x596];
     close_battery();
+    /* a game saved by the machine goes on at home */
+    if (wCurMap == MAP_HALL_OF_FRIENDS && wNumHoFTeams) {
+        wCurMap = MAP_HOME_1F;
+        wXCoord = 0;
+        wYCoord = 1;
+        wPlayerFacing = FACE_DOWN;
+    }
 }
 
 void save_screen(void) {
@@ -183,9 +190,7 @@ static void draw_title(void) {
     pFarBank = BEAST_BANK;
     pCopyLength = 576;
     far_copy_vram((uint8_t *)0x9000, TITLE_PICTURE);
-    i = 0;
-    for (r = 0; r < 6; r++)
-        for (c = 0; c < 6; c++) *(wTileMap + (uint16_t)(r + 7) * 20 + 7 + c) = i++;
+    put_picture(7, 7, 0);
     pFarBank = GRAPHICS_BANK;
     pCopyLength = TITLE_SIZE;
     far_copy_vram((uint8_t *)0x9240, TITLE_TILES);
@@ -252,22 +257,17 @@ uint8_t title(void) {
 }
 
 /* ------------------------------------------------------------------ the end */
+/* As in the original: the team is counted first, the game saved, and after the last text everything starts anew. */
 void hall_of_fame(void) {
     uint8_t i;
     fill_bytes(wShadowOAM, 0, 160);
     wUpdateSpritesEnabled = 0xFF;
+    if (wNumHoFTeams < 255) wNumHoFTeams++;
     for (i = 0; i < wPartyCount; i++) {
         volatile uint8_t *mon = wPartyMons + (uint16_t)i * 44;
         fill_bytes(wTileMap, 0x7F, 360);
-        load_species(mon[0]);
-        pFarBank = BEAST_BANK;
-        pCopyLength = 576;
-        far_copy_vram((uint8_t *)0x9000, (uint16_t)species_record[22] << 8 | species_record[21]);
-        {
-            uint8_t r, c, t = 0;
-            for (r = 0; r < 6; r++)
-                for (c = 0; c < 6; c++) *(wTileMap + (uint16_t)(r + 4) * 20 + 7 + c) = t++;
-        }
+        load_picture(mon[0], 0x9000);
+        put_picture(7, 4, 0);
         put(3, 1, "HALL OF FRIENDS");
         put_name(5, 12, wPartyMonNicks + (uint16_t)i * 11);
         put(5, 14, "LEVEL");
@@ -276,7 +276,10 @@ void hall_of_fame(void) {
     }
     fill_bytes(wTileMap, 0x7F, 360);
     say(TEXT_THE_END);
-    if (wNumHoFTeams < 255) wNumHoFTeams++;
     write_save();
-    wUpdateSpritesEnabled = 1;
+    fill_bytes(wTileMap, 0x7F, 360);
+    put(7, 8, "THE END");
+    for (i = 0; i < 5; i++) delay_frames(120);
+    wait_for_text_button();
+    restart();
 }

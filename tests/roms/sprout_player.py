@@ -22,6 +22,7 @@ OVERWORLD = (0x0402, 0x0405)
 TALK, HIDDEN, SCRIPT = 0x0499, 0x046E, 0x041A
 BATTLES = (0x062F, 0x0578)  # after a step, after a turn on the spot
 TEXT_WAITS, MENU_WAITS, PARTY_WAITS = 0x3886, 0x3AEC, 0x3AE8
+PAGE_CORNER = 0xC3A0  #: the first tile of the screen; 0x63 while a page of the book is shown
 
 
 class Player:
@@ -122,12 +123,12 @@ class Player:
         self.pyboy.button_release(key)
 
     def settle_any(self, frames: int = 900) -> str:
-        """Until something waits for a key: "map", "text", "menu" or, after that many frames, "".
+        """Until something waits for a key: "map", "text", "menu", "page" or, after that many frames, "".
 
         The polling loops are inside the call that gives them away only part of the time: one look at the stack is not
         enough, three out of a few are.
         """
-        seen = {"map": 0, "text": 0, "menu": 0}
+        seen = {"map": 0, "text": 0, "menu": 0, "page": 0}
         for _ in range(frames):
             if self.listening:
                 seen["map"] += 1
@@ -135,6 +136,8 @@ class Player:
                 seen["text"] += 1
             elif self.on_stack(MENU_WAITS, PARTY_WAITS):
                 seen["menu"] += 1
+            elif self[PAGE_CORNER] == 0x63:
+                seen["page"] += 1
             else:
                 seen["map"] = 0
             for what, count in seen.items():

@@ -166,8 +166,10 @@ def pebble_lane(player: Traveller) -> None:
 def grow_on_the_lane(player: Traveller, goal: int) -> None:
     while level(player) < goal:
         for spot in ((4, 32), (9, 31)):
-            player.go(spot)
-            if not player.healed():
+            player.walk_to(spot)
+            if player[CUR_MAP] == MAPS["MOSSBY"]:  # carried home after a lost fight
+                player.leave("up", (9, 0))
+            elif not player.healed():
                 player.leave("down", (9, 35))
                 soup(player)
                 player.leave("up", (9, 0))
@@ -323,7 +325,7 @@ def catch(player: Traveller) -> None:
 def throw(player: Traveller) -> None:
     for _ in range(300):
         waits = player.settle_any()
-        if waits == "map" or not waits:
+        if waits == "map":
             return
         if waits == "menu" and player.menu_is(0x21):
             player.press("left", 4, 8)
@@ -488,6 +490,7 @@ def champion(player: Traveller) -> None:
 
 
 def hall_of_fame(player: Traveller) -> None:
+    """The machine saves and restarts the game; A leads through the title to CONTINUE."""
     player.enter((5, 1))
     player.go((3, 2))
     player.look("up")

@@ -8,34 +8,38 @@ from typing import Any
 import sprout_player as sp
 import sprout_walkthrough as walkthrough
 from pyboy import PyBoy
-from sprout_screens import IN_BATTLE, ITEM, LIST, LIST_KIND, TEXT_BOX, A, B, ignores, menu, start_line, wild_battle
+from sprout_screens import (
+    BAG,
+    IN_BATTLE,
+    ITEM,
+    LIST,
+    LIST_KIND,
+    NET,
+    NICKS,
+    OWNED,
+    PUDDLIN,
+    TEXT_BOX,
+    A,
+    B,
+    fight_until_it_evolves,
+    ignores,
+    menu,
+    mon,
+    one_level_before_evolution,
+    put,
+    start_line,
+    throw_net,
+    until,
+    until_text,
+    wild_battle,
+)  # fmt: skip
 from sprout_walkthrough import world
 
-PARTY, BOX, BAG, MONEY = 0xD163, 0xDA80, 0xD31D, 0xD347
-NICKS, BOX_NICKS = 0xD2B5, 0xDE06
-NET, MINT_LEAF = world.ITEMS["NET"][0], world.ITEMS["MINT_LEAF"][0]
+PARTY, BOX, MONEY = 0xD163, 0xDA80, 0xD347
+BOX_NICKS, ENEMY, BRINEEL = 0xDE06, 0xCFE5, 0x85
+MINT_LEAF = world.ITEMS["MINT_LEAF"][0]
 MIRROR_ME, TIDE = 102, 57
 YES_NO = (8, 15, 1, A | B)
-
-
-def mon(player: sp.Player, index: int) -> bytes:
-    return bytes(player.memory[0xD16B + 44 * index : 0xD16B + 44 * index + 44])
-
-
-def put(player: sp.Player, address: int, *values: int) -> None:
-    for i, value in enumerate(values):
-        player.memory[address + i] = value
-
-
-def until(player: sp.Player, *wanted: tuple[int, int, int, int], presses: int = 12) -> None:
-    """Reads on with A until one of these menus waits."""
-    for _ in range(presses):
-        waits = player.settle_any()
-        if waits == "menu" and (player[0xCC24], player[0xCC25], player[0xCC28], player[0xCC29]) in wanted:
-            return
-        assert waits != "map", "the menu never came"
-        player.press("a", 4, 8)
-    raise AssertionError(player.screen_text())
 
 
 def read_on(player: sp.Player) -> None:
@@ -48,30 +52,121 @@ def read_on(player: sp.Player) -> None:
     raise AssertionError(player.screen_text())
 
 
-def throw_net(player: sp.Player) -> None:
-    """A net for somebody tired and asleep: it cannot fail (rate 255). The bag gets one for it."""
-    wild_battle(player)
-    for i in range(player[PARTY]):
-        at = 0xD16B + 44 * i
-        put(player, at + 1, player[at + 0x22], player[at + 0x23])
-    put(player, 0xCFE6, 0, 1)
-    put(player, 0xCFE9, 3)
-    put(player, 0xD007, 255)
-    put(player, BAG + 1, NET, 5)
-    player.choose(1)
-    menu(player)
-    for _ in range(20):  # the list remembers where it was
-        player.press("up", 4, 8)
-    assert player[ITEM] + player[0xCC36] == 0
-    player.press("a", 4, 8)
-
-
 def type_name(player: sp.Player) -> None:
     """On the naming screen: A, B, then the end."""
     player.tick(20)
     assert player[0xCC29] == 0xFF
     for key in ("a", "right", "a", "start"):
         player.press(key, 4, 8)
+
+
+# ---------------------------------------------------------------------------------------------- as the retail game
+def test_a_trainers_creature_is_loaded_after_the_text_that_wants_to_fight(at: Any) -> None:
+    # InitBattleCommon of the retail game sets wEnemyMonPartyPos 0xFF and wIsInBattle 2 after the transition;
+    # EnemySendOutFirstMon fills wEnemyMon after the text.
+    player = at("catch")
+    player.settle = lambda: sp.Player.settle(player)
+    put(player, 0xD0DB, 200)  # no wild battle on the way
+    before = bytes(player.memory[ENEMY : ENEMY + 29])
+    assert any(before)  # the battle of the catch
+    player.walk_to((15, 8))
+    while not player[0xD059]:  # wCurOpponent: the rival has said what he says before a fight
+        assert bytes(player.memory[ENEMY : ENEMY + 29]) == before
+        player.press("a", 4, 8)
+    stale = before[:3] + b"\xff" + before[4:]
+    in_battle = set()
+    for _ in range(600):
+        in_battle.add(player[IN_BATTLE])
+        assert bytes(player.memory[ENEMY : ENEMY + 29]) == (stale if player[IN_BATTLE] else before)
+        if player.on_stack(sp.TEXT_WAITS) and player[IN_BATTLE]:
+            break
+        player.tick()
+    assert in_battle == {0, 2}
+    assert player.settle_any() == "text"
+    assert "to fight" in player.screen_text()
+    player.press("start", 4, 60)
+    assert bytes(player.memory[ENEMY : ENEMY + 29]) == stale
+    player.press("a", 4, 8)
+    player.wait(lambda: player[ENEMY + 3] == 0, 60)
+    assert (player[ENEMY], player[ENEMY + 14]) == (0x24, 13)  # PIPWING, level 13
+    assert player.big(ENEMY + 1) == player.big(ENEMY + 15) > 0
+
+
+def test_a_wild_creature_is_loaded_before_the_transition_and_keeps_the_position_byte(at: Any) -> None:
+    player = at("catch")
+    player.settle = lambda: sp.Player.settle(player)
+    put(player, ENEMY, 0, 0, 0, 5)
+    for spot in ((6, 5), (9, 5)) * 20:
+        player.walk_to(spot)
+        if player[0xD059]:
+            break
+    player.wait(lambda: player[IN_BATTLE] == 1, 60)
+    player.tick(2)
+    assert player[0xFFB0] == 144  # the map still shows
+    assert player.big(ENEMY + 1) == player.big(ENEMY + 15) > 0
+    assert player[ENEMY + 3] == 5
+
+
+def test_a_new_kind_shows_a_page_that_waits_for_a_or_b_without_an_arrow(at: Any) -> None:
+    for key in ("a", "b"):
+        player = at("catch")
+        put(player, OWNED, 0, 0)
+        throw_net(player)
+        until_text(player, "page in the book")
+        assert any(player.memory[OWNED : OWNED + 2])
+        player.press("a", 4, 8)
+        assert player.settle_any() == "page"
+        player.tick(60)
+        page = bytes(player.memory[0xC3A0:0xC508])
+        assert [page[0], page[19], page[340], page[359]] == [0x63, 0x65, 0x6C, 0x6E]
+        for other in ("start", "select", "up", "down", "left", "right"):
+            player.press(other, 4, 8)
+        assert bytes(player.memory[0xC3A0:0xC508]) == page
+        assert not player.on_stack(sp.TEXT_WAITS, sp.MENU_WAITS)
+        assert (player[IN_BATTLE], player.outermost in sp.BATTLES) == (1, True)
+        player.press(key, 4, 8)
+        until(player, YES_NO, presses=2)
+
+    player = at("catch")
+    put(player, OWNED, 0xFF, 0xFF)
+    throw_net(player)
+    until_text(player, "caught")
+    player.press("a", 4, 8)
+    until(player, YES_NO, presses=1)  # a kind that is known has no page
+
+
+def test_evolution_runs_before_the_battle_ends(at: Any) -> None:
+    player = at("catch")
+    one_level_before_evolution(player)
+    fight_until_it_evolves(player)
+    assert player[0xD164] == PUDDLIN
+    while player[0xD164] == PUDDLIN:
+        assert (player[IN_BATTLE], player.outermost in sp.BATTLES) == (1, True)
+        assert not player.on_stack(sp.TEXT_WAITS, sp.MENU_WAITS)
+        player.tick()
+    assert player[IN_BATTLE] == 1
+    read_on(player)
+    assert player[IN_BATTLE] == 0
+    assert mon(player, 0)[0] == player[0xD164] == BRINEEL
+    assert bytes(player.memory[NICKS : NICKS + 8]) == b"\x81\x91\x88\x8d\x84\x84\x8b\x50"  # BRINEEL
+    assert player.big(0xD16C) <= player.big(0xD18D)
+    assert player[OWNED + 1] & 4  # the eleventh kind of the book
+
+
+def test_b_stops_an_evolution(at: Any) -> None:
+    player = at("catch")
+    one_level_before_evolution(player)
+    fight_until_it_evolves(player)
+    for _ in range(40):
+        player.press("b", 2, 6)
+        if player.on_stack(sp.TEXT_WAITS):
+            break
+    assert "stays" in player.screen_text()
+    assert player[IN_BATTLE] == 1
+    read_on(player)
+    assert player[IN_BATTLE] == 0
+    assert mon(player, 0)[0] == player[0xD164] == PUDDLIN
+    assert mon(player, 0)[0x21] == 16
 
 
 # ---------------------------------------------------------------------------------------------- six friends
@@ -229,11 +324,11 @@ def test_box_shows_keeps_gives_back_and_sets_free(at: Any) -> None:
 def grow_to_the_fifth_move(player: sp.Player) -> None:
     """Wins a fight that makes the first friend want a fifth move; ends at the question."""
     at = 0xD16B
-    assert player[at] == 0xB1  # PUDDLIN, which learns TIDE at level 22
+    assert player[at] == BRINEEL  # learns TIDE at level 24
     put(player, at + 8, 33, 39, 55, 36)
     put(player, at + 0x1D, 20, 20, 20, 20)
-    put(player, at + 0x0E, *(22**3 - 1).to_bytes(3, "big"))
-    put(player, at + 0x21, 21)
+    put(player, at + 0x0E, *(24**3 - 1).to_bytes(3, "big"))
+    put(player, at + 0x21, 23)
     wild_battle(player)
     put(player, 0xCFE6, 0, 1)
     put(player, 0xD029, 3)  # faster than anybody: 3 x 256
@@ -246,7 +341,7 @@ def grow_to_the_fifth_move(player: sp.Player) -> None:
         menu(player)
         player.choose(1)
         until(player, YES_NO)
-    assert player[at + 0x21] == 22
+    assert player[at + 0x21] == 24
 
 
 def test_a_fifth_move_takes_the_place_of_the_one_chosen(at: Any) -> None:
@@ -450,14 +545,26 @@ def test_hall_of_fame_shows_the_friends_counts_the_team_and_writes_the_day_down(
         if "HALL OF FRIENDS" not in text and shown:
             break
     assert shown == {0, 1}
-    read_on(player)
-    player.settle()
-    assert player[0xD5A2] == 1
-    assert player[sp.CUR_MAP] == walkthrough.MAPS["HOME_1F"]
-    cycle_power(player)
+    assert player[0xD5A2] == 1  # before the last text
+
+    # jp Init after the last button: work RAM is clear and the title shows; what was saved goes on at home
+    until_text(player, "THE END")
+    player.press("start", 4, 8)
+    assert player.settle_any() == "text"
+    player.press("a", 4, 8)
     player.tick(100)
+    assert "PRESS START" in player.screen_text()
+    assert player[0xD5A2] == 0
+    assert not any(player.memory[PARTY : PARTY + 8])
+    assert not any(player.memory[0xD747:0xD887])
+    assert player.outermost not in (*sp.OVERWORLD, sp.TALK, sp.HIDDEN, sp.SCRIPT, *sp.BATTLES)
     player.press("start", 4, 8)
     assert menu(player) == (2, 1, 2, 0x0B)  # CONTINUE is there
+    player.choose(0)
+    player.wait(lambda: player.listening, 300)
+    assert player[0xD5A2] == 1
+    assert player[PARTY] == 2
+    assert player[sp.CUR_MAP] == walkthrough.MAPS["HOME_1F"]
 
 
 def cycle_power(player: sp.Player) -> None:
