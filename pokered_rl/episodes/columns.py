@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from pokered_rl.errors import EpisodeLogError
 
-__all__ = ["from_planes", "pack_rewards", "to_planes", "unpack_rewards"]
+__all__: list[str] = []
 
 _REMEDY = "the file is damaged or was written by a faulty writer: delete it"
 _COUNT = struct.Struct("<I")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from pokered_rl.errors import EpisodeLogError
 
-__all__ = ["FORMAT_VERSION", "MAGIC", "MAX_SECTION_BYTES", "pack_container", "unpack_container"]
+__all__: list[str] = []
 
 #: First bytes of every log. The high bit, CR LF and Ctrl-Z catch text-mode copies, as in PNG.
 MAGIC = b"\x89PRL\r\n\x1a\n"

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple, get_type_hints
 
 from pokered_rl.errors import EpisodeLogError
 
-__all__ = ["EpisodeHeader", "Meta", "Outcome", "ReachedMilestone", "pack_meta", "unpack_meta"]
+__all__ = ["EpisodeHeader", "Outcome", "ReachedMilestone"]
 
-#: Limit of the steps of an episode: a damaged count must not allocate memory.
+#: Limit of the steps of an episode; a damaged count must not allocate memory.
 MAX_STEPS = 10_000_000
 
 
@@ -28,7 +28,7 @@ class Outcome(StrEnum):
     TERMINATED = "terminated"
     #: The step limit was reached.
     TRUNCATED = "truncated"
-    #: Continuous mode: the next segment begins in the state in which this one ends.
+    #: In continuous mode, the next segment begins in the state in which this one ends.
     CONTINUED = "continued"
     #: The job ended before the episode.
     SHUTDOWN = "shutdown"
@@ -81,7 +81,7 @@ class EpisodeHeader:
     weights_version: int = -1
     #: Exploration rate of the emulator, None when unknown.
     epsilon: float | None = None
-    #: Named seeds: ``run``, and ``worker``, from which this worker's emulators and exploration draw.
+    #: Named seeds, ``run`` and ``worker``; from the latter this worker's emulators and exploration draw.
     seeds: Mapping[str, int] = field(default_factory=dict)
     #: SHA-256 of the run's ``config.yaml`` as that job wrote it, empty when there is none.
     config_sha256: str = ""

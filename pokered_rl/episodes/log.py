@@ -101,7 +101,7 @@ class EpisodeLog:
 
     @property
     def step_frames(self) -> npt.NDArray[np.int64]:
-        """Emulator frames of every step, int64 [T]: the action's own and the waiting after it."""
+        """Emulator frames of every step, int64 [T], the action's own and the waiting after it."""
         return self.header.frames_per_action + self.wait_frames.astype(np.int64)
 
     @property
@@ -242,7 +242,7 @@ class EpisodeLogWriter:
     #: Everything that is known at the start. A replay needs the start state in ``start_states/`` of the folder, see
     #: :meth:`EpisodeFolder.add_start_state`.
     header: EpisodeHeader
-    #: SHA-256 (hex) of the RAM in the start state, if known: a replay then tells a wrong start from a wrong step.
+    #: SHA-256 (hex) of the RAM in the start state, if known; a replay then tells a wrong start from a wrong step.
     start_ram_hash: str | None = None
     # Of each step: action, waiting frames, reward, terms.
     _steps: list[tuple[int, int, float, Sequence[float]]] = field(default_factory=list, init=False, repr=False)

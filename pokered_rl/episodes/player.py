@@ -42,7 +42,7 @@ class Divergence:
 
     #: Steps played when the hashes were found to differ.
     step: int
-    #: The last step with equal hashes, if any: the difference arose after it.
+    #: The last step with equal hashes, if any; the difference arose after it.
     last_equal_step: int | None
     #: Map of the player in the replay.
     map_id: int

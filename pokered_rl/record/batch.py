@@ -64,7 +64,7 @@ class ShownValues:
 
     #: Returns the action values float32 [T, A] of a log; picklable, such as ``load_policy(run).action_values``.
     of: Callable[[EpisodeLog], npt.NDArray[np.float32]]
-    #: Name of the network: a finished video with values of the same name is skipped.
+    #: Name of the network. A finished video with values of the same name is skipped.
     name: str
 
 

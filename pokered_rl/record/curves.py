@@ -41,9 +41,9 @@ _COLOURS = ("#2563a8", "#c0532c", "#3c8a4f", "#8456a8", "#a8892c", "#4c8fa0")
 class Curve:
     """A quantity over training, at P points."""
 
-    #: float64 [P], global step: middle of each interval.
+    #: float64 [P], global step in the middle of each interval.
     steps: npt.NDArray[np.float64]
-    #: float64 [P], NaN where a run has no episode: a mean over fewer runs would be another curve.
+    #: float64 [P], NaN where a run has no episode, because a mean over fewer runs would be another curve.
     mean: npt.NDArray[np.float64]
     #: float64 [P], lower end of the band.
     low: npt.NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LINE_HEIGHT", "draw_text"]
+__all__: list[str] = []
 
 #: Distance of two lines of text in pixels.
 LINE_HEIGHT = 10

@@ -16,7 +16,7 @@ from pokered_rl.record.palettes import ScreenPainter, palette
 from pokered_rl.record.render import RenderedEpisode, RenderOptions, logs_comment, shown_frames
 from pokered_rl.record.video import VideoWriter
 
-__all__ = ["grid_frames", "render_grid"]
+__all__ = ["render_grid"]
 
 _WIDTH, _HEIGHT = 160, 144
 #: Pixels between two screens.

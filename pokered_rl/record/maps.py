@@ -20,14 +20,7 @@ from pokered_rl.errors import ConfigError
 from pokered_rl.game import GameMaps, ScreenKind
 from pokered_rl.record.survey import Cell, EpisodeTrace, MapSurvey
 
-__all__ = [
-    "affordance_figure",
-    "background_picture",
-    "has_place",
-    "map_title",
-    "maps_figure",
-    "world_figure",
-]
+__all__ = ["affordance_figure", "maps_figure", "world_figure"]
 
 Shown = Literal["visits", "first_visit"]
 

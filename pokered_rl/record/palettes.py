@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pokered_rl.errors import ConfigError
 from pokered_rl.observations import unpack_shades
 
-__all__ = ["PALETTES", "ScreenPainter", "palette", "rgb_to_yuv"]
+__all__ = ["PALETTES"]
 
 Colour = tuple[int, int, int]
 

@@ -13,7 +13,7 @@ from pokered_rl.game import GameMaps
 from pokered_rl.record.font import LINE_HEIGHT, draw_text
 from pokered_rl.record.palettes import rgb_to_yuv
 
-__all__ = ["PANEL_HEIGHT", "PANEL_WIDTH", "Panel", "Place"]
+__all__: list[str] = []
 
 #: Width of the panel in its own pixels, before it is enlarged together with the picture.
 PANEL_WIDTH = 176

@@ -26,15 +26,7 @@ from pokered_rl.record.panel import PANEL_HEIGHT, PANEL_WIDTH, Panel
 from pokered_rl.record.sound import SoundTrack
 from pokered_rl.record.video import VideoWriter, pace, read_comment
 
-__all__ = [
-    "RenderOptions",
-    "RenderedEpisode",
-    "is_rendered",
-    "logs_comment",
-    "render_episode",
-    "render_episodes",
-    "shown_frames",
-]
+__all__ = ["RenderOptions", "RenderedEpisode", "render_episode", "render_episodes"]
 
 _WIDTH, _HEIGHT = 160, 144
 

@@ -11,7 +11,7 @@ from av.container import OutputContainer
 
 from pokered_rl.emulator import SOUND_RATE
 
-__all__ = ["SoundTrack"]
+__all__: list[str] = []
 
 _BIT_RATE = 128_000
 #: Samples by which a frame may be longer or shorter than its share: it begins between two samples and two instructions.

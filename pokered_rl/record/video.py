@@ -17,12 +17,12 @@ from av.video.frame import PictureType
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.sound import SoundTrack
 
-__all__ = ["CONSOLE_FRAME_RATE", "KEY_SECONDS", "VideoWriter", "pace", "read_comment"]
+__all__ = ["CONSOLE_FRAME_RATE", "VideoWriter"]
 
-#: Frames a second of the console: its clock over the cycles of a frame, 59.7275.
+#: Frames a second of the console, 59.7275 (its clock over the cycles of a frame).
 CONSOLE_FRAME_RATE = Fraction(4_194_304, 70_224)
 
-#: Most seconds between two key frames: a player that seeks decodes from the key frame before.
+#: Most seconds between two key frames; a player that seeks decodes from the key frame before.
 KEY_SECONDS = 10
 
 #: Frames between two reports of progress.
@@ -63,7 +63,7 @@ class VideoWriter:
         frame_rate: Emulator frames a second, exact: the time base of the file.
         qp: Quantizer, 1 (best) to 51; at 18 no difference to the console's flat shades is visible.
         preset: Of x264, from ``ultrafast`` to ``veryslow``; slower ones make smaller files.
-        comment: Stored in the file, see :func:`read_comment`.
+        comment: Stored in the file, see ``read_comment``.
         sound: Add a sound track.
         on_progress: Called from time to time with the number of frames written since the last call.
     """
