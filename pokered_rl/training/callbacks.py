@@ -1,4 +1,4 @@
-"""What a program can do while a run goes on: the base class of callbacks, and the list that calls them."""
+"""Callbacks: the base class, and the list that calls them during a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class CallbackError(PokeredError):
 
 
 class Callback:
-    """Base class of everything that watches, saves or ends a run; every method does nothing.
+    """Base class of what follows, saves or ends a run; every method does nothing.
 
     All methods run in the thread of the learner, between two steps of the training loop, so what they do slows learning
     down. ``trainer`` gives access to the run: see :class:`~pokered_rl.training.trainer.Trainer`.
@@ -90,7 +90,7 @@ class Callback:
 
 
 class CallbackList:
-    """Calls callbacks in their order.
+    """Call callbacks in their order.
 
     An exception is raised as :class:`CallbackError` with the callback's name; the errors of the library's own callbacks
     name their cause already and pass unchanged.
@@ -169,7 +169,7 @@ class CallbackList:
                 _call(callback, "load_state_dict", states[name])
 
     def _named(self) -> Iterator[tuple[str, Callback]]:
-        """Each callback with the name of its class, numbered from the second of a class on."""
+        """Yield each callback with the name of its class, numbered from the second of a class on."""
         seen: Counter[str] = Counter()
         for callback in self._callbacks:
             name = _name(callback)

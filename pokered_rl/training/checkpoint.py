@@ -1,4 +1,4 @@
-"""Checkpoints that are either whole or not there: atomic, checksummed, the newest intact one wins.
+"""Atomic, checksummed checkpoints: the newest intact one is found, damaged ones are passed over.
 
 A checkpoint is a folder ``checkpoints/<steps>-<updates>/`` with ``state.pt`` (tensors, numbers, strings: it loads with
 ``weights_only=True``), whatever a part wrote beside it (the replay's priorities and cursor), and ``manifest.json`` with
@@ -41,7 +41,7 @@ _DOOMED = ".removing-"
 
 
 def save_tensors(path: Path, tree: Mapping[str, Any]) -> None:
-    """``torch.save`` under another name, then rename.
+    """Save tensors atomically.
 
     Raises:
         OSError: The disk is full, for one. PyTorch's own writer would raise a RuntimeError that does not say so.
@@ -62,7 +62,7 @@ def load_tensors(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no file {path}") from error
     except Exception as error:
-        raise CheckpointError(f"{path} cannot be read ({str(error).splitlines()[0]}); is it cut short?") from error
+        raise CheckpointError(f"{path} cannot be read ({str(error).splitlines()[0]}); is it truncated?") from error
     if not isinstance(tree, dict):
         raise CheckpointError(f"{path} must hold a dict, got {type(tree).__name__}")
     return tree
@@ -77,14 +77,14 @@ def _flush(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
+    """Return the SHA-256 (hex) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One intact checkpoint on disk."""
+    """An intact checkpoint on disk."""
 
     #: Its folder.
     path: Path
@@ -93,7 +93,7 @@ class Checkpoint:
     updates: int
 
     def state(self) -> dict[str, Any]:
-        """The tree that was saved.
+        """Read the tree that was saved.
 
         Raises:
             CheckpointError: The file cannot be read.
@@ -102,7 +102,7 @@ class Checkpoint:
 
 
 class CheckpointStore:
-    """Writes, finds and prunes the checkpoints of one run.
+    """Write, find and prune the checkpoints of one run.
 
     Args:
         folder: Folder that holds them.
@@ -185,7 +185,7 @@ class CheckpointStore:
             self._writer.shutdown()
 
     def newest(self) -> Checkpoint | None:
-        """The newest intact checkpoint, or None where there is none; damaged ones are named in a warning."""
+        """Return the newest intact checkpoint, or None; damaged ones are named in a warning."""
         for path in self._complete_folders():
             problem = _damage(path)
             if problem is None:
@@ -225,7 +225,7 @@ class CheckpointStore:
 
 
 def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint folder, or None."""
+    """Describe what is wrong with a checkpoint folder, or return None."""
     try:
         files = json.loads((path / _MANIFEST).read_text())["files"]
         for name, entry in files.items():

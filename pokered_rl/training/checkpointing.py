@@ -1,4 +1,4 @@
-"""Saving a run while it goes on and at its end, and taking it up again."""
+"""Save a run, and restore it."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class Checkpointing(Callback):
         GlobalRNGState().load_state_dict(random)
 
     def _load_replay(self, trainer: Trainer, saved: Path) -> None:
-        """Open the replay's files again, or accept that they are gone."""
+        """Open the replay's files again; where they are gone, fail or begin with an empty replay."""
         replay = trainer.replay
         if self._scratch is not None and (fetched := self._scratch.fetch(saved)):
             trainer.say(f"{fetched:,} sequences were fetched to {replay.scratch_dir}")

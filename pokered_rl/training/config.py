@@ -373,6 +373,8 @@ class LoggingConfig:
     wandb: Wandb = Wandb.off
     #: Project of the run there.
     wandb_project: str = "pokered_rl"
+    #: Further loggers of TorchRL, `mlflow` or `trackio`, whose packages you install; each job is a run there.
+    loggers: list[str] = field(default_factory=list)
     #: Seconds between two refreshes of the display on a terminal.
     display_every_seconds: float = option(0.5, gt=0)
     #: Seconds between two plain lines where there is no terminal.
@@ -399,7 +401,7 @@ class RuntimeConfig:
     keep_checkpoints: int = option(3, ge=1)
     #: Seconds left free between the end of saving and the end of the allocation.
     deadline_margin_seconds: float = option(30.0, ge=0)
-    #: Seconds between two signs of life in the run folder's lock; six missed ones make it stale.
+    #: Seconds between two heartbeats in the run folder's lock; six missed ones make it stale.
     heartbeat_seconds: float = option(10.0, gt=0)
 
 

@@ -1,4 +1,4 @@
-"""The trained agent beside a random policy: same mask, same start, same length."""
+"""Evaluate a policy, and compare it with a random one: same mask, same start, same length."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _PLACE_KEYS = (("game", "map_id"), ("game", "x"), ("game", "y"))
 
 
 class RandomPolicy(TensorDictModuleBase):
-    """Draws uniformly from the allowed actions.
+    """Draw uniformly from the allowed actions.
 
     Reads ``action_mask`` bool [E, A]; a mask that allows none allows all. Writes ``action``
     int64 [E].
@@ -70,29 +70,29 @@ class RandomPolicy(TensorDictModuleBase):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What some episodes came to; one entry for each episode."""
+    """Results of some episodes; one entry for each episode."""
 
     #: Unique (map, x, y) visited, the start included.
     coverage: list[int]
     #: Sum of the rewards.
     returns: list[float]
-    #: Agent decisions.
+    #: Agent steps.
     lengths: list[int]
     #: Milestones of the story that the episode reached, with the step after which each first held.
     milestones: list[dict[str, int]] = field(default_factory=list)
 
     @property
     def mean_coverage(self) -> float:
-        """Mean over the episodes."""
+        """Return the mean over the episodes."""
         return sum(self.coverage) / len(self.coverage)
 
     @property
     def mean_return(self) -> float:
-        """Mean over the episodes."""
+        """Return the mean over the episodes."""
         return sum(self.returns) / len(self.returns)
 
     def as_dict(self) -> dict[str, Any]:
-        """Means and single values, for JSON."""
+        """Return means and single values, for JSON."""
         return {
             "episodes": len(self.coverage),
             "mean_coverage": self.mean_coverage,
@@ -104,7 +104,7 @@ class Evaluation:
         }
 
     def summary(self, names: Sequence[str] = ()) -> dict[str, Any]:
-        """Means and rates with their 95 % intervals, for JSON.
+        """Return means and rates with their 95 % intervals, for JSON.
 
         Intervals of means are bootstrapped, those of rates are Wilson's. They say what another draw of episodes would
         give, with this very agent; they say nothing about agents trained with other seeds. A single episode has none
@@ -136,7 +136,7 @@ class Evaluation:
 
 
 def rate_interval(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate (E. B. Wilson 1927); it holds for few trials and for rates of 0 and 1, too."""
+    """Return Wilson's 95 % interval of a rate (E. B. Wilson 1927), valid for few trials and for rates of 0 and 1."""
     z = 1.959964
     rate, z2 = successes / trials, z * z
     centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
@@ -145,7 +145,7 @@ def rate_interval(successes: int, trials: int) -> tuple[float, float]:
 
 
 def mean_interval(values: Sequence[float], *, resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """Bootstrapped 95 % interval of a mean: percentiles of the means of resampled values (Efron 1979)."""
+    """Return the bootstrapped 95 % interval of a mean (percentiles of the means of resampled values, Efron 1979)."""
     generator = random.Random(seed)
     means = sorted(sum(generator.choices(values, k=len(values))) / len(values) for _ in range(resamples))
     return means[round(0.025 * (resamples - 1))], means[round(0.975 * (resamples - 1))]
@@ -162,10 +162,10 @@ def evaluate(
     """Play one episode on each of the env's emulators.
 
     Args:
-        env: Batch size [E]; one episode is played on each row, from its reset to its first done step. It delivers
+        env: Batch size [E]; one episode is played on each emulator, from its reset to its first done step. It delivers
             ``("game", ...)``: ``map_id``, ``x`` and ``y``, and all of `GAME_FIELDS` when there are milestones.
         policy: Acts on its tensordicts.
-        max_steps: Decisions after which an episode is cut off.
+        max_steps: Agent steps after which an episode is cut off.
         milestones: What is noted when an episode reaches it; what holds at the start is not.
         explore: Act as workers do, with the noise of the network and the rate that the env's primer says; otherwise
             greedily on mean weights. The game is deterministic: from one start state such episodes are all the same.
@@ -183,11 +183,11 @@ def evaluate(
 
     def note_places(tensordict: TensorDictBase) -> None:
         here = torch.stack([tensordict[key].reshape(num_episodes) for key in _PLACE_KEYS], dim=-1)  # [E, 3]
-        for row, place in enumerate(here.tolist()):
-            if playing[row]:
-                places[row].add(tuple(place))
+        for emulator, place in enumerate(here.tolist()):
+            if playing[emulator]:
+                places[emulator].add(tuple(place))
 
-    def story(tensordict: TensorDictBase) -> Tensor:
+    def held_milestones(tensordict: TensorDictBase) -> Tensor:
         assert milestones is not None
         fields = {name: tensordict["game", name] for name in Milestones.FIELDS}
         return milestones.reached(GameState(**fields, batch_size=[num_episodes])).reshape(num_episodes, -1)
@@ -197,7 +197,7 @@ def evaluate(
         tensordict = env.reset()
         note_places(tensordict)
         if milestones is not None:
-            held = story(tensordict)
+            held = held_milestones(tensordict)
         for _ in range(max_steps):
             tensordict = env.step(policy(tensordict))
             after = tensordict["next"]
@@ -205,10 +205,10 @@ def evaluate(
             returns += torch.where(playing, after["reward"].reshape(num_episodes), 0.0)
             lengths += playing
             if milestones is not None:
-                fresh = story(after) & ~held & playing.unsqueeze(-1)
+                fresh = held_milestones(after) & ~held & playing.unsqueeze(-1)
                 held = held | fresh
-                for row, index in fresh.nonzero().tolist():
-                    reached[row][milestones.names[index]] = int(lengths[row])
+                for emulator, index in fresh.nonzero().tolist():
+                    reached[emulator][milestones.names[index]] = int(lengths[emulator])
             playing &= ~after["done"].reshape(num_episodes)
             if not playing.any():
                 break
@@ -277,7 +277,7 @@ class FinalEvaluation(Callback):
 
 
 def table(trained: Evaluation, random: Evaluation) -> Table:
-    """Both policies side by side."""
+    """Make a table of both policies."""
     shown = Table(title=f"{len(trained.coverage)} episodes each, same start, mask and length")
     shown.add_column("policy")
     for heading in ("map coverage", "best", "return", "best"):

@@ -1,4 +1,4 @@
-"""The way into training: compose a run from a config and from parts of your own, and work on it."""
+"""Compose a training run from a config and from parts of your own, and run it."""
 
 from __future__ import annotations
 
@@ -238,6 +238,7 @@ class Experiment:
                     tensorboard=config.logging.tensorboard,
                     wandb=config.logging.wandb.value,
                     wandb_project=config.logging.wandb_project,
+                    others=config.logging.loggers,
                     say=self._say,
                 ),
             ),

@@ -1,4 +1,4 @@
-"""One optimizer step, from the sampled batch to the written priorities."""
+"""The learner: one optimizer step, from the sampled batch to the written priorities."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["Learner", "LearnerError", "PrioritizedReplay", "make_target_updater"
 
 
 class LearnerError(PokeredError):
-    """The optimization cannot go on: a gradient is not finite, or memory has run out."""
+    """A gradient is not finite, or the device is out of memory."""
 
 
 class PrioritizedReplay(Protocol):
-    """What the learner needs of a replay."""
+    """The methods of a replay that the learner calls."""
 
     def sample(self, batch_size: int) -> TensorDictBase:
         """Draw sequences [B] with `index` and `priority_weight`."""
@@ -30,7 +30,7 @@ class PrioritizedReplay(Protocol):
 
 
 def make_target_updater(loss: nn.Module, *, hard_interval: int | None = None, tau: float = 0.005) -> TargetNetUpdater:
-    """TorchRL's updater that follows the online network.
+    """Make TorchRL's updater of the target network.
 
     Args:
         loss: A loss module with target parameters.
@@ -45,7 +45,7 @@ def make_target_updater(loss: nn.Module, *, hard_interval: int | None = None, ta
 
 
 def snapshot(tree: Any) -> Any:
-    """A copy of nested dicts and lists with every tensor on the CPU, detached and in memory of its own."""
+    """Copy nested dicts and lists, with every tensor detached, on the CPU and in memory of its own."""
     if isinstance(tree, Tensor):
         return tree.detach().to("cpu", copy=True)
     if isinstance(tree, Mapping):
@@ -56,10 +56,10 @@ def snapshot(tree: Any) -> Any:
 
 
 class Learner:
-    """Draws a batch, takes one step, follows with the target network, writes the new priorities.
+    """Draw a batch, take an optimizer step, update the target network and the priorities.
 
-    The gradient is clipped after ``backward`` and looked at before the optimizer uses it, so that a gradient that is
-    not finite never reaches the weights: what is saved after :class:`LearnerError` is still good.
+    The gradient is checked before the optimizer uses it: one that is not finite never reaches the weights, so what is
+    saved after :class:`LearnerError` is valid.
 
     Args:
         loss: Takes a batch [B], returns parts `loss_*` and further scalars, writes `td_error` [B].
@@ -101,7 +101,7 @@ class Learner:
         self._summed = 0
 
     def step(self) -> None:
-        """One update.
+        """Do one update.
 
         Raises:
             LearnerError: The gradient is not finite, or the device is out of memory; the weights are unchanged.
@@ -137,7 +137,7 @@ class Learner:
         self._add_to_means(losses, grad_norm)
 
     def means(self) -> dict[str, float]:
-        """Means of the loss's scalars and of the gradient norm over the updates since the last call."""
+        """Return the means of the loss's scalars and of the gradient norm over the updates since the last call."""
         if not self._summed:
             return {}
         values = (torch.stack(list(self._sums.values())) / self._summed).tolist()
@@ -147,7 +147,7 @@ class Learner:
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        """A snapshot of everything that the next update depends on, apart from the replay and the random state."""
+        """Return a snapshot of all that the next update depends on, apart from the replay and the random state."""
         state = {
             "updates": self.updates,
             "loss": self.loss.state_dict(),
@@ -159,7 +159,7 @@ class Learner:
         return copied
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a snapshot, with the settings of this learner: they may have been changed between two jobs.
+        """Continue from a snapshot, with the settings of this learner, which may have been changed between two jobs.
 
         Raises:
             RuntimeError: The network is another one.

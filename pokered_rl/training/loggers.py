@@ -1,19 +1,21 @@
-"""TorchRL's loggers, beside the CSV files: TensorBoard on this machine, and Weights & Biases only when asked for."""
+"""Open TorchRL's loggers, beside the CSV files: TensorBoard on this machine, and others only when asked for."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from torchrl.record.loggers import Logger, TensorboardLogger, WandbLogger
+from torchrl.record.loggers import Logger, TensorboardLogger, WandbLogger, get_logger
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import ConfigError
 
 __all__ = ["make_loggers", "tensorboard_logger", "wandb_logger"]
 
+#: Loggers of TorchRL that need no settings; each job is a run of its own there.
+_OTHERS = ("mlflow", "trackio")
 _WANDB_SERVER = "https://api.wandb.ai"
 
 
@@ -24,22 +26,24 @@ def make_loggers(
     tensorboard: bool = True,
     wandb: str = "off",
     wandb_project: str = "pokered_rl",
+    others: Sequence[str] = (),
     resume_step: int = 0,
     say: Callable[[str], None],
 ) -> list[Logger]:
-    """The loggers of one job.
+    """Open the loggers of one job.
 
     Args:
         folder: The run's ``metrics`` folder.
         run_name: Name of the run.
         tensorboard: Write event files under ``tensorboard/``.
         wandb: ``off``, ``offline`` (files under ``wandb/``, nothing is sent) or ``online``.
-        wandb_project: Project that the run belongs to there.
+        wandb_project: Project that the run belongs to there, and at Trackio.
+        others: Further loggers, ``mlflow`` or ``trackio``, with files in a folder of that name.
         resume_step: Step count at which this job starts.
         say: Told where metrics are sent before the first of them leaves this machine.
 
     Raises:
-        ConfigError: Weights & Biases is not installed, or does not let us in.
+        ConfigError: A logger is unknown or not installed, or does not let us in.
     """
     loggers: list[Logger] = []
     if tensorboard:
@@ -51,12 +55,26 @@ def make_loggers(
         else:
             say(f"Weights & Biases offline: nothing is sent; `wandb sync {folder}/wandb/*` would send it to {server}")
         loggers.append(wandb_logger(folder, run_name=run_name, project=wandb_project, offline=wandb == "offline"))
+    for name in others:
+        loggers.append(_other_logger(name, folder, run_name=run_name, project=wandb_project))
     return loggers
 
 
+def _other_logger(name: str, folder: Path, *, run_name: str, project: str) -> Logger:
+    if name not in _OTHERS:
+        raise ConfigError(f"logging.loggers must name {' or '.join(_OTHERS)}, got {name!r}")
+    try:
+        logger = get_logger(name, str(folder / name), run_name, trackio_kwargs={"project": project})
+    except ImportError as error:
+        raise ConfigError(f"logging.loggers: {name} is not installed ({error}); pip install {name}") from error
+    assert logger is not None
+    return logger
+
+
 def tensorboard_logger(folder: Path, *, resume_step: int = 0) -> TensorboardLogger:
-    """TensorBoard files under ``folder/tensorboard``; what an earlier job wrote past ``resume_step`` is hidden."""
-    logger = TensorboardLogger("tensorboard", log_dir=str(folder))
+    """Open TensorBoard files under ``folder/tensorboard``; hide what an earlier job wrote past ``resume_step``."""
+    logger = get_logger("tensorboard", str(folder), "tensorboard")
+    assert isinstance(logger, TensorboardLogger)
     if resume_step:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 
@@ -68,7 +86,7 @@ def tensorboard_logger(folder: Path, *, resume_step: int = 0) -> TensorboardLogg
 
 
 def wandb_logger(folder: Path, *, run_name: str, project: str, offline: bool) -> WandbLogger:
-    """Weights & Biases; later jobs of a run go on with the same run there, by the id in ``wandb_id.txt``.
+    """Open Weights & Biases; later jobs of a run continue the same run there, by the id in ``wandb_id.txt``.
 
     Raises:
         ConfigError: It is not installed, or does not let us in.

@@ -1,4 +1,4 @@
-"""Metrics on disk: CSV files that a spreadsheet opens; the same figures go to TorchRL's loggers."""
+"""Write metrics to CSV files and to TorchRL's loggers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CsvTable:
     """A CSV file that grows by rows, over several jobs.
 
     A column that appears later is added to the header, and earlier rows leave it empty. Every row is flushed, so a
-    killed job loses at most the row that it was writing; a row cut short is dropped by the next job.
+    killed job loses at most the row that it was writing; a truncated row is dropped by the next job.
 
     Args:
         path: The file; rows of earlier jobs stay.
@@ -156,8 +156,9 @@ class Metrics(Callback):
             self._episodes.close()
             for logger in self._loggers:
                 experiment = logger.experiment
-                close = getattr(experiment, "finish", None) or experiment.close
-                close()
+                close = getattr(experiment, "finish", None) or getattr(experiment, "close", None)
+                if close is not None:
+                    close()
 
     def _write_if_due(self, trainer: Trainer) -> None:
         if time.monotonic() - self._written_at >= self._every_seconds:

@@ -1,4 +1,4 @@
-"""The parts of a run that a program may replace by its own, and what the run folder keeps of them."""
+"""Parts of a run that a program replaces: their kinds, their names in the run folder, and whether workers get them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _is_class_of(value: Any, kind: type) -> bool:
 
 @dataclass(frozen=True)
 class Parts:
-    """What takes the place of the library's own parts; :class:`~pokered_rl.training.Experiment` says what each one is.
+    """The replaced parts of a run; :class:`~pokered_rl.training.Experiment` describes each.
 
     Raises:
         ConfigError: A part is of a wrong kind.
@@ -176,7 +176,7 @@ def import_term(name: str) -> type[RewardTerm]:
 
 
 def _definition(part: Any) -> Any:
-    """The function or class that a part is or is an object of."""
+    """Return the function or class that a part is, or is an object of."""
     while isinstance(part, partial):
         part = part.func
     return part if isinstance(part, type) or hasattr(part, "__qualname__") else type(part)

@@ -140,7 +140,7 @@ class TrainedPolicy:
         return True
 
     def _stamp(self) -> tuple[int, int]:
-        """Time of writing in nanoseconds and inode of the weights: another file, another stamp."""
+        """Return time of writing (ns) and inode of the weights, which tell two files apart."""
         try:
             status = self.weights.stat()
         except OSError as error:
@@ -195,7 +195,7 @@ def load_policy(
 
 
 def _find(source: Path) -> tuple[Path, RunFolder]:
-    """The file of the weights, and the folder that has the config."""
+    """Find the file of the weights, and the folder that has the config."""
     if source.is_file():
         beside = source.resolve().parent
         return source, RunFolder(beside.parents[1] if source.name == STATE_FILE else beside)

@@ -1,4 +1,4 @@
-"""Keeps ``progress.json`` and the best results of a run up to date."""
+"""Write ``progress.json``: counters, rates and best results of a run."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class ProgressRecord(Callback):
         self._update(trainer)
 
     def on_batch(self, trainer: Trainer, num_steps: int) -> None:
-        """Count."""
+        """Update the counters."""
         self._update(trainer)
 
     def on_update(self, trainer: Trainer) -> None:
-        """Count."""
+        """Update the counters."""
         self._update(trainer)
 
     def on_episode(self, trainer: Trainer, episode: EpisodeResult) -> None:

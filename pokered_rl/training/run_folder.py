@@ -1,4 +1,4 @@
-"""The folder of a run: what lies where, the config it was started with, and its progress over all jobs."""
+"""The folder of a run: paths, config, progress and the record of its jobs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Progress", "RunFolder", "begin_job", "config_sha256", "provenance", 
 
 @dataclasses.dataclass
 class Progress:
-    """``progress.json``: where a run stands, for people and scripts. Written atomically every few seconds.
+    """Content of ``progress.json``, written atomically every few seconds.
 
     A job that resumes takes ``steps``, ``updates`` and ``episodes`` from its checkpoint, everything else from here.
     """
@@ -92,7 +92,7 @@ class RunFolder:
         self.replay = path / "replay"
 
     def read_progress(self) -> Progress | None:
-        """What ``progress.json`` says, or None where there is none.
+        """Read ``progress.json``; None where there is none.
 
         Raises:
             CheckpointError: The file is damaged.
@@ -115,7 +115,7 @@ class RunFolder:
         write_atomically(self.progress, content.encode())
 
     def check_resume(self, resume: Resume) -> None:
-        """Whether this job may work here.
+        """Check that this job may work here.
 
         Raises:
             ConfigError: ``resume=must`` without a run, or ``resume=never`` with one.
@@ -200,7 +200,7 @@ def begin_job(folder: RunFolder, config: Config, cartridge: Cartridge, changes: 
 
 
 def replay_folder(config: Config, run: Path) -> Path:
-    """Where the rows of the replay lie: in the folder ``run``, or in a folder of that run's own on the scratch disk.
+    """Return the folder of the replay's files: in the folder ``run``, or one of its own on the scratch disk.
 
     Runs of one name in different folders do not meet there.
     """
@@ -211,7 +211,7 @@ def replay_folder(config: Config, run: Path) -> Path:
 
 
 def config_sha256(config: Config) -> str:
-    """SHA-256 (hex) of the ``config.yaml`` that is written for a config."""
+    """Return the SHA-256 (hex) of the ``config.yaml`` that is written for a config."""
     return hashlib.sha256(_yaml(config)).hexdigest()
 
 
@@ -235,7 +235,7 @@ def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _git_state() -> dict[str, str | bool]:
-    """Commit of the checkout that this package lies in, and whether it has changes; empty for an installed wheel."""
+    """Return commit and state of the checkout that this package lies in; empty for an installed wheel."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return {}
@@ -256,7 +256,7 @@ def _git_state() -> dict[str, str | bool]:
 
 
 def provenance() -> dict[str, Any]:
-    """Package versions, git state and machine of this job."""
+    """Return package versions, git state and machine of this job."""
     packages = ("pokered_rl", "torch", "torchrl", "tensordict", "pyboy", "numpy", "hydra-core")
     return {
         "packages": {name: metadata.version(name) for name in packages},

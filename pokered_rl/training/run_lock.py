@@ -25,7 +25,7 @@ class RunLockedError(PokeredError):
 
 
 def _process_start(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot, or None if there is no such process.
+    """Return the start time of a process in clock ticks since boot, or None if there is no such process.
 
     A process id alone is reused; together with its start time it names one process.
     """
@@ -37,14 +37,14 @@ def _process_start(pid: int) -> str | None:
 
 
 class RunLock:
-    """The file ``run.lock``: who works here, and when it last gave a sign of life.
+    """Hold ``run.lock``: the process that works in a run folder, and the time of its last heartbeat.
 
     On one machine a lock is stale when its process is gone; a lock of another machine is stale when six heartbeats
     in a row are missing. A stale lock is taken over with a warning.
 
     Args:
         folder: The run folder; it is made if it does not exist.
-        heartbeat_seconds: Seconds between two signs of life.
+        heartbeat_seconds: Seconds between two heartbeats.
 
     Raises:
         RunLockedError: On entering, when a living job holds the lock.
@@ -111,7 +111,7 @@ class RunLock:
                 f"{self._path} cannot be read ({error}), so a job may be at work there; try again, or delete it if"
                 " there is none"
             ) from error
-        if holder is None:  # garbage is nobody's
+        if holder is None:  # an unreadable lock has no owner
             self._path.unlink(missing_ok=True)
             return
         age = time.time() - float(holder.get("heartbeat", 0.0))
@@ -122,7 +122,7 @@ class RunLock:
             alive = age < 6 * float(holder.get("heartbeat_seconds", self._heartbeat_seconds))
         if alive:
             raise RunLockedError(
-                f"{self._path.parent} is in use by {who} (last sign of life {age:.0f} s ago); stop that job, or give"
+                f"{self._path.parent} is in use by {who} (last heartbeat {age:.0f} s ago); stop that job, or give"
                 " this one another run.name"
             )
         # Whoever renames the file first has it; a lock that changed meanwhile is put back.
@@ -135,7 +135,7 @@ class RunLock:
             doomed.rename(self._path)
             return
         doomed.unlink()
-        warnings.warn(f"took over the lock of {who}, which is gone (last sign of life {age:.0f} s ago)", stacklevel=3)
+        warnings.warn(f"took over the lock of {who}, which is gone (last heartbeat {age:.0f} s ago)", stacklevel=3)
 
     def _beat(self) -> None:
         while not self._stop.wait(self._heartbeat_seconds):

@@ -1,4 +1,4 @@
-"""When a job ends, and with which status: signals, deadline, targets."""
+"""Reasons to end a job, and exit statuses: signals, deadline, targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Deadline", "ExitStatus", "StopReason", "StopSignals", "Target"]
 
 
 class ExitStatus(IntEnum):
-    """Exit statuses of a training job; anything else is an error as well."""
+    """Exit statuses of a training job; any other is an error as well."""
 
     complete = 0
     error = 1
@@ -43,7 +43,7 @@ class StopReason(Enum):
     interrupted = "interrupted"
 
     def exit_status(self, *, advanced: bool) -> ExitStatus:
-        """The status to exit with; ``advanced`` says whether this job made any step.
+        """Return the status to exit with; ``advanced`` says whether this job made any step.
 
         A job that ran out of time without a step would do so again: it counts as an error.
         """
@@ -81,7 +81,7 @@ class StopSignals(Callback):
         return self._reason
 
     def should_stop(self, trainer: Trainer) -> StopReason | None:
-        """Return :attr:`reason`."""
+        """Return the reason of the first signal."""
         return self._reason
 
     def __enter__(self) -> StopSignals:

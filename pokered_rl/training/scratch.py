@@ -1,4 +1,4 @@
-"""The replay's rows on a node's scratch disk: fetched when a job begins, copied back when it ends and time permits."""
+"""The replay on a node's scratch disk: fetched when a job begins, copied back when it ends and time permits."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ class ScratchReplay(Callback):
             trainer.say(self.bring_back())
 
     def fetch(self, saved: Path) -> int:
-        """Bring the copy to the scratch disk if it has more of a checkpoint's rows than lie there already.
+        """Bring the copy to the scratch disk if it has more of a checkpoint's sequences than lie there already.
 
         Args:
             saved: The replay's state in the checkpoint.
 
         Returns:
-            How many rows came with it; 0 when nothing was copied.
+            How many sequences came with it; 0 when nothing was copied.
 
         Raises:
             CheckpointError: The copy cannot be read, or the scratch disk has no room for it.
@@ -137,7 +137,7 @@ class ScratchReplay(Callback):
                     f" there are {seconds:.0f} s"
                 )
             _put_in_place(staging, self._home)
-        except OSError as error:  # the run itself is saved: only the rows did not fit
+        except OSError as error:  # the run itself is saved: only the replay did not fit
             shutil.rmtree(staging, ignore_errors=True)
             return f"{lost}: they cannot be copied back to {self._home}: {error}"
         return f"{text} were copied back to {self._home} ({bytes_per_second / 1e6:.0f} MB/s)"
@@ -155,8 +155,8 @@ class ScratchReplay(Callback):
         for source in files:
             target = target_folder / source.relative_to(self._scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
-            with source.open("rb") as rows, target.open("wb") as copy:
-                for chunk in _chunks(rows, _filled_bytes(source, share)):
+            with source.open("rb") as file, target.open("wb") as copy:
+                for chunk in _chunks(file, _filled_bytes(source, share)):
                     copy.write(chunk)
                     done += len(chunk)
                     spent = self._clock() - began
@@ -180,14 +180,14 @@ class ScratchReplay(Callback):
 
 
 def _staging(folder: Path) -> Path:
-    """Where a new version of a folder is written; what a killed job left there is removed."""
+    """Return where a new version of a folder is written; remove what a killed job left there."""
     staging = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(staging, ignore_errors=True)
     return staging
 
 
 def _put_in_place(staging: Path, folder: Path) -> None:
-    """Renames ``staging`` to ``folder``; removing the old one takes its time, so that comes last."""
+    """Rename ``staging`` to ``folder``, then remove the old one, which takes time."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -197,7 +197,7 @@ def _put_in_place(staging: Path, folder: Path) -> None:
 
 
 def _filled_bytes(path: Path, share: float) -> int:
-    """Rows are filled from the front; what describes them is needed whole."""
+    """Return the bytes to copy of a file: memory maps are filled from the front, metadata is needed whole."""
     size = path.stat().st_size
     return min(size, int(size * share + 0.5)) if path.suffix == ".memmap" else size
 

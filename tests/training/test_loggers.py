@@ -106,6 +106,26 @@ def test_without_wandb_its_extra_is_named(tmp_path: Path, monkeypatch):
         make_loggers(tmp_path, run_name="a", wandb="offline", say=lambda text: None)
 
 
+def test_further_loggers_of_torchrl_get_the_same_figures(tmp_path: Path, monkeypatch):
+    kept: dict[str, list[int]] = {}
+
+    def get_logger(kind, folder, name, **options):
+        steps = kept.setdefault(f"{kind} {folder} {name}", [])
+        return SimpleNamespace(log_metrics=lambda metrics, step: steps.append(step), experiment=SimpleNamespace())
+
+    monkeypatch.setattr("pokered_rl.training.loggers.get_logger", get_logger)
+    _job(tmp_path, range(0, 30, 10), tensorboard=False, others=["mlflow", "trackio"])
+    assert kept == {f"{kind} {tmp_path / kind} a": [0, 10, 20] for kind in ("mlflow", "trackio")}
+
+
+def test_a_logger_that_is_unknown_or_not_installed_is_named(tmp_path: Path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"logging\.loggers must name mlflow or trackio, got 'mlfow'"):
+        make_loggers(tmp_path, run_name="a", tensorboard=False, others=["mlfow"], say=print)
+    monkeypatch.setattr("torchrl.record.loggers.mlflow._has_mlflow", False)
+    with pytest.raises(ConfigError, match="pip install mlflow"):
+        make_loggers(tmp_path, run_name="a", tensorboard=False, others=["mlflow"], say=print)
+
+
 def test_a_run_logs_where_its_config_says(train, runs, capsys):
     pytest.importorskip("wandb", reason="needs the extra wandb")
     assert train("run.target_total_steps=60", "logging.wandb=offline", "logging.tensorboard=true") == 0
