@@ -1,4 +1,4 @@
-"""What an agent can do in one step, and how long a step takes."""
+"""Actions of a step, and its length."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ __all__ = ["DEFAULT_ACTIONS", "NOOP", "ActionSet", "ActionTiming"]
 #: Name of the action that presses nothing.
 NOOP = "noop"
 
-#: Everything but SELECT, which only reorders lists and would be one more action to learn to leave alone.
+#: All buttons but SELECT, which only reorders lists.
 DEFAULT_ACTIONS = ("noop", "a", "b", "start", "right", "left", "up", "down")
 
 _BUTTON_INDEX = {button.lower(): index for index, button in enumerate(BUTTONS)}
@@ -23,10 +23,10 @@ class ActionSet:
     """The buttons an agent may press, one at a time, in the order of its action indices.
 
     Args:
-        names: Distinct names out of ``noop, a, b, select, start, right, left, up, down``.
+        names: Distinct names of ``noop, a, b, select, start, right, left, up, down``.
 
     Raises:
-        ConfigError: A name is unknown or comes twice, or no button is left.
+        ConfigError: A name is unknown or repeated, or there is no button.
 
     Example:
         >>> actions = ActionSet(("noop", "a", "up"))
@@ -63,11 +63,11 @@ class ActionSet:
 
     @property
     def noop(self) -> int | None:
-        """Index of the action that presses nothing, ``None`` when it is switched off."""
+        """Index of the action that presses nothing, ``None`` without one."""
         return self._names.index(NOOP) if NOOP in self._names else None
 
     def index(self, name: str) -> int:
-        """Index of a named action.
+        """Return the index of a named action.
 
         Raises:
             ConfigError: The action is not in this set.
@@ -91,13 +91,13 @@ class ActionSet:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionTiming:
-    """Frames of one step: the button goes down at its start and is up again before its last frame.
+    """Frames of one step: the button is pressed at its start and released before its last frame.
 
     Attributes:
         frames_per_action: Length of a step. A tile takes 16 or 17 frames on foot, so 24 is one tile and time to
-            stop; every agent that got far into the game uses 24.
+            stop; published agents that got far into the game use 24.
         hold_frames: Frames the button is held. The overworld polls the pad every second frame and menus every
-            third, so 2 can be lost; 8 makes one step and never two.
+            third, so 2 can be missed; 8 is one tile and never two.
 
     Raises:
         ConfigError: Not ``1 <= hold_frames < frames_per_action``.
@@ -110,5 +110,5 @@ class ActionTiming:
         if not 1 <= self.hold_frames < self.frames_per_action:
             raise ConfigError(
                 f"hold_frames must be >= 1 and < frames_per_action ({self.frames_per_action}), so that the button is "
-                f"up again when the step ends, got {self.hold_frames}"
+                f"released when the step ends, got {self.hold_frames}"
             )

@@ -1,4 +1,4 @@
-"""From power-on to the moment the player can walk, by looking at the game rather than by counting frames."""
+"""Play from power-on to the first moment at which the player can walk, by reading RAM."""
 
 import torch
 
@@ -31,23 +31,22 @@ _WAIT = (ScreenKind.WALKING, ScreenKind.SCRIPTED, ScreenKind.TRANSITION, ScreenK
 
 
 def boot(emulator: Emulator, *, max_frames: int = 20_000) -> SaveState:
-    """Switch the console on and play to the first moment at which the player walks where the agent says.
+    """Switch the console on and play to the first moment at which direction keys move the player.
 
-    Each look reads RAM and the kind of screen and chooses a button for what it sees: on through title and texts with A,
-    NEW GAME, the first preset name of each list (the second entry; the first is NEW NAME), one letter and END on a
-    naming screen, out of any other menu with B. The start counts as reached when a direction key moves or turns the
-    player; that try is undone before the state is saved. Works the same on the retail games (opening, title, speech,
-    bedroom) and on Sprout.
+    Each press is chosen by RAM and the kind of screen: A at title and texts, NEW GAME, the first preset name of each
+    list (the second entry; the first is NEW NAME), one letter and END on a naming screen, B in any other menu. The
+    start is reached when a direction key moves or turns the player; that trial is undone before the state is saved.
+    The procedure is the same for the retail games (opening, title, speech, bedroom) and for Sprout.
 
     Args:
-        emulator: Left standing at the start.
-        max_frames: Frames after which the attempt is given up; the retail opening takes about 4,000.
+        emulator: Left at the start.
+        max_frames: Most frames to play; the retail opening takes about 4,000.
 
     Returns:
         The state at the start, with its picture drawn.
 
     Raises:
-        CartridgeError: The start was not reached; the message says where the game stood.
+        CartridgeError: The start was not reached; the message says on which screen the game is.
     """
     emulator.reset()
     first_frame = emulator.frame_count
@@ -65,9 +64,9 @@ def boot(emulator: Emulator, *, max_frames: int = 20_000) -> SaveState:
             seen.append(kind.name)
         if kind is ScreenKind.OVERWORLD and _u8(emulator, "wCurMapWidth"):
             state = emulator.save_state()
-            listens = _listens(emulator)
+            responds = _responds(emulator)
             emulator.load_state(state)
-            if listens:
+            if responds:
                 return state
         button = _choose(emulator, kind, looks)
         if button is not None:
@@ -78,16 +77,16 @@ def boot(emulator: Emulator, *, max_frames: int = 20_000) -> SaveState:
     menu = ", ".join(f"{label} {value}" for label, value in zip(_MENU_LABELS, _menu(emulator), strict=True))
     raise CartridgeError(
         f"{emulator.cartridge.path} ({emulator.cartridge.title!r}) did not reach its playable start within "
-        f"{max_frames} frames. It stands at {seen[-1] if seen else 'power-on'}; the screens before it: "
+        f"{max_frames} frames. It is at {seen[-1] if seen else 'power-on'}; the screens before it: "
         f"{' > '.join(seen[-9:-1]) or 'none'}. {place}; {menu}. Give a start state of your own instead."
     )
 
 
 def _choose(emulator: Emulator, kind: ScreenKind, looks: int) -> str | None:
-    """The button for what is on the screen, None to wait."""
+    """Choose the button for what is on the screen, None to wait."""
     top_y, top_x, item, last, keys = _menu(emulator)
     if looks >= _PATIENCE_LOOKS:
-        # Nothing moves: what we take the screen for is wrong, or it is a picture that any of these keys ends.
+        # Nothing changes: the screen is misread, or it is a picture that any of these keys ends.
         return ("a", "start", "b", "down")[looks % 4]
     if _menu_is_live(emulator) and (top_y, top_x) == (2, 1):
         if (last, keys) == (3, 0x01):  # NEW NAME and three presets
@@ -104,7 +103,7 @@ def _choose(emulator: Emulator, kind: ScreenKind, looks: int) -> str | None:
         return "b"
     if kind in _WAIT or kind is ScreenKind.OVERWORLD:
         return None
-    return "a"  # battle menus: no start lies behind one, but a fight ends by fighting
+    return "a"  # battle menus: no start is reached through one
 
 
 def _kind(emulator: Emulator) -> ScreenKind:
@@ -126,8 +125,8 @@ def _menu_is_live(emulator: Emulator) -> bool:
     return TILE_MAP_RANGE[0] <= place < TILE_MAP_RANGE[1] and bool(emulator.memory[place] == TILE_MENU_CURSOR)
 
 
-def _listens(emulator: Emulator) -> bool:
-    """Whether one of the direction keys moves or turns the player. Changes the game: the caller undoes it."""
+def _responds(emulator: Emulator) -> bool:
+    """Whether a direction key moves or turns the player. The caller loads the state from before it."""
     before = [_u8(emulator, label) for label in _PLACE_LABELS]
     for button in ("down", "up", "right", "left"):
         emulator.press(button)

@@ -1,8 +1,7 @@
 """Find a ROM file and identify its game.
 
-The retail game is never part of this library: its owner puts the file at ``roms/pokemon_red.gb``. Without it,
-Sprout is used, a freely licensed miniature RPG that travels with the package and keeps its state at the same
-addresses.
+The retail game is not part of this library: its owner puts the file at ``roms/pokemon_red.gb``. Without it,
+Sprout is used, a freely licensed miniature RPG that ships with the package and keeps its state at the same addresses.
 """
 
 import functools
@@ -20,7 +19,7 @@ from pokered_rl.game.profiles import CartridgeProfile
 
 __all__ = ["ROM_VARIABLE", "Cartridge", "CartridgeKind"]
 
-#: What a cartridge was identified as.
+#: Game that a cartridge was identified as.
 CartridgeKind = Literal["red", "blue", "sprout", "unknown"]
 
 #: Environment variable that names the ROM to use.
@@ -45,11 +44,11 @@ _RED_CHECKSUM = 0x91E6
 class Cartridge:
     """A ROM file that was read and identified.
 
-    Only the identity is kept, not the bytes, so that a cartridge can be sent to worker processes; :meth:`rom` reads
-    the file again and refuses it when it is no longer the same.
+    The bytes are not kept, so a cartridge can be sent to worker processes; :meth:`rom` reads the file again and
+    refuses it when it has changed.
 
     Attributes:
-        path: Where the file is.
+        path: The file.
         sha1: SHA-1 of the whole file, lower-case hex.
         title: Title from the header (0x134-0x143).
         kind: ``"red"`` and ``"blue"`` are the English retail files, recognised by SHA-1. ``"sprout"`` is any build
@@ -149,7 +148,7 @@ def _read(path: Path, *, named_by: str | None = None) -> bytes:
         size = path.stat().st_size
         if size > _MAX_BYTES:
             raise CartridgeError(
-                f"{path}{origin} is no Game Boy ROM: {size} bytes, the largest cartridge has {_MAX_BYTES}."
+                f"{path}{origin} is not a Game Boy ROM: {size} bytes, the largest cartridge has {_MAX_BYTES}."
             )
         return path.read_bytes()
     except FileNotFoundError:

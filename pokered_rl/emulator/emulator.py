@@ -1,4 +1,4 @@
-"""One Game Boy without window or battery file, and without sound unless somebody listens."""
+"""A headless PyBoy instance; sound is emulated only with ``on_sound``."""
 
 import atexit
 import hashlib
@@ -30,7 +30,7 @@ from pokered_rl.game.screen_rules import BUTTONS
 
 __all__ = ["PYBOY_VERSION", "SOUND_RATE", "STATE_VERSION", "Emulator", "hash_ram"]
 
-#: Release of the PyBoy that is installed.
+#: Release of the installed PyBoy.
 PYBOY_VERSION = version("pyboy")
 #: Version of the save states that it writes.
 STATE_VERSION: int = pyboy_utils.STATE_VERSION
@@ -57,19 +57,19 @@ _live: "weakref.WeakSet[Emulator]" = weakref.WeakSet()
 
 
 class Emulator:
-    """PyBoy with one cartridge: RAM bytes and packed pixels out, buttons in, save states both ways.
+    """PyBoy with one cartridge: reads RAM and pixels, presses buttons, saves and loads states.
 
-    The ROM is handed to PyBoy as bytes, so that PyBoy knows no path: it can neither read nor write the ``.ram`` and
-    ``.rtc`` files beside the user's ROM. The battery memory starts empty and lives in the save states.
+    PyBoy gets the ROM as bytes and no path, so it neither reads nor writes the ``.ram`` and ``.rtc`` files beside the
+    user's ROM. The battery memory starts empty and is part of the save states.
 
     Attributes:
-        cartridge: What is played.
+        cartridge: The cartridge.
         memory: The console's memory by address, as PyBoy gives it; a new object after :meth:`reset`.
 
     Args:
         cartridge: What to play; a path or None goes through :meth:`Cartridge.find`.
-        screen: ``"half"`` (72 x 80 pixels: every second row and column) or ``"full"`` (144 x 160).
-        on_sound: Emulates the sound and is given each frame's samples, int8 [n, 2] (left, right; 0 .. 60) at
+        screen: ``"half"`` (72 x 80 pixels: every second line and column) or ``"full"`` (144 x 160).
+        on_sound: Receives each frame's samples; switches sound emulation on, int8 [n, 2] (left, right; 0 .. 60) at
             :data:`SOUND_RATE`: n is about 804, fewer in a frame that the game cut short by switching the screen. A
             state that was saved without sound emulation holds no sound: a channel is heard from the game's next note.
 
@@ -109,7 +109,7 @@ class Emulator:
             sound_emulated=self._on_sound is not None,  # without: 1.5 times the frames
             sound_sample_rate=SOUND_RATE,
             cgb=False,  # the RAM layout and the four shades are those of the first Game Boy
-            log_level="CRITICAL",  # what matters comes back as an exception
+            log_level="CRITICAL",  # errors are raised
         )
         pyboy.set_emulation_speed(0)
         try:
@@ -128,7 +128,7 @@ class Emulator:
 
     @property
     def frame_count(self) -> int:
-        """Frames ticked since this object was made; loading a state does not set it back."""
+        """Frames ticked since construction; loading a state does not change it."""
         return self._frames_before + int(self._pyboy.frame_count)
 
     def press(self, button: int | str) -> None:
@@ -140,7 +140,7 @@ class Emulator:
         self._send(_PRESS[_INDEX[button] if isinstance(button, str) else button])
 
     def release(self, button: int | str) -> None:
-        """Let a button go from the next frame on."""
+        """Release a button from the next frame on."""
         self._send(_RELEASE[_INDEX[button] if isinstance(button, str) else button])
 
     def tick(self, frames: int = 1, render: bool = False) -> None:
@@ -159,13 +159,13 @@ class Emulator:
             self._on_sound(self._pyboy.sound.ndarray.copy())
 
     def ram(self, layout: RamLayout = FULL_LAYOUT) -> NDArray[np.uint8]:
-        """The declared ranges of RAM as a new array, uint8 [R]."""
+        """Return the ranges of ``layout`` as a new array, uint8 [R]."""
         out = np.empty(layout.size, dtype=np.uint8)
         self.read_ram_into(layout, out)
         return out
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The last picture drawn as a new array, uint8 [72, 20] (half) or [144, 40] (full).
+        """Return the last picture drawn as a new array, uint8 [72, 20] (half) or [144, 40] (full).
 
         Four pixels a byte, two bits each, the leftmost in the highest bits; 0 black .. 3 white.
         """
@@ -174,11 +174,11 @@ class Emulator:
         return pack_red(red)
 
     def ram_hash(self) -> str:
-        """SHA-256 (hex) of the full RAM image: see :func:`hash_ram`."""
+        """Return the SHA-256 (hex) of the full RAM image: see :func:`hash_ram`."""
         return hash_ram(self.ram())
 
     def save_state(self) -> SaveState:
-        """Everything needed to go on from here, the last picture drawn included (about 15 ms)."""
+        """Return the complete state, including the last picture drawn (about 15 ms)."""
         buffer = io.BytesIO()
         self._pyboy.save_state(buffer)
         return SaveState(
@@ -189,7 +189,7 @@ class Emulator:
         )
 
     def load_state(self, state: SaveState) -> None:
-        """Go on from a saved state (about 4 ms). Buttons pressed but not yet ticked are forgotten.
+        """Load a state (about 4 ms). Buttons pressed but not yet ticked are dropped.
 
         Raises:
             SaveStateError: The state belongs to another cartridge or PyBoy version, or is damaged. In the last two
@@ -203,11 +203,11 @@ class Emulator:
         self.load_raw_bytes(state.pyboy, written_by=f"PyBoy {state.pyboy_version}")
 
     def load_raw_bytes(self, raw: bytes, *, written_by: str = "an unknown PyBoy") -> None:
-        """Load a bare PyBoy state; :func:`~pokered_rl.emulator.load_raw` is the careful way to read foreign files.
+        """Load a bare PyBoy state; :func:`~pokered_rl.emulator.load_raw` checks files of other programs.
 
         Args:
             raw: What PyBoy wrote.
-            written_by: Whose state it is, for the message.
+            written_by: Its origin, for the message.
 
         Raises:
             SaveStateError: PyBoy does not read it to its end. The emulator is back at power-on then.
@@ -241,13 +241,13 @@ class Emulator:
                 self.memory[register] = value
 
     def reset(self) -> None:
-        """Switch the console off and on again; its battery memory is empty."""
+        """Switch the console off and on again, with empty battery memory."""
         self._frames_before = self.frame_count
         self._pyboy.stop(save=False)
         self._power_on()
 
     def close(self) -> None:
-        """Stop PyBoy without saving anything. Closing twice does nothing; a closed emulator cannot be used."""
+        """Stop PyBoy without saving. Closing twice does nothing; a closed emulator cannot be used."""
         self._pyboy.stop(save=False)
         _live.discard(self)
 
@@ -261,13 +261,13 @@ class Emulator:
 
 
 def hash_ram(ram: NDArray[np.uint8]) -> str:
-    """SHA-256 (hex) over the full RAM image of 8,319 bytes: the only definition of "same RAM" in this library.
+    """Return the SHA-256 (hex) of the full RAM image of 8,319 bytes: the library's definition of equal RAM.
 
     Args:
         ram: uint8 [8319], work RAM then high RAM.
 
     Raises:
-        ValueError: Another size: hashes of partial images would not compare.
+        ValueError: Another size.
     """
     if ram.shape != (FULL_LAYOUT.size,):
         raise ValueError(f"ram must be the full image of shape ({FULL_LAYOUT.size},), got {ram.shape}")
@@ -276,6 +276,6 @@ def hash_ram(ram: NDArray[np.uint8]) -> str:
 
 @atexit.register
 def _close_all() -> None:
-    """Stop what is still running: PyBoy objects that die with the interpreter flood stderr with errors."""
+    """Stop what is still running: PyBoy objects destroyed at exit write errors to stderr."""
     for emulator in list(_live):
         emulator.close()

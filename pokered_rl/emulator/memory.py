@@ -1,7 +1,7 @@
-"""Reading the console's RAM fast.
+"""Read the console's RAM fast.
 
 ``PyBoy.memory[a:b]`` builds a list, 15 ns a byte: 124 us for the whole image, a fifth of an agent step. The 8 KiB of
-work RAM are an ``array`` inside PyBoy that never moves, so it is read in place instead where it can be found.
+work RAM are an ``array`` inside PyBoy that never moves: where it can be found, it is read in place.
 """
 
 import gc
@@ -22,7 +22,7 @@ _Copy = Callable[[NDArray[np.uint8]], None]
 
 
 class RamReader:
-    """Reads work RAM (0xC000-0xDFFF) and high RAM (0xFF80-0xFFFE) of one PyBoy instance.
+    """Reader of work RAM (0xC000-0xDFFF) and high RAM (0xFF80-0xFFFE) of one PyBoy instance.
 
     Args:
         pyboy: The emulator.
@@ -68,7 +68,7 @@ class RamReader:
 
 
 def _copy_through(memory: Any, column: int, start: int, stop: int) -> _Copy:
-    """A range by way of ``PyBoy.memory``."""
+    """Copy a range through ``PyBoy.memory``."""
     if stop - start == 1:
 
         def copy_byte(out: NDArray[np.uint8]) -> None:
@@ -83,7 +83,7 @@ def _copy_through(memory: Any, column: int, start: int, stop: int) -> _Copy:
 
 
 def _copy_slice(work_ram: NDArray[np.uint8], column: int, start: int, stop: int) -> _Copy:
-    """A range from the buffer."""
+    """Copy a range from the buffer."""
     source = work_ram[start - WRAM_RANGE[0] : stop - WRAM_RANGE[0]]  # a view
 
     def copy(out: NDArray[np.uint8]) -> None:
@@ -93,24 +93,24 @@ def _copy_slice(work_ram: NDArray[np.uint8], column: int, start: int, stop: int)
 
 
 def _gather(work_ram: NDArray[np.uint8], ranges: list[tuple[int, int, int]]) -> _Copy:
-    """Many ranges from the buffer. They are ordered and high RAM lies above, so their columns are one run from 0."""
+    """Copy many ranges from the buffer. They are ordered and below high RAM: their columns are contiguous from 0."""
     offsets = np.concatenate([np.arange(start, stop) for _, start, stop in ranges]) - WRAM_RANGE[0]
 
     def copy(out: NDArray[np.uint8]) -> None:
-        # Without "clip", numpy would gather into a buffer of its own first, in case an index is out of range.
+        # Without "clip", numpy gathers into a temporary buffer first, in case an index is out of range.
         work_ram.take(offsets, out=out[: len(offsets)], mode="clip")
 
     return copy
 
 
 def _find_work_ram(pyboy: Any) -> NDArray[np.uint8] | None:
-    """A live view of PyBoy's work RAM, or None where this PyBoy build does not let it be found.
+    """Return a live view of PyBoy's work RAM, or None where it is not found in this PyBoy build.
 
     The buffer is not part of PyBoy's interface: it is the one 8 KiB Cython memoryview of ``pyboy.core.ram`` whose
-    bytes change when ``PyBoy.memory`` is written. That write-and-look is the proof; whoever fails it is not used.
+    bytes change when ``PyBoy.memory`` is written; this is checked by writing.
     """
-    # The view was made a moment ago, so that the young generations nearly always hold it; they are quick to search. The
-    # oldest holds everything that was imported: listing it takes longer than making an emulator.
+    # The view is new, so the young generations nearly always hold it, and they are quick to search. The oldest holds
+    # everything that was imported: listing it takes longer than making an emulator.
     for generation in range(3):
         for candidate in gc.get_objects(generation=generation):
             kind = type(candidate)

@@ -23,12 +23,12 @@ __all__ = ["EmulatorPool", "PoolStep"]
 
 
 class PoolStep(NamedTuple):
-    """What a step left behind, in arrays that nobody else holds.
+    """What a step returns, in new arrays.
 
     Attributes:
         pixels: uint8 [E, 72, 20] (half) or [E, 144, 40] (full), packed 2-bit shades.
         ram: uint8 [E, R], the ranges of the pool's layout.
-        wait_frames: int32 [E], frames beyond ``frames_per_action`` spent waiting for the game to listen again.
+        wait_frames: int32 [E], frames beyond ``frames_per_action`` during which the game ignored input.
     """
 
     pixels: NDArray[np.uint8]
@@ -41,15 +41,14 @@ class EmulatorPool:
 
     A step presses the action's button for ``hold_frames``, releases it, and runs until ``frames_per_action`` frames
     have passed. With ``wait_while_busy`` it then goes on, a few frames at a time, while the game ignores the pad
-    (walking, warps, fades, scripts, battle animations), at most ``max_wait_frames``, so that no decision is asked for
-    that could not matter. The game is asked one frame before the end; the frame after the answer is the last one and
-    the only one drawn. Rows are independent: the same states and actions give the same RAM whatever the number of
-    threads.
+    (walking, warps, fades, scripts, battle animations), at most ``max_wait_frames``, so that every step begins where an
+    action can have an effect. The check runs one frame before the end; the frame after it is the last one and the only
+    one drawn. Emulators are independent: the same states and actions give the same RAM for any number of threads.
 
     Args:
         cartridge: What to play.
         num_emulators: E.
-        num_threads: Threads that step emulators; PyBoy lets go of the GIL while it runs. 1 steps in the calling thread.
+        num_threads: Threads that step emulators; PyBoy releases the GIL while it runs. 1 steps in the calling thread.
         actions: What the action indices mean.
         timing: Frames of a step.
         screen: Size of the pictures.
@@ -89,7 +88,7 @@ class EmulatorPool:
         self._emulators = tuple(Emulator(cartridge, screen=screen) for _ in range(num_emulators))
         self._is_busy: Callable[[Memory], bool] = BusyRule(stack_words=cartridge.profile.stack_words)
         self.screen_shape = SCREEN_SHAPES[screen]
-        # Pictures are gathered here, one byte a pixel, and packed for all rows at once.
+        # Pictures are gathered here, one byte a pixel, and packed for all emulators at once.
         self._red = np.empty((num_emulators, self.screen_shape[0], 4 * self.screen_shape[1]), dtype=np.uint8)
         self._durations = [0.0] * num_emulators
         self._begun = [False] * num_emulators
@@ -98,7 +97,7 @@ class EmulatorPool:
         helpers = min(num_threads, num_emulators) - 1
         self._num_helpers = helpers
         self._executor = ThreadPoolExecutor(helpers, thread_name_prefix="emulator") if helpers else None
-        # All frames but the last one, in two halves if there is anybody to share them with; the first has the press.
+        # All frames but the last one, in two halves if there are helper threads; the first has the press.
         free_frames = self.timing.frames_per_action - 1
         middle = max(self.timing.hold_frames, self.timing.frames_per_action // 2)
         self._first_frames = middle if helpers else free_frames
@@ -111,88 +110,89 @@ class EmulatorPool:
 
     @property
     def emulators(self) -> tuple[Emulator, ...]:
-        """The emulators, by row."""
+        """The emulators, in order."""
         return self._emulators
 
     def step(self, actions: Sequence[int] | NDArray[np.integer]) -> PoolStep:
         """Run one step of every emulator.
 
         Args:
-            actions: Action index of each row, [E]; an array, a tensor or a sequence.
+            actions: Action index of each emulator, [E]; an array, a tensor or a sequence.
 
         Raises:
             ValueError: Not E indices of the action set.
         """
-        indices: list[int] = actions.tolist() if hasattr(actions, "tolist") else list(actions)
+        action_indices: list[int] = actions.tolist() if hasattr(actions, "tolist") else list(actions)
         count = len(self._emulators)
-        if len(indices) != count or min(indices) < 0 or max(indices) >= len(self.actions):
-            raise ValueError(f"actions must be {count} indices in 0..{len(self.actions) - 1}, got {indices}")
+        if len(action_indices) != count or min(action_indices) < 0 or max(action_indices) >= len(self.actions):
+            raise ValueError(f"actions must be {count} indices in 0..{len(self.actions) - 1}, got {action_indices}")
         ram = np.empty((count, self.ram_layout.size), dtype=np.uint8)
         wait_frames = np.empty(count, dtype=np.int32)
         if self._executor is None:
-            for row, action in enumerate(indices):
-                self._run_first_half(row, action)
-                self._run_second_half(row, wait_frames)
+            for index, action in enumerate(action_indices):
+                self._run_first_half(index, action)
+                self._run_second_half(index, wait_frames)
             self._read(range(count), ram)
             return PoolStep(pack_red(self._red), ram, wait_frames)
         self._begun = [False] * count
-        # What is left for the end decides how long the other threads idle: a fixed split wastes a tenth of two threads.
-        # So rows are handed out one by one (`next` on a list is atomic) and in two halves, and those come first that
-        # took longest in the last step: a menu costs three times as much as a walk.
+        # A fixed split leaves two threads idle for a tenth of the time. So the emulators are handed out one by one
+        # (`next` on a list iterator is atomic) and in two halves, those first that took longest in the last step: a
+        # menu costs three times as much as a walk.
         order = sorted(range(count), key=self._durations.__getitem__, reverse=True)
         halves = iter(order + order)
         others: list[Future[None]] = [
-            self._executor.submit(self._run_halves, halves, indices, ram, wait_frames) for _ in range(self._num_helpers)
+            self._executor.submit(self._run_halves, halves, action_indices, ram, wait_frames)
+            for _ in range(self._num_helpers)
         ]
         try:
-            self._run_halves(halves, indices, ram, wait_frames)
+            self._run_halves(halves, action_indices, ram, wait_frames)
         finally:
             wait(others)
         for other in others:
             other.result()
         return PoolStep(pack_red(self._red), ram, wait_frames)
 
-    def observe(self, rows: Sequence[int] | None = None) -> PoolStep:
-        """What can be seen now, without running a frame; ``wait_frames`` are 0.
+    def observe(self, indices: Sequence[int] | None = None) -> PoolStep:
+        """Observe without running a frame; ``wait_frames`` are 0.
 
         Args:
-            rows: Rows to look at, in the order of the result; None for all.
+            indices: Emulators to observe, in the order of the result; None for all.
         """
-        chosen = range(len(self._emulators)) if rows is None else rows
+        chosen = range(len(self._emulators)) if indices is None else indices
         ram = np.empty((len(chosen), self.ram_layout.size), dtype=np.uint8)
-        for place, row in enumerate(chosen):
-            self._emulators[row].read_ram_into(self.ram_layout, ram[place])
-            self._emulators[row].read_red_into(self._red[row])
+        for place, index in enumerate(chosen):
+            self._emulators[index].read_ram_into(self.ram_layout, ram[place])
+            self._emulators[index].read_red_into(self._red[index])
         return PoolStep(pack_red(self._red[list(chosen)]), ram, np.zeros(len(chosen), dtype=np.int32))
 
-    def reset(self, rows: Sequence[int], states: Sequence[SaveState]) -> PoolStep:
-        """Load a state into each of the given rows; the others go on undisturbed.
+    def reset(self, indices: Sequence[int], states: Sequence[SaveState]) -> PoolStep:
+        """Load a state into each of the given emulators; the others are unchanged.
 
         Args:
-            rows: Rows to reset.
+            indices: Emulators to reset.
             states: One state for each.
 
         Returns:
-            What these rows show now, in the order of ``rows``.
+            Their observations, in the order of ``indices``.
 
         Raises:
             SaveStateError: A state belongs to another cartridge or PyBoy version, or is damaged.
-            ValueError: Not as many states as rows.
+            ValueError: Not as many states as emulators.
         """
-        if len(rows) != len(states):
-            raise ValueError(f"reset needs one state for each of {len(rows)} rows, got {len(states)}")
-        for row, state in zip(rows, states, strict=True):
-            self._emulators[row].load_state(state)
-        return self.observe(rows)
+        if len(indices) != len(states):
+            raise ValueError(f"reset needs one state for each of {len(indices)} emulators, got {len(states)}")
+        for index, state in zip(indices, states, strict=True):
+            self._emulators[index].load_state(state)
+        return self.observe(indices)
 
-    def save_states(self, rows: Sequence[int] | None = None) -> list[SaveState]:
-        """The state of each given row, of all rows without an argument."""
-        chosen = range(len(self._emulators)) if rows is None else rows
-        return [self._emulators[row].save_state() for row in chosen]
+    def save_states(self, indices: Sequence[int] | None = None) -> list[SaveState]:
+        """Return the state of each given emulator, of all without an argument."""
+        chosen = range(len(self._emulators)) if indices is None else indices
+        return [self._emulators[index].save_state() for index in chosen]
 
-    def ram_hash(self, row: int) -> str:
-        """SHA-256 (hex) over the full RAM image of one row: :func:`~pokered_rl.emulator.emulator.hash_ram`."""
-        return self._emulators[row].ram_hash()
+    def ram_hash(self, index: int) -> str:
+        """Return the SHA-256 (hex) of the full RAM image of one emulator."""
+        return self._emulators[index].ram_hash()
 
     def close(self) -> None:
         """Stop threads and emulators; nothing is written. Closing twice does nothing."""
@@ -210,25 +210,25 @@ class EmulatorPool:
         self.close()
 
     def _run_halves(
-        self, rows: Iterator[int], actions: list[int], ram: NDArray[np.uint8], wait_frames: NDArray[np.int32]
+        self, indices: Iterator[int], actions: list[int], ram: NDArray[np.uint8], wait_frames: NDArray[np.int32]
     ) -> None:
-        """Run the next half of the step of each row that ``rows`` hands out; it names every row twice."""
+        """Run the next half of the step of each emulator in ``indices``, which names each twice."""
         done = []
-        for row in rows:
-            with self._locks[row]:  # the other half may still be running elsewhere
+        for index in indices:
+            with self._locks[index]:  # the other half may still be running elsewhere
                 began = time.perf_counter()
-                if not self._begun[row]:
-                    self._begun[row] = True
-                    self._run_first_half(row, actions[row])
-                    self._durations[row] = time.perf_counter() - began
+                if not self._begun[index]:
+                    self._begun[index] = True
+                    self._run_first_half(index, actions[index])
+                    self._durations[index] = time.perf_counter() - began
                 else:
-                    self._run_second_half(row, wait_frames)
-                    self._durations[row] += time.perf_counter() - began
-                    done.append(row)
+                    self._run_second_half(index, wait_frames)
+                    self._durations[index] += time.perf_counter() - began
+                    done.append(index)
         self._read(done, ram)
 
-    def _run_first_half(self, row: int, action: int) -> None:
-        emulator = self._emulators[row]
+    def _run_first_half(self, index: int, action: int) -> None:
+        emulator = self._emulators[index]
         button = self.actions.button_indices[action]
         if button < 0:
             emulator.tick(self._first_frames)
@@ -238,19 +238,19 @@ class EmulatorPool:
             emulator.release(button)
             emulator.tick(self._first_frames - self.timing.hold_frames)
 
-    def _run_second_half(self, row: int, wait_frames: NDArray[np.int32]) -> None:
-        emulator = self._emulators[row]
+    def _run_second_half(self, index: int, wait_frames: NDArray[np.int32]) -> None:
+        emulator = self._emulators[index]
         if self._second_frames:
             emulator.tick(self._second_frames)
-        wait_frames[row] = self._wait(emulator)
+        wait_frames[index] = self._wait(emulator)
         emulator.tick(1, render=True)
 
-    def _read(self, rows: Sequence[int], ram: NDArray[np.uint8]) -> None:
-        """Read RAM and screens of rows that are through, in one go: the first brings the code into the cache."""
-        for row in rows:
-            self._emulators[row].read_ram_into(self.ram_layout, ram[row])
-        for row in rows:
-            self._emulators[row].read_red_into(self._red[row])
+    def _read(self, indices: Sequence[int], ram: NDArray[np.uint8]) -> None:
+        """Read RAM and screens of finished emulators together, which keeps the code in the cache."""
+        for index in indices:
+            self._emulators[index].read_ram_into(self.ram_layout, ram[index])
+        for index in indices:
+            self._emulators[index].read_red_into(self._red[index])
 
     def _wait(self, emulator: Emulator) -> int:
         waited = 0

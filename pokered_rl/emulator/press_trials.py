@@ -1,4 +1,4 @@
-"""What would each button do now? Pressed in a copy of the moment, and compared with pressing nothing."""
+"""Press each button from the same state and compare RAM with pressing nothing."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,13 @@ __all__ = ["press_effects"]
 def press_effects(
     emulator: Emulator, state: SaveState | None = None, *, hold_frames: int = 8, frames: int = 48
 ) -> NDArray[np.bool_]:
-    """Whether each button changes anything in RAM that is not sound, stack, pad, clock or random number.
+    """Return whether each button changes anything in RAM beside sound, stack, pad, clock and random numbers.
 
-    The moment is played nine times, once without a button; the emulator stands at it again afterwards.
+    The state is played nine times, once without a button, and loaded again at the end.
 
     Args:
-        emulator: Any emulator of the state's cartridge.
-        state: The moment; None takes the one that the emulator shows.
+        emulator: An emulator of the state's cartridge.
+        state: The state; None takes the current one of the emulator.
         hold_frames: Frames that the button is held.
         frames: Frames after which RAM is compared, the held ones included.
 
@@ -30,11 +30,11 @@ def press_effects(
     Raises:
         SaveStateError: The state belongs to another cartridge.
     """
-    moment = emulator.save_state() if state is None else state
+    start = emulator.save_state() if state is None else state
     counts = effect_columns().numpy()
 
     def after(button: int | None) -> NDArray[np.uint8]:
-        emulator.load_state(moment)
+        emulator.load_state(start)
         if button is not None:
             emulator.press(button)
         emulator.tick(hold_frames)
@@ -45,5 +45,5 @@ def press_effects(
 
     idle = after(None)
     effects = np.array([bool(((after(button) != idle) & counts).any()) for button in range(len(BUTTONS))])
-    emulator.load_state(moment)
+    emulator.load_state(start)
     return effects

@@ -1,8 +1,7 @@
-"""Save states that say what they are.
+"""Save states that name their cartridge and PyBoy release.
 
-A bare PyBoy state is a run of bytes that begins with a version and names neither the game nor the PyBoy release that
-wrote it: loaded into the wrong cartridge it plays rubbish without a word. :class:`SaveState` adds what is needed to
-refuse instead.
+A bare PyBoy state begins with a version and names neither the game nor the PyBoy release that wrote it: loaded into
+another cartridge it runs on without an error. :class:`SaveState` adds what is needed to refuse it.
 """
 
 import functools
@@ -31,7 +30,7 @@ _MAX_RAW_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class SaveState:
-    """A PyBoy state and where it came from.
+    """A PyBoy state and its origin.
 
     The file format: :data:`MAGIC`; format number (u16 LE) and header length (u32 LE); the header as JSON; the PyBoy
     state, zlib-compressed (178 KB become 5-15 KB).
@@ -39,7 +38,7 @@ class SaveState:
     Attributes:
         pyboy: The state as PyBoy wrote it; its first byte is PyBoy's state version.
         cartridge_sha1: SHA-1 of the ROM it belongs to.
-        cartridge_title: Title of that ROM, for messages.
+        cartridge_title: Title of that ROM.
         pyboy_version: PyBoy release that wrote it.
     """
 
@@ -59,7 +58,7 @@ class SaveState:
         return self.pyboy[0]
 
     def to_bytes(self) -> bytes:
-        """The state in this library's file format."""
+        """Return the state in this library's file format."""
         header = json.dumps(
             {
                 "pyboy_version": self.pyboy_version,
@@ -78,7 +77,7 @@ class SaveState:
 
         Args:
             data: The bytes of a file.
-            source: What to call them in messages.
+            source: Their name in messages.
 
         Raises:
             SaveStateError: Not a save state of this library, of a newer one, or damaged.
@@ -121,7 +120,7 @@ class SaveState:
         return state
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the state to a file; a file of that name is replaced in one move, never half-written."""
+        """Write the state to a file; an existing file is replaced atomically."""
         write_atomically(Path(path), self.to_bytes())
 
     @classmethod
@@ -135,7 +134,7 @@ class SaveState:
 
 
 def read_state_file(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a state file.
+    """Return the bytes of a state file.
 
     Raises:
         SaveStateError: It is missing, unreadable, or far too large.
@@ -144,7 +143,7 @@ def read_state_file(path: str | os.PathLike[str]) -> bytes:
     try:
         size = path.stat().st_size
         if size > _MAX_RAW_BYTES:
-            raise SaveStateError(f"{path} is no save state: {size} bytes, more than {_MAX_RAW_BYTES}.")
+            raise SaveStateError(f"{path} is not a save state: {size} bytes, more than {_MAX_RAW_BYTES}.")
         return path.read_bytes()
     except FileNotFoundError:
         raise SaveStateError(f"No save state at {path}.") from None

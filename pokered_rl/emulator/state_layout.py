@@ -1,4 +1,4 @@
-"""Where things lie inside PyBoy's save states (DMG states; read off PyBoy's ``save_state`` methods)."""
+"""Layout of PyBoy's save states (DMG states; from PyBoy's ``save_state`` methods)."""
 
 import math
 import struct
@@ -16,7 +16,7 @@ _SEQUENCER_CYCLES = 8192  # between two steps of the sound's frame sequencer
 
 
 def _cpu_start(version: int) -> int:
-    """Offset of the CPU registers: after version, boot ROM flag, [CGB key,] double speed key, speed and CGB flag."""
+    """Return the offset of the CPU registers, after version, boot ROM flag, [CGB key,] speed key, speed, CGB flag."""
     if version < 8:
         return 2
     return 5 if version < 16 else 6
@@ -36,7 +36,7 @@ def is_colour(raw: bytes) -> bool:
 
 
 def halted_at(raw: bytes) -> int | None:
-    """Address of the HALT instruction in which the CPU sleeps, None when it is running or that cannot be told.
+    """Return the address of the HALT instruction at which the CPU waits, None when it runs or that is unknown.
 
     Args:
         raw: A PyBoy state of version 5 or later.
@@ -51,10 +51,10 @@ def halted_at(raw: bytes) -> int | None:
 
 
 def with_stat_transition(raw: bytes) -> bytes:
-    """A state of version 8-12 with the byte that PyBoy 2.8 reads and those versions did not write.
+    """Insert the byte that PyBoy 2.8 reads and versions 8-12 did not write.
 
     PyBoy 2.8's LCD reads ``stat_transition`` (introduced about version 22) whatever the version says, so that all that
-    follows is read one byte early and the state ends with "No data". A zero ("no transition") at its place mends it.
+    follows is read one byte early and the state ends with "No data". A zero ("no transition") is inserted at its place.
 
     Args:
         raw: A PyBoy state of version 8-12.
@@ -77,12 +77,12 @@ def with_stat_transition(raw: bytes) -> bytes:
 
 
 def as_version_12(raw: bytes, *, battery_bytes: int) -> bytes:
-    """A state of version 13-17 written anew as one of version 12, without what came in between.
+    """Convert a state of version 13-17 to version 12, without the parts that version 12 lacks.
 
     PyBoy 2.8 reads these versions wrongly in two places, ``stat_transition`` and the sound channels. Version 12 has no
     sound part, and none is needed to play without sound; the frame flags of the LCD, the timer's next event and the
     serial port, which version 12 does not have either, are those of a console that has just been switched on, and
-    settle within a frame. All parts but the sound have known sizes, so that the sound's is what is left over.
+    settle within a frame. All parts but the sound have known sizes; the sound's is the rest.
 
     Args:
         raw: A PyBoy state of version 13-17 (PyBoy 2.5.0 to 2.7.1).
@@ -126,17 +126,17 @@ def as_version_12(raw: bytes, *, battery_bytes: int) -> bytes:
 
 
 def with_running_sound(raw: bytes, *, sample_rate: int) -> bytes:
-    """A state of version 29 whose sound clocks run on from here.
+    """Start the sound clocks of a state of version 29.
 
     A PyBoy without sound emulation stops them: in its states the next sample and the next step of the frame sequencer
-    are due at the end of time. A PyBoy with sound emulation takes that over and never gives out a sample.
+    are due at the end of time. A PyBoy with sound emulation keeps that and never produces a sample.
 
     Args:
         raw: A PyBoy state of version 29 (PyBoy 2.8).
         sample_rate: Samples a second.
 
     Raises:
-        ValueError: Another version, or its sound part is not of this sample rate.
+        ValueError: Another version, or its sound part has another sample rate.
     """
     version = raw[0]
     if version != 29:

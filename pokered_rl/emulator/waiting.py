@@ -1,9 +1,8 @@
-"""When is it worth asking the agent? The rules of ``pokered_rl.game``, asked of one running game at a time.
+"""Evaluate the rules of ``pokered_rl.game`` for one running game: whether it ignores input.
 
-:func:`pokered_rl.game.input_ignored` answers for a batch of RAM images with operations on arrays; for a single game
-between two frames they would cost more than the frames. Here the same table of rules is boiled down once to the one
-question "is the pad ignored?" and answered from some twenty bytes in a microsecond. The table stays the only home of
-the rules; a test holds the two answers equal.
+:func:`pokered_rl.game.input_ignored` takes a batch of RAM images; between two frames of a single game its array
+operations would cost more than the frames. Here the same table of rules is reduced once to this question, which some
+thirty bytes answer in a microsecond. A test holds both answers equal.
 """
 
 from itertools import product
@@ -23,7 +22,7 @@ from pokered_rl.game.screen_rules import (
 
 __all__ = ["WAIT_CHUNK_FRAMES", "BusyRule", "Memory"]
 
-#: Frames between two questions. The overworld listens every second frame, menus every third or fourth.
+#: Frames between two checks. The overworld polls the pad every second frame, menus every third or fourth.
 WAIT_CHUNK_FRAMES = 4
 
 
@@ -37,7 +36,7 @@ class Memory(Protocol):
 
 
 class BusyRule:
-    """Whether a game ignores the pad: ``rule(memory)``.
+    """Rule that tells whether a game ignores input: ``rule(memory)``.
 
     Args:
         stack_words: Whether return addresses on the stack mean what they mean in the retail game (not in hacks).
@@ -67,11 +66,11 @@ class BusyRule:
             )
             for rule in rules
         ]
-        #: Answer for each set of conditions met so far; None where it hangs on the stack scan.
+        #: Answer for each set of conditions seen so far; None where it depends on the stack scan.
         self._known: dict[int, bool | None] = {}
 
     def __call__(self, memory: Memory) -> bool:
-        """Whether the game ignores the pad now.
+        """Return whether the game ignores input now.
 
         Args:
             memory: Work and high RAM by address.
@@ -103,14 +102,14 @@ class BusyRule:
 
 
 def _wanted(rule: Rule) -> dict[str, bool]:
-    """Condition -> whether it must hold or must not; the later mention wins, as in ``pokered_rl.game``."""
+    """Return condition -> whether it must hold or must not; the last mention counts, as in ``pokered_rl.game``."""
     return {name.lstrip("!"): not name.startswith("!") for name in rule.when}
 
 
 def _without_redundant(rules: list[Rule]) -> list[Rule]:
-    """The rules without those behind which a more general one gives the same answer anyway.
+    """Drop rules before a more general one with the same answer.
 
-    Fourteen rules name the kinds of menus; to the question asked here the last of them, "a menu", is enough.
+    Fourteen rules name the kinds of menus; the last of them, "a menu", is enough here.
     """
     kept: list[Rule] = []
     for index, rule in enumerate(rules):
@@ -126,7 +125,7 @@ def _without_redundant(rules: list[Rule]) -> list[Rule]:
 
 
 def _has_word(stack: bytes, word: bytes) -> bool:
-    """Whether a word stands on the stack, at one of its even offsets."""
+    """Return whether a word is on the stack, at one of its even offsets."""
     place = stack.find(word)
     while place >= 0 and place % 2:
         place = stack.find(word, place + 1)

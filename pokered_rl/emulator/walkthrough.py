@@ -1,4 +1,4 @@
-"""Save states at the milestones of Sprout's story, made by replaying its recorded walkthrough."""
+"""Make save states at the milestones of Sprout's story by replaying its recorded walkthrough."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from pokered_rl.errors import CartridgeError, EpisodeLogError, SaveStateError
 
 __all__ = ["CACHE_VARIABLE", "start_states"]
 
-#: Environment variable that names the folder for what can be made again at any time.
+#: Environment variable that names the cache folder.
 CACHE_VARIABLE = "POKERED_CACHE"
 
 _KEYS = {
@@ -32,14 +32,14 @@ _EVENT = re.compile(r"(\d+)([A-Za-z.])")
 
 
 def start_states(cartridge: Cartridge | str | os.PathLike[str] = "sprout") -> dict[str, Path]:
-    """Save states at the milestones of the story, to begin episodes from.
+    """Return save states at the milestones of the story, to begin episodes from.
 
     The first call replays the walkthrough of the bundled cartridge (some seconds) and keeps the states in the user's
-    cache folder; later calls find them there. Each state is the first moment after its milestone at which the player
-    stands on a map and may act.
+    cache folder; later calls read them there. Each state is the first one after its milestone in which the player is
+    on a map and can act.
 
     Args:
-        cartridge: What to play: ``"sprout"`` for the bundled cartridge, a `Cartridge` or a ROM file.
+        cartridge: ``"sprout"`` for the bundled cartridge, a :class:`Cartridge` or a ROM file.
 
     Returns:
         Milestone to file, in the order of the story; the files are what ``start_states`` of an environment and
@@ -70,9 +70,9 @@ def start_states(cartridge: Cartridge | str | os.PathLike[str] = "sprout") -> di
 
 
 def _recording() -> dict[str, Any]:
-    """What ``tests/roms/record_walkthrough.py`` wrote.
+    """Read what ``tests/roms/record_walkthrough.py`` wrote.
 
-    The SHA-1 of the cartridge, and for each milestone the keys from the one before to it and the RAM hash there.
+    It has the SHA-1 of the cartridge, and for each milestone the keys from the one before to it and the RAM hash there.
     ``12A4a9.``: after 12 frames A goes down, 4 later up again, 9 later the part ends.
     """
     file = resources.files("pokered_rl.emulator") / "data" / "sprout_walkthrough.json"
@@ -90,7 +90,7 @@ def _refuse_others(cartridge: Cartridge, known_sha1: str) -> None:
             f"python tests/roms/record_walkthrough.py"
         )
     raise CartridgeError(
-        f"There is no walkthrough of {found}, only of Sprout. Play to where episodes are to begin and save the state "
+        f"There is no walkthrough of {found}, only of Sprout. Play to where episodes should begin and save a state "
         f"there: docs/howto/your_rom.md."
     )
 
@@ -111,7 +111,7 @@ def _is_whole(file: Path) -> bool:
 
 
 def _replay(cartridge: Cartridge, recording: dict[str, Any]) -> Iterator[tuple[str, SaveState]]:
-    """Play from power-on; yields each milestone and the state there."""
+    """Play from power-on; yield each milestone and the state there."""
     with Emulator(cartridge) as emulator:
         for part in recording["milestones"]:
             for frames, key in _EVENT.findall(part["keys"]):

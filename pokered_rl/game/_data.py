@@ -1,4 +1,4 @@
-"""Reading of the package's own JSON tables."""
+"""Read the package's JSON tables."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["has_json", "load_json"]
 
 @cache
 def load_json(name: str) -> Any:
-    """The parsed table ``pokered_rl/game/data/<name>``; callers must not change it."""
+    """Return the parsed table ``pokered_rl/game/data/<name>``; callers must not change it."""
     return json.loads((resources.files("pokered_rl.game") / "data" / name).read_text(encoding="utf-8"))
 
 
 def has_json(name: str) -> bool:
-    """Whether the package carries the table ``name``."""
+    """Return whether the package has the table ``name``."""
     return (resources.files("pokered_rl.game") / "data" / name).is_file()

@@ -1,4 +1,4 @@
-"""Which bytes tell that a button did something: all but sound, stack, pad, clocks, drawn sprites and chance."""
+"""RAM bytes that show the effect of a button: all but sound, stack, pad, clocks, drawn sprites and random numbers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["VOLATILE_RANGES", "effect_columns"]
 #: The columns of the two waiting arrows: that of the text box, and that of the Pokédex page.
 _ARROWS = tuple(TILE_MAP_RANGE[0] + TILE_MAP_COLUMNS * y + 18 for y in (11, 16))
 
-#: Address ranges whose bytes differ between two runs of the same moment without any button having had an effect.
+#: Address ranges whose bytes differ between two runs from one state although no button had an effect.
 VOLATILE_RANGES: tuple[tuple[int, int], ...] = (
     (0xC000, 0xC100),  # the sound engine
-    RAM_MAP["wShadowOAM"].range,  # sprites as drawn: the icons of the party bounce
+    RAM_MAP["wShadowOAM"].range,  # sprites as drawn: the icons of the party move
     *((at, at + 1) for at in _ARROWS),  # they blink
     (RAM_MAP["wPlayTimeHours"].address, RAM_MAP["wPlayTimeFrames"].address + 1),
     (0xDF00, 0xE000),  # the stack
@@ -33,10 +33,10 @@ VOLATILE_RANGES: tuple[tuple[int, int], ...] = (
 
 @lru_cache(maxsize=8)
 def effect_columns(layout: RamLayout = FULL_LAYOUT) -> Tensor:
-    """The columns of ``ram`` in which a difference is an effect: bool ``[R]``.
+    """Return the columns of ``ram`` in which a difference is an effect: bool ``[R]``.
 
-    Two copies of one moment, one with a button pressed and one without, differ in these columns if and only if the
-    button did something beside making a sound and delaying an animation.
+    Two runs from one state, with and without a button, differ in these columns if and only if the button did more than
+    make a sound and delay an animation.
 
     Args:
         layout: The columns of ``ram``.

@@ -1,4 +1,4 @@
-"""Event flags: names both ways for one cartridge."""
+"""Event flags of a cartridge: names and bit numbers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _PREFIX = "EVENT_"
 
 
 class EventTable:
-    """Names of event flags by bit number, and bit numbers by name; iteration goes through the bit numbers.
+    """Names of event flags by bit number, and bit numbers by name; iterates over the bit numbers.
 
-    A name may be given with or without the prefix ``EVENT_``. Bits without a name are called by their number.
+    A name may be given with or without the prefix ``EVENT_``. The name of an unnamed bit is its number.
 
     Args:
         names: Bit number -> name.
@@ -32,11 +32,11 @@ class EventTable:
 
     @classmethod
     def load(cls, file: str) -> EventTable:
-        """The table of the package's ``data/<file>``; empty if the package has no such file."""
+        """Return the table of the package's ``data/<file>``; empty if there is no such file."""
         if not has_json(file):
             return cls({})
-        rows = load_json(file)["events"]
-        return cls({int(bit): row if isinstance(row, str) else row["name"] for bit, row in rows.items()})
+        events = load_json(file)["events"]
+        return cls({int(bit): event if isinstance(event, str) else event["name"] for bit, event in events.items()})
 
     def __getitem__(self, bit: int) -> str:
         return self._names[bit]
@@ -57,11 +57,11 @@ class EventTable:
         return tuple(self._bits)
 
     def name(self, bit: int) -> str:
-        """The name of ``bit``, or the number itself where it has none."""
+        """Return the name of ``bit``, or the number itself where it has none."""
         return self._names.get(int(bit), str(int(bit)))
 
     def bit(self, name: str) -> int:
-        """The bit number of ``name``.
+        """Return the bit number of ``name``.
 
         Raises:
             KeyError: If no event has this name.

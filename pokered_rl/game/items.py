@@ -30,10 +30,10 @@ class Item:
 
 
 def load_items(file: str) -> NameTable[Item]:
-    """The items of the package's ``data/<file>``."""
+    """Return the items of the package's ``data/<file>``."""
     return NameTable(
-        Item(int(id), row["name"], row["key_item"], row["price"], row.get("short", ""))
-        for id, row in load_json(file)["items"].items()
+        Item(int(id), item["name"], item["key_item"], item["price"], item.get("short", ""))
+        for id, item in load_json(file)["items"].items()
     )
 
 

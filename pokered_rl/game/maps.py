@@ -44,7 +44,7 @@ class GameMap:
         tileset: Tileset id, -1 if unknown.
         outdoor: Whether the map belongs to the outdoor plane.
         kind: The type of place.
-        global_origin: Column and row in the world, of the corner of an outdoor map, or of the door through which
+        global_origin: Column and line in the world, of the corner of an outdoor map, or of the door through which
             an indoor map is reached from outdoors. None if there is no such door.
         entrance: Outdoor map and the door's x and y in it, for indoor maps.
         connections: ``(direction, map id, offset in steps)`` of neighbours reached without a warp.
@@ -98,37 +98,37 @@ class GameMaps(NameTable[GameMap]):
 
     @classmethod
     def load(cls, file: str, *, alike: GameMaps | None = None) -> GameMaps:
-        """The maps of the package's ``data/<file>``; an empty table if the package has no such file.
+        """Return the maps of the package's ``data/<file>``; an empty table if there is no such file.
 
         Args:
             file: Name of the JSON file.
-            alike: Where to look up the kind of a map that the file gives none, by id. None: by name and tileset.
+            alike: Maps from which a map without a kind takes it, by id. None: by name and tileset.
         """
         if not has_json(file):
             return cls(())
         table = load_json(file)
         names = {int(id): name for id, name in table.get("tilesets", {}).items()}
         width, height = table.get("global_size", (0, 0))
-        return cls(tuple(_game_map(row, names, alike) for row in table["maps"]), (width, height))
+        return cls(tuple(_game_map(entry, names, alike) for entry in table["maps"]), (width, height))
 
     def kinds(self, map_id: Tensor) -> Tensor:
-        """``MapKind`` of each id: int64, shape of ``map_id``."""
+        """Return the ``MapKind`` of each id: int64, shape of ``map_id``."""
         return self._kinds.to(map_id.device)[map_id]
 
     def outdoor(self, map_id: Tensor) -> Tensor:
-        """Whether each id is an outdoor map: bool, shape of ``map_id``."""
+        """Return whether each id is an outdoor map: bool, shape of ``map_id``."""
         return self._outdoor.to(map_id.device)[map_id]
 
     def global_xy(self, map_id: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Place in the world: outdoors the player's own tile, indoors the door of the building.
+        """Return the place in the world: outdoors the player's tile, indoors the door of the building.
 
         Args:
             map_id: int64 ``[*]``.
             x: int64 ``[*]`` column in the map.
-            y: int64 ``[*]`` row in the map.
+            y: int64 ``[*]`` line in the map.
 
         Returns:
-            Global column and row, int64 ``[*]``, and whether the map has a place, bool ``[*]``. Without a place the
+            Global column and line, int64 ``[*]``, and whether the map has a place, bool ``[*]``. Without a place the
             coordinates are -1.
         """
         placed = self._placed.to(map_id.device)[map_id]
@@ -138,30 +138,30 @@ class GameMaps(NameTable[GameMap]):
         return place[..., 0], place[..., 1], placed
 
 
-def _game_map(row: dict[str, Any], tilesets: dict[int, str], alike: GameMaps | None) -> GameMap:
-    if "kind" in row:
-        kind = MapKind[row["kind"].upper()]
+def _game_map(entry: dict[str, Any], tilesets: dict[int, str], alike: GameMaps | None) -> GameMap:
+    if "kind" in entry:
+        kind = MapKind[entry["kind"].upper()]
     elif alike is not None:
-        kind = alike[row["id"]].kind if row["id"] in alike else MapKind.UNKNOWN
+        kind = alike[entry["id"]].kind if entry["id"] in alike else MapKind.UNKNOWN
     else:
-        kind = _kind(row, str(row.get("tileset") or tilesets.get(row.get("tileset_id", -1), "")))
-    entrance = row.get("entrance")
-    warps = tuple((w["x"], w["y"], w["dest_id"], w["dest_warp"]) for w in row.get("warps", ()))
-    place = row if "global_x" in row else (entrance or {})
+        kind = _kind(entry, str(entry.get("tileset") or tilesets.get(entry.get("tileset_id", -1), "")))
+    entrance = entry.get("entrance")
+    warps = tuple((w["x"], w["y"], w["dest_id"], w["dest_warp"]) for w in entry.get("warps", ()))
+    place = entry if "global_x" in entry else (entrance or {})
     origin = (place["global_x"], place["global_y"]) if "global_x" in place else None
     return GameMap(
-        id=row["id"],
-        name=row["name"],
-        width_steps=2 * row["width"],
-        height_steps=2 * row["height"],
-        tileset=row.get("tileset_id", -1),
-        outdoor=bool(row.get("outdoor", False)),
+        id=entry["id"],
+        name=entry["name"],
+        width_steps=2 * entry["width"],
+        height_steps=2 * entry["height"],
+        tileset=entry.get("tileset_id", -1),
+        outdoor=bool(entry.get("outdoor", False)),
         kind=kind,
         global_origin=origin,
         entrance=None if entrance is None else (entrance["map_id"], entrance["x"], entrance["y"]),
-        connections=tuple((c["dir"], c["map_id"], 2 * c["offset_blocks"]) for c in row.get("connections", ())),
+        connections=tuple((c["dir"], c["map_id"], 2 * c["offset_blocks"]) for c in entry.get("connections", ())),
         warps=warps,
-        signs=tuple((s[0], s[1]) for s in row.get("signs", ())),
+        signs=tuple((s[0], s[1]) for s in entry.get("signs", ())),
     )
 
 
@@ -181,12 +181,12 @@ _DUNGEON_NAMES = (
 )
 
 
-def _kind(row: dict[str, Any], tileset: str) -> MapKind:
-    """The kind of a map from its name and tileset, as the retail game uses them."""
-    name = row["name"]
-    if not tileset and not row.get("warps"):
+def _kind(entry: dict[str, Any], tileset: str) -> MapKind:
+    """Return the kind of a map from its name and tileset in the retail game."""
+    name = entry["name"]
+    if not tileset and not entry.get("warps"):
         return MapKind.UNKNOWN
-    if row.get("outdoor"):
+    if entry.get("outdoor"):
         return MapKind.ROUTE if "ROUTE" in name else MapKind.TOWN
     for words, kind in (
         (_LEAGUE, MapKind.LEAGUE),

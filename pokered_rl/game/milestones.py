@@ -1,4 +1,4 @@
-"""Named milestones of the story, in their order: what runs are measured by."""
+"""Named milestones of the story, in order."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Milestone:
 class Milestones:
     """The milestones of a cartridge in the order of its story.
 
-    Milestones on maps hold only while the player is there: keep the maximum over an episode.
+    A milestone of a map holds only while the player is there: keep the maximum over an episode.
 
     Args:
         milestones: The milestones; names must be unique.

@@ -30,9 +30,10 @@ class Move:
 
 
 def load_moves(file: str) -> NameTable[Move]:
-    """The moves of the package's ``data/<file>``."""
+    """Return the moves of the package's ``data/<file>``."""
     return NameTable(
-        Move(int(id), row["name"], row["type"], row["power"], row["pp"]) for id, row in load_json(file)["moves"].items()
+        Move(int(id), move["name"], move["type"], move["power"], move["pp"])
+        for id, move in load_json(file)["moves"].items()
     )
 
 

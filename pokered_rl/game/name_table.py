@@ -1,4 +1,4 @@
-"""A table of ids and names with look-up both ways."""
+"""A table of ids and names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Entry = TypeVar("Entry", bound=Named)
 
 
 class NameTable(Generic[Entry]):
-    """Entries by id, and ids by name; iteration goes through the entries.
+    """Entries by id, and ids by name; iterates over the entries.
 
     Args:
         entries: The entries; ids and names must be unique.
@@ -58,12 +58,12 @@ class NameTable(Generic[Entry]):
         return tuple(self._ids)
 
     def name(self, id: int) -> str:
-        """The name of ``id``, or the number itself where the table has none."""
+        """Return the name of ``id``, or the number itself where the table has none."""
         entry = self._entries.get(int(id))
         return str(int(id)) if entry is None else entry.name
 
     def id(self, name: str) -> int:
-        """The id of ``name``.
+        """Return the id of ``name``.
 
         Raises:
             KeyError: If the table has no such name.

@@ -1,4 +1,4 @@
-"""`CartridgeProfile`: what differs from cartridge to cartridge, the tables first of all."""
+"""Facts that differ between cartridges: tables of maps, events, items, species, moves and trainers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CartridgeProfile"]
 
 @dataclass(frozen=True)
 class CartridgeProfile:
-    """The facts that belong to one cartridge. RAM addresses are the same in all of them.
+    """The facts of one cartridge. RAM addresses are the same in all of them.
 
     Attributes:
         name: ``red``, ``blue``, ``sprout``, or ``unknown`` for hacks.
@@ -33,8 +33,8 @@ class CartridgeProfile:
         species: The species by internal index.
         moves: The moves.
         trainers: The trainer classes.
-        stack_words: Whether the return addresses on the stack mean what they mean in the retail game. Without them
-            ``screen_kind`` knows fewer kinds.
+        stack_words: Whether the return addresses on the stack are those of the retail game. Without them
+            ``screen_kind`` distinguishes fewer kinds.
     """
 
     name: str
@@ -56,9 +56,9 @@ class CartridgeProfile:
 
     @classmethod
     def get(cls, name: str) -> CartridgeProfile:
-        """The profile called ``name``; any name that is not known gets the tables of Red.
+        """Return the profile called ``name``; an unknown name gets the tables of Red.
 
-        A hack keeps the retail RAM map as a rule, but not the retail ROM addresses.
+        Hacks usually keep the retail RAM map, but not the retail ROM addresses.
         """
         return _profile(name if name in ("red", "blue", "sprout") else "unknown")
 
@@ -89,7 +89,7 @@ def _profile(name: str) -> CartridgeProfile:
 
 
 def _sprout() -> CartridgeProfile:
-    # Sprout's maps, species, moves, items and classes carry numbers of like things in the retail game.
+    # Sprout's maps, species, moves, items and classes have the numbers of similar ones in the retail game.
     maps = GameMaps.load("sprout_maps.json", alike=_profile("red").maps)
     events = EventTable.load("sprout_events.json")
     return CartridgeProfile(

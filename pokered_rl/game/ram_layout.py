@@ -1,7 +1,7 @@
-"""Which RAM bytes a tensor carries, and in which column each one stands.
+"""Layouts of RAM tensors: address ranges and their columns.
 
 The full image is WRAM 0xC000-0xDFFF followed by HRAM 0xFF80-0xFFFE: 8,319 bytes. An environment may carry only the
-ranges that its transforms declare; every reader of this package takes the layout and works on either.
+ranges that its transforms declare; every reader takes the layout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _HRAM_RANGE = (0xFF80, 0xFFFF)
 
 @dataclass(frozen=True)
 class RamLayout:
-    """Ordered, disjoint address ranges and the columns they occupy in a ``ram`` tensor.
+    """Ordered, disjoint address ranges and their columns in a ``ram`` tensor.
 
     Args:
         ranges: ``(start, stop)`` addresses, ``stop`` exclusive, ascending and not overlapping, inside WRAM or HRAM.
@@ -48,19 +48,19 @@ class RamLayout:
             if not any(low <= start and stop <= high for low, high in (WRAM_RANGE, _HRAM_RANGE)):
                 raise ConfigError(f"RAM ranges must lie in C000-DFFF or FF80-FFFE, got {self._text()}")
             previous = stop
-        object.__setattr__(self, "_hash", hash(self.ranges))  # layouts are keys of every look-up of a step
+        object.__setattr__(self, "_hash", hash(self.ranges))  # layouts are keys of several caches in every step
 
     def __hash__(self) -> int:
         return self._hash  # type: ignore[attr-defined, no-any-return]
 
     @classmethod
     def full(cls) -> RamLayout:
-        """The whole image: 8,192 bytes of WRAM, 127 of HRAM."""
+        """Return the layout of the full image: 8,192 bytes of WRAM, 127 of HRAM."""
         return cls((WRAM_RANGE, _HRAM_RANGE))
 
     @classmethod
     def merged(cls, ranges: Iterable[tuple[int, int]]) -> RamLayout:
-        """The smallest layout that carries all of ``ranges``, which may overlap and stand in any order."""
+        """Return the smallest layout that carries ``ranges``, which may overlap and come in any order."""
         merged: list[tuple[int, int]] = []
         for start, stop in sorted(ranges):
             if merged and start <= merged[-1][1]:
@@ -71,7 +71,7 @@ class RamLayout:
 
     @classmethod
     def of(cls, *labels: str) -> RamLayout:
-        """The layout that carries the named entries of the RAM map.
+        """Return the layout that carries the named entries of the RAM map.
 
         Raises:
             KeyError: If a label is not in the RAM map.
@@ -79,7 +79,7 @@ class RamLayout:
         return cls.merged(RAM_MAP[label].range for label in labels)
 
     def union(self, *others: RamLayout) -> RamLayout:
-        """The layout that carries everything that this one or one of the others carries."""
+        """Return the layout that carries the addresses of this one and the others."""
         return RamLayout.merged(item for layout in (self, *others) for item in layout.ranges)
 
     @cached_property
@@ -100,25 +100,25 @@ class RamLayout:
         return isinstance(address, int) and any(start <= address < stop for start, stop in self.ranges)
 
     def covers(self, ranges: Iterable[tuple[int, int]]) -> bool:
-        """Whether every address of ``ranges`` is carried."""
+        """Return whether every address of ``ranges`` is carried."""
         return all(
             any(low <= start and stop <= high for low, high in RamLayout.merged(self.ranges).ranges)
             for start, stop in ranges
         )
 
     def column(self, address: int) -> int:
-        """The column of ``address``."""
+        """Return the column of ``address``."""
         for start, stop, first in self._starts:
             if start <= address < stop:
                 return first + address - start
         raise KeyError(f"address {address:04X} is not in the RAM layout {self._text()}")
 
     def columns(self, addresses: Sequence[int]) -> tuple[int, ...]:
-        """The columns of ``addresses``, in their order."""
+        """Return the columns of ``addresses``, in their order."""
         return tuple(self.column(address) for address in addresses)
 
     def slice(self, address: int, length: int = 1) -> slice:
-        """The columns of ``length`` consecutive bytes from ``address``.
+        """Return the columns of ``length`` consecutive bytes from ``address``.
 
         Raises:
             KeyError: If one of the bytes is not carried.

@@ -24,8 +24,8 @@ class RamEntry:
         kind: How the bytes make a value: ``u8 i8 u16be u16le u24be bcd bits bytes address``.
         length: Bytes; 0 for a bare address.
         format: The format in words, bit masks and record sizes included.
-        meaning: What the game keeps there.
-        sources: Letters of ``RAM_SOURCES``, each an independent witness of the address.
+        meaning: Its content.
+        sources: Letters of ``RAM_SOURCES``, each an independent source of the address.
         section: Chapter of the table.
     """
 
@@ -47,13 +47,13 @@ class RamEntry:
 _TABLE = load_json("ram_map.json")
 
 #: Label -> entry of the RAM map.
-RAM_MAP: Mapping[str, RamEntry] = MappingProxyType({row["label"]: RamEntry(**row) for row in _TABLE["entries"]})
+RAM_MAP: Mapping[str, RamEntry] = MappingProxyType({entry["label"]: RamEntry(**entry) for entry in _TABLE["entries"]})
 #: Letter -> source of addresses.
 RAM_SOURCES: Mapping[str, str] = MappingProxyType(_TABLE["sources"])
 
 
 def address(label: str) -> int:
-    """The address of ``label``.
+    """Return the address of ``label``.
 
     Raises:
         KeyError: If the RAM map has no such label.

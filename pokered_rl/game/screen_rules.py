@@ -1,7 +1,7 @@
-"""The table behind `screens.py`: byte conditions, and an ordered list of rules that name the kind of screen.
+"""Rules of :mod:`~pokered_rl.game.screens`: conditions on bytes, and an ordered list that names the kind of screen.
 
-Sources: the engine of pret/pokered (commit 079d1cc9), retold in `docs/reference/ram_map.md`, and public save states of
-the real game. Return addresses are those of the English retail game, Red and Blue alike; Sprout places its calls at
+Sources: the engine of pret/pokered (commit 079d1cc9), summarised in ``docs/reference/ram_map.md``, and public save
+states of the real game. Return addresses are those of the English retail game, Red and Blue; Sprout has its calls at
 the same ones.
 """
 
@@ -36,7 +36,7 @@ BUTTONS = ("A", "B", "SELECT", "START", "RIGHT", "LEFT", "UP", "DOWN")
 
 
 class ScreenKind(IntEnum):
-    """What the player is looking at; see `docs/reference/screens.md`."""
+    """The kind of screen; see ``docs/reference/screens.md``."""
 
     OVERWORLD = 0
     WALKING = 1
@@ -82,7 +82,7 @@ class Keys(IntEnum):
 
 
 class Acts(Enum):
-    """Where the usable buttons of a menu come from."""
+    """Source of the usable buttons of a menu."""
 
     WATCHED = "wMenuWatchedKeys, and UP and DOWN where the cursor can move"
 
@@ -97,10 +97,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Rule:
-    """A kind of screen, and when it is the right one.
+    """A kind of screen and its conditions.
 
     Attributes:
-        kind: The answer.
+        kind: The kind.
         when: Names of conditions that must all hold; ``!`` in front: must not hold. ``menu`` and ``waits`` are
             computed (see ``COMPUTED``).
         keys: The buttons that can have an effect.
@@ -127,9 +127,9 @@ def _has(at: str | int, mask: int) -> Condition:
     return Condition(_address(at), frozenset(value for value in range(256) if value & mask))
 
 
-#: wTileMap: 18 rows of 20 tiles.
+#: wTileMap: 18 lines of 20 tiles.
 TILE_MAP_RANGE = RAM_MAP["wTileMap"].range
-#: Tiles in a row of the screen.
+#: Tiles in a line of the screen.
 TILE_MAP_COLUMNS = 20
 
 
@@ -153,7 +153,7 @@ WAIT_LOOP_RETURNS = (0x3886, 0x3882, 0x388B)
 #: ``blinks``, ``polls``: the first, second, third of WAIT_LOOP_RETURNS is on the stack.
 COMPUTED = ("menu", "waits", "blinks", "polls")
 
-#: What the rules ask, by name.
+#: Conditions of the rules, by name.
 CONDITIONS: dict[str, Condition] = {
     # outermost return address: 0402 and 0405 overworld loop, 041A map script, 0499 DisplayTextID, 046E hidden event
     "return 04xx": _is(_RETURN_HIGH, 0x04),

@@ -28,10 +28,10 @@ class Species:
 
 
 def load_species(file: str) -> NameTable[Species]:
-    """The species of the package's ``data/<file>``."""
+    """Return the species of the package's ``data/<file>``."""
     return NameTable(
-        Species(int(id), row["name"], row.get("dex", 0), tuple(dict.fromkeys(row.get("types", ()))))
-        for id, row in load_json(file)["species"].items()
+        Species(int(id), entry["name"], entry.get("dex", 0), tuple(dict.fromkeys(entry.get("types", ()))))
+        for id, entry in load_json(file)["species"].items()
     )
 
 

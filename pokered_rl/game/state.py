@@ -1,4 +1,4 @@
-"""`GameState`: what the RAM says about the game, decoded in one pass for a whole batch."""
+"""Decode RAM to :class:`GameState`, for a whole batch in one pass."""
 
 from __future__ import annotations
 
@@ -27,14 +27,13 @@ class GameState(TensorClass):
     """The decoded game state, batched like the RAM it was read from.
 
     Numbers are int64. Party slots at or beyond ``party_count`` and bag slots at or beyond ``bag_count`` are 0, the
-    counts themselves are clipped to the 6 and 20 that the game has room for, and money and coins to their maxima.
-    Everything else is what the RAM says, also where that is stale (``enemy_*`` outside battles) or odd
-    (HP above the maximum in a tampered save): a decoder does not judge.
+    counts themselves are clipped to 6 and 20, and money and coins to their maxima. All other values are those in RAM,
+    also where they are stale (``enemy_*`` outside battles) or impossible (HP above the maximum in an edited save).
 
     Attributes:
         map_id: ``[*]`` current map (``GameMaps``).
         x: ``[*]`` player column in steps, 0 at the left edge.
-        y: ``[*]`` player row in steps, 0 at the top edge; 255 for an instant when leaving by the north edge.
+        y: ``[*]`` player line in steps, 0 at the top edge; 255 for an instant when leaving by the north edge.
         width_steps: ``[*]`` width of the current map in steps.
         height_steps: ``[*]`` height of the current map in steps.
         last_map: ``[*]`` outdoor map that a warp to map 255 leads back to.
@@ -142,7 +141,7 @@ STATE_FIELDS: tuple[str, ...] = tuple(GameState.__annotations__)
 
 
 class _Plan:
-    """Index and weight tensors for one layout, choice of fields and device."""
+    """Index and weight tensors for a layout, fields and a device."""
 
     def __init__(self, layout: RamLayout, names: tuple[str, ...], device: torch.device) -> None:
         unknown = set(names).difference(STATE_FIELDS)
@@ -152,8 +151,8 @@ class _Plan:
         self._events = layout.slice(EVENT_RANGE[0], NUM_EVENT_FLAGS // 8) if "event_flags" in names else None
         self._flags_of_byte = FLAGS_OF_BYTE.to(device)
 
-        # Numbers of one byte go straight from the table to their place, only the others need the product: so the
-        # columns are scalars of one byte, arrays of one byte, scalars of several bytes, arrays of several bytes.
+        # Only numbers of several bytes need the product. The order of the columns is therefore: scalars of one byte,
+        # arrays of one byte, scalars of several bytes, arrays of several bytes.
         numbered = [name for name in with_counts(names) if name in NUMBERS]
         self._groups = tuple(
             tuple(

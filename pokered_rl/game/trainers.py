@@ -1,4 +1,4 @@
-"""Trainer classes: names and ids, and which of them are leaders, Elite Four or champion."""
+"""Trainer classes: names and ids; gym leaders, Elite Four and champion."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_trainers(file: str) -> NameTable[TrainerClass]:
 #: All trainer classes of the retail game.
 TRAINERS = load_trainers("trainers.json")
 
-#: Gym leaders. Giovanni is met twice before as a boss of Team Rocket, under the same class.
+#: Gym leaders. Giovanni fights twice before as a boss of Team Rocket, under the same class.
 LEADER_CLASSES: tuple[int, ...] = tuple(
     TRAINERS.id(name) for name in ("BROCK", "MISTY", "LT_SURGE", "ERIKA", "KOGA", "SABRINA", "BLAINE", "GIOVANNI")
 )

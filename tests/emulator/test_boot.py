@@ -31,7 +31,7 @@ def test_start_state_shows_its_picture(emulator, start):
 
 
 def test_attempt_is_bounded_and_says_where_the_game_stood(sprout):
-    refused = pytest.raises(CartridgeError, match=r"within 30 frames. It stands at [A-Z_]+; .*wCurMap \d+")
+    refused = pytest.raises(CartridgeError, match=r"within 30 frames. It is at [A-Z_]+; .*wCurMap \d+")
     with Emulator(sprout) as emulator, refused:
         boot(emulator, max_frames=30)
 

@@ -211,7 +211,7 @@ def test_impossible_pools_are_refused(sprout, options, message):
 
 
 def test_reset_with_too_few_states_is_refused(sprout, start):
-    with make_pool(sprout, start, rows=2) as pool, pytest.raises(ValueError, match="2 rows, got 1"):
+    with make_pool(sprout, start, rows=2) as pool, pytest.raises(ValueError, match="2 emulators, got 1"):
         pool.reset([0, 1], [start])
 
 
