@@ -30,6 +30,7 @@ class Callback:
     down. ``trainer`` gives access to the run: see :class:`~pokered_rl.training.trainer.Trainer`.
 
     Example:
+        >>> from pokered_rl.training import Callback, StopReason
         >>> class StopAtReturn(Callback):
         ...     def __init__(self, least: float) -> None:
         ...         self.least, self.best = least, float("-inf")

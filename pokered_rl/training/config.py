@@ -205,7 +205,7 @@ class RewardConfig:
     options: dict[str, Any] = field(default_factory=dict)
     #: Curriculum goals.
     goals: list[Any] = field(default_factory=list)
-    #: Reward terms of your own, as `module:Class` that Python can import (`+reward.extra=[my_terms:Swims]`).
+    #: Reward terms of your own: each is a `module:Class` that Python can import (`+reward.extra=[my_terms:Swims]`).
     extra: list[str] = field(default_factory=list)
 
 

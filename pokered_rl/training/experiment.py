@@ -153,7 +153,7 @@ class Experiment:
         with builders.probe(config, parts=parts) as probed:
             self._cartridge: Cartridge = probed.cartridge
             network, example = probed.network.to(device), probed.example()
-        if config.collector.backend is not Backend.inline:
+        if config.collector.backend is Backend.processes:
             parts.check_picklable(network)
         policy = builders.make_policy(config, network)
         layout = builders.make_layout(config, network)

@@ -1,4 +1,4 @@
-"""The learner: one optimizer step, from the sampled batch to the written priorities."""
+"""One optimizer step, from the sampled batch to the written priorities."""
 
 from __future__ import annotations
 
@@ -120,6 +120,8 @@ class Learner:
                 f"out of memory on {self._device} in update {self.updates + 1}; lower learner.batch_size"
                 f" ({self.batch_size}) or network.size ({str(error).splitlines()[0]})"
             ) from error
+        if "td_error" not in batch:
+            raise LearnerError(f"{type(self.loss).__name__} must write the priorities `td_error` [B] into its batch")
         # The one place where the CPU waits for the device: priorities have to come back anyway.
         report = torch.cat([batch["td_error"].detach().float(), grad_norm.detach().float().reshape(1)]).cpu()  # [B+1]
         if not bool(torch.isfinite(report).all()):

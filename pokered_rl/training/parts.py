@@ -187,14 +187,19 @@ def _defined_interactively(part: Any) -> bool:
 
 
 def qualified_name(part: Any) -> str:
-    """Name a function, a class, or the class of an object: ``module.name``, the same in a script and on import."""
+    """Name a function, a class, or the class of an object: ``module.name``, the same in a script and on import.
+
+    Numbers and texts that a ``partial`` gives to its function stand behind the name.
+    """
     definition = _definition(part)
     module = definition.__module__
     if module == "__main__":
         main = sys.modules["__main__"]
         spec = getattr(main, "__spec__", None)
         module = spec.name if spec is not None else Path(getattr(main, "__file__", "__main__")).stem
-    return f"{module}.{definition.__qualname__}"
+    given = part.keywords if isinstance(part, partial) else {}
+    plain = [f"{name}={value!r}" for name, value in given.items() if isinstance(value, int | float | str)]
+    return f"{module}.{definition.__qualname__}" + (f"({', '.join(plain)})" if plain else "")
 
 
 def _fingerprint(network: nn.Module) -> str:

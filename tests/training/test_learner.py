@@ -121,6 +121,14 @@ def test_gradient_that_is_not_finite_never_reaches_the_weights():
     assert len(learner._replay.written) == 1
 
 
+def test_a_loss_that_writes_no_priorities_is_named():
+    learner = _learner()
+    forward = learner.loss.forward
+    learner.loss.forward = lambda batch: forward(batch.copy())
+    with pytest.raises(LearnerError, match=r"_MeanLoss must write the priorities `td_error` \[B\]"):
+        learner.step()
+
+
 def test_running_out_of_memory_names_the_options_to_lower():
     learner = _learner()
 
