@@ -65,7 +65,7 @@ class EpisodeLog:
     path: Path | None = None
 
     def __post_init__(self) -> None:
-        steps, terms, where = self.steps, len(self.header.reward_terms), self._where
+        steps, terms, where = self.steps, len(self.header.reward_terms), self.name
         for name, found, expected in (
             ("wait_frames", self.wait_frames.shape, (steps,)),
             ("rewards", self.rewards.shape, (steps,)),
@@ -91,7 +91,8 @@ class EpisodeLog:
             )
 
     @property
-    def _where(self) -> str:
+    def name(self) -> str:
+        """Name of the log in messages."""
         return str(self.path) if self.path is not None else "episode log"
 
     @property

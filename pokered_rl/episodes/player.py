@@ -106,7 +106,7 @@ def cartridge_for(log: EpisodeLog, rom: str | os.PathLike[str] | None = None) ->
             return cartridge
         seen.append(f"{cartridge.path} is {cartridge.title} (SHA-1 {cartridge.sha1})")
     raise EpisodeLogError(
-        f"{_name(log)}: played on {log.header.cartridge_title} (SHA-1 {log.header.cartridge_sha1}); "
+        f"{log.name}: played on {log.header.cartridge_title} (SHA-1 {log.header.cartridge_sha1}); "
         f"{'; '.join(dict.fromkeys(seen)) or 'no ROM found'}. Name the ROM that was played (--rom)"
     )
 
@@ -148,17 +148,17 @@ class EpisodePlayer:
         cartridge = cartridge if cartridge is not None else cartridge_for(log)
         if cartridge.sha1 != log.header.cartridge_sha1:
             raise EpisodeLogError(
-                f"{_name(log)}: played on {log.header.cartridge_title} (SHA-1 {log.header.cartridge_sha1}), not on "
+                f"{log.name}: played on {log.header.cartridge_title} (SHA-1 {log.header.cartridge_sha1}), not on "
                 f"{cartridge.path}, which is {cartridge.title} (SHA-1 {cartridge.sha1}); name the ROM that was played"
             )
         if self._state.sha256 != log.header.start_state_sha256:
             raise EpisodeLogError(
-                f"{_name(log)}: begins in the start state {log.header.start_state_sha256}, got {self._state.sha256}"
+                f"{log.name}: begins in the start state {log.header.start_state_sha256}, got {self._state.sha256}"
             )
         try:
             self._buttons = ActionSet(log.header.actions).button_indices
         except ConfigError as error:
-            raise EpisodeLogError(f"{_name(log)}: its action set is unknown: {error}; update pokered_rl") from error
+            raise EpisodeLogError(f"{log.name}: its action set is unknown: {error}; update pokered_rl") from error
         self._verify = verify
         self._step_frames = log.step_frames
         self._with_sound = on_sound is not None
@@ -180,7 +180,7 @@ class EpisodePlayer:
             self.emulator.load_state(self._state)
         except SaveStateError as error:
             raise EpisodeLogError(
-                f"{_name(self.log)}: its start state does not load: {error} Recorded with PyBoy "
+                f"{self.log.name}: its start state does not load: {error} Recorded with PyBoy "
                 f"{self.log.header.pyboy_version}, installed is {PYBOY_VERSION}"
             ) from error
         self.step = 0  # steps played
@@ -300,7 +300,7 @@ class EpisodePlayer:
             else f"equal up to step {divergence.last_equal_step}"
         )
         raise ReplayDivergedError(
-            f"{_name(self.log)}: the replay is not the recorded episode: at step {self.step} of {self.log.steps} (map "
+            f"{self.log.name}: the replay is not the recorded episode: at step {self.step} of {self.log.steps} (map "
             f"{divergence.map_name}, x {divergence.x}, y {divergence.y}) the RAM hash is {found[:16]}..., expected "
             f"{expected[:16]}... ({since}). Likely reason: {divergence.reason}",
             divergence,
@@ -406,7 +406,3 @@ def trajectory(
         following["reward_terms", name] = torch.from_numpy(log.term_rewards[:, column].copy())[:, None]
     result["next"] = following
     return result
-
-
-def _name(log: EpisodeLog) -> str:
-    return str(log.path) if log.path is not None else "episode log"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
@@ -249,10 +250,10 @@ def _shortened(name: str, most: int = 26) -> str:
     return name if len(name) <= most else f"{name[: most - 3]}..."
 
 
-def _finish(axes: object, x_label: str, y_label: str) -> None:
-    axes.set(xlabel=x_label, ylabel=y_label)  # type: ignore[attr-defined]
-    axes.grid(alpha=0.25)  # type: ignore[attr-defined]
-    axes.spines[["top", "right"]].set_visible(False)  # type: ignore[attr-defined]
-    axes.set_xlim(left=0)  # type: ignore[attr-defined]
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))  # type: ignore[attr-defined]
-    axes.tick_params(labelsize=9)  # type: ignore[attr-defined]
+def _finish(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set(xlabel=x_label, ylabel=y_label)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.tick_params(labelsize=9)

@@ -186,8 +186,7 @@ def render_episodes(
     options = options or RenderOptions()
     for log in logs:
         if options.first_step >= log.steps:
-            name = log.path or "the episode"
-            raise ConfigError(f"the video begins at step {options.first_step}, {name} has {log.steps} steps")
+            raise ConfigError(f"the video begins at step {options.first_step}, {log.name} has {log.steps} steps")
     begin = time.perf_counter()
     width, height = options.size
     hashes_checked = 0
