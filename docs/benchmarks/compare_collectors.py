@@ -30,7 +30,7 @@ from torchrl.collectors import MultiAsyncCollector
 
 from pokered_rl.cli.measurement import provenance, write_json
 from pokered_rl.collectors import ProcessPool, RayPool, WorkerSpec
-from pokered_rl.collectors.worker import collector_in_process, prepare_process, read_message
+from pokered_rl.collectors.worker import collector_in_process, prepare_process, unpack_message
 from pokered_rl.data import SequenceBuilder, SequenceLayout
 from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network, R2D2Policy
@@ -117,7 +117,7 @@ class OneCollector:
     def batches(self) -> Iterator[int]:
         """Agent steps of each new batch."""
         for data in self.collector:
-            message = read_message(data)
+            message = unpack_message(data["message"])
             self.workers._receive(message.worker, message)
             yield message.num_steps
 

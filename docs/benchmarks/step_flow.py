@@ -79,7 +79,7 @@ def files_of_a_step(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _record(folder: Path) -> tuple[_Entered, _Entered]:
-    torch.manual_seed(0)
+    torch.manual_seed(2)  # no episode ends in the batch, and no emulator enters another map
     config = load_config("quickstart")
     layout = SequenceLayout(
         burn_in_steps=config.replay.burn_in_steps,

@@ -66,10 +66,6 @@ class SharedControl:
         """Whether workers end after their next batch."""
         return bool(self._header[_HALT])
 
-    def resume(self) -> None:
-        """Undo a halt, for workers that start again."""
-        self._header[_HALT] = 0
-
     def announce(self, worker: int) -> None:
         """Publish the calling process's id as the worker's, so that it can be ended even while it hangs."""
         self._pids[worker] = os.getpid()

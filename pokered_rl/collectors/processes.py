@@ -21,7 +21,7 @@ from pokered_rl.collectors.worker import (
     WorkerSpec,
     collector_in_process,
     prepare_process,
-    read_message,
+    unpack_message,
 )
 from pokered_rl.errors import ConfigError
 
@@ -90,7 +90,7 @@ class _ProcessWorker:
         self._batches = iter(self._collector)
 
     def receive(self) -> WorkerMessage:
-        return read_message(next(self._batches))
+        return unpack_message(next(self._batches)["message"])
 
     def close(self) -> None:
         threads = torch.get_num_threads()

@@ -151,11 +151,6 @@ class WorkerCollector(Collector):
         for recorder in self._recorders:
             recorder.seeds["worker"] = spec.seed
 
-    @property
-    def weights_version(self) -> int:
-        """Version of the weights that act now."""
-        return self._weights_version
-
     def rollout(self) -> TensorDictBase:
         """Collect one rollout; an exception is sent to the learner and ends the worker at the next call."""
         if self._failed:
@@ -221,13 +216,8 @@ class WorkerCollector(Collector):
         return _carried(_pack(message))
 
 
-def read_message(data: TensorDictBase) -> WorkerMessage:
-    """Return the message in what a :class:`WorkerCollector` yields."""
-    return unpack_message(data["message"])
-
-
 def unpack_message(payload: bytes) -> WorkerMessage:
-    """Return the message in the bytes that a :class:`WorkerCollector` sends."""
+    """Return the message in the bytes that a :class:`WorkerCollector` sends as the entry ``message``."""
     message: WorkerMessage = pickle.loads(payload)  # from a worker of this run
     if message.batch is not None:
         message.batch = _tensors(message.batch)

@@ -19,7 +19,7 @@ from torchrl.envs import EnvBase
 import pokered_rl.errors
 from pokered_rl.collectors.control import SharedControl
 from pokered_rl.collectors.exploration import Exploration, emulator_epsilons
-from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec, network_of, read_message
+from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec, network_of, unpack_message
 from pokered_rl.collectors.worker_state import capture_state
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceReplay
 from pokered_rl.errors import ConfigError, PokeredError
@@ -384,7 +384,7 @@ class InlinePool(WorkerPool):
     def collect(self) -> None:
         """Collect one batch."""
         self.start()
-        message = read_message(next(self._batches))
+        message = unpack_message(next(self._batches)["message"])
         if message.error is not None:
             raise error_of(message.error)
         self._receive(0, message)
