@@ -102,14 +102,14 @@ class RayPool(SupervisedPool):
 
     def _place(self, worker: int, handle: Any) -> None:
         """Wait until a worker has a process on some node; this time does not count as hanging."""
-        began, told = time.monotonic(), False
+        began, warned = time.monotonic(), False
         asked = handle.node.remote()
         while not self._ray.wait([asked], timeout=_POLL_SECONDS)[0]:
             if self._stop.is_set():
                 raise WorkerError("ended before there was room in the cluster")
             self._threads[worker].wait_on()
-            if not told and time.monotonic() - began > _PATIENCE_SECONDS:
-                told = True
+            if not warned and time.monotonic() - began > _PATIENCE_SECONDS:
+                warned = True
                 _log.warning(
                     "worker %d has no place in the cluster yet, it asks for %s; the others go on",
                     worker,
@@ -201,7 +201,7 @@ class _RemoteWorker:
         self._collector = WorkerCollector(spec=spec, frames_per_batch=self._num_steps, total_frames=-1)
         self._batches = iter(self._collector)
 
-    def play(self, order: Mapping[str, Any]) -> bytes:
+    def collect(self, order: Mapping[str, Any]) -> bytes:
         self._control.take(order)
         if self._collector is None:
             try:
@@ -238,13 +238,13 @@ class _RayWorker:
         self._handle = remote.remote(spec, steps)
         workers._handles[worker] = self._handle
         workers._place(worker, self._handle)
-        self._next: Any = self._handle.play.remote(workers._order())
+        self._next: Any = self._handle.collect.remote(workers._order())
 
     def receive(self) -> WorkerMessage:
         message = unpack_message(self._workers._ray.get(self._next))
         ended = message.error is not None or (message.state is not None and self._workers.control.halted)
         if not ended:
-            self._next = self._handle.play.remote(self._workers._order())
+            self._next = self._handle.collect.remote(self._workers._order())
         return message
 
     def close(self) -> None:

@@ -264,7 +264,7 @@ class _WorkerThread(threading.Thread):
             while not workers._stop.is_set() and workers._fatal is None:
                 batches = 0
                 try:
-                    for _ in self._play():
+                    for _ in self._batches():
                         batches += 1
                     return
                 except PokeredError as error:
@@ -282,7 +282,7 @@ class _WorkerThread(threading.Thread):
         finally:
             self.is_running = False
 
-    def _play(self) -> Iterator[None]:
+    def _batches(self) -> Iterator[None]:
         """Start a worker and yield after each of its batches, until it is time to end."""
         workers = self.workers
         self.hung, self._starting = False, True

@@ -64,7 +64,7 @@ def from_episode_logs(
 
 
 class LoggedEpisodes(Sequence[TensorDict]):
-    """The trajectories of logs; nothing is played before it is asked for, and nothing is kept.
+    """The trajectories of logs; each is replayed when it is accessed, none is cached.
 
     ``episodes[i]`` replays the i-th log and returns a TensorDict of batch size [T] with the keys of
     :func:`pokered_rl.envs.make_env`: ``pixels``, ``ram``, ``wait_frames``, ``step_count``, ``is_init`` and what the
@@ -72,10 +72,10 @@ class LoggedEpisodes(Sequence[TensorDict]):
     the done entries. All equal what the policy saw and got, bit for bit, given the transforms of its environment.
     ``("reward_terms", name)`` float32 [T, 1] are there for every term in the log.
 
-    A log that ends otherwise than by termination is truncated at its last step. What transforms remember starts anew
+    A log that ends otherwise than by termination is truncated at its last step. The memory of transforms starts anew
     with each log, also where the policy's went on: at a later segment of an endless episode (``header.segment > 0``),
     and with ``MapMemory(persistent=True)``. A learned mask that is shared between emulators
-    (``AffordanceMask(persistent=True)``) cannot be had back from one emulator's log.
+    (``AffordanceMask(persistent=True)``) cannot be reconstructed from one emulator's log.
 
     It can be pickled: ``ProcessPoolExecutor().map(episodes.__getitem__, range(len(episodes)))`` replays on all cores.
 
@@ -187,7 +187,7 @@ class _LoggedEnv(EnvBase):
         )
 
     def logged_action(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """The policy: what was done then."""
+        """Write the logged action; the policy of the replay."""
         step = self._step_number
         return tensordict.set("action", self._steps["action"][step : step + 1].clone())
 
@@ -204,11 +204,11 @@ class _LoggedEnv(EnvBase):
         return self._steps["next"][step : step + 1].clone()
 
     def _set_seed(self, seed: int | None) -> None:
-        """Nothing is drawn."""
+        """Do nothing: a log has no randomness."""
 
 
 def _unbounded(data: TensorDictBase) -> Composite:
-    """Specs that say shape and type of every entry, and no more."""
+    """Return unbounded specs with the shape and dtype of every entry."""
     entries = {
         key: _unbounded(entry) if isinstance(entry, TensorDictBase) else Unbounded(entry.shape, dtype=entry.dtype)
         for key, entry in data.items()
