@@ -1,4 +1,4 @@
-"""`make_env`: the environment with its usual transforms, built in one call."""
+"""`make_env`: the environment with its usual transforms."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def default_transforms(
     reward: Mapping[str, Any] | None = None,
     recorder: Mapping[str, Any] | None = None,
 ) -> list[Transform]:
-    """The transforms that the agent of this library uses, in their order.
+    """Make the transforms that the agent of this library uses, in their order.
 
-    GameStateReader (when fields are asked for), AffordanceMask, MapMemory, ContextFeatures, RewardTerms,
-    LastActionReward, EpisodeRecorder (when a folder is given).
+    GameStateReader (if it has fields), AffordanceMask, MapMemory, ContextFeatures, RewardTerms, LastActionReward,
+    EpisodeRecorder (if ``recorder`` is given).
 
     Args:
-        profile: names of maps and events; None takes Red's.
-        action_set: the buttons.
-        game_fields: fields of ``("game", ...)``; none by default, since the agent does not read them; None for all.
-        mask: keyword arguments of `AffordanceMask`.
-        map_memory: keyword arguments of `MapMemory`, such as ``{"radius": 10}``.
-        reward: keyword arguments of `pokered_rl.envs.rewards.make_terms` (``weights``, ``options``, ``goals``);
-            ``extra_terms``, `RewardTerm` objects of your own that are added to those; and ``write_terms``.
-        recorder: keyword arguments of `EpisodeRecorder`; None records nothing.
+        profile: Names of maps and events; None takes Red's.
+        action_set: The buttons.
+        game_fields: Fields of ``("game", ...)``; none by default, since the agent does not read them; None for all.
+        mask: Keyword arguments of :class:`AffordanceMask`.
+        map_memory: Keyword arguments of :class:`MapMemory`, such as ``{"radius": 10}``.
+        reward: Keyword arguments of :func:`pokered_rl.envs.rewards.make_terms` (``weights``, ``options``, ``goals``);
+            ``extra_terms``, :class:`~pokered_rl.envs.rewards.RewardTerm` objects added to those; and ``write_terms``.
+        recorder: Keyword arguments of :class:`EpisodeRecorder`; None records nothing.
     """
     actions = action_set or ActionSet()
     reward = dict(reward or {})
@@ -73,12 +73,12 @@ def default_transforms(
 
 
 def required_layout(transforms: Iterable[Transform], *, stack: bool = True) -> RamLayout:
-    """The bytes of memory that ``transforms`` read together: what the environment has to deliver.
+    """Return the bytes of RAM that ``transforms`` read together: what the environment has to deliver.
 
     Args:
-        transforms: those of one environment.
-        stack: whether the return addresses on the stack mean what they mean in the retail game
-            (``CartridgeProfile.stack_words``). If not they are left out, and screens are told without them.
+        transforms: Those of one environment.
+        stack: Whether the return addresses on the stack are those of the retail game
+            (``CartridgeProfile.stack_words``). If not, they are left out, and screens are told apart without them.
     """
     spans = [span for transform in transforms for span in getattr(transform, "ram_ranges", ())]
     return RamLayout.merged(span for span in spans if stack or span != STACK_RANGE)
@@ -101,25 +101,25 @@ def make_env(
     extra_transforms: Sequence[Transform] = (),
     **env_arguments: Any,
 ) -> TransformedEnv:
-    """Builds `PokemonRedEnv` with its transforms and ``is_init``; reads only the memory that they declare.
+    """Build :class:`PokemonRedEnv` with its transforms and ``is_init``; it reads only the RAM that they declare.
 
-    All arguments can be pickled, so ``functools.partial(make_env, ...)`` is what a collector's workers are given.
+    All arguments can be pickled: the workers of a collector are given ``functools.partial(make_env, ...)``.
 
     Args:
-        cartridge: a `Cartridge`, a ROM file, or None to search.
-        allow_unknown: accept a ROM that is not known (a hack).
+        cartridge: A :class:`~pokered_rl.emulator.Cartridge`, a ROM file, or None to search.
+        allow_unknown: Accept an unknown ROM (a hack).
         num_emulators: E.
-        actions: an `ActionSet` or names of actions.
-        frames_per_action: length of a step in frames.
-        hold_frames: frames that the button is held.
-        transforms: instead of `default_transforms`; the arguments ``game_fields`` to ``recorder`` are unused then.
-        game_fields: see `default_transforms`.
-        mask: see `default_transforms`.
-        map_memory: see `default_transforms`.
-        reward: see `default_transforms`.
-        recorder: see `default_transforms`.
-        extra_transforms: put behind all others, such as the primers of a recurrent policy.
-        **env_arguments: passed on to `PokemonRedEnv` (``num_threads``, ``screen``, ``start_states``,
+        actions: An :class:`~pokered_rl.emulator.ActionSet` or names of actions.
+        frames_per_action: Length of a step in frames.
+        hold_frames: Frames that the button is held.
+        transforms: Instead of :func:`default_transforms`; ``game_fields`` to ``recorder`` are unused then.
+        game_fields: See :func:`default_transforms`.
+        mask: See :func:`default_transforms`.
+        map_memory: See :func:`default_transforms`.
+        reward: See :func:`default_transforms`.
+        recorder: See :func:`default_transforms`.
+        extra_transforms: Put behind all others, such as the primers of a recurrent policy.
+        **env_arguments: Passed on to :class:`PokemonRedEnv` (``num_threads``, ``screen``, ``start_states``,
             ``max_episode_steps``, ``wait_while_busy``, ``max_wait_frames``, ``seed``, ...).
 
     Example:

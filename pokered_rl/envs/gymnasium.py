@@ -1,6 +1,6 @@
-"""The environment behind Gymnasium's interfaces, for agents that are not written on TorchRL.
+"""The environment with Gymnasium's interfaces.
 
-``import pokered_rl`` makes the name ``pokered_rl/PokemonRed-v0`` known to Gymnasium:
+``import pokered_rl`` registers ``pokered_rl/PokemonRed-v0`` with Gymnasium:
 
     >>> import gymnasium
     >>> import pokered_rl
@@ -24,6 +24,7 @@ from gymnasium.vector.utils import batch_space
 from tensordict import TensorDictBase
 
 from pokered_rl.envs.factory import make_env
+from pokered_rl.errors import ConfigError
 from pokered_rl.observations import unpack_shades
 
 __all__ = ["PokemonRedGymEnv", "PokemonRedVectorEnv"]
@@ -35,7 +36,7 @@ _GREY_OF_SHADE = np.array([0, 85, 170, 255], np.uint8)
 
 
 class _Adapter:
-    """Our environment with NumPy on the outside, for both interfaces."""
+    """The environment with NumPy arrays, for both interfaces."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self.env = make_env(**arguments)
@@ -43,11 +44,11 @@ class _Adapter:
         self.actions = base.actions
         self.fps = _FRAME_RATE / base.timing.frames_per_action
         spec = self.env.observation_spec
-        rows, columns = spec["pixels"].shape[1:]
+        lines, columns = spec["pixels"].shape[1:]
         memory, context = spec["map_memory"].shape[1:], spec["context"].shape[1:]
         self.space = spaces.Dict(
             {
-                "pixels": spaces.Box(0, 255, (rows, 4 * columns, 1), np.uint8),
+                "pixels": spaces.Box(0, 255, (lines, 4 * columns, 1), np.uint8),
                 "map_memory": spaces.Box(0, 3, tuple(memory), np.uint8),
                 "context": spaces.Box(0.0, 1.0, tuple(context), np.float32),
             }
@@ -55,8 +56,8 @@ class _Adapter:
         self.td: TensorDictBase | None = None
 
     def observe(self, td: TensorDictBase) -> Observation:
-        """Observation arrays [E, ...] that nobody else holds."""
-        shades = unpack_shades(td.get("pixels").numpy())  # [E, rows, columns]
+        """Return the observation as new arrays [E, ...]."""
+        shades = unpack_shades(td.get("pixels").numpy())  # [E, lines, columns]
         return {
             "pixels": _GREY_OF_SHADE[shades][..., None],
             "map_memory": td.get("map_memory").numpy().copy(),
@@ -64,20 +65,20 @@ class _Adapter:
         }
 
     def info(self, td: TensorDictBase) -> dict[str, npt.NDArray[Any]]:
-        """Mask, waiting and length of the episode so far, [E, ...]."""
+        """Return mask, frames waited and length of the episode so far, [E, ...]."""
         return {
             "action_mask": td.get("action_mask").numpy().copy(),
             "wait_frames": td.get("wait_frames").squeeze(-1).numpy().copy(),
             "step_count": td.get("step_count").squeeze(-1).numpy().copy(),
         }
 
-    def reset(self, seed: int | None, rows: npt.NDArray[np.bool_] | None = None) -> TensorDictBase:
+    def reset(self, seed: int | None, emulators: npt.NDArray[np.bool_] | None = None) -> TensorDictBase:
         if seed is not None:
             self.env.set_seed(seed)
-        if rows is None or self.td is None:
+        if emulators is None or self.td is None:
             td = self.env.reset()
         else:
-            mask = torch.from_numpy(rows).unsqueeze(-1)
+            mask = torch.from_numpy(emulators).unsqueeze(-1)
             td = self.env.reset(self.td.clone(False).set("_reset", mask))
         self.td = td
         return td
@@ -96,11 +97,11 @@ class _Adapter:
         masks: npt.NDArray[np.bool_] = self.td.get("action_mask").numpy().copy()
         return masks
 
-    def picture(self, row: int) -> npt.NDArray[np.uint8]:
-        """The screen of one emulator as RGB, uint8 [144, 160, 3]."""
+    def picture(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return the screen of one emulator as RGB, uint8 [144, 160, 3]."""
         if self.td is None:
             raise gymnasium.error.ResetNeeded("call reset() before render()")
-        shades = unpack_shades(self.td.get("pixels")[row].numpy())
+        shades = unpack_shades(self.td.get("pixels")[index].numpy())
         grey = _GREY_OF_SHADE[shades]
         factor = 144 // grey.shape[0]
         grey = grey.repeat(factor, 0).repeat(factor, 1)
@@ -108,16 +109,18 @@ class _Adapter:
 
 
 class PokemonRedGymEnv(gymnasium.Env[Observation, np.int64]):
-    """One emulator as a `gymnasium.Env`.
+    """One emulator as a :class:`gymnasium.Env`.
 
     Observations are a dict: ``pixels`` uint8 [72, 80, 1] (``screen="full"``: [144, 160, 1]) in the greys 0, 85, 170 and
-    255; ``map_memory`` uint8 [2, 21, 21], 0..3; ``context`` float32 [C]. `info` has ``action_mask``, ``wait_frames``,
+    255; ``map_memory`` uint8 [2, 21, 21], 0..3; ``context`` float32 [C]. ``info`` has ``action_mask``, ``wait_frames``,
     ``step_count`` and ``reward_terms``. An episode is truncated after ``max_episode_steps`` steps.
 
     Args:
         render_mode: None or ``"rgb_array"``.
-        **arguments: of `pokered_rl.envs.make_env` (``cartridge``, ``reward``, ``max_episode_steps``, ...), but for
-            ``num_emulators``.
+        **arguments: Arguments of :func:`pokered_rl.envs.make_env` except ``num_emulators``.
+
+    Raises:
+        ConfigError: ``render_mode`` is another one.
 
     Example:
         >>> env = PokemonRedGymEnv(max_episode_steps=100)
@@ -130,7 +133,7 @@ class PokemonRedGymEnv(gymnasium.Env[Observation, np.int64]):
 
     def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+            raise ConfigError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         self._adapter = _Adapter({**arguments, "num_emulators": 1})
         self.render_mode = render_mode
         self.observation_space: Any = self._adapter.space
@@ -140,13 +143,13 @@ class PokemonRedGymEnv(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begins an episode; the seed decides which start state is drawn."""
+        """Begin an episode; the seed decides which start state is drawn."""
         super().reset(seed=seed)
         td = self._adapter.reset(seed)
         return self._first(self._adapter.observe(td)), self._info(td)
 
     def step(self, action: np.int64) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Presses a button for one agent step."""
+        """Press a button for one agent step."""
         td = self._adapter.step(np.asarray([action]))
         return (
             self._first(self._adapter.observe(td)),
@@ -157,16 +160,16 @@ class PokemonRedGymEnv(gymnasium.Env[Observation, np.int64]):
         )
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Which actions can have an effect, bool [A]: what MaskablePPO asks for."""
+        """Return which actions can have an effect, bool [A], as MaskablePPO reads it."""
         mask: npt.NDArray[np.bool_] = self._adapter.masks()[0]
         return mask
 
     def render(self) -> npt.NDArray[np.uint8] | None:
-        """The screen, uint8 [144, 160, 3]."""
+        """Return the screen, uint8 [144, 160, 3]."""
         return self._adapter.picture(0) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
-        """Stops the emulator."""
+        """Stop the emulator."""
         self._adapter.env.close(raise_if_closed=False)
 
     def _info(self, td: TensorDictBase) -> dict[str, Any]:
@@ -184,15 +187,18 @@ class PokemonRedGymEnv(gymnasium.Env[Observation, np.int64]):
 
 
 class PokemonRedVectorEnv(VectorEnv[Observation, npt.NDArray[np.integer], npt.NDArray[Any]]):
-    """E emulators as a `gymnasium.vector.VectorEnv`, stepped as one batch.
+    """E emulators as a :class:`gymnasium.vector.VectorEnv`, stepped as one batch.
 
-    Observations and infos as in `PokemonRedGymEnv`, [E, ...]. Rows that are over are reset in the same step
-    (`AutoresetMode.SAME_STEP`): ``info["final_obs"]`` and ``info["final_info"]`` have what they ended with.
+    Observations and infos are those of :class:`PokemonRedGymEnv`, [E, ...]. Episodes that end are reset in the same
+    step (``AutoresetMode.SAME_STEP``): ``info["final_obs"]`` and ``info["final_info"]`` have their last ones.
 
     Args:
         num_envs: E.
         render_mode: None or ``"rgb_array"``: a tuple of E pictures.
-        **arguments: of `pokered_rl.envs.make_env`.
+        **arguments: Arguments of :func:`pokered_rl.envs.make_env`.
+
+    Raises:
+        ConfigError: ``render_mode`` is another one.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's convention
@@ -203,7 +209,7 @@ class PokemonRedVectorEnv(VectorEnv[Observation, npt.NDArray[np.integer], npt.ND
 
     def __init__(self, num_envs: int = 1, *, render_mode: str | None = None, **arguments: Any) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+            raise ConfigError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
         self._adapter = _Adapter({**arguments, "num_emulators": num_envs})
         self.num_envs = num_envs
         self.render_mode = render_mode
@@ -215,7 +221,7 @@ class PokemonRedVectorEnv(VectorEnv[Observation, npt.NDArray[np.integer], npt.ND
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begins an episode in every row; of a list of seeds the first one counts, the rows share a generator."""
+        """Begin all episodes; of a list of seeds the first is used, since the emulators share a generator."""
         first = seed[0] if isinstance(seed, list) else seed
         super().reset(seed=first)
         td = self._adapter.reset(first)
@@ -224,7 +230,7 @@ class PokemonRedVectorEnv(VectorEnv[Observation, npt.NDArray[np.integer], npt.ND
     def step(
         self, actions: npt.NDArray[np.integer]
     ) -> tuple[Observation, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
-        """Steps all rows and resets those that are over."""
+        """Step all emulators and reset those whose episode ends."""
         td = self._adapter.step(actions)
         observation = self._adapter.observe(td)
         info: dict[str, Any] = dict(self._adapter.info(td))
@@ -235,22 +241,22 @@ class PokemonRedVectorEnv(VectorEnv[Observation, npt.NDArray[np.integer], npt.ND
             final, final_info = observation, info
             td = self._adapter.reset(None, over)
             observation, info = self._adapter.observe(td), dict(self._adapter.info(td))
-            rows: Any = np.empty(self.num_envs, object)
-            for row in np.flatnonzero(over):
-                rows[row] = {name: array[row] for name, array in final.items()}
-            info |= {"final_obs": rows, "_final_obs": over, "final_info": final_info, "_final_info": over}
+            last: Any = np.empty(self.num_envs, object)
+            for index in np.flatnonzero(over):
+                last[index] = {name: array[index] for name, array in final.items()}
+            info |= {"final_obs": last, "_final_obs": over, "final_info": final_info, "_final_info": over}
         return observation, reward, terminated, truncated, info
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Which actions can have an effect, bool [E, A]."""
+        """Return which actions can have an effect, bool [E, A]."""
         return self._adapter.masks()
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
-        """The screens, uint8 [144, 160, 3] each."""
+        """Return the screens, uint8 [144, 160, 3] each."""
         if self.render_mode is None:
             return None
-        return tuple(self._adapter.picture(row) for row in range(self.num_envs))
+        return tuple(self._adapter.picture(index) for index in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Stops the emulators."""
+        """Stop the emulators."""
         self._adapter.env.close(raise_if_closed=False)

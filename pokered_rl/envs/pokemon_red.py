@@ -1,4 +1,4 @@
-"""`PokemonRedEnv`: E emulators as one natively batched TorchRL environment."""
+"""`PokemonRedEnv`: E emulators as one batched TorchRL environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torchrl.envs import EnvBase
 
 from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge, Emulator, EmulatorPool, PoolStep, SaveState
 from pokered_rl.emulator.boot import boot
-from pokered_rl.envs.start_states import StartState, StartStates
+from pokered_rl.envs.start_states import StartState, StartStates, StatesLike
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.game import FULL_LAYOUT, RamLayout
 from pokered_rl.game.ram_map import address
@@ -24,10 +24,10 @@ __all__ = ["PokemonRedEnv"]
 
 
 class PokemonRedEnv(EnvBase):
-    """Pokémon Red on E Game Boys; the observation is the screen and the console's memory, undecoded.
+    """Pokémon Red on E emulators; the observation is the screen and the RAM, undecoded.
 
-    Everything else (what the memory means, masks, rewards, logs) is added by the transforms in
-    `pokered_rl.envs.transforms`; `pokered_rl.envs.make_env` puts the usual ones together. The reward is 0 here.
+    Everything else (decoding, masks, rewards, logs) is added by the transforms in :mod:`pokered_rl.envs.transforms`;
+    :func:`pokered_rl.envs.make_env` adds the usual ones. The reward is 0 here.
 
     Reads (batch size [E]):
         ``action`` int64 [E], index into ``actions`` (with ``one_hot_actions`` bool [E, A]); ``_reset`` bool [E, 1].
@@ -39,33 +39,33 @@ class PokemonRedEnv(EnvBase):
         ``step_count`` int64 [E, 1], agent steps of the episode. ``reward`` float32 [E, 1], zeros. ``done``,
         ``terminated``, ``truncated`` bool [E, 1].
 
-    An episode is truncated after ``max_episode_steps`` steps. Nothing terminates it, unless
-    ``terminate_at_hall_of_fame``: then the first entry into the hall of fame does.
+    An episode is truncated after ``max_episode_steps`` steps. With ``terminate_at_hall_of_fame`` the first entry into
+    the hall of fame terminates it; nothing else does.
 
-    Resets draw a start state for each row; the other rows go on undisturbed. The game itself is deterministic: the same
-    start state and actions give the same memory, byte for byte. The seed decides which start states are drawn.
+    Resets draw a start state for each emulator in ``_reset``; the others are left alone. The game is deterministic: the
+    same start state and actions give the same RAM, byte for byte. The seed decides which start states are drawn.
 
     Args:
-        cartridge: a `Cartridge`, a ROM file, or None to search (`Cartridge.find`).
+        cartridge: A :class:`~pokered_rl.emulator.Cartridge`, a ROM file, or None to search.
         num_emulators: E.
-        num_threads: threads that step the emulators; more than one helps only while cores are idle.
+        num_threads: Threads that step the emulators; more than one helps only while cores are idle.
         screen: ``"half"`` or ``"full"``.
-        actions: the buttons that may be pressed.
-        timing: frames of a step.
-        start_states: files or `SaveState` objects (one, several, or a mapping to weights) that episodes begin from;
-            None boots the game to its playable start once and begins there.
-        max_episode_steps: agent steps after which an episode is truncated; None for never.
-        wait_while_busy: let the emulator run on while the game ignores input, instead of spending agent steps on it.
-        max_wait_frames: longest such wait in one step.
-        ram_layout: the bytes of memory in ``ram``; reading all 8,319 of them is rarely needed.
-        terminate_at_hall_of_fame: end an episode when the game is finished.
-        one_hot_actions: take actions as one-hot vectors.
-        seed: seed of the start-state draws; None takes a fresh one.
+        actions: The buttons that may be pressed.
+        timing: Frames of a step.
+        start_states: Files or :class:`~pokered_rl.emulator.SaveState` objects (one, several, or a mapping to weights)
+            that episodes begin from; None boots the game to its playable start once and begins there.
+        max_episode_steps: Agent steps after which an episode is truncated; None for never.
+        wait_while_busy: Run the emulator on while the game ignores input, instead of spending agent steps on it.
+        max_wait_frames: Longest such wait in one step.
+        ram_layout: The bytes in ``ram``; reading all 8,319 of them is rarely needed.
+        terminate_at_hall_of_fame: End an episode when the game is finished.
+        one_hot_actions: Take actions as one-hot vectors.
+        seed: Seed of the start-state draws; None takes a fresh one.
 
     Raises:
-        CartridgeError: the ROM is missing, damaged or unknown.
-        ConfigError: a number is out of range.
-        SaveStateError: a start state cannot be read or belongs to another cartridge.
+        CartridgeError: The ROM is missing, damaged or unknown.
+        ConfigError: A number is out of range.
+        SaveStateError: A start state cannot be read or belongs to another cartridge.
 
     Example:
         >>> from pokered_rl.envs import PokemonRedEnv
@@ -85,13 +85,7 @@ class PokemonRedEnv(EnvBase):
         screen: str = "half",
         actions: ActionSet | None = None,
         timing: ActionTiming | None = None,
-        start_states: str
-        | os.PathLike[str]
-        | SaveState
-        | Iterable[str | os.PathLike[str] | SaveState]
-        | Mapping[str | os.PathLike[str] | SaveState, float]
-        | StartStates
-        | None = None,
+        start_states: StatesLike | StartStates | None = None,
         max_episode_steps: int | None = 2048,
         wait_while_busy: bool = True,
         max_wait_frames: int = 240,
@@ -131,9 +125,9 @@ class PokemonRedEnv(EnvBase):
         except BaseException:
             self._pool.close()
             raise
-        self.is_closed = False  # or TorchRL would not close it when it is collected
+        self.is_closed = False  # TorchRL closes it when it is garbage-collected only if this is set
         self._open_pool: EmulatorPool | None = self._pool
-        #: Called, in order, while the emulators can still be looked at.
+        #: Called by :meth:`close`, in order, while the emulators still exist.
         self.before_close: list[Callable[[], None]] = []
         self._starts: list[StartState | None] = [None] * num_emulators
         self._step_count = np.zeros(num_emulators, np.int64)
@@ -169,45 +163,43 @@ class PokemonRedEnv(EnvBase):
 
     @property
     def num_emulators(self) -> int:
-        """E."""
+        """Number of emulators E."""
         return self._pool.num_emulators
 
-    def start_state(self, row: int) -> SaveState:
-        """The save state in which the current episode of ``row`` began.
+    def start_state(self, index: int) -> SaveState:
+        """Return the save state in which the current episode of emulator ``index`` began.
 
         Raises:
-            RuntimeError: the row was never reset.
+            RuntimeError: The emulator was never reset.
         """
-        start = self._starts[row]
+        return self._start_of(index).state
+
+    def start_state_name(self, index: int) -> str:
+        """Return the name of the start state of emulator ``index`` in :attr:`start_states`."""
+        return self._start_of(index).name
+
+    def _start_of(self, index: int) -> StartState:
+        start = self._starts[index]
         if start is None:
-            raise RuntimeError(f"row {row} has no episode yet: call reset() first")
-        return start.state
+            raise RuntimeError(f"emulator {index} has no episode yet: call reset() first")
+        return start
 
-    def start_state_sha256(self, row: int) -> str:
-        """SHA-256 (hex) of the start state of ``row``."""
-        return self.start_state(row).sha256
+    def save_states(self, emulators: Iterable[int] | None = None) -> list[SaveState]:
+        """Return the present state of each given emulator, or of all (about 15 ms each)."""
+        return self._pool.save_states(None if emulators is None else list(emulators))
 
-    def start_state_name(self, row: int) -> str:
-        """Name under which the start state of ``row`` is known in `start_states`."""
-        self.start_state(row)
-        return self._starts[row].name  # type: ignore[union-attr]
+    def ram_hash(self, index: int) -> str:
+        """Return the SHA-256 (hex) of the present full RAM image of emulator ``index``."""
+        return self._pool.ram_hash(index)
 
-    def save_states(self, rows: Iterable[int] | None = None) -> list[SaveState]:
-        """The state of each given row now, of all rows without an argument (about 15 ms each)."""
-        return self._pool.save_states(None if rows is None else list(rows))
-
-    def ram_hash(self, row: int) -> str:
-        """SHA-256 (hex) over the full memory image of ``row`` now."""
-        return self._pool.ram_hash(row)
-
-    def full_ram(self, row: int) -> torch.Tensor:
-        """The full memory image of ``row`` now, uint8 [8319], whatever ``ram_layout`` says."""
-        return torch.from_numpy(self._pool.emulators[row].ram())
+    def full_ram(self, index: int) -> torch.Tensor:
+        """Return the present full RAM image of emulator ``index``, uint8 [8319], whatever ``ram_layout`` is."""
+        return torch.from_numpy(self._pool.emulators[index].ram())
 
     def episode_state(self) -> dict[str, Any]:
-        """Everything that the next step depends on, as tensors and plain values: episodes can go on elsewhere.
+        """Return everything that the next step depends on, as tensors and plain values.
 
-        Contains the state of every emulator (15 ms and about 10 KB each), the start states of their episodes, the step
+        That is the state of every emulator (15 ms and about 10 KB each), the start states of their episodes, the step
         counts and the random generator.
         """
         used = {start.state.sha256: start.state for start in self._starts if start is not None}
@@ -225,11 +217,11 @@ class PokemonRedEnv(EnvBase):
         }
 
     def load_episode_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on where `episode_state` was taken.
+        """Continue where :meth:`episode_state` was taken.
 
         Raises:
-            CheckpointError: it was taken with another number of emulators.
-            SaveStateError: it belongs to another cartridge or PyBoy version.
+            CheckpointError: It was taken with another number of emulators.
+            SaveStateError: It belongs to another cartridge or PyBoy version.
         """
         emulators = [SaveState.from_bytes(data.numpy().tobytes()) for data in state["emulators"]]
         if len(emulators) != self.num_emulators:
@@ -258,7 +250,7 @@ class PokemonRedEnv(EnvBase):
 
     @classmethod
     def _complete_done(cls, done_spec: Composite, data: TensorDictBase) -> TensorDictBase:
-        """Steps and resets write all three entries already: nothing is missing, nothing is looked for."""
+        """Return ``data``: steps and resets write all three entries already."""
         return data
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
@@ -281,7 +273,7 @@ class PokemonRedEnv(EnvBase):
             terminated = torch.from_numpy(step.ram[:, self._hall_of_fame] > self._teams_at_start).unsqueeze(-1)
             truncated = truncated & ~terminated
             done = terminated | truncated
-        # Shapes are right by construction; the checks of the public constructor would cost as much as all of the above.
+        # Shapes are right by construction; the checks of the public constructor cost as much as all the rest.
         return TensorDict._new_unsafe(
             {
                 **self._observation(step),
@@ -296,17 +288,16 @@ class PokemonRedEnv(EnvBase):
 
     def _reset(self, tensordict: TensorDictBase | None = None, **kwargs: Any) -> TensorDictBase:
         mask = None if tensordict is None else tensordict.get("_reset", None)
-        chosen = range(self.num_emulators) if mask is None else mask.reshape(-1).nonzero().squeeze(-1).tolist()
-        rows = list(chosen)
-        for row in rows:
-            self._starts[row] = self.start_states.draw(self._generator)
-        self._pool.reset(rows, [self.start_state(row) for row in rows])
-        self._wait_frames[rows] = 0
-        self._step_count[rows] = 0
-        # Read anew, not kept from the last step: those arrays belong to whoever got them.
+        chosen = list(range(self.num_emulators)) if mask is None else mask.reshape(-1).nonzero().squeeze(-1).tolist()
+        for index in chosen:
+            self._starts[index] = self.start_states.draw(self._generator)
+        self._pool.reset(chosen, [self.start_state(index) for index in chosen])
+        self._wait_frames[chosen] = 0
+        self._step_count[chosen] = 0
+        # Read again: the arrays of the last step were handed out.
         current = self._pool.observe()._replace(wait_frames=self._wait_frames.copy())
         if self._hall_of_fame is not None:
-            self._teams_at_start[rows] = current.ram[rows, self._hall_of_fame]
+            self._teams_at_start[chosen] = current.ram[chosen, self._hall_of_fame]
         shape = (self.num_emulators, 1)
         return TensorDict(
             {
@@ -323,7 +314,7 @@ class PokemonRedEnv(EnvBase):
         self._generator = np.random.default_rng(seed)
 
     def close(self, *, raise_if_closed: bool = True) -> None:
-        """Stops the emulators; nothing is written. Closing twice does nothing."""
+        """Stop the emulators; nothing is written. Closing twice does nothing."""
         pool = self.__dict__.pop("_open_pool", None)
         if pool is not None:
             try:

@@ -1,8 +1,7 @@
-"""One batched step of RAM, decoded on demand and shared by the transforms of a step.
+"""RAM of E emulators at one step, decoded on demand and shared by the transforms of the step.
 
-Why NumPy views and not tensor operations: at E = 8 a step is dominated by the number of operations, not by their
-size, and a NumPy operation on a few bytes costs a quarter of the tensor operation (0.3 us against 1-3 us). The views
-share memory with the ``ram`` tensor, nothing is copied.
+NumPy views instead of tensor operations: at E = 8 the number of operations decides the cost, and a NumPy operation on a
+few bytes takes 0.3 us against 1-3 us. The views share memory with the ``ram`` tensor.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _Bytes = npt.NDArray[np.uint8]
 _Ints = npt.NDArray[np.int64]
 _Flags = npt.NDArray[np.bool_]
 
-#: Tilesets under the open sky: OVERWORLD and PLATEAU (ram_map, wCurMapTileset); bit 7 says nothing about that.
+#: Outdoor tilesets: OVERWORLD and PLATEAU (ram_map, wCurMapTileset); bit 7 has another meaning.
 _IS_OUTSIDE = np.isin(np.arange(256) & 0x7F, (0, 23))
 #: wFontLoaded: bit 0 is set while a text or menu of the overworld is open.
 _IS_TEXT_OPEN = (np.arange(256) & 1).astype(bool)
@@ -49,7 +48,7 @@ _OTHER_LABELS = (
     "wNumHoFTeams",
     "wEventFlags",
 )
-#: What `RamFrame.progress` reads.
+#: Entries of the RAM map that :attr:`RamFrame.progress` reads.
 PROGRESS_LABELS: tuple[str, ...] = (*_PARTY_LABELS, *_OTHER_LABELS)
 _MEMBER_FIELDS = ("party_level", "party_hp", "party_max_hp")
 _OTHER_FIELDS = (
@@ -64,7 +63,7 @@ _OTHER_FIELDS = (
 #: Multipliers of the screen hashes: fixed, so that hashes mean the same in every process and after a resume.
 _HASH_WEIGHTS = np.random.default_rng(0x504B).integers(1, 2**63, size=512, dtype=np.uint64) | np.uint64(1)
 
-#: What each tile counts as text (the blinking arrow is a blank, the map is nothing), and as a view of the map.
+#: Each tile as text (the blinking arrow as a blank, the map as 0) and as a view of the map (letters as 0).
 _TEXT_OF_TILE = np.arange(256, dtype=np.uint8)
 _TEXT_OF_TILE[:_FIRST_TEXT_TILE] = 0
 _TEXT_OF_TILE[_ARROW_TILE] = _BLANK_TILE
@@ -73,17 +72,17 @@ _SCENE_OF_TILE[_FIRST_TEXT_TILE:] = 0
 
 
 def label_ranges(labels: Iterable[str]) -> tuple[tuple[int, int], ...]:
-    """Address ranges (start, stop) of entries of the RAM map, ordered."""
+    """Return the address ranges (start, stop) of entries of the RAM map, in order."""
     return tuple(sorted({RAM_MAP[label].range for label in labels}))
 
 
 def any_of(flags: npt.NDArray[np.bool_]) -> bool:
-    """Whether any of ``flags`` is set: a tenth of what ``flags.any()`` costs on a handful of them."""
+    """Return whether any of ``flags`` is set, at a tenth of the cost of ``flags.any()`` on a few of them."""
     return 1 in flags.tobytes()
 
 
 class _Columns(dict[str, slice]):
-    """Label -> columns, looked up once for each layout."""
+    """Columns by label, looked up once for each layout."""
 
     def __init__(self, layout: RamLayout) -> None:
         super().__init__()
@@ -96,7 +95,7 @@ class _Columns(dict[str, slice]):
         return columns
 
     def all(self, labels: tuple[str, ...]) -> _Ints:
-        """The columns of several labels, one after the other, int64 [bytes]."""
+        """Return the columns of several labels in their order, int64 [bytes]."""
         columns = self._all.get(labels)
         if columns is None:
             spans = [self[label] for label in labels]
@@ -108,52 +107,47 @@ _columns_of = lru_cache(maxsize=64)(_Columns)
 
 
 def _mix(hashed: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Spreads the high bits of a random linear form modulo 2**64, the better ones, over the low ones."""
+    """Mix the high bits of a random linear form modulo 2**64, which are the better ones, into the low ones."""
     return hashed ^ (hashed >> np.uint64(29))
 
 
 @dataclass(frozen=True, eq=False)
 class GameProgress:
-    """What changes rarely: party, Pokédex, bag, badges, money and events of E emulators (fields of `GameState`).
+    """Party, Pokédex, bag, badges, money and events of E emulators; see :class:`~pokered_rl.game.GameState`."""
 
-    Attributes:
-        party_count: int64 [E].
-        party_level, party_hp, party_max_hp: int64 [E, 6], 0 beyond the party, and for a member whose record is still
-            that of another species: the game lists a new member first, asks for its nickname, and writes its record
-            then.
-        pokedex_owned, pokedex_seen: int64 [E], counts.
-        bag_items: int64 [E, 20, 2], item and quantity, 0 beyond the bag.
-        badge_bits: int64 [E].
-        money: int64 [E].
-        hall_of_fame: int64 [E], teams.
-        event_bytes: uint8 [E, 320], the event flags, eight a byte.
-    """
-
+    #: [E]
     party_count: _Ints
+    #: [E, 6]; 0 beyond the party and for a new member whose record is not written yet: the game lists it and asks for
+    #: its nickname first.
     party_level: _Ints
     party_hp: _Ints
     party_max_hp: _Ints
+    #: [E], counts.
     pokedex_owned: _Ints
     pokedex_seen: _Ints
+    #: [E, 20, 2], item and quantity, 0 beyond the bag.
     bag_items: _Ints
+    #: [E]
     badge_bits: _Ints
     money: _Ints
+    #: [E], teams.
     hall_of_fame: _Ints
+    #: uint8 [E, 320], eight event flags a byte.
     event_bytes: _Bytes
 
 
 class RamFrame:
-    """RAM of E emulators at one moment.
+    """RAM of E emulators at one step.
 
-    Every field is [E] unless said otherwise. Fields are decoded when first read and kept.
+    Every field is [E] unless said otherwise, is decoded when first read, and kept.
 
     Args:
         ram: uint8 [*, R]; leading dimensions are flattened to E.
-        layout: addresses of the R columns.
-        previous: the frame one step before, if there is one: what did not change is not decoded again.
+        layout: Addresses of the R columns.
+        previous: The frame of the step before: what did not change is not decoded again.
     """
 
-    #: What the named fields below read.
+    #: Entries of the RAM map that the named fields read.
     LABELS: tuple[str, ...] = (
         "wCurMap",
         "wXCoord",
@@ -173,41 +167,34 @@ class RamFrame:
         self.layout = layout
         self._previous = previous if previous is not None and previous.layout is layout else None
         self._columns: _Columns = _columns_of(layout) if self._previous is None else self._previous._columns
-        self.num_rows = self.bytes.shape[0]
+        self.num_emulators = self.bytes.shape[0]
         self._progress_bytes: tuple[bytes, bytes] | None = None
         self._changed: tuple[RamFrame, _Flags] | None = None
         self._gathered: dict[tuple[str, ...], _Ints] = {}
 
     def u8(self, label: str) -> _Bytes:
-        """The first byte of an entry of the RAM map, uint8 [E] (a view)."""
+        """Return the first byte of an entry of the RAM map, uint8 [E] (a view)."""
         return self.bytes[:, self._columns[label].start]
 
     def gather(self, labels: tuple[str, ...]) -> _Ints:
-        """All bytes of the entries ``labels``, int64 [bytes, E], in their order; gathered once a frame."""
+        """Return all bytes of the entries ``labels`` in their order, int64 [bytes, E]; gathered once a frame."""
         known = self._gathered.get(labels)
         if known is None:
             known = self._gathered[labels] = self.bytes.take(self._columns.all(labels), 1).T.astype(np.int64, order="C")
         return known
 
     def block(self, label: str) -> _Bytes:
-        """All bytes of an entry of the RAM map, uint8 [E, length] (a view)."""
+        """Return all bytes of an entry of the RAM map, uint8 [E, length] (a view)."""
         return self.bytes[:, self._columns[label]]
 
     def u16(self, label: str) -> _Ints:
-        """Two bytes, big endian, int64 [E]."""
+        """Return two bytes, big endian, as int64 [E]."""
         pair = self.block(label).astype(np.int64)
         return (pair[:, 0] << 8) | pair[:, 1]
 
-    def bcd(self, label: str) -> _Ints:
-        """Binary-coded decimals, most significant byte first, int64 [E]."""
-        digits = self.block(label).astype(np.int64)
-        digits = (digits >> 4) * 10 + (digits & 15)
-        value: _Ints = digits @ 100 ** np.arange(digits.shape[1] - 1, -1, -1)
-        return value
-
     @cached_property
     def _place(self) -> tuple[_Ints, ...]:
-        """`LABELS`, a byte each: one look for all of the fields below."""
+        """Return `LABELS`, a byte each, read at once."""
         return tuple(self.gather(self.LABELS))
 
     @property
@@ -216,60 +203,60 @@ class RamFrame:
         return self._place[0]
 
     @property
-    def position(self) -> _Ints:
-        """`x` and `y`, [2, E]."""
-        position: _Ints = self.gather(self.LABELS)[1:3]
-        return position
-
-    @property
     def x(self) -> _Ints:
         """Column of the player in steps from the map's left edge."""
         return self._place[1]
 
     @property
     def y(self) -> _Ints:
-        """Row of the player in steps from the map's top edge."""
+        """Line of the player in steps from the map's top edge."""
         return self._place[2]
 
     @property
-    def size(self) -> _Ints:
-        """`width` and `height`, [2, E]."""
-        size: _Ints = self.gather(self.LABELS)[3:5]
-        return size
+    def position(self) -> _Ints:
+        """`x` and `y`, [2, E]."""
+        position: _Ints = self.gather(self.LABELS)[1:3]
+        return position
 
     @property
-    def width(self) -> _Ints:
-        """Width of the map in steps."""
+    def width_steps(self) -> _Ints:
+        """Width of the map."""
         return self._place[3]
 
     @property
-    def height(self) -> _Ints:
-        """Height of the map in steps."""
+    def height_steps(self) -> _Ints:
+        """Height of the map."""
         return self._place[4]
+
+    @property
+    def size_steps(self) -> _Ints:
+        """`width_steps` and `height_steps`, [2, E]."""
+        size: _Ints = self.gather(self.LABELS)[3:5]
+        return size
 
     @cached_property
     def outside(self) -> _Flags:
-        """Under the open sky, by tileset."""
+        """Whether the map is an outdoor one, by its tileset."""
         return _IS_OUTSIDE.take(self._place[5])
 
     @cached_property
     def facing(self) -> _Ints:
-        """Way the player faces, 0 down, 1 up, 2 left, 3 right (the raw 0, 4, 8, 12 over four)."""
+        """Direction the player faces: 0 down, 1 up, 2 left, 3 right."""
         return _FACING.take(self._place[6])
 
     @cached_property
     def text_open(self) -> _Flags:
-        """A text or menu of the overworld is open (bit 0 of wFontLoaded)."""
+        """Whether a text or menu of the overworld is open (bit 0 of wFontLoaded)."""
         return _IS_TEXT_OPEN.take(self._place[7])
 
     @property
     def in_battle(self) -> _Ints:
-        """0 none, 1 wild, 2 trainer, 255 just lost."""
+        """wIsInBattle: 0 none, 1 wild, 2 trainer, 255 just lost."""
         return self._place[8]
 
     @cached_property
     def any_battle(self) -> bool:
-        """Whether any row is in a battle, or has just lost one."""
+        """Whether any emulator is in a battle or has just lost one."""
         return any_of(self._place[8] != 0)
 
     @cached_property
@@ -278,21 +265,21 @@ class RamFrame:
 
     @property
     def screen_kind(self) -> _Bytes:
-        """`ScreenKind`, uint8. The stack is believed where the layout carries it."""
+        """:class:`~pokered_rl.game.ScreenKind`, uint8; the stack is used where the layout has it."""
         return self._screen[0]
 
     @property
     def usable_buttons(self) -> _Flags:
-        """Buttons that can have an effect, bool [E, 8]."""
+        """Whether each button can have an effect, bool [E, 8]."""
         return self._screen[1]
 
     @cached_property
     def progress(self) -> GameProgress:
-        """The decoded `PROGRESS_LABELS`; the same object as one step before when none of those bytes changed."""
+        """The decoded `PROGRESS_LABELS`; the object of the step before when none of those bytes changed."""
         party, other = (
             self.bytes.take(self._columns.all(labels), 1).tobytes() for labels in (_PARTY_LABELS, _OTHER_LABELS)
         )
-        previous, self._previous = self._previous, None  # let go of it: frames must not keep all earlier ones alive
+        previous, self._previous = self._previous, None  # or every frame would keep all earlier ones alive
         self._progress_bytes = (party, other)
         if previous is None or previous._progress_bytes is None:
             return GameProgress(**self._party_progress(), **self._other_progress())
@@ -318,12 +305,12 @@ class RamFrame:
 
     @cached_property
     def tile_map(self) -> _Bytes:
-        """Tile numbers of the screen, uint8 [E, 360], row-major 18 x 20."""
+        """Tile numbers of the screen, 18 lines of 20, uint8 [E, 360]."""
         return self.block("wTileMap")
 
     @cached_property
     def _text(self) -> _Bytes:
-        """The tile map with map tiles as 0 and the blinking arrow as a blank, uint8 [E, 360]."""
+        """Tile map with map tiles as 0 and the blinking arrow as a blank, uint8 [E, 360]."""
         return _TEXT_OF_TILE.take(self.tile_map)
 
     @cached_property
@@ -337,7 +324,7 @@ class RamFrame:
         return _mix(_SCENE_OF_TILE.take(self.tile_map) @ _HASH_WEIGHTS[:360])
 
     def screen_changed(self, before: RamFrame) -> _Flags:
-        """Whether a tile of the screen is another one than in ``before``; the blinking arrow counts as blank."""
+        """Return whether any tile of the screen differs from ``before``; the blinking arrow counts as blank."""
         known = self._changed
         if known is not None and known[0] is before:
             return known[1]
@@ -355,7 +342,7 @@ _last: tuple[torch.Tensor, int, RamFrame] | None = None
 
 
 def read_frame(ram: torch.Tensor, layout: RamLayout) -> RamFrame:
-    """The `RamFrame` of ``ram``: one object for all transforms of a step, so that nothing is decoded twice."""
+    """Return the :class:`RamFrame` of ``ram``: one object for all transforms of a step, which decodes nothing twice."""
     global _last
     previous = None
     if _last is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +12,11 @@ import numpy as np
 from pokered_rl.emulator import SaveState
 from pokered_rl.errors import ConfigError
 
-__all__ = ["StartState", "StartStates"]
+__all__ = ["StartState", "StartStates", "StatesLike"]
 
-#: What is accepted as the description of a start state.
-StartStateLike = "str | os.PathLike[str] | SaveState"
+StateLike = str | os.PathLike[str] | SaveState
+#: Files or states: one, several, or a mapping to weights.
+StatesLike = StateLike | Iterable[StateLike] | Mapping[StateLike, float]
 
 
 class StartState(NamedTuple):
@@ -27,24 +28,18 @@ class StartState(NamedTuple):
 
 
 class StartStates:
-    """A weighted pool of save states, drawn from at every reset; states can join while training runs.
+    """A weighted pool of save states, drawn from at every reset; states can be added during training.
 
     Args:
-        states: files or `SaveState` objects, alone, in a sequence (equal weights) or as a mapping to weights.
+        states: Files or :class:`~pokered_rl.emulator.SaveState` objects: one, several (equal weights) or a mapping to
+            weights.
 
     Raises:
-        ConfigError: a weight is not positive, or the pool would be empty.
-        SaveStateError: a file cannot be read.
+        ConfigError: A weight is not positive, or the pool would be empty.
+        SaveStateError: A file cannot be read.
     """
 
-    def __init__(
-        self,
-        states: str
-        | os.PathLike[str]
-        | SaveState
-        | Iterable[str | os.PathLike[str] | SaveState]
-        | Mapping[str | os.PathLike[str] | SaveState, float],
-    ) -> None:
+    def __init__(self, states: StatesLike) -> None:
         self._entries: list[StartState] = []
         self._cumulated = np.zeros(0)
         if isinstance(states, str | os.PathLike | SaveState):
@@ -59,10 +54,10 @@ class StartStates:
             raise ConfigError("start_states must name at least one state, got none")
 
     def add(self, state: SaveState, *, weight: float = 1.0, name: str | None = None) -> None:
-        """Adds a state, or changes the weight of one with the same content.
+        """Add a state, or change the weight of one with the same content.
 
         Raises:
-            ConfigError: the weight is not positive.
+            ConfigError: The weight is not positive.
         """
         if not weight > 0:
             raise ConfigError(f"the weight of a start state must be > 0, got {weight} for {name or state.sha256[:12]}")
@@ -71,11 +66,11 @@ class StartStates:
         self._cumulated = np.cumsum([e.weight for e in self._entries])
 
     def draw(self, generator: np.random.Generator) -> StartState:
-        """Draws an entry in proportion to its weight."""
+        """Draw an entry in proportion to its weight."""
         point = generator.random() * self._cumulated[-1]
         return self._entries[int(np.searchsorted(self._cumulated, point, side="right"))]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[StartState]:
         return iter(self._entries)
 
     def __len__(self) -> int:

@@ -1,106 +1,117 @@
-"""Byte grids of the maps that each emulator has entered: the store behind map memory and the tile rewards.
-
-Every (row, map) owns one block of cells in a flat array, allocated when the row first enters the map. All rows are
-read and written with single NumPy gathers; Python runs per row only when a row changes its map.
-"""
+"""Visited tiles: byte grids of the maps that each emulator has entered, and the visits of an episode."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.envs.ram_frame import any_of
-from pokered_rl.errors import CheckpointError
+from pokered_rl.envs.memory import EmulatorMemory, SparseMemory
+from pokered_rl.envs.ram_frame import RamFrame, any_of
+from pokered_rl.errors import ConfigError
 
-__all__ = ["TileMemory"]
+__all__ = ["TileMemory", "TileTracker"]
 
-_Index = npt.NDArray[np.int64]
+_Flags = npt.NDArray[np.bool_]
+_Ints = npt.NDArray[np.int64]
+_Block = tuple[int, int, int]  # first cell, width, height
 
 #: Coordinates are single bytes in the game's memory, so no map is larger.
 _MAX_SIDE = 255
 
 
-class TileMemory:
-    """Grids of ``planes`` bytes a tile, one for each map that a row has entered.
+class TileMemory(SparseMemory):
+    """Grids of ``planes`` bytes a tile, one for each map that an emulator has entered.
 
-    A block is ``[planes, height + 2 margin, width + 2 margin]``; the margin lets a crop around any tile be gathered
-    without clipping. Memory grows with the area of the maps entered and is reused after `clear`.
+    Each (emulator, map) owns one block ``[planes, height + 2 margin, width + 2 margin]`` of a flat array, allocated
+    when the emulator first enters the map and reused after :meth:`clear`. All emulators are read and written with
+    single NumPy gathers; Python runs for one emulator only when it changes its map. The margin lets a crop around any
+    tile be gathered without clipping.
 
     Args:
-        num_rows: number of emulators E.
-        planes: bytes kept for each tile.
-        margin: tiles around each map, in steps.
-        margin_values: value of the margin in each plane; inner cells start at 0.
+        num_emulators: E.
+        planes: Bytes kept for each tile.
+        margin: Tiles around each map, in steps.
+        margin_values: Value of the margin in each plane; inner cells start at 0.
 
-    Attributes:
-        cells: uint8, flat, all blocks. Replaced when it grows: do not keep it.
-        base: int64 [E], index of cell (0, 0) of plane 0 of the current map's block, margin included.
-        stride: int64 [E], cells a line.
-        plane_size: int64 [E], cells a plane.
-        width, height: int64 [E], size of the current map in steps; 0 before the first `enter`.
+    Raises:
+        ConfigError: ``num_emulators`` or ``planes`` is below 1.
     """
 
-    def __init__(self, *, num_rows: int, planes: int, margin: int = 0, margin_values: tuple[int, ...] = ()) -> None:
-        if num_rows < 1:
-            raise ValueError(f"num_rows must be >= 1, got {num_rows}")
+    def __init__(
+        self, *, num_emulators: int, planes: int, margin: int = 0, margin_values: tuple[int, ...] = ()
+    ) -> None:
+        if num_emulators < 1:
+            raise ConfigError(f"num_emulators must be >= 1, got {num_emulators}")
         if planes < 1:
-            raise ValueError(f"planes must be >= 1, got {planes}")
-        self.num_rows = num_rows
+            raise ConfigError(f"planes must be >= 1, got {planes}")
+        self.num_emulators = num_emulators
         self.planes = planes
         self.margin = margin
         self._margin_values = margin_values or (0,) * planes
+        #: uint8, all blocks. Replaced when it grows: do not keep it.
         self.cells = np.zeros(1 << 14, np.uint8)
-        self._used = 1  # cell 0 belongs to no map: rows that have entered none point at it
-        self._blocks: list[dict[int, tuple[int, int, int]]] = [{} for _ in range(num_rows)]
+        #: Changes when a current map or its size does.
+        self.version = 0
+        self._used = 1  # cell 0 belongs to no map: emulators that have entered none point at it
+        self._blocks: list[dict[int, _Block]] = [{} for _ in range(num_emulators)]
         self._free: dict[int, list[int]] = {}
-        self.map_id = np.full(num_rows, -1, np.int64)
-        self.base = np.zeros(num_rows, np.int64)
-        self.stride = np.zeros(num_rows, np.int64)
-        self.plane_size = np.zeros(num_rows, np.int64)
-        self.width = np.zeros(num_rows, np.int64)
-        self.height = np.zeros(num_rows, np.int64)
+        #: int64 [E], current map, -1 before the first :meth:`enter`.
+        self.map_id = np.full(num_emulators, -1, np.int64)
+        #: int64 [E], index of cell (0, 0) of plane 0 of the current map's block, margin included.
+        self.base = np.zeros(num_emulators, np.int64)
+        #: int64 [E], cells of a line and of a plane.
+        self.stride = np.zeros(num_emulators, np.int64)
+        self.plane_size = np.zeros(num_emulators, np.int64)
+        #: int64 [E], size of the current map; 0 before the first :meth:`enter`.
+        self.width_steps = np.zeros(num_emulators, np.int64)
+        self.height_steps = np.zeros(num_emulators, np.int64)
 
-    def enter(self, map_id: _Index, width: _Index, height: _Index) -> bool:
-        """Makes ``map_id`` [E] the current map of each row; returns whether any row changed its map or its size.
+    @property
+    def num_cells(self) -> int:
+        """Cells allocated so far; those of cleared maps are used again."""
+        return self._used
 
-        A map that turns out larger than at its first visit (its size may lag behind its id while a map loads) grows;
-        one that turns out smaller keeps its block.
+    def enter(self, frame: RamFrame) -> bool:
+        """Make the maps of ``frame`` the current ones; return whether any emulator changed its map or its size.
+
+        A map that is larger than at its first visit (its size may lag behind its id while a map loads) grows; one that
+        is smaller keeps its block.
         """
-        stale = (self.map_id != map_id) | (width > self.width) | (height > self.height)
+        map_id, width, height = frame.map_id, frame.width_steps, frame.height_steps
+        stale = (self.map_id != map_id) | (width > self.width_steps) | (height > self.height_steps)
         if not any_of(stale):
             return False
-        for row in np.flatnonzero(stale):
-            self._enter(int(row), int(map_id[row]), int(width[row]), int(height[row]))
+        for index in np.flatnonzero(stale).tolist():
+            self._enter(index, int(map_id[index]), int(width[index]), int(height[index]))
         return True
 
-    def _enter(self, row: int, map_id: int, width: int, height: int) -> None:
+    def _enter(self, index: int, map_id: int, width: int, height: int) -> None:
         width, height = min(max(width, 1), _MAX_SIDE), min(max(height, 1), _MAX_SIDE)
-        known = self._blocks[row].get(map_id)
-        if known is None:
-            block = (self._allocate(width, height), width, height)
-            self._blocks[row][map_id] = block
-        elif width > known[1] or height > known[2]:
-            block = self._grow(known, max(width, known[1]), max(height, known[2]))
-            self._blocks[row][map_id] = block
-        else:
-            block = known
-        self._point(row, map_id, block)
+        block = self._blocks[index].get(map_id)
+        if block is None:
+            block = self._allocate(width, height)
+        elif width > block[1] or height > block[2]:
+            block = self._grow(block, max(width, block[1]), max(height, block[2]))
+        self._blocks[index][map_id] = block
+        self._point(index, map_id)
 
-    def _point(self, row: int, map_id: int, block: tuple[int, int, int]) -> None:
-        base, width, height = block
-        self.map_id[row] = map_id
-        self.base[row] = base
-        self.stride[row] = width + 2 * self.margin
-        self.plane_size[row] = (width + 2 * self.margin) * (height + 2 * self.margin)
-        self.width[row], self.height[row] = width, height
+    def _point(self, index: int, map_id: int) -> None:
+        base, width, height = self._blocks[index][map_id]
+        self.map_id[index] = map_id
+        self.base[index] = base
+        self.stride[index] = width + 2 * self.margin
+        self.plane_size[index] = (width + 2 * self.margin) * (height + 2 * self.margin)
+        self.width_steps[index], self.height_steps[index] = width, height
+        self.version += 1
 
     def _size(self, width: int, height: int) -> int:
         return self.planes * (width + 2 * self.margin) * (height + 2 * self.margin)
 
-    def _allocate(self, width: int, height: int) -> int:
+    def _allocate(self, width: int, height: int) -> _Block:
         size = self._size(width, height)
         free = self._free.get(size)
         if free:
@@ -112,81 +123,144 @@ class TileMemory:
                 grown = np.zeros(max(2 * self.cells.size, self._used), np.uint8)
                 grown[: self.cells.size] = self.cells
                 self.cells = grown
-        block = self._view((base, width, height), margin=True)
-        for plane, value in enumerate(self._margin_values):
-            block[plane] = value
-        self._view((base, width, height))[:] = 0
-        return base
+        block = (base, width, height)
+        for plane, value in zip(self._view(block, margin=True), self._margin_values, strict=True):
+            plane[:] = value
+        self._view(block)[:] = 0
+        return block
 
-    def _view(self, block: tuple[int, int, int], *, margin: bool = False) -> npt.NDArray[np.uint8]:
-        """The block as a writable array [planes, height, width], without its margin unless ``margin``."""
+    def _view(self, block: _Block, *, margin: bool = False) -> npt.NDArray[np.uint8]:
+        """Return the block as a writable array [planes, height, width], without its margin unless ``margin``."""
         base, width, height = block
         m = self.margin
         shape = (self.planes, height + 2 * m, width + 2 * m)
         whole = self.cells[base : base + self._size(width, height)].reshape(shape)
         return whole if margin or m == 0 else whole[:, m:-m, m:-m]
 
-    def _grow(self, block: tuple[int, int, int], width: int, height: int) -> tuple[int, int, int]:
+    def _grow(self, block: _Block, width: int, height: int) -> _Block:
         old = self._view(block).copy()
         self._release(block)
-        grown = (self._allocate(width, height), width, height)
+        grown = self._allocate(width, height)
         self._view(grown)[:, : block[2], : block[1]] = old
         return grown
 
-    def _release(self, block: tuple[int, int, int]) -> None:
+    def _release(self, block: _Block) -> None:
         self._free.setdefault(self._size(block[1], block[2]), []).append(block[0])
 
-    def clear(self, rows: npt.NDArray[np.bool_]) -> None:
-        """Forgets every map of the rows selected by ``rows`` (bool [E])."""
-        for row in np.flatnonzero(rows):
-            for block in self._blocks[row].values():
+    def clear(self, emulators: _Flags) -> None:
+        """Forget every map of ``emulators`` (bool [E])."""
+        for index in np.flatnonzero(emulators):
+            for block in self._blocks[index].values():
                 self._release(block)
-            self._blocks[row] = {}
-        self.map_id[rows] = -1
-        for pointer in (self.base, self.stride, self.plane_size, self.width, self.height):
-            pointer[rows] = 0
+            self._blocks[index] = {}
+        self.map_id[emulators] = -1
+        for pointer in (self.base, self.stride, self.plane_size, self.width_steps, self.height_steps):
+            pointer[emulators] = 0
 
-    def index(self, x: _Index, y: _Index, plane: int = 0) -> _Index:
-        """Index into `cells` of tile (``x``, ``y``), int64 [E], on each row's current map; no bounds are checked.
+    def index(self, x: _Ints, y: _Ints, plane: int = 0) -> _Ints:
+        """Return the index into :attr:`cells` of tile (``x``, ``y``) of each emulator's current map, int64 [E].
 
-        Tiles up to ``margin`` steps outside of the map are valid.
+        No bounds are checked; tiles up to ``margin`` steps outside of the map are valid.
         """
-        index: _Index = self.base + (y + self.margin) * self.stride + (x + self.margin)
+        index: _Ints = self.base + (y + self.margin) * self.stride + (x + self.margin)
         return index + plane * self.plane_size if plane else index
 
-    def inside(self, x: _Index, y: _Index) -> npt.NDArray[np.bool_]:
-        """True where tile (``x``, ``y``) lies on the row's current map."""
-        inside: npt.NDArray[np.bool_] = (x >= 0) & (y >= 0) & (x < self.width) & (y < self.height)
+    def inside(self, x: _Ints, y: _Ints) -> _Flags:
+        """Return whether tile (``x``, ``y``) lies on each emulator's current map, bool [E]."""
+        inside: _Flags = (x >= 0) & (y >= 0) & (x < self.width_steps) & (y < self.height_steps)
         return inside
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns tensors only: ``blocks`` int64 [K, 4] (row, map, width, height), ``cells`` uint8, ``map_id`` [E]."""
-        entries = [(row, map_id, b) for row, maps in enumerate(self._blocks) for map_id, b in maps.items()]
-        cells = [self._view(block).reshape(-1) for _, _, block in entries]
+    def emulator_state(self, index: int) -> dict[str, Any]:
+        """Return ``map_id``, ``blocks`` (map, width and height of each) and their ``cells`` uint8 without margins."""
+        blocks = self._blocks[index]
+        cells = [self._view(block).reshape(-1) for block in blocks.values()]
         return {
-            "blocks": torch.tensor([[row, m, b[1], b[2]] for row, m, b in entries], dtype=torch.int64).reshape(-1, 4),
+            "map_id": int(self.map_id[index]),
+            "blocks": [[map_id, width, height] for map_id, (_, width, height) in blocks.items()],
             "cells": torch.from_numpy(np.concatenate(cells) if cells else np.zeros(0, np.uint8)),
-            "map_id": torch.from_numpy(self.map_id.copy()),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` returned.
-
-        Raises:
-            CheckpointError: the state was saved with another number of rows.
-        """
-        if len(state["map_id"]) != self.num_rows:
-            raise CheckpointError(
-                f"tile memory was saved for {len(state['map_id'])} emulators, this environment has {self.num_rows}"
-            )
-        self.clear(np.ones(self.num_rows, bool))
+    def load_emulator_state(self, index: int, state: Mapping[str, Any]) -> None:
+        """Give one emulator the maps that :meth:`emulator_state` returned."""
+        self.clear(np.arange(self.num_emulators) == index)
         cells, used = state["cells"].numpy(), 0
-        for row, map_id, width, height in state["blocks"].tolist():
-            block = (self._allocate(width, height), width, height)
-            self._blocks[row][map_id] = block
+        for map_id, width, height in state["blocks"]:
+            block = self._blocks[index][map_id] = self._allocate(width, height)
             size = self.planes * width * height
             self._view(block)[:] = cells[used : used + size].reshape(self.planes, height, width)
             used += size
-        for row, map_id in enumerate(state["map_id"].tolist()):
-            if map_id >= 0:
-                self._point(row, map_id, self._blocks[row][map_id])
+        if state["map_id"] >= 0:
+            self._point(index, state["map_id"])
+
+
+class TileTracker(EmulatorMemory):
+    """Visits of tiles and maps in the episode, updated once a step for all reward terms about movement.
+
+    Args:
+        num_emulators: E.
+    """
+
+    NOT_SAVED: ClassVar = frozenset({"_all", "arrived", "new_tile", "new_map"})
+
+    def __init__(self, *, num_emulators: int) -> None:
+        self._memory = TileMemory(num_emulators=num_emulators, planes=1, margin=1, margin_values=(255,))
+        self._map = np.full(num_emulators, -1, np.int64)
+        self._x = np.zeros(num_emulators, np.int64)
+        self._y = np.zeros(num_emulators, np.int64)
+        self._all = np.arange(num_emulators)
+        self._maps_seen = np.zeros((num_emulators, 256), bool)
+        self._entries = np.zeros((num_emulators, 256, 2), np.uint8)
+        #: bool [E], the player came to another tile or map in this step.
+        self.arrived: _Flags = np.zeros(num_emulators, bool)
+        #: bool [E], for the first time in the episode.
+        self.new_tile: _Flags = np.zeros(num_emulators, bool)
+        #: bool [E], the map was entered for the first time in the episode.
+        self.new_map: _Flags = np.zeros(num_emulators, bool)
+        #: int64 [E], arrivals on the tile so far, this one included, at most 255.
+        self.visits = np.zeros(num_emulators, np.int64)
+
+    def start(self, frame: RamFrame, emulators: _Flags) -> None:
+        """Begin an episode in ``emulators``: the tile and map under the player count as visited."""
+        self._memory.clear(emulators)
+        self._maps_seen[emulators] = False
+        self._count(frame, emulators)
+
+    def advance(self, frame: RamFrame) -> None:
+        """Take in a step."""
+        self._count(frame, (frame.x != self._x) | (frame.y != self._y) | (frame.map_id != self._map))
+
+    def _count(self, frame: RamFrame, arrived: _Flags) -> None:
+        self._memory.enter(frame)
+        self._map, self._x, self._y = frame.map_id, frame.x, frame.y
+        # A coordinate is 255 for an instant at the northern edge.
+        self.arrived = arrived = arrived & self._memory.inside(self._x, self._y)
+        if not any_of(arrived):
+            self.new_tile = self.new_map = np.zeros_like(arrived)
+            return
+        here = self._memory.index(self._x, self._y)
+        cells = self._memory.cells
+        count = cells[here]
+        self.new_tile = arrived & (count == 0)
+        count = np.minimum(count, 254) + 1
+        cells[here[arrived]] = count[arrived]
+        self.visits = count.astype(np.int64)
+        self.new_map = arrived & ~self._maps_seen[self._all, self._map]
+        if any_of(self.new_map):
+            new, maps = self._all[self.new_map], self._map[self.new_map]
+            self._maps_seen[new, maps] = True
+            self._entries[new, maps, 0] = self._x[self.new_map]
+            self._entries[new, maps, 1] = self._y[self.new_map]
+
+    def unvisited_neighbours(self) -> _Ints:
+        """Return how many of the four tiles beside the player lie on the map and were never visited, int64 [E]."""
+        here = self._memory.index(self._x, self._y)
+        stride = self._memory.stride
+        beside = np.stack([here - 1, here + 1, here - stride, here + stride])  # the margin makes all of them valid
+        free: _Ints = (self._memory.cells.take(beside, mode="clip") == 0).sum(0)
+        return free
+
+    def distance_from_entry(self) -> _Ints:
+        """Return the Manhattan distance in steps to the tile where the map was first entered, int64 [E]."""
+        entry = self._entries[self._all, self._map].astype(np.int64)
+        distance: _Ints = np.abs(self._x - entry[:, 0]) + np.abs(self._y - entry[:, 1])
+        return distance

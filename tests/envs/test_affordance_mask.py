@@ -7,8 +7,8 @@ from tensordict import TensorDict
 
 from pokered_rl.emulator import ActionSet
 from pokered_rl.envs import AffordanceMask, make_env
-from pokered_rl.envs.transforms.failure_memory import FailureMemory
-from pokered_rl.errors import CheckpointError
+from pokered_rl.envs.transforms.affordance_mask import FailureMemory
+from pokered_rl.errors import CheckpointError, ConfigError
 
 NAMES = ActionSet().names
 NOOP, A, B, START, RIGHT, LEFT, UP, DOWN = range(8)
@@ -92,7 +92,7 @@ def test_nothing_is_learned_in_the_overworld(overworld):
     for _ in range(10):
         td = mask(_td(overworld(), UP))
     assert _allowed(td) == set(NAMES)
-    assert len(mask.memory) == 0
+    assert len(mask.failures) == 0
 
 
 def test_letters_make_a_situation_and_the_blinking_arrow_and_the_map_do_not(start_menu, write):
@@ -178,16 +178,16 @@ def test_one_hot_action_specs_carry_the_mask_too(sprout, start):
 
 
 def test_the_failure_memory_forgets_the_least_recently_used_of_a_full_set():
-    memory = FailureMemory(capacity=8, num_actions=2)
+    memory, owners = FailureMemory(capacity=8, num_actions=2), np.zeros(1, np.uint64)
     keys = np.arange(1, 9, dtype=np.uint64)
     for key in keys:
-        memory.failures[memory.slots(key[None])[0], 0] = float(key)
-    memory.slots(keys[:1])  # the first is used again, so the second is the oldest
-    memory.slots(np.array([99], np.uint64))
+        memory.counts[memory.slots(key[None], owners)[0], 0] = float(key)
+    memory.slots(keys[:1], owners)  # the first is used again, so the second is the oldest
+    memory.slots(np.array([99], np.uint64), owners)
     assert len(memory) == 8
-    assert memory.failures[memory.slots(keys[:1])[0], 0] == 1.0
+    assert memory.counts[memory.slots(keys[:1], owners)[0], 0] == 1.0
     # The second made room: asked for again, it comes back empty.
-    assert memory.failures[memory.slots(keys[1:2])[0], 0] == 0.0
+    assert memory.counts[memory.slots(keys[1:2], owners)[0], 0] == 0.0
 
 
 def test_the_failure_memory_refuses_a_state_of_another_shape():
@@ -198,5 +198,5 @@ def test_the_failure_memory_refuses_a_state_of_another_shape():
 
 @pytest.mark.parametrize(("name", "value"), [("fail_threshold", 0), ("decay", 0.0), ("decay", 1.5), ("capacity", 0)])
 def test_arguments_out_of_range_are_refused(name, value):
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ConfigError, match=name):
         AffordanceMask(**{name: value})

@@ -32,7 +32,7 @@ def test_names_are_distinct_and_as_many_as_features(overworld, batch):
 
 def test_position_is_relative_to_the_map_and_to_the_world(read):
     features = read((0, {"wXCoord": 5, "wYCoord": 9}))
-    # 5 of 20 columns, 9 of 18 rows; Pallet Town's corner is at (50, 234) of a world of 340 x 360 steps.
+    # 5 of 20 columns, 9 of 18 lines; Pallet Town's corner is at (50, 234) of a world of 340 x 360 steps.
     assert features["x"] == 0.25
     assert features["y"] == 0.5
     assert features["global_x"] == pytest.approx(55 / 340)
@@ -115,14 +115,14 @@ def test_the_last_action_and_what_it_did_are_there(read):
 def test_map_memory_is_summed_up(read):
     crop = torch.zeros(1, 2, 5, 5, dtype=torch.uint8)
     crop[0, 0, 2, 2] = 3  # the player's own tile, often visited
-    crop[0, 0, 0:2, :] = 1  # the two rows above
+    crop[0, 0, 0:2, :] = 1  # the two lines above
     crop[0, 1, 0, 0] = 3
     crop[0, 1, 4, 4] = 2
     features = read((0, {}), map_memory=crop)
     assert features["memory_visits"] == 1.0
     assert features["memory_known_up"] == 1.0
     assert features["memory_known_down"] == 0.0
-    # Left half: 2 columns of 5 rows, of which the upper two rows, 4 of 10.
+    # Left half: 2 columns of 5 lines, of which the upper two lines, 4 of 10.
     assert features["memory_known_left"] == pytest.approx(0.4)
     assert features["memory_passages"] == pytest.approx(1 / 5)
     assert features["memory_texts"] == pytest.approx(1 / 5)

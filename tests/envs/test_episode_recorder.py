@@ -12,6 +12,7 @@ from pokered_rl.envs import EpisodeRecorder, make_env
 from pokered_rl.envs.rewards import NewTiles, Steps
 from pokered_rl.envs.transforms import RewardTerms
 from pokered_rl.episodes import EpisodeFolder, EpisodeLog, Outcome, load_start_state, verify
+from pokered_rl.errors import ConfigError
 
 
 @pytest.fixture
@@ -31,23 +32,23 @@ def play(sprout, start, tmp_path):
     return run
 
 
-def _of(logs: list[EpisodeLog], row: int) -> list[EpisodeLog]:
-    return [log for log in logs if log.header.emulator == row]
+def _of(logs: list[EpisodeLog], index: int) -> list[EpisodeLog]:
+    return [log for log in logs if log.header.emulator == index]
 
 
 def test_every_episode_becomes_a_log_with_its_actions_and_rewards(play, sprout, start):
     td, logs = play(25, num_emulators=2, max_episode_steps=10)
-    for row in (0, 1):
-        first, second, third = _of(logs, row)
+    for index in (0, 1):
+        first, second, third = _of(logs, index)
         # 25 steps: two whole episodes of ten, and five steps that the end cut off.
         assert [first.outcome, second.outcome, third.outcome] == [Outcome.TRUNCATED] * 2 + [Outcome.SHUTDOWN]
-        assert second.actions.tolist() == td["action"][row, 10:20].tolist()
-        assert first.wait_frames.tolist() == td["next", "wait_frames"][row, :10, 0].tolist()
-        torch.testing.assert_close(torch.tensor(third.rewards), td["next", "reward"][row, 20:, 0])
+        assert second.actions.tolist() == td["action"][index, 10:20].tolist()
+        assert first.wait_frames.tolist() == td["next", "wait_frames"][index, :10, 0].tolist()
+        torch.testing.assert_close(torch.tensor(third.rewards), td["next", "reward"][index, 20:, 0])
         names = first.header.reward_terms
         term = names.index("revisit")
         torch.testing.assert_close(
-            torch.tensor(first.term_rewards[:, term]), td["next", "reward_terms", "revisit"][row, :10, 0]
+            torch.tensor(first.term_rewards[:, term]), td["next", "reward_terms", "revisit"][index, :10, 0]
         )
         assert first.header.cartridge_sha1 == sprout.sha1
         assert first.header.start_state_sha256 == start.sha256
@@ -93,7 +94,7 @@ def test_an_episode_that_is_reset_before_its_end_is_kept(sprout, start, tmp_path
     assert (log.header.emulator, log.outcome, len(log.actions)) == (1, Outcome.SHUTDOWN, 3)
     assert log.ram_hashes[3] == end
     env.close()
-    # The other row had played three steps; the one that was reset had played none, which makes no log.
+    # The other emulator had played three steps; the one that was reset had played none, which makes no log.
     assert len(EpisodeFolder(tmp_path).logs()) == 2
 
 
@@ -102,10 +103,14 @@ def test_only_each_nth_episode_is_logged(play):
     assert [log.header.episode for log in logs] == [0, 2, 4]
 
 
-def test_logs_carry_the_count_of_the_whole_run(play):
-    _, logs = play(20, num_emulators=2, max_episode_steps=10, recorder={"global_step": 1000, "num_workers": 3})
+def test_logs_carry_the_count_of_the_whole_run(sprout, start, tmp_path):
+    recorder = {"folder": tmp_path, "num_workers": 3}
+    env = make_env(sprout, start_states=start, num_emulators=2, max_episode_steps=10, recorder=recorder)
+    next(t for t in env.transform if isinstance(t, EpisodeRecorder)).follow(global_step=1000, weights_version=0)
+    env.rollout(20, break_when_any_done=False)
+    env.close()
     # Ten steps of two emulators in each of three workers make sixty.
-    assert sorted({log.header.global_step for log in logs}) == [1000, 1060]
+    assert sorted({log.header.global_step for log in EpisodeFolder(tmp_path)}) == [1000, 1060]
 
 
 def test_the_exploration_rate_of_each_emulator_is_noted(play):
@@ -154,15 +159,15 @@ def test_without_an_emulator_it_says_so():
 
 def test_an_endless_episode_is_logged_in_segments_that_follow_each_other(play, sprout):
     td, logs = play(25, num_emulators=2, max_episode_steps=None, recorder={"segment_steps": 10})
-    for row in (0, 1):
-        segments = _of(logs, row)
+    for index in (0, 1):
+        segments = _of(logs, index)
         assert [log.steps for log in segments] == [10, 10, 5]
         assert [log.outcome for log in segments] == [Outcome.CONTINUED] * 2 + [Outcome.SHUTDOWN]
         assert [log.header.segment for log in segments] == [0, 1, 2]
         assert {log.header.episode for log in segments} == {0}
         # Ten steps of two emulators lie between the starts.
         assert [log.header.global_step for log in segments] == [0, 20, 40]
-        assert np.concatenate([log.actions for log in segments]).tolist() == td["action"][row].tolist()
+        assert np.concatenate([log.actions for log in segments]).tolist() == td["action"][index].tolist()
         for log, following in pairwise(segments):
             assert following.ram_hashes[0] == log.final_ram_hash
         for log in segments:
@@ -188,8 +193,8 @@ def test_an_episode_that_goes_on_in_another_process_goes_on_in_a_further_segment
     # Seven steps end the episode, twelve are one that is not logged, then comes the next one.
     env.rollout(7 + 12 + 3, auto_reset=False, tensordict=td, break_when_any_done=False)
     env.close()
-    for row in (0, 1):
-        first, second, third = _of(list(EpisodeFolder(tmp_path)), row)
+    for index in (0, 1):
+        first, second, third = _of(list(EpisodeFolder(tmp_path)), index)
         assert [log.header.episode for log in (first, second, third)] == [0, 0, 2]
         assert [log.header.segment for log in (first, second, third)] == [0, 1, 0]
         assert [log.steps for log in (first, second, third)] == [5, 7, 3]
@@ -221,5 +226,5 @@ def test_a_log_says_what_the_run_had_come_to_when_it_began(sprout, start, tmp_pa
 
 @pytest.mark.parametrize("name", ["ram_hash_every_steps", "every_episodes", "segment_steps"])
 def test_distances_must_be_positive(name):
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(ConfigError, match=name):
         EpisodeRecorder(folder="logs", **{name: 0})

@@ -7,6 +7,7 @@ from gymnasium.utils.env_checker import check_env
 
 from pokered_rl import GYMNASIUM_ID
 from pokered_rl.envs.gymnasium import PokemonRedGymEnv, PokemonRedVectorEnv
+from pokered_rl.errors import ConfigError
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_the_vector_environment_steps_as_the_single_one_does(arguments):
     env.close()
 
 
-def test_rows_that_are_over_begin_anew_in_the_same_step(arguments):
+def test_episodes_that_end_are_reset_in_the_same_step(arguments):
     envs = PokemonRedVectorEnv(2, **arguments)
     first, _ = envs.reset(seed=0)
     for _ in range(5):
@@ -93,7 +94,7 @@ def test_stepping_before_the_first_reset_is_an_error(arguments):
 
 def test_unknown_render_modes_are_refused(arguments):
     for make in (PokemonRedGymEnv, PokemonRedVectorEnv):
-        with pytest.raises(ValueError, match="render_mode"):
+        with pytest.raises(ConfigError, match="render_mode"):
             make(render_mode="human", **arguments)
 
 

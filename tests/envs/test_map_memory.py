@@ -5,13 +5,14 @@ import torch
 from tensordict import TensorDict
 
 from pokered_rl.envs import MapMemory
+from pokered_rl.errors import ConfigError
 
 RIGHT, LEFT, UP, DOWN, A = 4, 5, 6, 7, 1
 
 
 @pytest.fixture
 def play(overworld):
-    """Plays steps (action, x, y, further bytes) of one row and returns the last crop, [2, 5, 5]."""
+    """Plays steps (action, x, y, further bytes) of one emulator and returns the last crop, [2, 5, 5]."""
 
     def run(memory: MapMemory, *steps: tuple[int, int, int, dict]) -> torch.Tensor:
         for action, x, y, values in steps:
@@ -122,17 +123,17 @@ def test_memory_grows_with_the_maps_entered_and_is_used_again(overworld):
     memory = MapMemory(radius=10)
     td = TensorDict({"ram": overworld()[None], "action": torch.tensor([0])}, [1])
     memory(td)
-    used = memory._walk.tiles._used
-    # Three planes of (20 + 20) x (18 + 20) cells, and the cell that belongs to nobody.
+    used = memory.memory.tiles.num_cells
+    # Three planes of (20 + 20) x (18 + 20) cells, and the cell that belongs to no map.
     assert used == 3 * 40 * 38 + 1
     for _ in range(50):
         memory._reset(TensorDict({}, [1]), td.select("ram"))
         memory(td)
-    assert memory._walk.tiles._used == used
+    assert memory.memory.tiles.num_cells == used
 
 
 def test_coordinates_off_the_map_are_survived(play):
-    # The row is 255 for an instant when the player walks off the northern edge.
+    # The line is 255 for an instant when the player walks off the northern edge.
     crop = play(MapMemory(radius=2), (0, 5, 0, {}), (UP, 5, 255, {}))
     assert crop.shape == (2, 5, 5)
     assert int(crop.max()) <= 3
@@ -147,5 +148,5 @@ def test_a_map_that_turns_out_larger_keeps_what_was_seen(play):
 
 
 def test_radius_must_be_positive():
-    with pytest.raises(ValueError, match="radius"):
+    with pytest.raises(ConfigError, match="radius"):
         MapMemory(radius=0)

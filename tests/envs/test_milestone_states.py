@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pokered_rl.envs import MilestoneStates, make_env
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile, Milestone, Milestones
 
 
@@ -71,5 +72,5 @@ def test_environments_that_share_a_folder_share_what_they_reached(build, tmp_pat
 
 
 def test_weight_must_be_positive():
-    with pytest.raises(ValueError, match="weight"):
+    with pytest.raises(ConfigError, match="weight"):
         MilestoneStates(weight=0.0)

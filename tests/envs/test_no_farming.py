@@ -121,7 +121,11 @@ def _flee(game: _Game) -> None:
 @pytest.mark.parametrize("round_of", [_menu, _save_menu, _save, _to_and_fro, _flee])
 def test_repetition_pays_nothing_after_the_first_round(sprout, in_the_grass, round_of):
     presets = [
-        RewardTerms(terms=make_terms(profile=sprout.profile, **load_preset(name)), reward_key=name, write_terms=False)
+        RewardTerms(
+            terms=make_terms(profile=sprout.profile, **load_preset(name)),
+            out_keys=[name, f"{name}_terms"],
+            write_terms=False,
+        )
         for name in PRESETS
     ]
     env = make_env(

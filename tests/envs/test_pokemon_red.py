@@ -56,10 +56,10 @@ def test_reset_shows_the_start_state(make, sprout, start):
     assert torch.equal(td["ram"][0], env.full_ram(0))
     assert td["step_count"].tolist() == [[0], [0]]
     assert env.start_state(1) is start
-    assert env.start_state_sha256(0) == start.sha256
+    assert env.start_state(0).sha256 == start.sha256
 
 
-def test_partial_reset_leaves_the_other_rows_untouched(make):
+def test_partial_reset_leaves_the_other_emulators_untouched(make):
     env, twin = make(num_emulators=3), make(num_emulators=3)
     first = td = env.reset()
     first, other = first.clone(), twin.reset()
@@ -77,9 +77,9 @@ def test_partial_reset_leaves_the_other_rows_untouched(make):
     td = _step(env, reset, left, left, left)
     other = _step(twin, other, left, left, left)
     assert td["step_count"].tolist() == [[4], [1], [4]]
-    for row in (0, 2):
-        assert env.ram_hash(row) == twin.ram_hash(row)
-        assert torch.equal(td["pixels"][row], other["pixels"][row])
+    for index in (0, 2):
+        assert env.ram_hash(index) == twin.ram_hash(index)
+        assert torch.equal(td["pixels"][index], other["pixels"][index])
 
 
 def test_step_limit_truncates_and_does_not_terminate(make):
@@ -96,7 +96,7 @@ def test_final_observation_survives_the_reset_that_follows(make):
     env = make(num_emulators=2, max_episode_steps=4)
     down = env.actions.index("down")
     td = env.reset()
-    # Row 1 is reset once, so that the two rows do not end together.
+    # Emulator 1 is reset once, so that the two episodes do not end together.
     td = _step(env, td, down, down)
     td = env.reset(td.set("_reset", torch.tensor([[False], [True]])))
     for _ in range(3):
@@ -164,7 +164,7 @@ def test_the_seed_decides_which_start_states_are_drawn(make, start):
         out = []
         for _ in range(8):
             env.reset()
-            out.append(env.start_state_sha256(0))
+            out.append(env.start_state(0).sha256)
         return out
 
     env = make(start_states=pool)
@@ -179,7 +179,7 @@ def test_start_states_are_read_from_files(make, start, tmp_path):
     start.save(path)
     env = make(start_states=[path])
     env.reset()
-    assert env.start_state_sha256(0) == start.sha256
+    assert env.start_state(0).sha256 == start.sha256
     assert env.start_state_name(0) == "bedroom"
 
 
@@ -315,7 +315,7 @@ def test_episodes_go_on_in_another_environment_where_they_were(make):
         there = _step(other, td.clone(), action, action)
     assert [other.ram_hash(row) for row in (0, 1)] == [env.ram_hash(row) for row in (0, 1)]
     assert there["step_count"].tolist() == td["step_count"].tolist() == [[6], [6]]
-    assert other.start_state_sha256(0) == env.start_state_sha256(0)
+    assert other.start_state(0).sha256 == env.start_state(0).sha256
     assert other._generator.random() == env._generator.random()
 
 

@@ -153,7 +153,7 @@ def test_no_term_pays_for_repetition_whatever_its_weight(overworld, start_menu, 
 
 
 def test_a_reward_under_a_key_of_its_own_stands_beside_the_environments(sprout, start):
-    shaped = RewardTerms(terms=[Steps(weight=0.5)], reward_key="shaped", write_terms=False)
+    shaped = RewardTerms(terms=[Steps(weight=0.5)], out_keys=["shaped", "shaped_terms"], write_terms=False)
     env = make_env(sprout, num_emulators=2, start_states=start, transforms=[RewardTerms(write_terms=False), shaped])
     try:
         check_env_specs(env)

@@ -1,4 +1,4 @@
-"""What every transform of this room has to satisfy, tested on all of them."""
+"""The contract of every transform, tested on all of them."""
 
 import io
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from pokered_rl.envs import (
     required_layout,
 )
 from pokered_rl.envs.rewards import REWARD_TERMS, make_terms
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import FULL_LAYOUT
 
 _ALL_TERMS = dict.fromkeys(REWARD_TERMS, 1.0)
@@ -54,7 +55,7 @@ def walk(overworld, start_menu) -> Callable[[int], list[torch.Tensor]]:
 
 
 def _run(transform, frames: list[list[torch.Tensor]], first: int = 0) -> list[TensorDict]:
-    """Feeds step after step of several rows; the action cycles through the set."""
+    """Feeds step after step of several emulators; the action cycles through the set."""
     out = []
     for k, images in enumerate(frames):
         n = len(images)
@@ -92,12 +93,12 @@ def test_outputs_lie_in_the_declared_specs(make, walk):
 
 
 def test_a_batch_of_64_gives_what_64_batches_of_one_give(make, walk):
-    rows = [walk(row % 12) for row in range(64)]
-    together = _run(make(), [[row[k] for row in rows] for k in range(8)])
-    for row in (0, 11, 63):
-        alone = _run(make(), [[image] for image in rows[row]])
+    walks = [walk(index % 12) for index in range(64)]
+    together = _run(make(), [[images[k] for images in walks] for k in range(8)])
+    for index in (0, 11, 63):
+        alone = _run(make(), [[image] for image in walks[index]])
         for k in range(8):
-            _assert_same(together[k][row : row + 1], alone[k])
+            _assert_same(together[k][index : index + 1], alone[k])
 
 
 def test_works_without_a_batch_dimension(make, walk):
@@ -108,7 +109,7 @@ def test_works_without_a_batch_dimension(make, walk):
         _assert_same(transform(td).unsqueeze(0), expected[k])
 
 
-def test_reset_of_one_row_leaves_the_other_as_if_nothing_had_happened(make, walk):
+def test_reset_of_one_emulator_leaves_the_other_undisturbed(make, walk):
     left, right = walk(1), walk(6)
     frames = [[a, b] for a, b in zip(left, right, strict=True)]
     undisturbed = _run(make(), frames)
@@ -126,34 +127,27 @@ def test_reset_of_one_row_leaves_the_other_as_if_nothing_had_happened(make, walk
         _assert_same(after[k][:1], undisturbed[5 + k][:1])
 
 
-def test_reads_and_writes_nested_keys(make, walk):
-    transform = make()
-    if isinstance(transform, LastActionReward):
-        nested = LastActionReward(
-            action_key=("agent", "action"), reward_key=("agent", "reward"), out_keys=(("agent", "a"), ("agent", "r"))
-        )
-        pairs = {("agent", "a"): "last_action", ("agent", "r"): "last_reward"}
-    elif isinstance(transform, RewardTerms):
-        nested = make(ram_key=("console", "ram"), reward_key=("agent", "reward"), terms_key=("agent", "terms"))
-        pairs = {("agent", "reward"): "reward"}
-    else:
-        nested = make(ram_key=("console", "ram"), out_key=("agent", "out"))
-        pairs = {("agent", "out"): transform.out_keys[0]}
+def test_reads_and_writes_the_keys_it_is_given(make, walk):
+    """Each default key is replaced by a nested one, by position."""
+    plain = make()
+    renamed = make(
+        in_keys=[("console", key) for key in plain.IN_KEYS], out_keys=[("agent", key) for key in plain.OUT_KEYS]
+    )
+    assert renamed.in_keys == [("console", key) for key in plain.IN_KEYS]
+    assert renamed.out_keys == [("agent", key) for key in plain.OUT_KEYS]
     for k, image in enumerate(walk(2)):
-        plain = {"ram": image[None], "action": torch.tensor([k % 8]), "reward": torch.tensor([[0.5]])}
-        td = transform(TensorDict(plain, [1]))
-        deep = TensorDict(
-            {
-                "console": {"ram": image[None]},
-                "action": torch.tensor([k % 8]),
-                "agent": {"action": torch.tensor([k % 8]), "reward": torch.tensor([[0.5]])},
-            },
-            [1],
-        )
-        deep = nested(deep)
-        for there, here in pairs.items():
-            left, right = deep.get(there), td.get(here)
-            assert (left == right).all()
+        entries = {"ram": image[None], "action": torch.tensor([k % 8]), "reward": torch.tensor([[0.5]])}
+        td = plain(TensorDict(entries, [1]))
+        nested = renamed(TensorDict({"console": entries}, [1]))
+        for key in plain.OUT_KEYS:
+            expected = TensorDict({"out": td[key]}, [1])
+            _assert_same(TensorDict({"out": nested["agent", key]}, [1]), expected)
+
+
+@pytest.mark.parametrize("keys", ["in_keys", "out_keys"])
+def test_keys_in_another_number_than_the_default_are_refused(make, keys):
+    with pytest.raises(ConfigError, match=f"{keys} must replace"):
+        make(**{keys: ["one", "two", "three", "four", "five"]})
 
 
 def test_state_dict_restores_and_continues_identically(make, walk):

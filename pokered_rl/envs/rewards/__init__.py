@@ -1,19 +1,17 @@
-"""Reward terms: small classes, each with a weight, a formula and a key of its own.
+"""Reward terms: classes with a weight, a formula and a key each.
 
-`make_terms` builds the usual set from weights and options; `load_preset` reads the presets of ``configs/reward``.
+:func:`make_terms` builds them from weights and options; :func:`load_preset` reads the presets of ``configs/reward``.
 """
 
 from pokered_rl.envs.rewards.base import FirstTimes, ProgressTerm, RewardStep, RewardTerm
-from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Escape
-from pokered_rl.envs.rewards.conduct import Blackout, Idle, LowHealth, MapStay, Revisit, Steps
-from pokered_rl.envs.rewards.exploration import Frontier, NewMaps, NewTiles, ScreenNovelty
+from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Blackout, Escape, Healing, LowHealth
 from pokered_rl.envs.rewards.goals import Goal, Goals
+from pokered_rl.envs.rewards.movement import Frontier, Idle, MapStay, NewMaps, NewTiles, Revisit, ScreenNovelty, Steps
 from pokered_rl.envs.rewards.presets import REWARD_TERMS, load_preset, make_terms
 from pokered_rl.envs.rewards.progress import (
     Badges,
     Champion,
     Events,
-    Healing,
     Items,
     KeyItems,
     Levels,
@@ -21,7 +19,6 @@ from pokered_rl.envs.rewards.progress import (
     PokedexOwned,
     PokedexSeen,
 )
-from pokered_rl.envs.rewards.tiles import TileTracker
 
 __all__ = [
     "REWARD_TERMS",
@@ -54,7 +51,6 @@ __all__ = [
     "RewardTerm",
     "ScreenNovelty",
     "Steps",
-    "TileTracker",
     "load_preset",
     "make_terms",
 ]

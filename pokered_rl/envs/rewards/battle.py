@@ -1,4 +1,7 @@
-"""Terms about battles. An opponent pays once in an episode: beating the same one again and again is no progress."""
+"""Terms about battles and the party's health.
+
+An opponent pays once in an episode: beating the same one again is no progress.
+"""
 
 from __future__ import annotations
 
@@ -7,36 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.ram_frame import RamFrame
-from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm
-from pokered_rl.envs.rewards.progress import party_down
+from pokered_rl.envs.ram_frame import GameProgress, RamFrame
+from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm, hashed_slot
 from pokered_rl.game.trainers import ELITE_CLASSES, LEADER_CLASSES
 
-__all__ = ["BattleDamage", "BattleOutcome", "Escape"]
+__all__ = ["BattleDamage", "BattleOutcome", "Blackout", "Escape", "Healing", "LowHealth"]
 
 _WON = 0  # wBattleResult; 1 is no sign of a defeat: a single faint leaves it, and a black-out clears it
 _FIGHTING = np.isin(np.arange(256), (1, 2))  # by wIsInBattle
 _LOST = 255  # wIsInBattle between the last faint and the end of the black-out
-
-
-def _opponent(frame: RamFrame) -> npt.NDArray[np.int64]:
-    """A number for whom the battle is against: trainer class and number, or wild species and map, int64 [E]."""
-    trainer_class, trainer, species = frame.gather(("wTrainerClass", "wTrainerNo", "wEnemyMonSpecies"))
-    wild = 1 << 20 | species << 8 | frame.map_id
-    opponent: npt.NDArray[np.int64] = np.where(frame.in_battle == 2, trainer_class << 8 | trainer, wild)
-    return opponent
-
-
-def _ends(step: RewardStep) -> tuple[Flags, Flags]:
-    """Whether a battle ended in this step, and whether it was lost, [E] each.
-
-    A battle is lost when the whole party has fainted. Texts wait for a button between the last faint and the end, so
-    the step before the end shows it, however much of the black-out fits into the last one.
-    """
-    fighting = _FIGHTING.take(step.before.in_battle)
-    over = fighting & (step.now.in_battle == 0)
-    lost = (fighting & (step.now.in_battle == _LOST)) | (over & (party_down(step.before) | party_down(step.now)))
-    return over, lost
 
 
 class BattleOutcome(RewardTerm):
@@ -44,14 +26,16 @@ class BattleOutcome(RewardTerm):
 
     value = tier(opponent) when a battle ends in a victory over an opponent not beaten before in the episode, -lost
     when it ends with the whole party fainted, else 0. A victory is wBattleResult 0 with the enemy's HP at 0 when
-    wIsInBattle returns to 0: running away and catching are none. Wild opponents are told apart by species and map,
+    wIsInBattle returns to 0; running away and catching are none. Wild opponents are told apart by species and map,
     trainers by class and number.
 
     Args:
-        weight: factor.
-        wild, trainer, gym, elite: value of a victory. Gym leaders and the Elite Four (with the champion) are told by
-            their trainer class.
-        lost: what a defeat costs.
+        weight: Factor.
+        wild: Value of a victory over a wild opponent.
+        trainer: Value of a victory over a trainer.
+        gym: Value of a victory over a gym leader, by trainer class.
+        elite: Value of a victory over one of the Elite Four or the champion, by trainer class.
+        lost: Cost of a defeat.
     """
 
     name = "battle_outcome"
@@ -76,17 +60,16 @@ class BattleOutcome(RewardTerm):
         self._tiers[list(LEADER_CLASSES)] = gym
         self._tiers[list(ELITE_CLASSES)] = elite
 
-    def _allocate(self, num_rows: int) -> None:
-        self._beaten = FirstTimes(num_rows=num_rows, size=1 << 12)
+    def _allocate(self, num_emulators: int) -> None:
+        self._beaten = FirstTimes(num_emulators=num_emulators, size=1 << 12)
 
-    def _start(self, frame: RamFrame, rows: Flags) -> None:
-        self._beaten.clear(rows)
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
+        self._beaten.clear(emulators)
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
         over, lost = _ends(step)
         won = over & ~lost & (now.u8("wBattleResult") == _WON) & (now.u16("wEnemyMonHP") == 0)
-        # Who it was is read before the end, when it is certain.
         first = self._beaten.first(_opponent(before), won)
         tier = np.where(before.in_battle == 2, self._tiers[before.u8("wTrainerClass")], self.wild)
         value: npt.NDArray[Any] = np.where(first, tier, 0.0) - self.lost * lost
@@ -97,7 +80,7 @@ class BattleDamage(RewardTerm):
     """Pays for damage dealt, at most once the whole HP of each enemy in an episode.
 
     f = 1 - HP / maximal HP of the enemy on the field; value = max(0, f_t - max f so far against that opponent's
-    creature of that species). An enemy that heals, or is met again on the same map, pays only beyond its worst state.
+    creature of that species). An enemy that heals, or is met again on the same map, pays only beyond the maximum.
     """
 
     name = "battle_damage"
@@ -112,40 +95,38 @@ class BattleDamage(RewardTerm):
         "wEnemyMonPartyPos",
     )
     _SIZE = 1 << 12
-    #: One enemy is told from another by the first two.
+    #: An enemy is identified by the first two.
     _ENEMY: ClassVar[tuple[str, ...]] = ("wEnemyMonSpecies", "wEnemyMonMaxHP", "wEnemyMonHP", "wEnemyMonPartyPos")
 
-    def _allocate(self, num_rows: int) -> None:
-        self._best = np.zeros((num_rows, self._SIZE), np.float32)
+    def _allocate(self, num_emulators: int) -> None:
+        self._best = np.zeros((num_emulators, self._SIZE), np.float32)
 
-    def _start(self, frame: RamFrame, rows: Flags) -> None:
-        self._best[rows] = 0
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
+        self._best[emulators] = 0
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
         enemy, enemy_before = now.gather(self._ENEMY), before.gather(self._ENEMY)  # [6, E]
         species, maximum_high, maximum_low, hp_high, hp_low, position = enemy
         hp, maximum = hp_high << 8 | hp_low, maximum_high << 8 | maximum_low
-        # Before the enemy is loaded its fields are those of the last battle: it has to have been there a step ago.
+        # Until the enemy is loaded its fields are those of the last battle: it must have been there a step ago.
         hurt = (now.in_battle == before.in_battle) & _FIGHTING.take(now.in_battle) & (hp < maximum)
         hurt &= np.logical_and.reduce(enemy[:3] == enemy_before[:3], 0)
-        value = np.zeros(now.num_rows, np.float32)
-        rows = hurt.nonzero()[0]
-        if len(rows):
-            damage = 1.0 - hp[rows] / maximum[rows]
-            key = (_opponent(now) << 16 | position << 8 | species)[rows]
-            mixed = key.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-            slot = (mixed >> np.uint64(32)).astype(np.int64) & (self._SIZE - 1)
-            best = self._best[rows, slot]
-            self._best[rows, slot] = np.maximum(best, damage)
-            value[rows] = np.maximum(damage - best, 0.0)
+        value = np.zeros(now.num_emulators, np.float32)
+        which = hurt.nonzero()[0]
+        if len(which):
+            damage = 1.0 - hp[which] / maximum[which]
+            slot = hashed_slot((_opponent(now) << 16 | position << 8 | species)[which], self._SIZE)
+            best = self._best[which, slot]
+            self._best[which, slot] = np.maximum(best, damage)
+            value[which] = np.maximum(damage - best, 0.0)
         return value
 
 
 class Escape(RewardTerm):
-    """Takes 1 for a battle that was run from: -1 when it ends with the enemy standing, nothing caught and not lost.
+    """Takes 1 for an escape: value = -1 when a battle ends with the enemy's HP above 0, nothing caught and not lost.
 
-    What was caught is read a step earlier, too: the game forgets it on the way out of the battle.
+    The caught species is read a step earlier, too: the game clears it before the battle ends.
     """
 
     name = "escape"
@@ -160,3 +141,128 @@ class Escape(RewardTerm):
         left &= (before.u8("wCapturedMonSpecies") == 0) & (now.u8("wCapturedMonSpecies") == 0)
         result: npt.NDArray[Any] = -left.astype(np.float64)
         return result
+
+
+class Blackout(RewardTerm):
+    """value = -1 when a party that had fainted altogether, in a battle or from poison, has been healed.
+
+    Other signs of a black-out do not last: the game clears wIsInBattle, wBattleResult and wOutOfBattleBlackout while it
+    ignores the buttons, all within one step.
+    """
+
+    name = "blackout"
+    default_weight = 1.0
+    only_with = "progress"
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        healed = _party_down(step.before) & step.now.progress.party_hp.any(-1)
+        result: npt.NDArray[Any] = -healed.astype(np.float64)
+        return result
+
+
+class LowHealth(RewardTerm):
+    """value = -max(0, 1 - h / threshold) for each step outside of battles, h the mean share of HP of the party.
+
+    Args:
+        weight: Factor.
+        threshold: Share of HP below which it costs.
+    """
+
+    name = "low_health"
+    default_weight = 0.0002
+
+    def __init__(self, *, weight: float | None = None, threshold: float = 0.3) -> None:
+        super().__init__(weight=weight)
+        self.threshold = threshold
+
+    def _allocate(self, num_emulators: int) -> None:
+        self._cost = np.zeros(num_emulators)
+
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
+        self._cost[emulators] = self._costs(frame)[emulators]
+
+    def _costs(self, frame: RamFrame) -> npt.NDArray[Any]:
+        return np.maximum(0.0, 1.0 - _party_health(frame) / self.threshold)
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        if step.now.progress is not step.before.progress:
+            self._cost = self._costs(step.now)
+        result: npt.NDArray[Any] = -self._cost * (step.now.in_battle == 0)
+        return result
+
+
+class Healing(RewardTerm):
+    """Pays max(0, h_t - h_{t-1}) outside of battles, at most ``budget`` in an episode.
+
+    h = mean of HP / maximal HP over the party, 1 at most each. Only steps that do not change the size of the party
+    count. The budget bounds what repeated damage and healing can pay; the weight is 0 by default.
+
+    Args:
+        weight: Factor.
+        budget: Largest sum of rises of h paid in an episode.
+    """
+
+    name = "healing"
+    default_weight = 0.0
+    only_with = "progress"
+
+    def __init__(self, *, weight: float | None = None, budget: float = 3.0) -> None:
+        super().__init__(weight=weight)
+        self.budget = budget
+
+    def _allocate(self, num_emulators: int) -> None:
+        self._left = np.zeros(num_emulators)
+
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
+        self._left[emulators] = self.budget
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        now, before = step.now.progress, step.before.progress
+        gain = np.maximum(_party_health(step.now) - _party_health(step.before), 0)
+        same_members = (_members(now) == _members(before)).all(-1)
+        gain *= same_members & (step.now.in_battle == 0)
+        gain = np.minimum(gain, self._left)
+        self._left -= gain
+        return gain
+
+
+def _opponent(frame: RamFrame) -> npt.NDArray[np.int64]:
+    """Return a number that identifies the opponent: trainer class and number, or wild species and map, int64 [E]."""
+    trainer_class, trainer, species = frame.gather(("wTrainerClass", "wTrainerNo", "wEnemyMonSpecies"))
+    wild = 1 << 20 | species << 8 | frame.map_id
+    opponent: npt.NDArray[np.int64] = np.where(frame.in_battle == 2, trainer_class << 8 | trainer, wild)
+    return opponent
+
+
+def _ends(step: RewardStep) -> tuple[Flags, Flags]:
+    """Return whether a battle ended in this step, and whether it was lost, [E] each.
+
+    A battle is lost when the whole party has fainted. Texts wait for a button between the last faint and the end, so
+    the step before the end has it even if the last step contains the whole black-out.
+    """
+    fighting = _FIGHTING.take(step.before.in_battle)
+    over = fighting & (step.now.in_battle == 0)
+    lost = (fighting & (step.now.in_battle == _LOST)) | (over & (_party_down(step.before) | _party_down(step.now)))
+    return over, lost
+
+
+def _party_health(frame: RamFrame) -> npt.NDArray[np.float64]:
+    """Return the mean of HP / maximal HP over the party, each at most 1, [E]; 1 without a party."""
+    progress = frame.progress
+    share = np.minimum(progress.party_hp / np.maximum(progress.party_max_hp, 1), 1.0)
+    members = _members(progress).sum(-1)
+    mean: npt.NDArray[np.float64] = share.sum(-1) / np.maximum(members, 1)
+    return np.where(members > 0, mean, 1.0)
+
+
+def _party_down(frame: RamFrame) -> Flags:
+    """Return whether there is a party and all of it has fainted, [E]."""
+    progress = frame.progress
+    alive = progress.party_hp.any(-1)
+    down: Flags = np.logical_and(_members(progress).any(-1), np.logical_not(alive))
+    return down
+
+
+def _members(progress: GameProgress) -> Flags:
+    """Return which places of the party are filled, [E, 6]."""
+    return progress.party_max_hp > 0

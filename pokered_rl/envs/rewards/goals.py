@@ -1,4 +1,4 @@
-"""Curriculum goals: things named in a YAML file that pay once in an episode when they are reached."""
+"""Curriculum goals: conditions named in a YAML file that pay once in an episode."""
 
 from __future__ import annotations
 
@@ -19,34 +19,31 @@ __all__ = ["Goal", "Goals"]
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """One goal; exactly one of map, event, badges, level and region says what has to be reached.
+    """One goal: exactly one of map, region, event, badges and level."""
 
-    Attributes:
-        name: how it is called in logs, and by ``after``.
-        value: what it pays.
-        map: name of a map to stand on.
-        region: [map, left, top, right, bottom]: a rectangle of steps on a map, borders included.
-        event: name of an event flag.
-        badges: number of badges.
-        level: sum of the party's levels.
-        after: name of a goal that must have been reached before in the episode; until then this one does not count.
-    """
-
+    #: Name in logs, and for ``after``.
     name: str
+    #: Reward.
     value: float = 1.0
+    #: Name of the map to stand on.
     map: str | None = None
+    #: [map, left, top, right, bottom]: the rectangle of a map to stand in, in steps, borders included.
     region: tuple[str, int, int, int, int] | None = None
+    #: Name of an event flag.
     event: str | None = None
+    #: Number of badges.
     badges: int | None = None
+    #: Sum of the party's levels.
     level: int | None = None
+    #: Name of a goal that must have been reached before in the episode.
     after: str | None = None
 
     @classmethod
     def from_mapping(cls, entry: Mapping[str, Any]) -> Goal:
-        """Makes a goal from a YAML mapping.
+        """Make a goal from a YAML mapping.
 
         Raises:
-            ConfigError: a key is unknown, the name is missing, or not exactly one thing is to be reached.
+            ConfigError: A key is unknown, the name is missing, or there is not exactly one condition.
         """
         known = [field.name for field in fields(cls)]
         unknown = [str(key) for key in entry if key not in known]
@@ -61,27 +58,27 @@ class Goal:
                 raise ConfigError(
                     f"region of goal {entry['name']!r} must be [map, left, top, right, bottom], got {entry['region']}"
                 )
-        things = [key for key in ("map", "region", "event", "badges", "level") if key in values]
-        if len(things) != 1:
+        conditions = [key for key in ("map", "region", "event", "badges", "level") if key in values]
+        if len(conditions) != 1:
             raise ConfigError(
                 f"goal {entry['name']!r} must have exactly one of map, region, event, badges, level; "
-                f"got {', '.join(things) or 'none'}"
+                f"got {', '.join(conditions) or 'none'}"
             )
         return cls(**values)
 
 
 class Goals(RewardTerm):
-    """Pays the value of each goal in the first step of the episode in which it holds; what held at the start is done.
+    """Pays the value of each goal in the first step of the episode in which it holds, unless it held at the start.
 
     value_t = sum over goals g of value_g [g holds at t, held at no s < t, and ``after`` was reached at some s <= t].
 
     Args:
-        weight: factor on all values.
-        goals: `Goal` objects, or mappings as they stand in YAML.
-        profile: names of maps and events; None takes Red's.
+        weight: Factor on all values.
+        goals: :class:`Goal` objects, or mappings as in YAML.
+        profile: Names of maps and events; None takes Red's.
 
     Raises:
-        ConfigError: a goal is malformed, two share a name, or a map, event or ``after`` is unknown.
+        ConfigError: A goal is malformed, two share a name, or a map, event or ``after`` is unknown.
     """
 
     name = "goals"
@@ -109,7 +106,7 @@ class Goals(RewardTerm):
 
     @staticmethod
     def _test(goal: Goal, profile: CartridgeProfile) -> Any:
-        """A function from a frame to bool [E]."""
+        """Return a function from a frame to bool [E]."""
         if goal.badges is not None:
             badges = goal.badges
             return lambda frame: np.array([bin(bits).count("1") for bits in frame.progress.badge_bits]) >= badges
@@ -129,21 +126,21 @@ class Goals(RewardTerm):
             (frame.map_id == map_id) & (frame.x >= left) & (frame.x <= right) & (frame.y >= top) & (frame.y <= bottom)
         )
 
-    def _allocate(self, num_rows: int) -> None:
-        self._reached = np.zeros((num_rows, len(self.goals)), bool)
+    def _allocate(self, num_emulators: int) -> None:
+        self._reached = np.zeros((num_emulators, len(self.goals)), bool)
 
     def _holds(self, frame: RamFrame) -> Flags:
         return np.stack([test(frame) for test in self._tests], 1)
 
-    def _start(self, frame: RamFrame, rows: Flags) -> None:
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
         if self.goals:
-            self._reached[rows] = self._holds(frame)[rows]
+            self._reached[emulators] = self._holds(frame)[emulators]
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         if not self.goals:
-            return np.zeros(step.now.num_rows)
+            return np.zeros(step.now.num_emulators)
         holds = self._holds(step.now)
-        value = np.zeros(step.now.num_rows)
+        value = np.zeros(step.now.num_emulators)
         for column, after in enumerate(self._after):  # in order: a goal may open the next one in the same step
             fresh = holds[:, column] & ~self._reached[:, column]
             if after >= 0:

@@ -1,4 +1,4 @@
-"""The usual set of terms, made from weights and options as they stand in a config."""
+"""The reward terms of the library, made from weights and options as in a config."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ import yaml
 
 from pokered_rl.bundled import bundled_path
 from pokered_rl.envs.rewards.base import RewardTerm
-from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Escape
-from pokered_rl.envs.rewards.conduct import Blackout, Idle, LowHealth, MapStay, Revisit, Steps
-from pokered_rl.envs.rewards.exploration import Frontier, NewMaps, NewTiles, ScreenNovelty
+from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Blackout, Escape, Healing, LowHealth
 from pokered_rl.envs.rewards.goals import Goals
+from pokered_rl.envs.rewards.movement import Frontier, Idle, MapStay, NewMaps, NewTiles, Revisit, ScreenNovelty, Steps
 from pokered_rl.envs.rewards.progress import (
     Badges,
     Champion,
     Events,
-    Healing,
     Items,
     KeyItems,
     Levels,
@@ -34,7 +32,7 @@ from pokered_rl.game import CartridgeProfile
 
 __all__ = ["REWARD_TERMS", "load_preset", "make_terms"]
 
-#: Every term by its name, in the order of the columns of reports.
+#: Every term by its name, in the order of the columns in reports.
 REWARD_TERMS: dict[str, type[RewardTerm]] = {
     term.name: term
     for term in (
@@ -73,16 +71,16 @@ def make_terms(
     goals: Iterable[Mapping[str, Any]] = (),
     profile: CartridgeProfile | None = None,
 ) -> list[RewardTerm]:
-    """Makes the reward terms whose weight is not 0.
+    """Make the reward terms whose weight is not 0.
 
     Args:
-        weights: weight by name of the term; the others keep their default weight (the preset ``balanced``).
-        options: further constructor arguments by name of the term, such as ``{"revisit": {"cap": 5}}``.
-        goals: curriculum goals, see `Goal`.
-        profile: names of maps, events and items; None takes Red's.
+        weights: Weight by name of the term; the others keep their default weight (the preset ``balanced``).
+        options: Further constructor arguments by name of the term, such as ``{"revisit": {"cap": 5}}``.
+        goals: Curriculum goals, see :class:`Goal`.
+        profile: Names of maps, events and items; None takes Red's.
 
     Raises:
-        ConfigError: a term or option does not exist; the message has the nearest names.
+        ConfigError: A term or option does not exist; the message has the nearest names.
 
     Example:
         >>> from pokered_rl.envs.rewards import REWARD_TERMS, make_terms
@@ -116,13 +114,13 @@ def make_terms(
 
 
 def load_preset(name: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads a preset: the keyword arguments ``weights``, ``options`` and ``goals`` of `make_terms`.
+    """Read a preset: the keyword arguments ``weights``, ``options`` and ``goals`` of :func:`make_terms`.
 
     Args:
         name: ``balanced``, ``exploration``, ``story``, or the path of a YAML file.
 
     Raises:
-        ConfigError: there is no such preset or file, or it has other keys.
+        ConfigError: There is no such preset or file, or it has other keys.
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):

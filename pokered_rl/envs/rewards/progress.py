@@ -1,4 +1,4 @@
-"""Terms that pay for progress in the game. All of them pay a maximum: what was reached once is never paid again."""
+"""Terms that pay for progress in the game. All of them pay for new maxima: nothing is paid twice in an episode."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.ram_frame import GameProgress, RamFrame
+from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.rewards.base import Flags, ProgressTerm, RewardStep, RewardTerm
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile
@@ -17,22 +17,19 @@ __all__ = [
     "Badges",
     "Champion",
     "Events",
-    "Healing",
     "Items",
     "KeyItems",
     "Levels",
     "Money",
     "PokedexOwned",
     "PokedexSeen",
-    "party_down",
-    "party_health",
 ]
 
 _BITS_SET = np.array([bin(value).count("1") for value in range(256)])
 
 
 class _Progress(ProgressTerm):
-    """A `ProgressTerm` over `RamFrame.progress`."""
+    """A :class:`ProgressTerm` over :attr:`RamFrame.progress`."""
 
     only_with = "progress"
 
@@ -70,12 +67,12 @@ class PokedexSeen(_Progress):
 class Levels(_Progress):
     """q = s for s <= threshold, threshold + (s - threshold) / 4 above; s = sum of the party's levels.
 
-    Pays max(0, q_t - max q). The slope changes (as in Whidden's agents) so that grinding for levels does not outbid
-    going on. Storing a creature and taking it out again pays nothing.
+    Pays max(0, q_t - max q). The slope changes (as in Whidden's agents) so that training levels does not pay more than
+    the story. Storing a creature and taking it out again pays nothing.
 
     Args:
-        weight: factor.
-        threshold: sum of levels from which on a level pays a quarter.
+        weight: Factor.
+        threshold: Sum of levels from which on a level pays a quarter.
     """
 
     name = "levels"
@@ -118,13 +115,13 @@ class Events(RewardTerm):
     value_t = sum_i w_i [flag i set at t, and at no s < t]. A flag that goes off and on again pays once.
 
     Args:
-        weight: factor on the whole sum.
-        flags: weight of single flags by name; the others keep ``default``.
-        default: weight of the flags that ``profile`` names. Flags without a name count 0: many of them are switches.
-        profile: whose names count; None takes Red's.
+        weight: Factor on the whole sum.
+        flags: Weight of single flags by name; the others keep ``default``.
+        default: Weight of the flags that ``profile`` names. Flags without a name count 0: many of them are switches.
+        profile: Whose names count; None takes Red's.
 
     Raises:
-        ConfigError: a flag is not in the profile.
+        ConfigError: A flag is not in the profile.
     """
 
     name = "events"
@@ -148,16 +145,16 @@ class Events(RewardTerm):
                 raise ConfigError(f"reward term events: no event flag is called {name!r}")
             self._weights[events.bit(name)] = value
 
-    def _allocate(self, num_rows: int) -> None:
-        self._ever = np.zeros((num_rows, 320), np.uint8)
+    def _allocate(self, num_emulators: int) -> None:
+        self._ever = np.zeros((num_emulators, 320), np.uint8)
 
-    def _start(self, frame: RamFrame, rows: Flags) -> None:
-        self._ever[rows] = frame.progress.event_bytes[rows]
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
+        self._ever[emulators] = frame.progress.event_bytes[emulators]
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         fresh = step.now.progress.event_bytes & ~self._ever
         if not fresh.any():
-            return np.zeros(step.now.num_rows)
+            return np.zeros(step.now.num_emulators)
         self._ever |= fresh
         return np.unpackbits(fresh, axis=1, bitorder="little") @ self._weights
 
@@ -177,16 +174,16 @@ class Items(RewardTerm):
         self._counts = key_items if self._wants_key_items else ~key_items
         self._counts[0] = False  # an empty slot
 
-    def _allocate(self, num_rows: int) -> None:
-        self._ever = np.zeros((num_rows, 256), bool)
+    def _allocate(self, num_emulators: int) -> None:
+        self._ever = np.zeros((num_emulators, 256), bool)
 
     def _held(self, frame: RamFrame) -> Flags:
-        held = np.zeros((frame.num_rows, 256), bool)
+        held = np.zeros((frame.num_emulators, 256), bool)
         np.put_along_axis(held, frame.progress.bag_items[:, :, 0] & 255, True, axis=1)
         return held & self._counts
 
-    def _start(self, frame: RamFrame, rows: Flags) -> None:
-        self._ever[rows] = self._held(frame)[rows]
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
+        self._ever[emulators] = self._held(frame)[emulators]
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         held = self._held(step.now)
@@ -202,60 +199,3 @@ class KeyItems(Items):
     name = "key_items"
     default_weight = 1.0
     _wants_key_items: ClassVar[bool] = True
-
-
-class Healing(RewardTerm):
-    """Pays max(0, h_t - h_{t-1}) outside of battles, at most ``budget`` in an episode.
-
-    h = mean of HP / maximal HP over the party, 1 at most each. Only steps that do not change the size of the party
-    count. The budget bounds what can be had by getting hurt and healed over and over; the weight is 0 by default.
-
-    Args:
-        weight: factor.
-        budget: the most that h may rise in an episode and be paid.
-    """
-
-    name = "healing"
-    default_weight = 0.0
-    only_with = "progress"
-
-    def __init__(self, *, weight: float | None = None, budget: float = 3.0) -> None:
-        super().__init__(weight=weight)
-        self.budget = budget
-
-    def _allocate(self, num_rows: int) -> None:
-        self._left = np.zeros(num_rows)
-
-    def _start(self, frame: RamFrame, rows: Flags) -> None:
-        self._left[rows] = self.budget
-
-    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        now, before = step.now.progress, step.before.progress
-        gain = np.maximum(party_health(step.now) - party_health(step.before), 0)
-        same_members = (_members(now) == _members(before)).all(-1)
-        gain *= same_members & (step.now.in_battle == 0)
-        gain = np.minimum(gain, self._left)
-        self._left -= gain
-        return gain
-
-
-def party_health(frame: RamFrame) -> npt.NDArray[np.float64]:
-    """Mean of HP / maximal HP over the party, each at most 1, [E]; 1 without a party."""
-    progress = frame.progress
-    share = np.minimum(progress.party_hp / np.maximum(progress.party_max_hp, 1), 1.0)
-    members = _members(progress).sum(-1)
-    mean: npt.NDArray[np.float64] = share.sum(-1) / np.maximum(members, 1)
-    return np.where(members > 0, mean, 1.0)
-
-
-def party_down(frame: RamFrame) -> Flags:
-    """Whether there is a party and all of it has fainted, [E]."""
-    progress = frame.progress
-    alive = progress.party_hp.any(-1)
-    down: Flags = np.logical_and(_members(progress).any(-1), np.logical_not(alive))
-    return down
-
-
-def _members(progress: GameProgress) -> Flags:
-    """The places of the party that hold somebody, [E, 6]."""
-    return progress.party_max_hp > 0

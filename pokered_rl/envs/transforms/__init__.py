@@ -1,6 +1,5 @@
-"""The transforms: each reads ``ram`` and its own memory and adds one thing."""
+"""The transforms: each reads ``ram`` and its own memory and adds one kind of entry."""
 
-from pokered_rl.envs.ram_frame import RamFrame, read_frame
 from pokered_rl.envs.transforms.affordance_mask import AffordanceMask
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.context import ContextFeatures
@@ -19,9 +18,7 @@ __all__ = [
     "LastActionReward",
     "MapMemory",
     "MilestoneStates",
-    "RamFrame",
     "RamTransform",
     "RewardTerms",
     "Saliency",
-    "read_frame",
 ]

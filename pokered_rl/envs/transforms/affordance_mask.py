@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,14 +13,19 @@ from torchrl.data import Binary, Composite, TensorSpec
 from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.emulator import ActionSet
+from pokered_rl.envs.memory import EmulatorMemory, to_array, to_tensor
 from pokered_rl.envs.ram_frame import RamFrame, any_of, label_ranges
 from pokered_rl.envs.transforms.base import RamTransform
-from pokered_rl.envs.transforms.failure_memory import FailureMemory
+from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.game import SCREEN_RANGES, RamLayout, ScreenKind
 
-__all__ = ["AffordanceMask"]
+__all__ = ["AffordanceMask", "FailureMemory"]
 
-#: Screens in which failures are learned: menus and text that wait for a button. Never the overworld.
+_Hashes = npt.NDArray[np.uint64]
+_Slots = npt.NDArray[np.int64]
+_Flags = npt.NDArray[np.bool_]
+
+#: Screens in which failures are learned: menus and waiting texts, never the overworld.
 _LEARNED_KINDS = (
     ScreenKind.TEXT_WAITING,
     ScreenKind.YES_NO,
@@ -40,16 +46,16 @@ _KIND_HASH = np.arange(1, 257, dtype=np.uint64) * _GOLDEN
 
 
 class AffordanceMask(RamTransform):
-    """Masks actions that cannot have an effect now, in the entry and in the environment's action spec.
+    """Masks actions that cannot have an effect, in the entry and in the environment's action spec.
 
     Two sources:
 
-    * the rules of `pokered_rl.game.usable_buttons`: keys that the game does not look at in this screen;
-    * a learned memory: in menus and text, an action that left the user interface as it was ``fail_threshold`` times
-      is masked in that situation. A situation is a signature of screen kind, menu variables and the letters on the
-      screen (not pixels, not the map behind). Each return to the situation multiplies its counts by ``decay``, so a
-      masked action is tried again some time (it is masked while its count is at least ``fail_threshold - 0.5``);
-      one effect clears its count. B is never masked by the memory, being the way out, nor the last button left.
+    * the rules of :func:`pokered_rl.game.usable_buttons`: buttons that the game does not read on this screen;
+    * a learned memory: in menus and text, an action that left the user interface unchanged ``fail_threshold`` times is
+      masked in that situation. A situation is a hash of screen kind, menu variables and the letters on the screen (not
+      of pixels, nor of the map behind). Each return to the situation multiplies its counts by ``decay``, so a masked
+      action is tried again later (it is masked while its count is at least ``fail_threshold - 0.5``); one effect clears
+      its count. The memory never masks B, which leaves menus, nor the last button left.
 
     The no-op is never masked. When nothing else would be allowed and there is no no-op, everything is.
 
@@ -62,20 +68,21 @@ class AffordanceMask(RamTransform):
 
     Resets:
         With ``persistent`` the memory is kept and shared by all emulators of the environment; without it each episode
-        of each row learns anew.
+        of each emulator starts with an empty one.
 
     Args:
-        actions: what the action numbers mean.
-        learned: use the memory; False leaves the rules alone.
-        fail_threshold: failures after which an action is masked.
-        decay: factor on the counts of a situation at each return to it.
-        persistent: keep the memory across episodes.
-        capacity: situations remembered; the least recently seen are forgotten first.
-        ram_key, action_key, ram_layout: see `RamTransform`.
-        out_key: where the mask goes.
+        actions: Names of the action numbers.
+        learned: Use the memory; False uses the rules only.
+        fail_threshold: Failures after which an action is masked.
+        decay: Factor on the counts of a situation at each return to it.
+        persistent: Keep the memory across episodes.
+        capacity: Situations remembered; the least recently seen are replaced first.
+        in_keys: RAM and action.
+        out_keys: The mask.
+        ram_layout: See :class:`RamTransform`.
 
     Raises:
-        ValueError: a threshold below 1 or a decay outside of (0, 1].
+        ConfigError: A threshold or capacity below 1, or a decay outside of (0, 1].
 
     Example:
         >>> from tensordict import TensorDict
@@ -86,6 +93,7 @@ class AffordanceMask(RamTransform):
         torch.Size([1, 8])
     """
 
+    OUT_KEYS: ClassVar = ("action_mask",)
     labels: ClassVar[tuple[str, ...]] = (
         *RamFrame.LABELS,
         "wTileMap",
@@ -105,7 +113,7 @@ class AffordanceMask(RamTransform):
         "wBattleMonHP",
         "wEnemyMonHP",
     )
-    #: Bytes that an action in a menu may change without changing a letter on the screen.
+    #: What tells a situation from others, beside kind and letters of the screen.
     _SIGNATURE: ClassVar[tuple[str, ...]] = (
         "wTopMenuItemY",
         "wTopMenuItemX",
@@ -118,6 +126,7 @@ class AffordanceMask(RamTransform):
         "wTextBoxID",
         "wItemQuantity",
     )
+    #: What an action in a menu may change without changing a letter on the screen.
     _EFFECTS: ClassVar[tuple[str, ...]] = (
         "wCurMap",
         "wXCoord",
@@ -131,6 +140,8 @@ class AffordanceMask(RamTransform):
         "wEnemyMonHP",
     )
 
+    memory: _MenuMemory
+
     def __init__(
         self,
         *,
@@ -140,22 +151,21 @@ class AffordanceMask(RamTransform):
         decay: float = 0.995,
         persistent: bool = False,
         capacity: int = 4096,
-        ram_key: NestedKey = "ram",
-        action_key: NestedKey = "action",
-        out_key: NestedKey = "action_mask",
+        in_keys: Sequence[NestedKey] | None = None,
+        out_keys: Sequence[NestedKey] | None = None,
         ram_layout: RamLayout | None = None,
     ) -> None:
-        super().__init__(out_keys=[out_key], ram_key=ram_key, action_key=action_key, ram_layout=ram_layout)
+        super().__init__(in_keys=in_keys, out_keys=out_keys, ram_layout=ram_layout)
         if fail_threshold < 1:
-            raise ValueError(f"fail_threshold must be >= 1, got {fail_threshold}")
+            raise ConfigError(f"fail_threshold must be >= 1, got {fail_threshold}")
         if not 0 < decay <= 1:
-            raise ValueError(f"decay must be in (0, 1], got {decay}")
+            raise ConfigError(f"decay must be in (0, 1], got {decay}")
         self.actions = actions or ActionSet()
         self.learned = learned
         self.fail_threshold = fail_threshold
         self.decay = decay
         self.persistent = persistent
-        self.memory = FailureMemory(capacity=capacity, num_actions=len(self.actions))
+        self.failures = FailureMemory(capacity=capacity, num_actions=len(self.actions))
         buttons = np.array(self.actions.button_indices)
         self._buttons = np.maximum(buttons, 0)
         self._is_noop = buttons < 0
@@ -163,7 +173,7 @@ class AffordanceMask(RamTransform):
         self._kinds = np.zeros(256, bool)
         self._kinds[[int(kind) for kind in _LEARNED_KINDS]] = True
         self._may_be_empty = not self._is_noop.any()
-        self._known_columns: tuple[RamLayout, npt.NDArray[np.int64], npt.NDArray[np.uint64]] | None = None
+        self._known_columns: tuple[RamLayout, npt.NDArray[np.int64], _Hashes] | None = None
         self._spec_mask: tuple[TensorSpec | None, torch.Tensor | None] = (None, None)
 
     @property
@@ -171,11 +181,11 @@ class AffordanceMask(RamTransform):
         """Address ranges (start, stop) that the transform reads."""
         return tuple(sorted({*label_ranges(self.labels), *SCREEN_RANGES}))
 
-    def _allocate(self, num_rows: int) -> None:
-        self._past = _Past(num_rows)
+    def _allocate(self, num_emulators: int) -> EmulatorMemory:
+        return _MenuMemory(num_emulators)
 
-    def _columns(self, layout: RamLayout) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        """Columns of `_SIGNATURE` and `_EFFECTS`, and what each counts in the two hashes, uint64 [n, 2]."""
+    def _columns(self, layout: RamLayout) -> tuple[npt.NDArray[np.int64], _Hashes]:
+        """Return the columns of `_SIGNATURE` and `_EFFECTS`, and their weights in the two hashes, uint64 [n, 2]."""
         if self._known_columns is None or self._known_columns[0] is not layout:
             signature, effects = (
                 [address for label in labels for span in label_ranges([label]) for address in range(*span)]
@@ -188,57 +198,54 @@ class AffordanceMask(RamTransform):
             self._known_columns = (layout, columns, weights)
         return self._known_columns[1:]
 
-    def _hashes(self, frame: RamFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-        """Hash of the situation, and of all that counts as an effect, uint64 [E] each."""
-        columns, weights = self._columns(frame.layout)
-        hashed = frame.bytes.take(columns, 1).astype(np.uint64) @ weights  # [E, 2]
-        signature = frame.text_hash ^ _KIND_HASH.take(frame.screen_kind) ^ hashed[:, 0]
-        return signature, signature ^ hashed[:, 1]
+    def _hashes(self, frame: RamFrame) -> tuple[_Hashes, _Hashes]:
+        """Return the hash of the situation, and of all that counts as an effect, uint64 [E] each."""
+        known = self.memory.hashes
+        if known is None or known[0] is not frame:
+            columns, weights = self._columns(frame.layout)
+            hashed = frame.bytes.take(columns, 1).astype(np.uint64) @ weights  # [E, 2]
+            signature = frame.text_hash ^ _KIND_HASH.take(frame.screen_kind) ^ hashed[:, 0]
+            known = self.memory.hashes = (frame, signature, signature ^ hashed[:, 1])
+        return known[1:]
 
-    def _start(self, frame: RamFrame, rows: npt.NDArray[np.bool_], out: TensorDictBase) -> None:
+    def _start(self, frame: RamFrame, emulators: _Flags) -> None:
         if not self.persistent:
-            self._past.episode[rows] += np.uint64(1)
-        self._write(frame, out, None)
+            self.memory.episode[emulators] += np.uint64(1)
 
-    def _advance(
-        self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
-    ) -> None:
-        self._write(frame, out, action)
+    def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
+        memory = self.memory
+        if not (self.learned and memory.any_menu) or action is None:
+            return
+        known = (memory.slot >= 0) & ~self._is_noop[action]
+        if not any_of(known):
+            return
+        unchanged = (self._hashes(frame)[1] == memory.state)[known]
+        self.failures.count(memory.slot[known], action[known], unchanged, decay=self.decay)
 
-    def _write(self, frame: RamFrame, out: TensorDictBase, action: npt.NDArray[np.int64] | None) -> None:
+    def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
         allowed = frame.usable_buttons.take(self._buttons, 1)  # [E, A]
         allowed |= self._is_noop
         if self.learned:
             in_menu = self._kinds.take(frame.screen_kind)
             any_menu = any_of(in_menu)
-            if any_menu or self._past.any_menu:
-                allowed = self._experience(frame, in_menu, allowed, action)
-            self._past.any_menu = any_menu
+            if any_menu or self.memory.any_menu:
+                allowed = self._by_experience(frame, in_menu, allowed)
+            self.memory.any_menu = any_menu
         if self._may_be_empty:
             allowed |= ~allowed.any(1, keepdims=True)
-        mask = self._put(out, self.out_keys[0], allowed, frame)
-        self._tell_spec(mask)
+        self._update_spec(self._put(out, self.out_keys[0], allowed, frame))
 
-    def _experience(
-        self,
-        frame: RamFrame,
-        in_menu: npt.NDArray[np.bool_],
-        rules: npt.NDArray[np.bool_],
-        action: npt.NDArray[np.int64] | None,
-    ) -> npt.NDArray[np.bool_]:
-        """Learns from what the action did, and returns what is left of ``rules`` by experience, bool [E, A]."""
-        past = self._past
-        signature, state = self._hashes(frame)
-        if action is not None and past.any_menu:
-            self._learn(past.slot, state == past.state, action)
-        past.state = state
-        keys = signature if self.persistent else signature ^ (past.episode * _GOLDEN + past.row)
-        past.slot = np.full(frame.num_rows, -1, np.int64)
+    def _by_experience(self, frame: RamFrame, in_menu: _Flags, rules: _Flags) -> _Flags:
+        """Look up the situations of this step; return what the memory leaves of ``rules``, bool [E, A]."""
+        memory = self.memory
+        signature, memory.state = self._hashes(frame)
+        memory.slot = np.full(frame.num_emulators, -1, np.int64)
         if not any_of(in_menu):
             return rules
-        past.slot[in_menu] = self.memory.slots(keys[in_menu])
-        failed = self.memory.failures[past.slot] >= self.fail_threshold - 0.5
-        failed &= (past.slot >= 0)[:, None]
+        owners = memory.owners(persistent=self.persistent)
+        memory.slot[in_menu] = self.failures.slots(signature[in_menu], owners[in_menu])
+        failed = self.failures.counts[memory.slot] >= self.fail_threshold - 0.5
+        failed &= (memory.slot >= 0)[:, None]
         if not any_of(failed):
             return rules
         if self._b is not None:
@@ -247,28 +254,14 @@ class AffordanceMask(RamTransform):
         stuck = ~(allowed & ~self._is_noop).any(1, keepdims=True)
         return np.where(stuck, rules, allowed)
 
-    def _learn(
-        self, slot: npt.NDArray[np.int64], unchanged: npt.NDArray[np.bool_], action: npt.NDArray[np.int64]
-    ) -> None:
-        """Counts a failure of ``action`` in the situations it was taken in, or clears its count."""
-        rows = (slot >= 0) & ~self._is_noop[action]
-        if not any_of(rows):
-            return
-        slot, action, unchanged = slot[rows], action[rows], unchanged[rows]
-        failures = self.memory.failures
-        failures[slot] *= np.float32(self.decay)
-        failures[slot[~unchanged], action[~unchanged]] = 0
-        if any_of(unchanged):
-            np.add.at(failures, (slot[unchanged], action[unchanged]), np.float32(1))
-
-    def _tell_spec(self, mask: torch.Tensor) -> None:
-        """Brings the mask of the environment's action spec up to date."""
+    def _update_spec(self, mask: torch.Tensor) -> None:
+        """Update the mask of the environment's action spec."""
         spec, known = self._spec_mask
         if spec is None:
             container = self.container
             if container is None:
                 return
-            spec = container.full_action_spec[self.action_key]
+            spec = container.full_action_spec[self.in_keys[1]]
         if known is None or spec.mask is None or spec.mask.data_ptr() != known.data_ptr():
             # A tensor of our own, written in place from now on: `update_mask` costs 15 us, a copy 1 us.
             known = mask.clone()
@@ -278,57 +271,139 @@ class AffordanceMask(RamTransform):
             known.copy_(mask)
 
     def set_container(self, container: Transform | EnvBase) -> None:
-        """Attaches the transform; the action spec is asked for again."""
+        """Attach the transform to an environment."""
         super().set_container(container)
         self._spec_mask = (None, None)
 
     def empty_cache(self) -> None:
-        """Called when the environment's specs are rebuilt."""
+        """Forget the action spec; called when the environment's specs are rebuilt."""
         super().empty_cache()
         self._spec_mask = (None, None)
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
-        """Adds the mask."""
+        """Add the mask."""
         n = len(self.actions)
         self._add_spec(observation_spec, self.out_keys[0], lambda lead: Binary(n, shape=(*lead, n), dtype=torch.bool))
         return observation_spec
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The memory, and in which situation each row is."""
-        state: dict[str, Any] = {"num_rows": self.num_rows, "memory": self.memory.state_dict()}
-        if self.num_rows:
-            past = self._past
-            state["rows"] = torch.from_numpy(
-                np.stack([past.episode.view(np.int64), past.state.view(np.int64), past.slot])
-            )
-        return state
+        """Return the counts, and the situation of each emulator."""
+        return {**super().get_extra_state(), "failures": self.failures.state_dict()}
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restores `get_extra_state`."""
-        self.memory.load_state_dict(state["memory"])
-        self.num_rows = state["num_rows"]
-        if self.num_rows:
-            self._allocate(self.num_rows)
-            past = self._past
-            episode, states, slot = (row.copy() for row in state["rows"].numpy())
-            past.episode, past.state, past.slot = episode.view(np.uint64), states.view(np.uint64), slot
-            past.any_menu = bool((slot >= 0).any())
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`get_extra_state`."""
+        super().set_extra_state(state)
+        self.failures.load_state_dict(state["failures"])
+        if self.num_emulators:
+            self.memory.any_menu = bool((self.memory.slot >= 0).any())
 
 
-class _Past:
-    """Where each row was one step ago (apart from the module, whose attributes are slow to set).
+class _MenuMemory(EmulatorMemory):
+    """The situation of each emulator one step ago, apart from the module, whose attributes are slow to set."""
 
-    Attributes:
-        episode: uint64 [E], number of the episode, part of the key unless the memory is persistent.
-        row: uint64 [E], the row's own number.
-        state: uint64 [E], hash of all that counts as an effect.
-        slot: int64 [E], slot of the situation in the memory, -1 outside of menus.
-        any_menu: whether a row was in a menu or text.
+    NOT_SAVED: ClassVar = frozenset({"_all"})
+
+    def __init__(self, num_emulators: int) -> None:
+        self._all = np.arange(num_emulators, dtype=np.uint64)
+        #: uint64 [E], number of the episode.
+        self.episode = np.zeros(num_emulators, np.uint64)
+        #: uint64 [E], hash of all that counts as an effect.
+        self.state = np.zeros(num_emulators, np.uint64)
+        #: int64 [E], slot of the situation in the :class:`FailureMemory`, -1 outside of menus.
+        self.slot = np.full(num_emulators, -1, np.int64)
+        #: Whether any emulator was in a menu or text.
+        self.any_menu = False
+        #: The last frame and its hashes.
+        self.hashes: tuple[RamFrame, _Hashes, _Hashes] | None = None
+
+    def owners(self, *, persistent: bool) -> _Hashes:
+        """Return what the entries of each emulator's episode are told apart by, uint64 [E]; 0 if all share theirs."""
+        return np.zeros_like(self._all) if persistent else self.episode * _GOLDEN + self._all
+
+
+class FailureMemory:
+    """A bounded table that counts, for each owner and situation, how often each action failed.
+
+    Set-associative, as a processor's cache: 8 slots a set, the least recently used one is replaced. All look-ups of a
+    step are a few array operations, whatever the number of emulators.
+
+    Args:
+        capacity: Slots; rounded up to a power of two of at least 8.
+        num_actions: A.
+
+    Raises:
+        ConfigError: ``capacity`` is below 1.
     """
 
-    def __init__(self, num_rows: int) -> None:
-        self.episode = np.zeros(num_rows, np.uint64)
-        self.row = np.arange(num_rows, dtype=np.uint64)
-        self.state = np.zeros(num_rows, np.uint64)
-        self.slot = np.full(num_rows, -1, np.int64)
-        self.any_menu = False
+    WAYS = 8
+
+    def __init__(self, *, capacity: int, num_actions: int) -> None:
+        if capacity < 1:
+            raise ConfigError(f"capacity must be >= 1, got {capacity}")
+        self.capacity = max(self.WAYS, 1 << (capacity - 1).bit_length())
+        self._sets = self.capacity // self.WAYS
+        self._ways = np.arange(self.WAYS)
+        self._keys = np.zeros(self.capacity, np.uint64)  # 0: empty
+        self._used = np.zeros(self.capacity, np.int64)
+        self._clock = 0
+        #: float32 [capacity, A].
+        self.counts = np.zeros((self.capacity, num_actions), np.float32)
+
+    def slots(self, signatures: _Hashes, owners: _Hashes) -> _Slots:
+        """Return the slot of each situation, int64 [n]; an unknown one gets a slot with no failures.
+
+        -1 where two new situations of one call compete for a slot and this one lost.
+        """
+        keys = np.maximum(signatures ^ owners, np.uint64(1))
+        first = ((keys >> np.uint64(40)).astype(np.int64) & (self._sets - 1)) * self.WAYS
+        ways = first[:, None] + self._ways  # [n, 8]
+        found = self._keys[ways] == keys[:, None]
+        hit = found.any(1)
+        slots: _Slots = first + found.argmax(1)
+        self._clock += 1
+        if not hit.all():
+            slots[~hit] = first[~hit] + self._used[ways[~hit]].argmin(1)
+            self._keys[slots[~hit]] = keys[~hit]
+            self.counts[slots[~hit]] = 0
+            slots = np.where(self._keys[slots] == keys, slots, -1)
+        self._used[slots[slots >= 0]] = self._clock
+        return slots
+
+    def count(self, slots: _Slots, actions: _Slots, failed: _Flags, *, decay: float) -> None:
+        """Decay the counts of ``slots``; add a failure of each action that failed, clear the counts of the others."""
+        self.counts[slots] *= np.float32(decay)
+        self.counts[slots[~failed], actions[~failed]] = 0
+        if any_of(failed):
+            np.add.at(self.counts, (slots[failed], actions[failed]), np.float32(1))
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._keys))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the used slots, as tensors."""
+        slots = np.flatnonzero(self._keys)
+        return {
+            "capacity": self.capacity,
+            "clock": self._clock,
+            "slots": to_tensor(slots),
+            "keys": to_tensor(self._keys[slots]),
+            "used": to_tensor(self._used[slots]),
+            "counts": to_tensor(self.counts[slots]),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`.
+
+        Raises:
+            CheckpointError: Capacity or number of actions differ.
+        """
+        saved = (state["capacity"], state["counts"].shape[1])
+        mine = (self.capacity, self.counts.shape[1])
+        if saved != mine:
+            raise CheckpointError(f"failure memory has (capacity, actions) {mine}, the saved one has {saved}")
+        self._keys[:], self._used[:], self.counts[:] = 0, 0, 0
+        slots = state["slots"].numpy()
+        self._keys[slots] = to_array(state["keys"], np.uint64)
+        self._used[slots] = state["used"].numpy()
+        self.counts[slots] = state["counts"].numpy()
+        self._clock = state["clock"]

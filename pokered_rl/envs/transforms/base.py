@@ -1,8 +1,8 @@
-"""What all transforms that read ``ram`` have in common: where RAM comes from, which rows restart, what is declared."""
+"""Base of the transforms that read ``ram``: keys, layout of RAM, start of episodes, memory of each emulator."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,53 +12,74 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Composite, TensorSpec
 from torchrl.envs import EnvBase, Transform
 
+from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.ram_frame import RamFrame, label_ranges, read_frame
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import RamLayout
 
-__all__ = ["RamTransform", "put"]
+__all__ = ["RamTransform", "choose_keys", "flags", "put"]
 
 
 def put(out: TensorDictBase, key: NestedKey, value: torch.Tensor | TensorDictBase) -> None:
-    """``out.set(key, value)``, without its checks of shape and device where both are right by construction."""
+    """Set an entry without the checks of shape and device where both are right by construction."""
     if isinstance(key, str) and (out.device is None or out.device.type == "cpu"):
         out._set_str(key, value, validated=True, inplace=False)
     else:
         out.set(key, value)
 
 
+def choose_keys(name: str, keys: Sequence[NestedKey] | None, default: Sequence[NestedKey]) -> list[NestedKey]:
+    """Return ``keys``, or the default; both must have the same length.
+
+    Raises:
+        ConfigError: They have not.
+    """
+    if keys is not None and len(keys) != len(default):
+        raise ConfigError(f"{name} must replace {list(default)}, got {list(keys)}")
+    return list(default if keys is None else keys)
+
+
 class RamTransform(Transform):
-    """Base of the transforms: reads ``ram`` uint8 [*, R], keeps one memory row for each emulator, adds entries.
+    """Base of the transforms: reads ``ram`` uint8 [*, R], keeps a memory of each emulator, adds entries.
 
-    A subclass lists what it reads in `labels` (or overrides `ram_ranges`) and implements `_allocate` (memory for E
-    rows), `_start` (some rows begin an episode) and `_advance` (all rows made a step). Both write the outputs of all
-    rows; `_start` leaves the memory of the other rows as it is.
+    A subclass lists the entries of the RAM map that it reads in :attr:`labels` (or overrides :attr:`ram_ranges`) and
+    implements :meth:`_allocate` (make :attr:`memory` for E emulators), :meth:`_start` (an episode begins in some
+    emulators), :meth:`_advance` (all emulators made a step) and :meth:`_write` (write the outputs of all emulators).
 
-    Without an environment the transform works as a function of tensordicts, one call a step: ``transform(td)`` is a
-    step of every row; rows in an ``is_init`` entry, and all rows at the first call, start anew instead. ``action`` is
+    Without an environment the transform is a function of tensordicts, one call a step: ``transform(td)`` is a step of
+    every emulator; those in an ``is_init`` entry, and all at the first call, begin an episode instead. ``action`` is
     used when it is there.
 
     Args:
-        ram_key: entry that holds RAM.
-        action_key: entry that holds the action taken (Categorical or one-hot).
-        ram_layout: addresses of the columns of RAM. None: what the environment declares (``env.ram_layout``),
-            or the full image without one.
+        in_keys: Entries to read in place of :attr:`IN_KEYS`, in the same order.
+        out_keys: Entries to write in place of :attr:`OUT_KEYS`, in the same order.
+        ram_layout: Addresses of the columns of RAM; None takes ``env.ram_layout``, or the full image without one.
+
+    Raises:
+        ConfigError: ``in_keys`` or ``out_keys`` has another length than the default.
     """
 
+    #: Entries that are read, RAM and action first.
+    IN_KEYS: ClassVar[tuple[NestedKey, ...]] = ("ram", "action")
+    #: Entries that are written.
+    OUT_KEYS: ClassVar[tuple[NestedKey, ...]] = ()
     #: Entries of the RAM map that the transform reads: the environment has to deliver them.
     labels: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
         *,
-        out_keys: Sequence[NestedKey],
-        ram_key: NestedKey = "ram",
-        action_key: NestedKey = "action",
+        in_keys: Sequence[NestedKey] | None = None,
+        out_keys: Sequence[NestedKey] | None = None,
         ram_layout: RamLayout | None = None,
     ) -> None:
-        super().__init__(in_keys=[ram_key], out_keys=list(out_keys))
-        self.ram_key = ram_key
-        self.action_key = action_key
-        self.num_rows = 0
+        super().__init__(
+            in_keys=choose_keys("in_keys", in_keys, self.IN_KEYS),
+            out_keys=choose_keys("out_keys", out_keys, self.OUT_KEYS),
+        )
+        self.num_emulators = 0
+        #: What :meth:`_allocate` made; saved and restored with the environment.
+        self.memory: EmulatorMemory | None = None
         self._given_layout = ram_layout
         self._layout: RamLayout | None = ram_layout
 
@@ -76,46 +97,49 @@ class RamTransform(Transform):
         return self._layout
 
     def _base_env(self) -> EnvBase | None:
-        """The innermost environment, or None outside of one."""
+        """Return the innermost environment, or None outside of one."""
         env = self.container
         while env is not None and "base_env" in env.__dict__.get("_modules", {}):
             env = env.base_env
         return env
 
     def set_container(self, container: Transform | EnvBase) -> None:
-        """Attaches the transform; the layout is asked for again."""
+        """Attach the transform to an environment and take its layout."""
         super().set_container(container)
         self._layout = self._given_layout
 
-    def _allocate(self, num_rows: int) -> None:
-        """Makes memory for ``num_rows`` emulators."""
+    def _allocate(self, num_emulators: int) -> EmulatorMemory | None:
+        """Return the memory of E = ``num_emulators`` emulators."""
+        return None
 
-    def _start(self, frame: RamFrame, rows: npt.NDArray[np.bool_], out: TensorDictBase) -> None:
-        """Begins an episode in ``rows`` (bool [E]) and writes the outputs of all rows into ``out``."""
-        raise NotImplementedError
+    def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
+        """Begin an episode in ``emulators`` (bool [E]); leave the memory of the others as it is."""
 
-    def _advance(
-        self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
-    ) -> None:
-        """Takes the step that led to ``frame`` into the memory and writes the outputs into ``out`` (the next step)."""
-        raise NotImplementedError
+    def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
+        """Take the step of all emulators that led to ``frame`` into the memory."""
+
+    def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
+        """Write the outputs of all emulators into ``out``."""
 
     def _ram(self, tensordict: TensorDictBase) -> torch.Tensor:
-        ram: torch.Tensor | None = tensordict.get(self.ram_key, None)
+        key = self.in_keys[0]
+        ram: torch.Tensor | None = tensordict.get(key, None)
         if ram is None:
-            raise KeyError(f"{type(self).__name__} needs the entry {self.ram_key!r}, which the tensordict lacks")
+            raise KeyError(f"{type(self).__name__} needs the entry {key!r}, which the tensordict lacks")
         return ram
 
     def _frame(self, tensordict: TensorDictBase) -> RamFrame:
-        ram = self._ram(tensordict)
-        frame = read_frame(ram, self.ram_layout)
-        if frame.num_rows != self.num_rows:
-            self._allocate(frame.num_rows)
-            self.num_rows = frame.num_rows
+        frame = read_frame(self._ram(tensordict), self.ram_layout)
+        if frame.num_emulators != self.num_emulators:
+            self._prepare(frame.num_emulators)
         return frame
 
+    def _prepare(self, num_emulators: int) -> None:
+        self.memory = self._allocate(num_emulators)
+        self.num_emulators = num_emulators
+
     def _put(self, out: TensorDictBase, key: NestedKey, values: npt.NDArray[Any], frame: RamFrame) -> torch.Tensor:
-        """Writes ``values`` [E, ...] under ``key`` with the leading dimensions of RAM; returns the tensor."""
+        """Write ``values`` [E, ...] under ``key`` with the leading dimensions of RAM; return the tensor."""
         tensor = torch.from_numpy(values)
         if len(frame.lead) != 1:
             tensor = tensor.reshape(*frame.lead, *values.shape[1:])
@@ -123,58 +147,75 @@ class RamTransform(Transform):
         return tensor
 
     def _actions(self, tensordict: TensorDictBase) -> npt.NDArray[np.int64] | None:
-        action = tensordict.get(self.action_key, None)
+        action = tensordict.get(self.in_keys[1], None) if len(self.in_keys) > 1 else None
         if action is None:
             return None
         if action.ndim == 1 and action.dtype == torch.int64 and action.device.type == "cpu":
             known: npt.NDArray[np.int64] = action.numpy()
             return known
-        ram = tensordict.get(self.ram_key, None)
+        ram = tensordict.get(self.in_keys[0], None)
         if action.dtype == torch.bool or (ram is not None and action.ndim == ram.ndim and action.shape[-1] > 1):
             action = action.to(torch.uint8).argmax(-1)  # one-hot
         flat: npt.NDArray[np.int64] = action.reshape(-1).cpu().numpy()
         return flat
 
     def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
-        self._advance(self._frame(next_tensordict), self._actions(tensordict), next_tensordict, tensordict)
+        frame = self._frame(next_tensordict)
+        self._advance(frame, self._actions(tensordict))
+        self._write(frame, next_tensordict)
         return next_tensordict
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         frame = self._frame(tensordict_reset)
-        mask = tensordict.get(self._reset_key, None)
-        self._start(frame, _rows(mask, frame.num_rows), tensordict_reset)
+        self._start(frame, flags(tensordict.get("_reset", None), frame.num_emulators))
+        self._write(frame, tensordict_reset)
         return tensordict_reset
-
-    @property
-    def _reset_key(self) -> NestedKey:
-        return "_reset"
 
     def _call(self, next_tensordict: TensorDictBase) -> TensorDictBase:
         return self.forward(next_tensordict)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """One step of every row, outside of an environment."""
-        first = self.num_rows == 0
+        """Make one step of every emulator, outside of an environment."""
+        first = self.num_emulators == 0
         frame = self._frame(tensordict)
         init = tensordict.get("is_init", None)
-        rows = np.zeros(frame.num_rows, bool) if init is None else _rows(init, frame.num_rows)
-        if first:
-            rows[:] = True
-        if not rows.all():
-            self._advance(frame, self._actions(tensordict), tensordict, tensordict)
-        if rows.any():
-            self._start(frame, rows, tensordict)
+        starting = np.full(frame.num_emulators, first) if init is None else flags(init, frame.num_emulators) | first
+        if not starting.all():
+            self._advance(frame, self._actions(tensordict))
+        if starting.any():
+            self._start(frame, starting)
+        self._write(frame, tensordict)
         return tensordict
 
-    def _add_spec(self, observation_spec: Composite, key: NestedKey, make: Any) -> None:
-        """Adds ``make(lead)`` under ``key``; lead are the dimensions of RAM before its last."""
-        lead = tuple(observation_spec[self.ram_key].shape[:-1])
-        spec: TensorSpec = make(lead)
+    def _add_spec(
+        self, observation_spec: Composite, key: NestedKey, make: Callable[[tuple[int, ...]], TensorSpec]
+    ) -> None:
+        """Add ``make(lead)`` under ``key``; lead are the dimensions of RAM before its last."""
+        spec = make(tuple(observation_spec[self.in_keys[0]].shape[:-1]))
         observation_spec[key] = spec.to(observation_spec.device) if observation_spec.device else spec
 
+    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
+        """Add the specs of the entries written."""
+        return observation_spec
 
-def _rows(mask: torch.Tensor | None, num_rows: int) -> npt.NDArray[np.bool_]:
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the memory of all emulators."""
+        return {
+            "num_emulators": self.num_emulators,
+            "memory": None if self.memory is None else self.memory.state_dict(),
+        }
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`get_extra_state`."""
+        if state["num_emulators"]:
+            self._prepare(state["num_emulators"])
+            if self.memory is not None:
+                self.memory.load_state_dict(state["memory"])
+
+
+def flags(mask: torch.Tensor | None, num_emulators: int) -> npt.NDArray[np.bool_]:
+    """Return a mask [*, 1] as bool [E]; no mask selects all."""
     if mask is None:
-        return np.ones(num_rows, bool)
-    rows: npt.NDArray[np.bool_] = mask.reshape(num_rows, -1).any(-1).cpu().numpy()
-    return rows
+        return np.ones(num_emulators, bool)
+    selected: npt.NDArray[np.bool_] = mask.reshape(num_emulators, -1).any(-1).cpu().numpy()
+    return selected

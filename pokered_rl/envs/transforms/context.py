@@ -1,8 +1,9 @@
-"""`ContextFeatures`: what a player knows without looking at the screen, as a short vector."""
+"""`ContextFeatures`: place, progress, party, screen, memory and last action as a short vector."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ from tensordict import NestedKey, TensorDictBase
 from torchrl.data import Bounded, Composite
 
 from pokered_rl.emulator import ActionSet
+from pokered_rl.envs.memory import EmulatorMemory, StepMemory
 from pokered_rl.envs.ram_frame import PROGRESS_LABELS, GameProgress, RamFrame, any_of, label_ranges
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.game import ITEMS, SCREEN_RANGES, CartridgeProfile, MapKind, RamLayout, ScreenKind
@@ -20,7 +22,7 @@ __all__ = ["ContextFeatures"]
 _BATTLE_KINDS = ("none", "wild", "trainer", "safari", "lost")
 _OUTCOMES = ("moved", "turned", "changed_map", "opened_text", "closed_text", "screen_changed", "nothing")
 _MOVED, _TURNED, _CHANGED_MAP, _OPENED_TEXT, _CLOSED_TEXT, _SCREEN_CHANGED, _NOTHING = range(len(_OUTCOMES))
-#: Passages count whole, texts in 4096ths: one sum counts both.
+#: Passages count 1, texts 1 / 4096, so one sum counts both.
 _SALIENT = np.array([0, 0, 1 / 4096, 1], np.float32)
 _FACINGS = ("down", "up", "left", "right")
 _SECTORS = ("up", "down", "left", "right")
@@ -28,41 +30,40 @@ _LOG_MONEY_SCALE = np.log1p(999_999.0)
 
 
 class ContextFeatures(RamTransform):
-    """A vector of about a hundred numbers in [0, 1]: place, progress, party, screen, memory and the last action.
+    """Computes a vector of about a hundred numbers in [0, 1], anew in every step.
 
-    HP is left out on purpose, ours and the enemy's: the features are the target of an auxiliary reconstruction, and
-    what flickers in every battle would drown what matters. The vector is computed anew in every step.
+    HP is left out, ours and the enemy's: the features are the target of an auxiliary reconstruction, and a number that
+    changes throughout every battle would dominate it.
 
     Reads:
-        ``ram`` uint8 [*, R]; ``action``, the action taken; ``map_memory`` uint8 [*, 2, D, D] when it is there (the
-        ``memory_*`` features are 0 otherwise), so put it behind `MapMemory`.
+        ``ram`` uint8 [*, R]; ``action``, the action taken; ``map_memory`` uint8 [*, 2, D, D] (without it the
+        ``memory_*`` features are 0), so put this behind :class:`MapMemory`; ``wait_frames`` (without it ``wait`` is 0).
 
     Writes:
-        ``context`` float32 [*, C]. `names` says what stands where:
+        ``context`` float32 [*, C]; :attr:`names` holds the name of each feature:
 
         * ``x``, ``y``: position over the size of the map; ``global_x``, ``global_y``: over the size of the world (0 on
-          maps without a place in it); ``map_bit_0`` .. ``map_bit_7``: the map's number in binary; ``outdoor``;
-          ``region_*``: `MapKind` one-hot; ``facing_*``
+          maps without coordinates); ``map_bit_0`` .. ``map_bit_7``: the map's number in binary; ``outdoor``;
+          ``region_*``: :class:`~pokered_rl.game.MapKind` one-hot; ``facing_*``
         * ``badge_0`` .. ``badge_7``; ``story``: share of the named event flags that are set; ``finished``;
           ``item_*``: key item in the bag; ``bag``: share of its 20 slots; ``pokedex_owned``, ``pokedex_seen`` over 151;
           ``money``: log(1 + money) / log(1,000,000)
         * ``party_size`` over 6; ``level_0`` .. ``level_5``, ``level_max`` over 100
-        * ``screen_*``: `ScreenKind` one-hot; ``battle_*`` one-hot
-        * ``memory_visits``: visit level of this tile over 3; ``memory_known_*``: share of the crop's upper, lower,
-          left, right half that was visited;
-          ``memory_passages``, ``memory_texts``: salient tiles in the crop, n / (n + 4)
-        * ``action_*``: the last action one-hot, all 0 at the start; ``outcome_*``: what it did, one-hot
-        * ``wait``: frames waited in the last step, n / (n + 60), when ``wait_frames`` is there
+        * ``screen_*``: :class:`~pokered_rl.game.ScreenKind` one-hot; ``battle_*`` one-hot
+        * ``memory_visits``: visit level of this tile over 3; ``memory_known_*``: visited share of the crop's upper,
+          lower, left, right half; ``memory_passages``, ``memory_texts``: salient tiles in the crop, n / (n + 4)
+        * ``action_*``: the last action one-hot, all 0 at the start; ``outcome_*``: what it changed, one-hot
+        * ``wait``: frames waited in the last step, n / (n + 60)
 
     Resets:
-        The rows in ``_reset``: their last action and outcome are forgotten.
+        The last action and outcome of the emulators in ``_reset``.
 
     Args:
-        profile: names of maps and events; None takes Red's.
-        actions: what the action numbers mean.
-        ram_key, action_key, ram_layout: see `RamTransform`.
-        map_memory_key, wait_frames_key: where those are read.
-        out_key: where the vector goes.
+        profile: Names of maps and events; None takes Red's.
+        actions: Names of the action numbers.
+        in_keys: RAM, action, map memory, frames waited.
+        out_keys: The vector.
+        ram_layout: See :class:`RamTransform`.
 
     Example:
         >>> from tensordict import TensorDict
@@ -73,24 +74,22 @@ class ContextFeatures(RamTransform):
         True
     """
 
+    IN_KEYS: ClassVar = ("ram", "action", "map_memory", "wait_frames")
+    OUT_KEYS: ClassVar = ("context",)
     labels: ClassVar[tuple[str, ...]] = (*RamFrame.LABELS, *PROGRESS_LABELS, "wTileMap", "wBattleType")
+    memory: _LastStep
 
     def __init__(
         self,
         *,
         profile: CartridgeProfile | None = None,
         actions: ActionSet | None = None,
-        ram_key: NestedKey = "ram",
-        action_key: NestedKey = "action",
-        map_memory_key: NestedKey = "map_memory",
-        wait_frames_key: NestedKey = "wait_frames",
-        out_key: NestedKey = "context",
+        in_keys: Sequence[NestedKey] | None = None,
+        out_keys: Sequence[NestedKey] | None = None,
         ram_layout: RamLayout | None = None,
     ) -> None:
-        super().__init__(out_keys=[out_key], ram_key=ram_key, action_key=action_key, ram_layout=ram_layout)
+        super().__init__(in_keys=in_keys, out_keys=out_keys, ram_layout=ram_layout)
         self.profile = profile or CartridgeProfile.get("red")
-        self.map_memory_key = map_memory_key
-        self.wait_frames_key = wait_frames_key
         actions = actions or ActionSet()
         self._num_actions = len(actions)
         self._key_items = np.zeros(256, np.int64)
@@ -140,10 +139,10 @@ class ContextFeatures(RamTransform):
         self._tables()
 
     def _tables(self) -> None:
-        """Look-up tables."""
+        """Make the look-up tables."""
         maps = self.profile.maps
         world = np.maximum(np.array(maps.global_size), 1)
-        # By map: origin over the size of the world, the player's tile over it (0 indoors), bits, a gap, region.
+        # By map: origin over the size of the world, one step over it (0 indoors), bits, outdoor (filled later), region.
         self._places = np.zeros((256, 4 + 8 + 1 + len(MapKind)), np.float32)
         self._places[:, 4:12] = (np.arange(256)[:, None] >> np.arange(8)) & 1
         self._places[np.arange(256), 13 + maps.kinds(torch.arange(256)).numpy()] = 1
@@ -152,12 +151,9 @@ class ContextFeatures(RamTransform):
                 self._places[entry.id, :2] = np.array(entry.global_origin) / world
                 self._places[entry.id, 2:4] = entry.outdoor / world
         self._screens = np.eye(256, len(ScreenKind), dtype=np.float32)
-        facing = np.eye(4, dtype=np.float32)
-        self._facings = facing
-        battle = np.zeros(256, np.int64)
-        battle[[1, 2]] = 1, 2
-        battle[255] = _BATTLE_KINDS.index("lost")
-        self._battles = battle
+        self._facings = np.eye(4, dtype=np.float32)
+        self._battles = np.zeros(256, np.int64)
+        self._battles[[1, 2, 255]] = 1, 2, _BATTLE_KINDS.index("lost")
         self._one_hot_battle = np.eye(len(_BATTLE_KINDS), dtype=np.float32)
         self._one_hot_outcome = np.eye(len(_OUTCOMES) + 1, len(_OUTCOMES), dtype=np.float32)
         self._one_hot_action = np.eye(self._num_actions + 1, self._num_actions, dtype=np.float32)
@@ -168,28 +164,24 @@ class ContextFeatures(RamTransform):
         """Address ranges (start, stop) that the transform reads."""
         return tuple(sorted({*label_ranges(self.labels), *SCREEN_RANGES}))
 
-    def _allocate(self, num_rows: int) -> None:
-        self._past = _Past(num_rows)
+    def _allocate(self, num_emulators: int) -> EmulatorMemory:
+        return _LastStep(num_emulators)
 
-    def _start(self, frame: RamFrame, rows: npt.NDArray[np.bool_], out: TensorDictBase) -> None:
-        past = self._past
-        past.action = np.where(rows, -1, past.action)
-        past.outcome = np.where(rows, -1, past.outcome)
-        self._write(frame, out)
+    def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
+        last = self.memory
+        last.action = np.where(emulators, -1, last.action)
+        last.outcome = np.where(emulators, -1, last.outcome)
 
-    def _advance(
-        self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
-    ) -> None:
-        past = self._past
+    def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
+        last = self.memory
         if action is not None:
-            past.action = action.copy()
-        if past.before is not None:
-            past.outcome = self._outcomes(frame, past.before)
-        self._write(frame, out)
+            last.action = action.copy()
+        if last.before is not None:
+            last.outcome = self._outcomes(frame, last.before)
 
     def _outcomes(self, now: RamFrame, before: RamFrame) -> npt.NDArray[np.int64]:
-        """Index into `_OUTCOMES` of what the step did; of several the last one that is assigned here."""
-        outcome = np.full(now.num_rows, _NOTHING)
+        """Return the index into `_OUTCOMES` of what the step changed; of several the one assigned last here."""
+        outcome = np.full(now.num_emulators, _NOTHING)
         outcome[now.screen_changed(before) | (now.screen_kind != before.screen_kind)] = _SCREEN_CHANGED
         outcome[now.facing != before.facing] = _TURNED
         text = now.text_open != before.text_open
@@ -200,32 +192,31 @@ class ContextFeatures(RamTransform):
         return outcome
 
     def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
-        at, past = self._at, self._past
-        rows = frame.num_rows
-        vector = np.zeros((rows, len(self.names)), np.float32)
-        vector[:, :2] = np.minimum(frame.position / np.maximum(frame.size, 1), 1.0).T
+        at, last = self._at, self.memory
+        vector = np.zeros((frame.num_emulators, len(self.names)), np.float32)
+        vector[:, :2] = np.minimum(frame.position / np.maximum(frame.size_steps, 1), 1.0).T
         place = self._places.take(frame.map_id, 0)  # [E, 4 + 8 + 1 + regions]
         vector[:, 2:4] = np.minimum(place[:, :2] + place[:, 2:4] * frame.position.T, 1.0)
         vector[:, 4 : at["facing"]] = place[:, 4:]
         vector[:, 12] = frame.outside
         vector[:, at["facing"] : at["progress"]] = self._facings.take(frame.facing, 0)
-        if frame.progress is not past.progress:
-            past.progress = frame.progress
-            past.progress_features = self._progress_features(frame.progress)
-        vector[:, at["progress"] : at["screen"]] = past.progress_features
+        if frame.progress is not last.progress:
+            last.progress = frame.progress
+            last.progress_features = self._progress_features(frame.progress)
+        vector[:, at["progress"] : at["screen"]] = last.progress_features
         vector[:, at["screen"] : at["battle"]] = self._screens.take(frame.screen_kind, 0)
         vector[:, at["battle"] : at["memory"]] = self._battle_features(frame)
-        memory = out.get(self.map_memory_key, None)
+        memory = out.get(self.in_keys[2], None)
         if memory is not None:
-            vector[:, at["memory"] : at["action"]] = self._memory_features(memory, rows)
-        # The last row of both tables, which -1 picks, is all 0.
-        vector[:, at["action"] : at["outcome"]] = self._one_hot_action.take(past.action, 0)
-        vector[:, at["outcome"] : at["wait"]] = self._one_hot_outcome.take(past.outcome, 0)
-        wait = out.get(self.wait_frames_key, None)
+            vector[:, at["memory"] : at["action"]] = self._memory_features(memory)
+        # -1 picks the last line of both tables, which is all 0.
+        vector[:, at["action"] : at["outcome"]] = self._one_hot_action.take(last.action, 0)
+        vector[:, at["outcome"] : at["wait"]] = self._one_hot_outcome.take(last.outcome, 0)
+        wait = out.get(self.in_keys[3], None)
         if wait is not None:
-            frames = wait.numpy(force=True).reshape(rows)
+            frames = wait.numpy(force=True).reshape(-1)
             vector[:, at["wait"]] = frames / (frames + 60)
-        past.before = frame
+        last.before = frame
         self._put(out, self.out_keys[0], vector, frame)
 
     def _battle_features(self, frame: RamFrame) -> npt.NDArray[np.float32]:
@@ -236,8 +227,7 @@ class ContextFeatures(RamTransform):
         return self._one_hot_battle.take(kind, 0)
 
     def _progress_features(self, progress: GameProgress) -> npt.NDArray[np.float32]:
-        rows = len(progress.money)
-        held = np.zeros((rows, self._num_key_items + 1), np.float32)
+        held = np.zeros((len(progress.money), self._num_key_items + 1), np.float32)
         np.put_along_axis(held, self._key_items[progress.bag_items[:, :, 0] & 255], 1.0, axis=1)
         story = np.unpackbits(progress.event_bytes & self._named, axis=1).sum(1) / self._num_named
         levels = np.minimum(progress.party_level / 100.0, 1.0)
@@ -256,9 +246,9 @@ class ContextFeatures(RamTransform):
         ]
         return np.concatenate(columns, 1, dtype=np.float32)
 
-    def _memory_features(self, memory: torch.Tensor, rows: int) -> npt.NDArray[np.float32]:
-        crop: npt.NDArray[np.uint8] = memory.numpy(force=True).reshape(rows, 2, -1)
-        cells = crop.shape[-1]
+    def _memory_features(self, memory: torch.Tensor) -> npt.NDArray[np.float32]:
+        cells = memory.shape[-1] * memory.shape[-2]
+        crop: npt.NDArray[np.uint8] = memory.numpy(force=True).reshape(-1, 2, cells)
         if self._sectors.shape[0] != cells:
             side = int(cells**0.5)
             radius = side // 2
@@ -267,9 +257,9 @@ class ContextFeatures(RamTransform):
             halves[2, :, :radius], halves[3, :, radius + 1 :] = 1, 1
             self._sectors = halves.reshape(4, -1).T.copy()  # [cells, 4]
             self._sector_cells = np.float32(max(radius * side, 1))
-        features = np.empty((rows, 7), np.float32)
+        features = np.empty((len(crop), 7), np.float32)
         features[:, 0] = crop[:, 0, cells // 2] / 3.0
-        # Whole numbers until here: a product with fractions would be rounded otherwise in a batch of another size.
+        # Whole numbers up to the division: a product with fractions is rounded depending on the size of the batch.
         features[:, 1:5] = ((crop[:, 0] > 0).astype(np.float32) @ self._sectors) / self._sector_cells
         salient = _SALIENT.take(crop[:, 1]).sum(1)
         passages = np.floor(salient)
@@ -279,7 +269,7 @@ class ContextFeatures(RamTransform):
         return features
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
-        """Adds the vector."""
+        """Add the vector."""
         size = len(self.names)
         self._add_spec(
             observation_spec,
@@ -288,41 +278,16 @@ class ContextFeatures(RamTransform):
         )
         return observation_spec
 
-    def get_extra_state(self) -> dict[str, Any]:
-        """Last action and outcome of each row, and the last frame."""
-        if self.num_rows == 0 or self._past.before is None:
-            return {"num_rows": 0}
-        past, before = self._past, self._past.before
-        return {
-            "num_rows": self.num_rows,
-            "rows": torch.from_numpy(np.stack([past.action, past.outcome])),
-            "before": before.tensor.clone(),
-            "layout": [list(span) for span in before.layout.ranges],
-        }
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restores `get_extra_state`."""
-        self.num_rows = state["num_rows"]
-        if self.num_rows == 0:
-            return
-        self._allocate(self.num_rows)
-        self._past.action, self._past.outcome = (row.copy() for row in state["rows"].numpy())
-        layout = RamLayout(tuple((start, stop) for start, stop in state["layout"]))
-        self._past.before = RamFrame(state["before"], layout)
+class _LastStep(StepMemory):
+    """Last action and outcome, apart from the module, whose attributes are slow to set."""
 
+    NOT_SAVED: ClassVar = frozenset({"progress_features"})
 
-class _Past:
-    """What is known from the step before (apart from the module, whose attributes are slow to set).
-
-    Attributes:
-        action, outcome: int64 [E], -1 when the episode has just begun.
-        before: the frame one step ago.
-        progress: what `progress_features` float32 [E, n] were computed from.
-    """
-
-    def __init__(self, num_rows: int) -> None:
-        self.action = np.full(num_rows, -1, np.int64)
-        self.outcome = np.full(num_rows, -1, np.int64)
-        self.before: RamFrame | None = None
+    def __init__(self, num_emulators: int) -> None:
+        #: int64 [E], -1 when the episode has just begun.
+        self.action = np.full(num_emulators, -1, np.int64)
+        self.outcome = np.full(num_emulators, -1, np.int64)
+        #: What ``progress_features`` float32 [E, n] were computed from.
         self.progress: GameProgress | None = None
-        self.progress_features = np.zeros((num_rows, 0), np.float32)
+        self.progress_features = np.zeros((num_emulators, 0), np.float32)

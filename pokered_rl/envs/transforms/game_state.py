@@ -1,8 +1,9 @@
-"""`GameStateReader`: the decoded game state as entries."""
+"""`GameStateReader`: the decoded game state."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import torch
 from tensordict import NestedKey, TensorDictBase
@@ -16,24 +17,25 @@ __all__ = ["GameStateReader"]
 
 
 class GameStateReader(RamTransform):
-    """Decodes memory into named numbers.
+    """Decodes RAM into named tensors.
 
     Reads:
         ``ram`` uint8 [*, R].
 
     Writes:
-        ``("game", field)`` for each field of `GameState`, shape and dtype as described there.
+        ``("game", field)`` for each field of :class:`~pokered_rl.game.GameState`, with its shape and dtype.
 
     Resets:
-        Nothing: there is no memory. `forward` takes any batch, also [B, T] from a replay buffer.
+        Nothing: there is no memory. :meth:`forward` takes any batch, also [B, T] from a replay buffer.
 
     Args:
-        fields: names of the fields; None decodes all.
-        ram_key, ram_layout: see `RamTransform`.
-        out_key: where the state goes.
+        fields: Names of the fields; None decodes all.
+        in_keys: RAM.
+        out_keys: The state.
+        ram_layout: See :class:`RamTransform`.
 
     Raises:
-        KeyError: a field is unknown.
+        KeyError: A field is unknown.
 
     Example:
         >>> from tensordict import TensorDict
@@ -43,17 +45,20 @@ class GameStateReader(RamTransform):
         tensor([0, 0])
     """
 
+    IN_KEYS: ClassVar = ("ram",)
+    OUT_KEYS: ClassVar = ("game",)
+
     def __init__(
         self,
         *,
         fields: Iterable[str] | None = None,
-        ram_key: NestedKey = "ram",
-        out_key: NestedKey = "game",
+        in_keys: Sequence[NestedKey] | None = None,
+        out_keys: Sequence[NestedKey] | None = None,
         ram_layout: RamLayout | None = None,
     ) -> None:
         self.fields = STATE_FIELDS if fields is None else tuple(fields)
         self._ranges = state_ranges(self.fields)
-        super().__init__(out_keys=[out_key], ram_key=ram_key, ram_layout=ram_layout)
+        super().__init__(in_keys=in_keys, out_keys=out_keys, ram_layout=ram_layout)
 
     @property
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
@@ -61,7 +66,7 @@ class GameStateReader(RamTransform):
         return self._ranges
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """Decodes one tensordict of any batch size."""
+        """Decode a tensordict of any batch size."""
         state = GameState.from_ram(self._ram(tensordict), self.ram_layout, fields=self.fields)
         known = state.to_tensordict(retain_none=False).select(*self.fields)
         tensordict.set(self.out_keys[0], known)
@@ -74,8 +79,8 @@ class GameStateReader(RamTransform):
         return self.forward(tensordict_reset)
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
-        """Adds the fields."""
-        lead = tuple(observation_spec[self.ram_key].shape[:-1])
+        """Add the fields."""
+        lead = tuple(observation_spec[self.in_keys[0]].shape[:-1])
         sample = torch.zeros(*lead, self.ram_layout.size, dtype=torch.uint8)
         state = GameState.from_ram(sample, self.ram_layout, fields=self.fields)
         spec = Composite(shape=lead)

@@ -1,8 +1,9 @@
-"""`LastActionReward`: what the agent did and got one step ago, as inputs of a recurrent network."""
+"""`LastActionReward`: the previous action and reward as inputs of a recurrent network."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from tensordict import NestedKey, TensorDictBase
@@ -10,30 +11,34 @@ from torchrl.data import Categorical, Composite, Unbounded
 from torchrl.envs import Transform
 
 from pokered_rl.emulator import ActionSet
-from pokered_rl.envs.transforms.base import put
+from pokered_rl.envs.transforms.base import choose_keys, put
+from pokered_rl.errors import ConfigError
 
 __all__ = ["LastActionReward"]
 
 
 class LastActionReward(Transform):
-    """Shows the previous action and reward with the observation (R2D2, Kapturowski et al. 2019, section 2.3).
+    """Adds the previous action and reward to the observation (R2D2, Kapturowski et al. 2019, section 2.3).
 
     Reads:
         ``action`` int64 [*] (or one-hot bool [*, A]) and ``reward`` float32 [*, 1] of the step just made.
 
     Writes:
-        ``last_action`` int64 [*]: the action that led here, A ("none") at the start of an episode, so an embedding
-        needs A + 1 rows. ``last_reward`` float32 [*, 1], 0 at the start.
+        ``last_action`` int64 [*]: the action of the last step, A ("none") at the start of an episode, so an embedding
+        needs A + 1 entries. ``last_reward`` float32 [*, 1], 0 at the start.
 
     Resets:
-        The rows in ``_reset``. There is no memory: both values come from the step itself.
+        The emulators in ``_reset``. There is no memory: both values come from the step itself.
 
-    Place it behind `RewardTerms`, or it shows the environment's own reward.
+    Place it behind :class:`RewardTerms`, or it shows the environment's own reward.
 
     Args:
-        num_actions: A; None asks the environment.
-        action_key, reward_key: what is read.
-        out_keys: where action and reward go.
+        num_actions: A; None takes it from the environment.
+        in_keys: Action and reward.
+        out_keys: Last action and last reward.
+
+    Raises:
+        ConfigError: ``num_actions`` is below 1.
 
     Example:
         >>> from tensordict import TensorDict
@@ -44,17 +49,22 @@ class LastActionReward(Transform):
         (tensor([3]), tensor([[0.5000]]))
     """
 
+    IN_KEYS: ClassVar = ("action", "reward")
+    OUT_KEYS: ClassVar = ("last_action", "last_reward")
+
     def __init__(
         self,
         *,
         num_actions: int | None = None,
-        action_key: NestedKey = "action",
-        reward_key: NestedKey = "reward",
-        out_keys: tuple[NestedKey, NestedKey] = ("last_action", "last_reward"),
+        in_keys: Sequence[NestedKey] | None = None,
+        out_keys: Sequence[NestedKey] | None = None,
     ) -> None:
-        super().__init__(in_keys=[action_key, reward_key], out_keys=list(out_keys))
+        super().__init__(
+            in_keys=choose_keys("in_keys", in_keys, self.IN_KEYS),
+            out_keys=choose_keys("out_keys", out_keys, self.OUT_KEYS),
+        )
         if num_actions is not None and num_actions < 1:
-            raise ValueError(f"num_actions must be >= 1, got {num_actions}")
+            raise ConfigError(f"num_actions must be >= 1, got {num_actions}")
         self._num_actions = num_actions
 
     @property
@@ -79,7 +89,7 @@ class LastActionReward(Transform):
         return next_tensordict
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
-        # Rows that are not reset keep their values: TorchRL merges these only into the rows of `_reset`.
+        # TorchRL merges these only into the emulators of `_reset`.
         shape = tensordict_reset.batch_size
         tensordict_reset.set(self.out_keys[0], torch.full(shape, self.num_actions, dtype=torch.int64))
         tensordict_reset.set(self.out_keys[1], torch.zeros(*shape, 1))
@@ -89,7 +99,7 @@ class LastActionReward(Transform):
         return self.forward(next_tensordict)
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        """Copies the entries of a step that is given as one tensordict; rows in ``is_init`` start."""
+        """Copy the entries of a step given as one tensordict; emulators in ``is_init`` begin an episode."""
         reward = tensordict.get(self.in_keys[1])
         action = self._index(tensordict.get(self.in_keys[0]), reward)
         init: Any = tensordict.get("is_init", None)
@@ -101,7 +111,7 @@ class LastActionReward(Transform):
         return tensordict
 
     def transform_observation_spec(self, observation_spec: Composite) -> Composite:
-        """Adds both entries."""
+        """Add both entries."""
         lead = tuple(observation_spec.shape)
         device = observation_spec.device
         observation_spec[self.out_keys[0]] = Categorical(self.num_actions + 1, shape=lead, device=device)

@@ -1,23 +1,25 @@
-"""`MilestoneStates`: start states for later episodes, captured where the story got to."""
+"""`MilestoneStates`: start states of later episodes, captured at milestones of the story."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from tensordict import NestedKey, TensorDictBase
-from torchrl.data import Composite
 from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import SaveState
-from pokered_rl.envs.milestones import MilestoneTracker
+from pokered_rl.envs.memory import EmulatorMemory
+from pokered_rl.envs.milestone_tracker import MilestoneTracker
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
 from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.transforms.base import RamTransform
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile, RamLayout
 
 __all__ = ["MilestoneStates"]
@@ -26,12 +28,12 @@ __all__ = ["MilestoneStates"]
 class MilestoneStates(RamTransform):
     """Captures a save state when a milestone of the story is reached and adds it to the pool of start states.
 
-    Later episodes then begin there as well, with the given weight against the states that were there before: the agent
-    practises what it can barely reach. A milestone is captured once by each environment; with a folder, once by all
-    that share it, and an environment that is built later starts with everything in it.
+    Later episodes then begin there as well, with the given weight against the states that were there before. A
+    milestone is captured once by each environment; with a folder, once by all that share it, and an environment that
+    is built later starts with everything in it.
 
     Reads:
-        ``ram`` uint8 [*, R]; the `PokemonRedEnv` it stands on.
+        ``ram`` uint8 [*, R]; the :class:`~pokered_rl.envs.PokemonRedEnv` it is attached to.
 
     Writes:
         Nothing into the tensordict; ``<folder>/<milestone>.state``.
@@ -40,14 +42,15 @@ class MilestoneStates(RamTransform):
         Nothing is forgotten.
 
     Args:
-        weight: weight of each captured state; the state that a run boots to has weight 1.
-        folder: where states are kept; None keeps them in this environment's memory only.
-        profile: whose story; None takes the cartridge's.
-        ram_key, action_key, ram_layout: see `RamTransform`.
+        weight: Weight of each captured state; the state that a run boots to has weight 1.
+        folder: Where states are kept; None keeps them in this environment's memory only.
+        profile: Whose story; None takes the cartridge's.
+        in_keys: RAM.
+        ram_layout: See :class:`RamTransform`.
 
     Raises:
-        RuntimeError: it does not stand on a `PokemonRedEnv`.
-        ValueError: the weight is not positive.
+        ConfigError: ``weight`` is not positive.
+        RuntimeError: It is not attached to a :class:`~pokered_rl.envs.PokemonRedEnv`.
 
     Example:
         >>> from pokered_rl.envs import MilestoneStates, make_env
@@ -55,7 +58,9 @@ class MilestoneStates(RamTransform):
         >>> env.close()
     """
 
+    IN_KEYS: ClassVar = ("ram",)
     labels: ClassVar[tuple[str, ...]] = MilestoneTracker.LABELS
+    memory: MilestoneTracker
 
     def __init__(
         self,
@@ -63,13 +68,12 @@ class MilestoneStates(RamTransform):
         weight: float = 1.0,
         folder: str | os.PathLike[str] | None = None,
         profile: CartridgeProfile | None = None,
-        ram_key: NestedKey = "ram",
-        action_key: NestedKey = "action",
+        in_keys: Sequence[NestedKey] | None = None,
         ram_layout: RamLayout | None = None,
     ) -> None:
-        super().__init__(out_keys=[], ram_key=ram_key, action_key=action_key, ram_layout=ram_layout)
+        super().__init__(in_keys=in_keys, ram_layout=ram_layout)
         if not weight > 0:
-            raise ValueError(f"weight must be > 0, got {weight}")
+            raise ConfigError(f"weight must be > 0, got {weight}")
         self.weight = weight
         self.folder = None if folder is None else Path(folder)
         self.profile = profile
@@ -82,7 +86,7 @@ class MilestoneStates(RamTransform):
         if self._env is None:
             base = self._base_env()
             if not isinstance(base, PokemonRedEnv):
-                raise RuntimeError(f"MilestoneStates must stand on a PokemonRedEnv, got {type(base).__name__}")
+                raise RuntimeError(f"MilestoneStates must be attached to a PokemonRedEnv, got {type(base).__name__}")
             self._env = base
         return self._env
 
@@ -91,7 +95,7 @@ class MilestoneStates(RamTransform):
         return super()._reset_env_preprocess(tensordict)
 
     def _read_folder(self) -> None:
-        """Takes in what others have captured."""
+        """Add what other environments have captured."""
         if self.folder is None:
             return
         for path in sorted(self.folder.glob("*.state")):
@@ -99,42 +103,37 @@ class MilestoneStates(RamTransform):
                 self._captured.add(path.stem)
                 self.env.start_states.add(SaveState.load(path), weight=self.weight, name=path.stem)
 
-    def _allocate(self, num_rows: int) -> None:
+    def _allocate(self, num_emulators: int) -> EmulatorMemory:
         profile = self.profile or self.env.cartridge.profile
-        self._tracker = MilestoneTracker(num_rows=num_rows, profile=profile)
         self._story = frozenset(profile.milestones.names)
+        return MilestoneTracker(num_emulators=num_emulators, profile=profile)
 
-    def _start(self, frame: RamFrame, rows: npt.NDArray[np.bool_], out: TensorDictBase) -> None:
-        self._tracker.start(frame, rows)
+    def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
+        self.memory.start(frame, emulators)
 
-    def _advance(
-        self, frame: RamFrame, action: npt.NDArray[np.int64] | None, out: TensorDictBase, tensordict: TensorDictBase
-    ) -> None:
-        for row, name in self._tracker.advance(frame):
+    def _step(self, tensordict: TensorDictBase, next_tensordict: TensorDictBase) -> TensorDictBase:
+        for index, name in self.memory.advance(self._frame(next_tensordict)):
             if name in self._story and name not in self._captured:
-                self._capture(row, name)
+                self._capture(index, name)
+        return next_tensordict
 
-    def _capture(self, row: int, name: str) -> None:
+    def _capture(self, index: int, name: str) -> None:
         self._captured.add(name)
-        [state] = self.env.save_states([row])
+        [state] = self.env.save_states([index])
         self.env.start_states.add(state, weight=self.weight, name=name)
         if self.folder is not None:
             path = self.folder / f"{name}.state"
-            if not path.exists():  # another worker may be about to write it, too
+            if not path.exists():  # another worker may be writing it, too
                 write_atomically(path, state.to_bytes(), shared=True)
 
     def set_container(self, container: Transform | EnvBase) -> None:
-        """Attaches the transform."""
+        """Attach the transform to an environment."""
         super().set_container(container)
         self._env = None
 
-    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
-        """Adds nothing."""
-        return observation_spec
-
     def get_extra_state(self) -> dict[str, Any]:
-        """Nothing: what was captured is in the folder."""
+        """Return nothing: what was captured is in the folder."""
         return {}
 
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Restores nothing: without a folder the milestones are captured again when they are reached again."""
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore nothing: without a folder, milestones are captured again when they are reached again."""

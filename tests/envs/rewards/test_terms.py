@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pokered_rl.envs.ram_frame import RamFrame
-from pokered_rl.envs.rewards import REWARD_TERMS, Goals, RewardStep, TileTracker
+from pokered_rl.envs.rewards import REWARD_TERMS, Goals, RewardStep
+from pokered_rl.envs.tile_memory import TileTracker
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import FULL_LAYOUT, ITEMS
 from pokered_rl.game.trainers import LEADER_CLASSES
@@ -15,18 +16,18 @@ from pokered_rl.game.trainers import LEADER_CLASSES
 
 @pytest.fixture
 def play(overworld):
-    """Runs a term (weight 1) over images of one row, the first of them the start; returns the value of each step."""
+    """Runs a term (weight 1) over images of one emulator, the first being the start; returns each step's value."""
 
     def run(name: str, *frames: dict, **options) -> list[float]:
         term = REWARD_TERMS[name](weight=1.0, **options)
-        tiles = TileTracker(num_rows=1)
+        tiles = TileTracker(num_emulators=1)
         term.prepare(1)
-        values, before, rows = [], None, np.ones(1, bool)
+        values, before, starting = [], None, np.ones(1, bool)
         for values_of in frames:
             now = RamFrame(overworld(**values_of)[None], FULL_LAYOUT, before)
             if before is None:
-                tiles.start(now, rows)
-                term.begin(now, rows)
+                tiles.start(now, starting)
+                term.begin(now, starting)
             else:
                 tiles.advance(now)
                 step = RewardStep(now=now, before=before, action=None, tiles=tiles)
@@ -104,13 +105,13 @@ def test_frontier(play):
     assert play("frontier", at(5, 0), at(5, 35, wCurMap=12, wCurrentMapHeight2=36)) == [1]
 
 
-def test_frontier_of_a_row_does_not_depend_on_other_rows(overworld):
+def test_frontier_of_an_emulator_does_not_depend_on_the_others(overworld):
     """At the northern edge the coordinate is 255 for an instant: no tile, whoever else arrives at one."""
-    term, tiles, rows = REWARD_TERMS["frontier"](weight=1.0), TileTracker(num_rows=2), np.ones(2, bool)
+    term, tiles, both = REWARD_TERMS["frontier"](weight=1.0), TileTracker(num_emulators=2), np.ones(2, bool)
     term.prepare(2)
     before = RamFrame(torch.stack([overworld(**at(5, 6))] * 2), FULL_LAYOUT)
-    tiles.start(before, rows)
-    term.begin(before, rows)
+    tiles.start(before, both)
+    term.begin(before, both)
     now = RamFrame(torch.stack([overworld(**at(5, 255)), overworld(**at(5, 8))]), FULL_LAYOUT, before)
     tiles.advance(now)
     step = RewardStep(now=now, before=before, action=None, tiles=tiles)
