@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.data import Binary, Bounded, Categorical, Composite, OneHot, Unbounded
@@ -15,12 +16,15 @@ from torchrl.envs import EnvBase
 
 from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge, Emulator, EmulatorPool, PoolStep, SaveState
 from pokered_rl.emulator.boot import boot
-from pokered_rl.envs.start_states import StartState, StartStates, StatesLike
+from pokered_rl.envs.start_states import StartSource, StartState, StartStates, StatesLike
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.game import FULL_LAYOUT, RamLayout
 from pokered_rl.game.ram_map import address
 
 __all__ = ["PokemonRedEnv"]
+
+#: Step limit of an episode that is never truncated.
+_NEVER = 2**62
 
 
 class PokemonRedEnv(EnvBase):
@@ -121,7 +125,8 @@ class PokemonRedEnv(EnvBase):
             ram_layout=layout,
         )
         try:
-            self.start_states = self._make_start_states(start_states)
+            #: Asked for the start of each episode; may be replaced between episodes.
+            self.start_states: StartSource = self._make_start_states(start_states)
         except BaseException:
             self._pool.close()
             raise
@@ -131,6 +136,8 @@ class PokemonRedEnv(EnvBase):
         self.before_close: list[Callable[[], None]] = []
         self._starts: list[StartState | None] = [None] * num_emulators
         self._step_count = np.zeros(num_emulators, np.int64)
+        #: Agent steps at which the episode of each emulator is truncated.
+        self._step_limits = np.full(num_emulators, self._longest_episode, np.int64)
         self._wait_frames = np.zeros(num_emulators, np.int32)
         self._teams_at_start = np.zeros(num_emulators, np.uint8)
         self._hall_of_fame = layout.column(address("wNumHoFTeams")) if terminate_at_hall_of_fame else None
@@ -151,7 +158,7 @@ class PokemonRedEnv(EnvBase):
             pixels=Bounded(0, 255, shape=(e, *self._pool.screen_shape), dtype=torch.uint8),
             ram=Bounded(0, 255, shape=(e, self.ram_layout.size), dtype=torch.uint8),
             wait_frames=Bounded(0, max(self.max_wait_frames, 1), shape=(e, 1), dtype=torch.int32),
-            step_count=Bounded(0, self.max_episode_steps or 2**62, shape=(e, 1), dtype=torch.int64),
+            step_count=Bounded(0, self._longest_episode, shape=(e, 1), dtype=torch.int64),
             shape=(e,),
         )
         n = len(self.actions)
@@ -172,17 +179,27 @@ class PokemonRedEnv(EnvBase):
         Raises:
             RuntimeError: The emulator was never reset.
         """
-        return self._start_of(index).state
+        return self.start(index).state
 
     def start_state_name(self, index: int) -> str:
         """Return the name of the start state of emulator ``index`` in :attr:`start_states`."""
-        return self._start_of(index).name
+        return self.start(index).name
 
-    def _start_of(self, index: int) -> StartState:
+    def start(self, index: int) -> StartState:
+        """Return what the current episode of emulator ``index`` began with."""
         start = self._starts[index]
         if start is None:
             raise RuntimeError(f"emulator {index} has no episode yet: call reset() first")
         return start
+
+    @property
+    def _longest_episode(self) -> int:
+        return self.max_episode_steps or _NEVER
+
+    def extend_episodes(self, emulators: npt.NDArray[np.int64] | list[int], steps: int) -> None:
+        """Let episodes last ``steps`` agent steps from now at least, within ``max_episode_steps``."""
+        until = np.minimum(self._step_count[emulators] + steps, self._longest_episode)
+        self._step_limits[emulators] = np.maximum(self._step_limits[emulators], until)
 
     def save_states(self, emulators: Iterable[int] | None = None) -> list[SaveState]:
         """Return the present state of each given emulator, or of all (about 15 ms each)."""
@@ -207,10 +224,11 @@ class PokemonRedEnv(EnvBase):
             "emulators": [_to_tensor(state.to_bytes()) for state in self.save_states()],
             "start_states": {key: _to_tensor(state.to_bytes()) for key, state in used.items()},
             "starts": [
-                None if start is None else {"name": start.name, "sha256": start.state.sha256, "weight": start.weight}
+                None if start is None else {**start._asdict(), "state": start.state.sha256, "memory": None}
                 for start in self._starts
             ],
             "step_count": torch.from_numpy(self._step_count.copy()),
+            "step_limits": torch.from_numpy(self._step_limits.copy()),
             "wait_frames": torch.from_numpy(self._wait_frames.copy()),
             "teams_at_start": torch.from_numpy(self._teams_at_start.copy()),
             "generator": json.dumps(self._generator.bit_generator.state),
@@ -231,10 +249,11 @@ class PokemonRedEnv(EnvBase):
         known = {key: SaveState.from_bytes(data.numpy().tobytes()) for key, data in state["start_states"].items()}
         self._pool.reset(range(self.num_emulators), emulators)
         self._starts = [
-            None if start is None else StartState(start["name"], known[start["sha256"]], start["weight"])
+            None if start is None else StartState(**(start | {"state": known[start["state"]]}))
             for start in state["starts"]
         ]
         self._step_count[:] = state["step_count"].numpy()
+        self._step_limits[:] = state["step_limits"].numpy()
         self._wait_frames[:] = state["wait_frames"].numpy()
         self._teams_at_start[:] = state["teams_at_start"].numpy()
         self._generator = np.random.default_rng()
@@ -263,10 +282,7 @@ class PokemonRedEnv(EnvBase):
         self._wait_frames[:] = step.wait_frames
         np.add(self._step_count, 1, out=self._step_count)  # `+=` would pass through the environment's __setattr__
         shape = (self.num_emulators, 1)
-        if self.max_episode_steps is None:
-            truncated = torch.zeros(shape, dtype=torch.bool)
-        else:
-            truncated = torch.from_numpy(self._step_count >= self.max_episode_steps).unsqueeze(-1)
+        truncated = torch.from_numpy(self._step_count >= self._step_limits).unsqueeze(-1)
         if self._hall_of_fame is None:
             terminated, done = torch.zeros(shape, dtype=torch.bool), truncated.clone()
         else:
@@ -290,7 +306,10 @@ class PokemonRedEnv(EnvBase):
         mask = None if tensordict is None else tensordict.get("_reset", None)
         chosen = list(range(self.num_emulators)) if mask is None else mask.reshape(-1).nonzero().squeeze(-1).tolist()
         for index in chosen:
-            self._starts[index] = self.start_states.draw(self._generator)
+            start = self.start_states.draw(self._generator, emulator=index, num_emulators=self.num_emulators)
+            self._starts[index] = start
+            limit = self._longest_episode if start.max_steps is None else start.max_steps
+            self._step_limits[index] = min(limit, self._longest_episode)
         self._pool.reset(chosen, [self.start_state(index) for index in chosen])
         self._wait_frames[chosen] = 0
         self._step_count[chosen] = 0

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from pokered_rl.emulator import SaveState
 from pokered_rl.errors import ConfigError
 
-__all__ = ["StartState", "StartStates", "StatesLike"]
+__all__ = ["StartSource", "StartState", "StartStates", "StatesLike"]
 
 StateLike = str | os.PathLike[str] | SaveState
 #: Files or states: one, several, or a mapping to weights.
@@ -25,6 +25,21 @@ class StartState(NamedTuple):
     name: str
     state: SaveState
     weight: float
+    #: What the transforms that carry their memory remember at the start, by name of their class.
+    memory: Mapping[str, Any] | None = None
+    #: Agent steps after which the episode is truncated, unless it is extended; None takes the environment's limit.
+    max_steps: int | None = None
+    #: Agent steps from power-on to this state.
+    depth_steps: int = 0
+    #: Key of the archive's cell, empty for other starts.
+    cell: str = ""
+
+
+class StartSource(Protocol):
+    """What an environment asks for the start of an episode."""
+
+    def draw(self, generator: np.random.Generator, *, emulator: int = 0, num_emulators: int = 1) -> StartState:
+        """Draw the start of an episode of ``emulator``, one of ``num_emulators``."""
 
 
 class StartStates:
@@ -65,8 +80,8 @@ class StartStates:
         self._entries = [e for e in self._entries if e.state.sha256 != state.sha256] + [entry]
         self._cumulated = np.cumsum([e.weight for e in self._entries])
 
-    def draw(self, generator: np.random.Generator) -> StartState:
-        """Draw an entry in proportion to its weight."""
+    def draw(self, generator: np.random.Generator, *, emulator: int = 0, num_emulators: int = 1) -> StartState:
+        """Draw an entry in proportion to its weight, the same way for every emulator."""
         point = generator.random() * self._cumulated[-1]
         return self._entries[int(np.searchsorted(self._cumulated, point, side="right"))]
 

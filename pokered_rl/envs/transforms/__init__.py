@@ -1,23 +1,23 @@
 """The transforms: each reads ``ram`` and its own memory and adds one kind of entry."""
 
 from pokered_rl.envs.transforms.affordance_mask import AffordanceMask
+from pokered_rl.envs.transforms.archive_states import ArchiveStates
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.context import ContextFeatures
 from pokered_rl.envs.transforms.episode_recorder import EpisodeRecorder
 from pokered_rl.envs.transforms.game_state import GameStateReader
 from pokered_rl.envs.transforms.last_action import LastActionReward
 from pokered_rl.envs.transforms.map_memory import MapMemory, Saliency
-from pokered_rl.envs.transforms.milestone_states import MilestoneStates
 from pokered_rl.envs.transforms.reward_terms import RewardTerms
 
 __all__ = [
     "AffordanceMask",
+    "ArchiveStates",
     "ContextFeatures",
     "EpisodeRecorder",
     "GameStateReader",
     "LastActionReward",
     "MapMemory",
-    "MilestoneStates",
     "RamTransform",
     "RewardTerms",
     "Saliency",

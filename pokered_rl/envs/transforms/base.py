@@ -84,6 +84,11 @@ class RamTransform(Transform):
         self._layout: RamLayout | None = ram_layout
 
     @property
+    def carries_memory(self) -> bool:
+        """Whether an archived start state brings what this transform remembered in it."""
+        return False
+
+    @property
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
         """Address ranges (start, stop) that the transform reads."""
         return label_ranges(self.labels)
@@ -167,9 +172,22 @@ class RamTransform(Transform):
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         frame = self._frame(tensordict_reset)
-        self._start(frame, flags(tensordict.get("_reset", None), frame.num_emulators))
+        starting = flags(tensordict.get("_reset", None), frame.num_emulators)
+        self._start(frame, starting)
+        if self.carries_memory:
+            self._recall(starting)
         self._write(frame, tensordict_reset)
         return tensordict_reset
+
+    def _recall(self, starting: npt.NDArray[np.bool_]) -> None:
+        """Load the memories that the start states of the emulators carry."""
+        start_of = getattr(self._base_env(), "start", None)
+        if start_of is None or self.memory is None:
+            return
+        for index in np.flatnonzero(starting).tolist():
+            carried = start_of(index).memory or {}
+            if type(self).__name__ in carried:
+                self.memory.load_emulator_state(index, carried[type(self).__name__])
 
     def _call(self, next_tensordict: TensorDictBase) -> TensorDictBase:
         return self.forward(next_tensordict)

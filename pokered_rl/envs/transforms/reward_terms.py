@@ -89,6 +89,11 @@ class RewardTerms(RamTransform):
         """Weighted values of the last step, float32 [E, number of terms]; replaced, not changed, by the next one."""
         return self.memory.values
 
+    @property
+    def carries_memory(self) -> bool:
+        """Whether an archived start state brings what was remembered in it."""
+        return True
+
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
         return _Memory(num_emulators, self.terms)
 

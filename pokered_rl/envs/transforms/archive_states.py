@@ -1,0 +1,291 @@
+"""`ArchiveStates`: fill an archive with the states that the emulators reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pokered_rl.envs.curriculum import ArchiveStarts, Level, StateArchive, cell_key, level_of
+from pokered_rl.envs.memory import EmulatorMemory
+from pokered_rl.envs.pokemon_red import PokemonRedEnv
+from pokered_rl.envs.ram_frame import PROGRESS_LABELS, GameProgress, RamFrame, any_of
+from pokered_rl.envs.transforms.base import RamTransform
+from pokered_rl.errors import ConfigError
+from pokered_rl.game import CartridgeProfile
+
+__all__ = ["ArchiveStates"]
+
+_TRAINER_BATTLE = 2
+_NO_ENEMY = 0xFF
+#: Captures that may be saved up for a rush of new cells, and borrowed for events and fights.
+_MOST_CREDIT, _LEAST_CREDIT = 64.0, -64.0
+#: A state replaces one that took clearly more steps from power-on.
+_SHORTER, _SHORTER_STEPS = 0.6, 32
+#: While a battle lasts its episode goes on for this many steps at least, up to the second number in all.
+_FIGHT_STEPS, _MAX_FIGHT_STEPS = 16, 900
+
+
+class _Memory(EmulatorMemory):
+    """Where each emulator is in its episode."""
+
+    def __init__(self, num_emulators: int) -> None:
+        #: Cell that the episode began in; 0 for power-on.
+        self.origin = np.zeros(num_emulators, np.uint64)
+        #: Events and badges at its start, the most so far, and whether its outcome is still open.
+        self.first_story = np.zeros(num_emulators, np.int64)
+        self.story = np.zeros(num_emulators, np.int64)
+        self.open = np.zeros(num_emulators, bool)
+        #: Whether it is truncated some time after its last news, and how long its present battle has lasted.
+        self.limited = np.zeros(num_emulators, bool)
+        self.fight_steps = np.zeros(num_emulators, np.int64)
+        #: Agent steps from power-on.
+        self.depth = np.zeros(num_emulators, np.int64)
+        #: Last cell that was looked at, and last one with a state.
+        self.cell = np.zeros(num_emulators, np.uint64)
+        self.parent = np.zeros(num_emulators, np.uint64)
+        #: Captures that are allowed now (one number, in an array so that it is saved).
+        self.credit = np.full(num_emulators, _MOST_CREDIT / num_emulators)
+
+
+class ArchiveStates(RamTransform):
+    """Capture a save state in each new cell, and end archived episodes some time after their last news.
+
+    A cell is: the named events and badges that hold, the sum of the party's levels in twos, the map and a square of
+    ``tile_size`` tiles; inside a trainer battle, instead of the square, the trainer's class, the enemy's species, and
+    the enemy's and the party's HP in quarters. A state carries what the other transforms remember of its emulator, so
+    that nothing is paid twice. An episode that began in the archive is truncated ``patience_steps`` after its last
+    new cell or event; a battle that is going on then is played to its end.
+
+    Reads:
+        ``ram`` uint8 [*, R]; the :class:`~pokered_rl.envs.PokemonRedEnv` it stands on, whose ``start_states`` it
+        replaces by :class:`~pokered_rl.envs.curriculum.ArchiveStarts`.
+
+    Writes:
+        Nothing into the tensordict.
+
+    Resets:
+        The emulators in ``_reset``; the outcome of an archived episode is noted.
+
+    Args:
+        archive: The archive that is filled.
+        power_on_share: Share of the emulators that always begin at power-on, 0 to 1.
+        patience_steps: Agent steps without news after which an archived episode is truncated.
+        capture_every_steps: Agent steps, summed over the emulators, for each captured state on average; a capture
+            costs as much as about 20 steps.
+        tile_size: Width and height of a cell's square in tiles.
+        profile: Whose events count; None takes the cartridge's.
+
+    Raises:
+        ConfigError: A number is out of range.
+
+    Example:
+        >>> from pokered_rl.envs import ArchiveStates, StateArchive, make_env
+        >>> archive = StateArchive()
+        >>> env = make_env(extra_transforms=[ArchiveStates(archive)], max_episode_steps=50, seed=0)
+        >>> td = env.rollout(20)
+        >>> len(archive) > 0
+        True
+        >>> env.close()
+    """
+
+    labels: ClassVar[tuple[str, ...]] = (
+        *RamFrame.LABELS,
+        *PROGRESS_LABELS,
+        "wEnemyMonHP",
+        "wEnemyMonMaxHP",
+        "wEnemyMonPartyPos",
+        "wEnemyMonSpecies",
+        "wTrainerClass",
+    )
+    memory: _Memory
+
+    def __init__(
+        self,
+        archive: StateArchive,
+        *,
+        power_on_share: float = 0.25,
+        patience_steps: int = 160,
+        capture_every_steps: int = 1000,
+        tile_size: int = 3,
+        profile: CartridgeProfile | None = None,
+        **keys: Any,
+    ) -> None:
+        super().__init__(**keys)
+        for name, value in (("patience_steps", patience_steps), ("capture_every_steps", capture_every_steps)):
+            if value < 1:
+                raise ConfigError(f"{name} must be >= 1, got {value}")
+        if tile_size < 1:
+            raise ConfigError(f"tile_size must be >= 1, got {tile_size}")
+        self.archive = archive
+        self.power_on_share = power_on_share
+        self.patience_steps = patience_steps
+        self.capture_every_steps = capture_every_steps
+        self.tile_size = tile_size
+        self.profile = profile
+        self._progress: GameProgress | None = None
+        self._levels: list[Level] = []
+
+    @property
+    def env(self) -> PokemonRedEnv:
+        """The environment whose emulators are captured."""
+        base = self._base_env()
+        if not isinstance(base, PokemonRedEnv):
+            raise ConfigError(f"ArchiveStates must stand on a PokemonRedEnv, got {type(base).__name__}")
+        return base
+
+    def _reset_env_preprocess(self, tensordict: Any) -> Any:
+        env = self.env  # before its start states are drawn
+        if not isinstance(env.start_states, ArchiveStarts):
+            env.start_states = ArchiveStarts(
+                self.archive, env.start_states, power_on_share=self.power_on_share, max_steps=self.patience_steps
+            )
+        return super()._reset_env_preprocess(tensordict)
+
+    def _allocate(self, num_emulators: int) -> _Memory:
+        events = (self.profile or self.env.cartridge.profile).events
+        self._named = np.zeros(320, np.uint8)
+        for bit in events:
+            self._named[bit // 8] |= 1 << (bit % 8)
+        self._progress = None
+        return _Memory(num_emulators)
+
+    def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
+        memory, env = self.memory, self.env
+        self._look_at_progress(frame)
+        for e in np.flatnonzero(emulators):
+            self._close(int(e), success=False)
+            start = env.start(int(e))
+            memory.origin[e] = int(start.cell or "0", 16)
+            memory.parent[e] = memory.origin[e]
+            memory.cell[e] = 0
+            memory.depth[e] = start.depth_steps
+            memory.first_story[e] = memory.story[e] = self._levels[e].story
+            memory.open[e] = bool(start.cell)
+            memory.limited[e] = start.max_steps is not None
+            memory.fight_steps[e] = 0
+
+    def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
+        memory = self.memory
+        memory.depth += 1
+        memory.credit = np.minimum(memory.credit + 1 / self.capture_every_steps, _MOST_CREDIT / self.num_emulators)
+        self._look_at_progress(frame)
+        story = np.array([level.story for level in self._levels])
+        for e in np.flatnonzero(story > memory.story).tolist():
+            memory.story[e] = story[e]
+            self._extend(e)
+            self._close(e, success=bool(story[e] > memory.first_story[e]))
+        self._play_fights_to_their_end(frame)
+        for e, key, is_fight in self._cells(frame):
+            self._arrive(frame, e, key, is_fight=is_fight)
+
+    def _look_at_progress(self, frame: RamFrame) -> None:
+        progress = frame.progress
+        if progress is not self._progress:
+            self._progress = progress
+            named = progress.event_bytes & self._named
+            self._levels = [
+                level_of(named[e].tobytes(), int(progress.badge_bits[e])) for e in range(frame.num_emulators)
+            ]
+            self._party = progress.party_level.sum(1) // 2
+
+    def _cells(self, frame: RamFrame) -> Iterator[tuple[int, int, bool]]:
+        """Yield emulator, key and kind of each cell that an emulator has just entered."""
+        fight = frame.in_battle == _TRAINER_BATTLE
+        if any_of(fight):
+            fight &= frame.u8("wEnemyMonPartyPos") != _NO_ENEMY
+        walking = (frame.in_battle == 0) & ~frame.text_open
+        size = self.tile_size
+        for e in np.flatnonzero(walking | fight).tolist():
+            level = self._levels[e]
+            if fight[e]:
+                parts = (
+                    int(frame.u8("wTrainerClass")[e]),
+                    int(frame.u8("wEnemyMonSpecies")[e]),
+                    _quarters(frame.u16("wEnemyMonHP")[e], frame.u16("wEnemyMonMaxHP")[e]),
+                    _quarters(frame.progress.party_hp[e].sum(), frame.progress.party_max_hp[e].sum()),
+                )
+            else:
+                parts = (-1, int(frame.x[e]) // size, int(frame.y[e]) // size, 0)
+            key = cell_key(level, int(self._party[e]), int(frame.map_id[e]), *parts)
+            if key != self.memory.cell[e]:
+                yield e, key, bool(fight[e])
+
+    def _arrive(self, frame: RamFrame, e: int, key: int, *, is_fight: bool) -> None:
+        memory, archive, level = self.memory, self.archive, self._levels[e]
+        name, depth = f"{key:016x}", int(memory.depth[e])
+        known = archive.cells.get(name)
+        first_of_level = known is None and not archive.knows_level(level.key)
+        if known is None:
+            parent = f"{int(memory.parent[e]):016x}" if memory.parent[e] else ""
+            archive.add_cell(
+                name,
+                level=level.key,
+                story=level.story,
+                map_id=int(frame.map_id[e]),
+                x=int(frame.x[e]),
+                y=int(frame.y[e]),
+                depth_steps=depth,
+                parent=parent,
+            )
+            self._extend(e)
+        credit = memory.credit.sum()
+        if known is None or not known.states:
+            wanted = credit >= 1 or ((first_of_level or is_fight) and credit > _LEAST_CREDIT)
+        elif depth < _SHORTER * known.depth_steps - _SHORTER_STEPS:
+            wanted = credit >= 1
+        else:
+            wanted = len(known.states) < archive.states_per_cell and credit >= _MOST_CREDIT / 2
+        if wanted:
+            if not frame.usable_buttons[e].any():
+                return  # not a moment to begin an episode in: look again at the next step
+            [state] = self.env.save_states([e])
+            archive.add_state(name, state, self._remembered(e), depth_steps=depth)
+            memory.credit -= 1 / self.num_emulators
+            memory.parent[e] = key
+        elif known is not None and known.states:
+            memory.parent[e] = key
+        memory.cell[e] = key
+
+    def _remembered(self, e: int) -> dict[str, Any]:
+        """Return what the transforms that carry their memory remember of an emulator."""
+        siblings = getattr(self.container, "transform", ())
+        return {
+            type(each).__name__: each.memory.emulator_state(e)
+            for each in siblings
+            if isinstance(each, RamTransform) and each.carries_memory and each.memory is not None
+        }
+
+    def _extend(self, e: int) -> None:
+        if self.memory.limited[e]:
+            self.env.extend_episodes([e], self.patience_steps)
+
+    def _play_fights_to_their_end(self, frame: RamFrame) -> None:
+        if frame.any_battle:
+            memory = self.memory
+            fighting = (frame.in_battle != 0) & memory.limited & (memory.fight_steps < _MAX_FIGHT_STEPS)
+            memory.fight_steps = np.where(frame.in_battle != 0, memory.fight_steps + 1, 0)
+            self.env.extend_episodes(np.flatnonzero(fighting), _FIGHT_STEPS)
+
+    def _close(self, e: int, *, success: bool) -> None:
+        """Note the outcome of an archived episode, once."""
+        memory = self.memory
+        if memory.open[e]:
+            memory.open[e] = False
+            self.archive.add_outcome(f"{int(memory.origin[e]):016x}", success=success)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the memory and how far the archive's journals have been read."""
+        return {**super().get_extra_state(), "archive": self.archive.state_dict()}
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`get_extra_state`."""
+        super().set_extra_state(state)
+        self._progress = None
+        self.archive.load_state_dict(state["archive"])
+
+
+def _quarters(hp: Any, most: Any) -> int:
+    return min(int(hp) * 4 // max(int(most), 1), 4)

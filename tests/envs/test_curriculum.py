@@ -1,0 +1,280 @@
+"""The archive of states: what is kept, what is drawn, how processes share it."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torchrl.envs.utils import step_mdp
+
+from pokered_rl.emulator import Cartridge, Emulator, SaveState
+from pokered_rl.envs import ArchiveStates, StateArchive, make_env
+from pokered_rl.envs.curriculum import ArchiveStarts, level_of
+from pokered_rl.envs.start_states import StartStates
+from pokered_rl.errors import ConfigError
+
+
+@pytest.fixture(scope="module")
+def state() -> SaveState:
+    with Emulator(Cartridge.find()) as emulator:
+        return emulator.save_state()
+
+
+def _cell(archive: StateArchive, key: str, state: SaveState | None = None, *, story: int = 0, depth: int = 10) -> str:
+    archive.add_cell(key, level=f"level{story}", story=story, map_id=1, x=2, y=3, depth_steps=depth)
+    if state is not None:
+        archive.add_state(key, state, {"MapMemory": {"x": torch.tensor([7])}}, depth_steps=depth)
+    return key
+
+
+def _draws(archive: StateArchive, count: int = 400) -> Counter:
+    generator = np.random.default_rng(0)
+    return Counter(archive.draw(generator).cell for _ in range(count))
+
+
+def test_state_comes_back_with_memory_and_depth(state):
+    archive = StateArchive()
+    _cell(archive, "a", state, depth=33)
+    start = archive.draw(np.random.default_rng(0))
+    assert start.state.sha256 == state.sha256
+    assert start.memory["MapMemory"]["x"].tolist() == [7]
+    assert (start.cell, start.depth_steps) == ("a", 33)
+
+
+def test_archive_without_states_draws_nothing():
+    archive = StateArchive()
+    _cell(archive, "a")
+    assert archive.draw(np.random.default_rng(0)) is None
+
+
+def test_bottleneck_is_drawn_more_often_than_what_always_or_never_succeeds(state):
+    archive = StateArchive(bottleneck_share=1.0)
+    for key, successes in (("always", 20), ("sometimes", 10), ("never", 0)):
+        _cell(archive, key, state)
+        for k in range(20):
+            archive.add_start(key)
+            archive.add_outcome(key, success=k < successes)
+    # Laplace: 21/22, 11/22, 1/22 -> p (1 - p) = 0.043, 0.25, 0.043.
+    drawn = _draws(archive)
+    assert drawn["sometimes"] > 2 * max(drawn["always"], drawn["never"])
+    assert min(drawn["always"], drawn["never"]) > 0, "nothing is given up"
+
+
+def test_level_that_always_succeeds_makes_room_for_the_next(state):
+    archive = StateArchive(bottleneck_share=1.0)
+    for story in range(4):
+        _cell(archive, f"c{story}", state, story=story)
+        for _ in range(60):  # the moving rate of levels 0 and 1 approaches 1, that of 2 and 3 stays near 1/2
+            archive.add_outcome(f"c{story}", success=story < 2 or bool(_ % 2))
+    drawn = _draws(archive)
+    assert drawn["c2"] + drawn["c3"] > 3 * (drawn["c0"] + drawn["c1"])
+
+
+def test_frontier_draws_go_to_cells_that_were_started_least(state):
+    archive = StateArchive(bottleneck_share=0.0)
+    for key, starts in (("old", 99), ("new", 0)):
+        _cell(archive, key, state)
+        for _ in range(starts):
+            archive.add_start(key)
+    # 1 / sqrt(100) against 1: one in eleven at first.
+    assert _draws(archive, 20)["new"] > 10
+
+
+def test_states_of_a_cell_and_in_all_are_bounded_and_every_level_keeps_one(state, tmp_path):
+    archive = StateArchive(folder=tmp_path, states_per_cell=2, max_states=10)
+    for _ in range(3):
+        _cell(archive, "a", state)
+    assert len(archive.cells["a"].states) == 2
+    for k in range(30):
+        _cell(archive, f"k{k:02}", state, story=k % 3)
+    assert archive.num_states <= 10
+    assert {cell.story for cell in archive.cells.values() if cell.states} == {0, 1, 2}
+    assert len(list(tmp_path.glob("*.state"))) == archive.num_states, "files go with their states"
+
+
+def test_writers_share_a_folder(state, tmp_path):
+    one, two = (StateArchive(folder=tmp_path, writer=name, refresh_seconds=0) for name in ("one", "two"))
+    _cell(one, "a", state)
+    assert two.draw(np.random.default_rng(0)).cell == "a"
+    two.add_outcome("a", success=True)
+    one.refresh()
+    assert (one.cells["a"].starts, one.cells["a"].successes) == (1, 1)
+
+
+def test_line_cut_short_by_a_crash_is_read_when_it_is_whole(state, tmp_path):
+    one, two = (StateArchive(folder=tmp_path, writer=name, refresh_seconds=0) for name in ("one", "two"))
+    _cell(one, "a", state)
+    journal = tmp_path / "one.jsonl"
+    line = json.dumps({"do": "end", "key": "a", "ok": 1}).encode() + b"\n"
+    with journal.open("ab") as file:
+        file.write(line[:10])
+    two.refresh()
+    assert two.cells["a"].successes == 0
+    with journal.open("ab") as file:
+        file.write(line[10:])
+    two.refresh()
+    assert two.cells["a"].successes == 1
+
+
+def test_state_that_is_gone_or_damaged_is_left_out(state, tmp_path):
+    archive = StateArchive(folder=tmp_path)
+    for key in ("gone", "damaged", "whole"):
+        _cell(archive, key, state)
+    (tmp_path / f"{archive.cells['gone'].states[0]}.state").unlink()
+    (tmp_path / f"{archive.cells['damaged'].states[0]}.state").write_bytes(b"x" * 100)
+    with pytest.warns(UserWarning, match="damaged-0-2 .* is left out"):
+        assert set(_draws(archive, 40)) == {"whole"}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_saved_archive_goes_on_as_if_nothing_had_happened(state, tmp_path, shared):
+    folder = tmp_path if shared else None
+    archive = StateArchive(folder=folder)
+    for k in range(6):
+        _cell(archive, f"k{k}", state, story=k % 2)
+    saved = archive.state_dict()
+    expected = _draws(archive, 50)
+    _cell(archive, "later", state)
+
+    again = StateArchive(folder=folder)
+    again.load_state_dict(saved)
+    assert "later" not in again.cells
+    assert _draws(again, 50) == expected
+
+
+def test_a_fixed_part_of_the_emulators_begins_at_power_on(state):
+    archive = StateArchive()
+    _cell(archive, "a", state)
+    starts = ArchiveStarts(archive, StartStates(state), power_on_share=0.25, max_steps=160)
+    generator = np.random.default_rng(0)
+    drawn = [starts.draw(generator, emulator=e, num_emulators=8) for e in range(8)]
+    assert [start.cell for start in drawn] == ["a", "a", "a", "", "a", "a", "a", ""]
+    assert [start.max_steps for start in drawn] == [160, 160, 160, None, 160, 160, 160, None]
+
+
+def test_events_and_badges_make_a_level():
+    assert level_of(b"\x03\x00", 1).story == 3
+    assert level_of(b"\x03\x00", 1) != level_of(b"\x05\x00", 1), "other events, as many"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: StateArchive(bottleneck_share=1.5), "bottleneck_share must be in"),
+        (lambda: StateArchive(max_states=0), "max_states"),
+        (lambda: ArchiveStates(StateArchive(), patience_steps=0), "patience_steps must be >= 1"),
+        (lambda: ArchiveStarts(StateArchive(), None, power_on_share=-1), "power_on_share must be in"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(make, words):
+    with pytest.raises(ConfigError, match=words):
+        make()
+
+
+def _play(env, steps: int, seed: int = 0) -> None:
+    torch.manual_seed(seed)
+    tensordict = env.reset()
+    for _ in range(steps):
+        tensordict = env.step(_act(tensordict))
+        tensordict = _next(env, tensordict)
+
+
+def _flat(tree) -> list:
+    if isinstance(tree, dict):
+        return [leaf for key in sorted(tree) for leaf in _flat(tree[key])]
+    return tree.tolist() if isinstance(tree, torch.Tensor) else [tree]
+
+
+def _act(tensordict):
+    """A random allowed action, from the tensordict alone."""
+    action = torch.multinomial(tensordict["action_mask"].float(), 1).squeeze(-1)
+    return tensordict.set("action", action)
+
+
+def _next(env, tensordict):
+    after = step_mdp(tensordict)
+    if after["done"].any():
+        after["_reset"] = after["done"].clone()
+        after = env.reset(after)
+        after.pop("_reset", None)
+    return after
+
+
+def test_archived_episode_begins_where_it_was_captured_and_is_not_paid_again():
+    archive = StateArchive()
+    env = make_env(
+        num_emulators=4,
+        seed=0,
+        max_episode_steps=60,
+        extra_transforms=[ArchiveStates(archive, patience_steps=20, capture_every_steps=1)],
+    )
+    try:
+        _play(env, 90)
+        assert archive.num_states > 3
+        tensordict = env.reset()
+        base = env.base_env
+        archived = [e for e in range(4) if base.start(e).cell]
+        assert len(archived) == 3, "emulator 3 plays from power-on"
+        remembered = next(each for each in env.transform if type(each).__name__ == "RewardTerms").memory
+        for e in archived:
+            carried = base.start(e).memory["RewardTerms"]
+            assert _flat(remembered.emulator_state(e)) == _flat(carried), "walked ground stays walked"
+        assert tensordict["step_count"].eq(0).all()
+    finally:
+        env.close()
+
+
+def test_archived_episode_ends_some_steps_after_its_last_news():
+    archive = StateArchive()
+    env = make_env(
+        num_emulators=4,
+        seed=0,
+        max_episode_steps=1000,
+        extra_transforms=[ArchiveStates(archive, patience_steps=12, capture_every_steps=1)],
+    )
+    try:
+        tensordict = env.reset()
+        for _ in range(40):  # the no-op finds nothing new after the first cell
+            tensordict["action"] = torch.zeros(4, dtype=torch.int64)
+            tensordict = env.step(tensordict)["next"]
+            if tensordict["truncated"].any():
+                break
+        # The first step finds the first cell, which counts for emulator 0 alone: its 12 steps begin there.
+        assert tensordict["step_count"].flatten().tolist() == [12] * 4
+        assert tensordict["truncated"].flatten().tolist() == [False, True, True, False]
+    finally:
+        env.close()
+
+
+def test_environment_with_archive_continues_identically(tmp_path):
+    def make():
+        archive = StateArchive(folder=tmp_path)
+        transform = ArchiveStates(archive, patience_steps=15, capture_every_steps=4)
+        return make_env(num_emulators=3, seed=1, max_episode_steps=40, extra_transforms=[transform])
+
+    env = make()
+    torch.manual_seed(3)
+    tensordict = env.reset()
+    for _ in range(60):
+        tensordict = _next(env, env.step(_act(tensordict)))
+    saved = (env.base_env.episode_state(), dict(env.state_dict()), tensordict.clone(), torch.get_rng_state())
+
+    def go_on(env, tensordict):
+        seen = []
+        for _ in range(50):
+            tensordict = env.step(_act(tensordict))
+            seen.append(tensordict["next", "ram"].clone())
+            tensordict = _next(env, tensordict)
+        return seen
+
+    expected = go_on(env, tensordict)
+    env.close()
+    again = make()
+    again.reset()
+    again.base_env.load_episode_state(saved[0])
+    again.load_state_dict(saved[1])
+    torch.set_rng_state(saved[3])
+    found = go_on(again, saved[2])
+    again.close()
+    assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
