@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import pickle
+import shutil
 import time
 import warnings
 from collections.abc import Mapping
@@ -147,10 +149,8 @@ class StateArchive:
         self, key: str, *, level: str, story: int, map_id: int, x: int, y: int, depth_steps: int, parent: str = ""
     ) -> None:
         """Note a cell that was reached for the first time; it has no state yet."""
-        self._record(
-            {"do": "cell", "key": key, "level": level, "story": story, "map": map_id, "x": x, "y": y}
-            | {"depth": depth_steps, "parent": parent}
-        )
+        cell = Cell(key, level, story, map_id, x, y, depth_steps, parent)
+        self._record(_cell_record(cell))
 
     def add_state(self, key: str, state: SaveState, memory: Mapping[str, Any], *, depth_steps: int) -> None:
         """Keep a state of a cell; beyond ``states_per_cell`` it takes the place of the oldest one.
@@ -231,6 +231,32 @@ class StateArchive:
         if self.folder is not None and self.folder.is_dir():
             for path in sorted(self.folder.glob("*.jsonl")):
                 self._read(path)
+
+    def copy_to(self, folder: Path) -> int:
+        """Copy the states of this folder into a new one, with the counts of their cells; return how many they are.
+
+        Raises:
+            FileNotFoundError: There is no archive in this folder.
+        """
+        if self.folder is None or not self.folder.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "no archive", str(self.folder))
+        self.load()
+        staging = folder.with_name(f".{folder.name}.writing")
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir(parents=True)
+        lines = []
+        for cell in self.cells.values():
+            names = [name for name in cell.states if (self.folder / f"{name}.state").is_file()]
+            lines.append(_cell_record(cell))
+            for name in names:
+                shutil.copyfile(self.folder / f"{name}.state", staging / f"{name}.state")
+                lines.append(
+                    {"do": "state", "key": cell.key, "name": name, "bytes": self._sizes[name]}
+                    | {"depth": cell.depth_steps}
+                )
+        (staging / "source.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        staging.rename(folder)
+        return sum(line["do"] == "state" for line in lines)
 
     def state_dict(self) -> dict[str, Any]:
         """Return how far the journals have been read, or the whole archive where there is no folder."""
@@ -495,6 +521,20 @@ def _hash(start: bytes, *parts: int) -> int:
     for part in parts:
         digest.update(part.to_bytes(8, "little", signed=True))
     return int.from_bytes(digest.digest(), "little")
+
+
+def _cell_record(cell: Cell) -> dict[str, Any]:
+    return {
+        "do": "cell",
+        "key": cell.key,
+        "level": cell.level,
+        "story": cell.story,
+        "map": cell.map_id,
+        "x": cell.x,
+        "y": cell.y,
+        "depth": cell.depth_steps,
+        "parent": cell.parent,
+    }
 
 
 def _choose(weights: _Floats, generator: np.random.Generator) -> int:

@@ -19,7 +19,7 @@ from pokered_rl import data
 from pokered_rl.collectors import InlinePool, ProcessPool, RayPool, WorkerPool
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay, bytes_per_sequence
 from pokered_rl.emulator import Cartridge
-from pokered_rl.envs import default_transforms, make_env
+from pokered_rl.envs import ArchiveStates, StateArchive, default_transforms, make_env
 from pokered_rl.envs.rewards import RewardTerm
 from pokered_rl.errors import ConfigError
 from pokered_rl.modules import (
@@ -307,6 +307,45 @@ def make_replay(
         ) from error
 
 
+def _archive_transforms(config: Config, folder: RunFolder, worker: int) -> list[Transform]:
+    """Return what fills the archive of states and draws from it in one worker."""
+    settings = config.curriculum
+    if not settings.enabled:
+        return []
+    archive = StateArchive(
+        folder=folder.curriculum.resolve(),
+        writer=f"worker-{worker:03d}",
+        bottleneck_share=settings.bottleneck_share,
+        states_per_cell=settings.states_per_cell,
+        max_states=settings.max_states,
+        max_bytes=settings.max_megabytes << 20,
+    )
+    return [
+        ArchiveStates(
+            archive,
+            power_on_share=settings.power_on_share,
+            patience_steps=settings.patience_steps,
+            capture_every_steps=settings.capture_every_steps,
+            tile_size=settings.tile_size,
+        )
+    ]
+
+
+def copy_archive(config: Config, folder: RunFolder) -> int:
+    """Give a run without an archive that of ``curriculum.source``; return how many states it has then.
+
+    Raises:
+        ConfigError: That run has no archive.
+    """
+    source = config.curriculum.source
+    if source is None or not config.curriculum.enabled or folder.curriculum.is_dir():
+        return 0
+    try:
+        return StateArchive(folder=RunFolder(Path(source)).curriculum).copy_to(folder.curriculum)
+    except FileNotFoundError as error:
+        raise ConfigError(f"curriculum.source={source}: there is no archive of states in {error.filename}") from error
+
+
 def make_workers(
     config: Config,
     folder: RunFolder,
@@ -330,7 +369,7 @@ def make_workers(
                 num_emulators=collector.emulators_per_worker,
                 parts=parts,
                 num_threads=collector.threads_per_worker,
-                extra_transforms=(policy.make_primers(),),
+                extra_transforms=(*_archive_transforms(config, folder, worker), policy.make_primers()),
                 recorder={
                     "folder": str(folder.episode_logs.resolve()),
                     "run_name": config.run.name,

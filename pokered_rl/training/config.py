@@ -18,6 +18,7 @@ __all__ = [
     "Backend",
     "CollectorConfig",
     "Config",
+    "CurriculumConfig",
     "EnvConfig",
     "Initialisation",
     "LearnerConfig",
@@ -207,6 +208,33 @@ class RewardConfig:
     goals: list[Any] = field(default_factory=list)
     #: Reward terms of your own: each is a `module:Class` that Python can import (`+reward.extra=[my_terms:Swims]`).
     extra: list[str] = field(default_factory=list)
+
+
+@dataclass
+class CurriculumConfig:
+    """The archive of states that the agent has reached; episodes begin there, too (`curriculum=off` for none)."""
+
+    #: Keep the archive and begin episodes in it.
+    enabled: bool = True
+    #: Share of each worker's emulators that always begin at power-on and play episodes of full length.
+    power_on_share: float = option(0.25, ge=0, le=1)
+    #: Share of the archive's draws that go where the next event is reached sometimes; the others go to cells from
+    #: which few episodes have begun.
+    bottleneck_share: float = option(0.7, ge=0, le=1)
+    #: Agent steps without a new cell or event after which an archived episode is truncated.
+    patience_steps: int = option(160, ge=1)
+    #: Agent steps of a worker, all its emulators together, for each captured state on average (a capture takes 17 ms).
+    capture_every_steps: int = option(1000, ge=1)
+    #: Width and height in tiles of a cell's square.
+    tile_size: int = option(3, ge=1, fixed="what a cell is")
+    #: States kept for a cell.
+    states_per_cell: int = option(3, ge=1)
+    #: States kept in all; the least useful ones go first.
+    max_states: int = option(8192, ge=1)
+    #: Megabytes of states kept in all.
+    max_megabytes: int = option(512, ge=1)
+    #: Run whose archive a new run begins with.
+    source: str | None = None
 
 
 @dataclass
@@ -412,6 +440,7 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
     collector: CollectorConfig = field(default_factory=CollectorConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)

@@ -118,6 +118,8 @@ class Experiment:
             signals.end_now = trainer.workers.kill
             description = describe_parts(config, self.parts, network=trainer.network, loss=trainer.learner.loss)
             check_parts(folder.parts, description)
+            if states := builders.copy_archive(config, folder):
+                self._say(f"the archive begins with {states:,} states of {config.curriculum.source}")
             progress = begin_job(folder, config, self._cartridge, changes)
             for change in changes:
                 self._say(f"changed since the last job: {change}")

@@ -90,6 +90,7 @@ class RunFolder:
         self.episode_logs = path / "episode_logs"
         self.metrics = path / "metrics"
         self.replay = path / "replay"
+        self.curriculum = path / "curriculum"
 
     def read_progress(self) -> Progress | None:
         """Read ``progress.json``; None where there is none.

@@ -139,6 +139,7 @@ class ArchiveStates(RamTransform):
     def _reset_env_preprocess(self, tensordict: Any) -> Any:
         env = self.env  # before its start states are drawn
         if not isinstance(env.start_states, ArchiveStarts):
+            self.archive.load()
             env.start_states = ArchiveStarts(
                 self.archive, env.start_states, power_on_share=self.power_on_share, max_steps=self.patience_steps
             )
