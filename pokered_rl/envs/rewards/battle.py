@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.ram_frame import GameProgress, RamFrame
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm, hashed_slot
 from pokered_rl.game.trainers import ELITE_CLASSES, LEADER_CLASSES
@@ -19,6 +20,8 @@ __all__ = ["BattleDamage", "BattleOutcome", "Blackout", "Escape", "Healing", "Lo
 _WON = 0  # wBattleResult; 1 is no sign of a defeat: a single faint leaves it, and a black-out clears it
 _FIGHTING = np.isin(np.arange(256), (1, 2))  # by wIsInBattle
 _LOST = 255  # wIsInBattle between the last faint and the end of the black-out
+_NOT_SENT_OUT = 0xFF  # wEnemyMonPartyPos until a trainer sends out the first creature
+_IDENTITY = [0, 1, 2, 5]  # species, maximal HP and position among the bytes of `BattleDamage`
 
 
 class BattleOutcome(RewardTerm):
@@ -62,15 +65,18 @@ class BattleOutcome(RewardTerm):
 
     def _allocate(self, num_emulators: int) -> None:
         self._beaten = FirstTimes(num_emulators=num_emulators, size=1 << 12)
+        self._opponents = _Opponents(num_emulators)
 
     def _start(self, frame: RamFrame, emulators: Flags) -> None:
         self._beaten.clear(emulators)
+        self._opponents.start(frame, emulators)
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
+        self._opponents.advance(step)
         over, lost = _ends(step)
         won = over & ~lost & (now.u8("wBattleResult") == _WON) & (now.u16("wEnemyMonHP") == 0)
-        first = self._beaten.first(_opponent(before), won)
+        first = self._beaten.first(self._opponents.of(before), won)
         tier = np.where(before.in_battle == 2, self._tiers[before.u8("wTrainerClass")], self.wild)
         value: npt.NDArray[Any] = np.where(first, tier, 0.0) - self.lost * lost
         return value
@@ -79,8 +85,10 @@ class BattleOutcome(RewardTerm):
 class BattleDamage(RewardTerm):
     """Pays for damage dealt, at most once the whole HP of each enemy in an episode.
 
-    f = 1 - HP / maximal HP of the enemy on the field; value = max(0, f_t - max f so far against that opponent's
-    creature of that species). An enemy that heals, or is met again on the same map, pays only beyond the maximum.
+    f = 1 - HP / maximal HP of the enemy on the field; value = max(0, f_t - max f so far against that creature of that
+    opponent). An enemy that heals, or is met again on the same map, pays only beyond the maximum. Nothing is paid
+    before the enemy is loaded: until then its fields are those of the last battle; a trainer's wEnemyMonPartyPos is
+    0xFF.
     """
 
     name = "battle_damage"
@@ -95,28 +103,30 @@ class BattleDamage(RewardTerm):
         "wEnemyMonPartyPos",
     )
     _SIZE = 1 << 12
-    #: An enemy is identified by the first two.
     _ENEMY: ClassVar[tuple[str, ...]] = ("wEnemyMonSpecies", "wEnemyMonMaxHP", "wEnemyMonHP", "wEnemyMonPartyPos")
 
     def _allocate(self, num_emulators: int) -> None:
         self._best = np.zeros((num_emulators, self._SIZE), np.float32)
+        self._opponents = _Opponents(num_emulators)
 
     def _start(self, frame: RamFrame, emulators: Flags) -> None:
         self._best[emulators] = 0
+        self._opponents.start(frame, emulators)
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
+        self._opponents.advance(step)
         enemy, enemy_before = now.gather(self._ENEMY), before.gather(self._ENEMY)  # [6, E]
-        species, maximum_high, maximum_low, hp_high, hp_low, position = enemy
+        _, maximum_high, maximum_low, hp_high, hp_low, position = enemy
         hp, maximum = hp_high << 8 | hp_low, maximum_high << 8 | maximum_low
-        # Until the enemy is loaded its fields are those of the last battle: it must have been there a step ago.
+        position = np.where(now.in_battle == 2, position, 0)
         hurt = (now.in_battle == before.in_battle) & _FIGHTING.take(now.in_battle) & (hp < maximum)
-        hurt &= np.logical_and.reduce(enemy[:3] == enemy_before[:3], 0)
+        hurt &= (position != _NOT_SENT_OUT) & np.logical_and.reduce(enemy[_IDENTITY] == enemy_before[_IDENTITY], 0)
         value = np.zeros(now.num_emulators, np.float32)
         which = hurt.nonzero()[0]
         if len(which):
             damage = 1.0 - hp[which] / maximum[which]
-            slot = hashed_slot((_opponent(now) << 16 | position << 8 | species)[which], self._SIZE)
+            slot = hashed_slot((self._opponents.of(now) << 8 | position)[which], self._SIZE)
             best = self._best[which, slot]
             self._best[which, slot] = np.maximum(best, damage)
             value[which] = np.maximum(damage - best, 0.0)
@@ -220,18 +230,33 @@ class Healing(RewardTerm):
         now, before = step.now.progress, step.before.progress
         gain = np.maximum(_party_health(step.now) - _party_health(step.before), 0)
         same_members = (_members(now) == _members(before)).all(-1)
-        gain *= same_members & (step.now.in_battle == 0)
+        gain *= same_members & (step.now.in_battle == 0) & (step.before.in_battle == 0)
         gain = np.minimum(gain, self._left)
         self._left -= gain
         return gain
 
 
-def _opponent(frame: RamFrame) -> npt.NDArray[np.int64]:
-    """Return a number that identifies the opponent: trainer class and number, or wild species and map, int64 [E]."""
-    trainer_class, trainer, species = frame.gather(("wTrainerClass", "wTrainerNo", "wEnemyMonSpecies"))
-    wild = 1 << 20 | species << 8 | frame.map_id
-    opponent: npt.NDArray[np.int64] = np.where(frame.in_battle == 2, trainer_class << 8 | trainer, wild)
-    return opponent
+class _Opponents(EmulatorMemory):
+    """Tells opponents apart; a wild one by its species when the battle began, which Transform changes later."""
+
+    def __init__(self, num_emulators: int) -> None:
+        self._species = np.zeros(num_emulators, np.int64)
+
+    def start(self, frame: RamFrame, emulators: Flags) -> None:
+        """Begin an episode in ``emulators``."""
+        self._species = np.where(emulators, frame.u8("wEnemyMonSpecies"), self._species)
+
+    def advance(self, step: RewardStep) -> None:
+        """Take in a step in which a battle began or ended."""
+        began = _FIGHTING.take(step.now.in_battle) & ~_FIGHTING.take(step.before.in_battle)
+        self._species = np.where(began, step.now.u8("wEnemyMonSpecies"), self._species)
+
+    def of(self, frame: RamFrame) -> npt.NDArray[np.int64]:
+        """Return a number of each opponent: trainer class and number, or wild species and map, int64 [E]."""
+        trainer_class, trainer = frame.gather(("wTrainerClass", "wTrainerNo"))
+        wild = 1 << 20 | self._species << 8 | frame.map_id
+        opponent: npt.NDArray[np.int64] = np.where(frame.in_battle == 2, trainer_class << 8 | trainer, wild)
+        return opponent
 
 
 def _ends(step: RewardStep) -> tuple[Flags, Flags]:

@@ -1,11 +1,14 @@
 """Every reward term on cases worked out by hand."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tensordict import TensorDict
 
+from pokered_rl.envs import RewardTerms
 from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.rewards import REWARD_TERMS, Goals, RewardStep
 from pokered_rl.envs.tile_memory import TileTracker
@@ -240,6 +243,50 @@ def test_battle_damage(play):
     ]
 
 
+def test_battle_damage_pays_nothing_before_the_enemy_is_sent_out(play):
+    """The game sets wIsInBattle to 2 during the trainer's words, while the enemy's fields are of the last battle."""
+    words = {**TRAINER, **foe(0, 33), "wEnemyMonPartyPos": 0xFF}
+    sent = {**TRAINER, **foe(33, 33), "wEnemyMonPartyPos": 0}
+    hit = {**TRAINER, **foe(11, 33), "wEnemyMonPartyPos": 0}
+    assert play("battle_damage", words, words, words, sent, hit) == pytest.approx([0, 0, 0, 2 / 3])
+    # A wild enemy is loaded with wIsInBattle; its position is that of the last trainer.
+    assert play("battle_damage", {}, *({**WILD, **foe(hp), "wEnemyMonPartyPos": 0xFF} for hp in (20, 10))) == [0, 0.5]
+
+
+@pytest.mark.parametrize("kind", [WILD, TRAINER], ids=["wild", "trainer"])
+def test_an_enemy_that_transforms_is_paid_once(play, kind):
+    """Transform changes wEnemyMonSpecies, not its HP."""
+    other = {**kind, "wEnemyMonSpecies": 84}
+    fight = [{**kind, **foe(20)}, {**kind, **foe(10)}, {**other, **foe(10)}, {**other, **foe(10)}, {**other, **foe(0)}]
+    assert play("battle_damage", {}, *fight) == pytest.approx([0, 0.5, 0, 0, 0.5])
+    again = [*fight, foe(0), {**kind, **foe(20)}, {**kind, **foe(0)}, foe(0)]
+    tiers = {"wild": 1.0, "trainer": 1.0}
+    assert play("battle_outcome", {}, *again, **tiers) == [0, 0, 0, 0, 0, 1, 0, 0, 0]
+
+
+def test_evolution_between_the_last_text_and_the_end_of_the_battle_pays_nothing_of_its_own(play):
+    won = {**TRAINER, **foe(0), **UP}
+    evolved = {**won, "wPartySpecies": bytes([37, 255]).ljust(7, b"\0")}
+    over = {**evolved, "wIsInBattle": 0}
+    assert play("battle_damage", {**TRAINER, **foe(20), **UP}, won, evolved, evolved, over) == [1, 0, 0, 0]
+    assert play("battle_outcome", won, evolved, evolved, over, over, trainer=5.0) == [0, 0, 5, 0]
+
+
+def test_a_no_op_on_an_image_of_the_real_game_pays_no_battle_damage():
+    folder = os.environ.get("POKERED_REAL_RAM")
+    if folder is None:
+        pytest.skip("POKERED_REAL_RAM is not set: no RAM images of the real game")
+    paths = sorted(Path(folder).glob("*.bin"))
+    assert any(path.stem == "battle_trainer_wants_to_fight" for path in paths)
+    ram = torch.stack([torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in paths])
+    terms = [cls(weight=1.0) for name, cls in REWARD_TERMS.items() if name not in ("steps", "idle", "goals")]
+    reward = RewardTerms(terms=terms)
+    reward(TensorDict({"ram": ram}, [len(paths)]))
+    paid = reward(TensorDict({"ram": ram.clone()}, [len(paths)]))["reward_terms"]
+    # Only low_health costs in a step in which nothing happens.
+    assert {name for name, values in paid.items() if values.any()} <= {"low_health"}
+
+
 def test_escape(play):
     fight = {**WILD, **foe(5)}
     assert play("escape", {}, fight, {**foe(5), "wBattleResult": 2}, {}) == [0, -1, 0]
@@ -298,6 +345,8 @@ def test_map_stay(play):
 def test_healing(play):
     hurt, well = party((5, 5, 20)), party((5, 20, 20))
     assert play("healing", hurt, well, hurt, well, hurt, well, budget=2.0) == [0.75, 0, 0.75, 0, 0.5]
+    # Nor is what a battle leaves: the party's HP are written at its end, and a new level raises them.
+    assert play("healing", {**hurt, "wIsInBattle": 1}, well) == [0]
     # A healthy creature that joins is no healing.
     assert play("healing", hurt, party((5, 5, 20), (5, 20, 20))) == [0]
 
