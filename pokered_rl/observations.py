@@ -11,7 +11,6 @@ __all__ = [
     "allowed_actions",
     "pack_bits",
     "pack_two_bits",
-    "shades_of_bytes",
     "unpack_bits",
     "unpack_shades",
     "unpack_two_bits",

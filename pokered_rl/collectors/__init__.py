@@ -5,7 +5,7 @@ from pokered_rl.collectors.exploration import Exploration, emulator_epsilons, ep
 from pokered_rl.collectors.processes import ProcessPool
 from pokered_rl.collectors.ray_pool import RayPool
 from pokered_rl.collectors.supervision import SupervisedPool
-from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec
+from pokered_rl.collectors.worker import WorkerSpec
 from pokered_rl.collectors.worker_pool import EpisodeResult, ExperienceSink, InlinePool, WorkerError, WorkerPool
 
 __all__ = [
@@ -17,9 +17,7 @@ __all__ = [
     "RayPool",
     "SharedControl",
     "SupervisedPool",
-    "WorkerCollector",
     "WorkerError",
-    "WorkerMessage",
     "WorkerPool",
     "WorkerSpec",
     "emulator_epsilons",

@@ -2,14 +2,12 @@
 
 from pokered_rl.data.episode_logs import LoggedEpisodes, from_episode_logs
 from pokered_rl.data.replay import RateLimiter, SequenceReplay, make_replay, matching_sequences
-from pokered_rl.data.rollouts import OBSERVATION_KEYS, PACKED_SUFFIX, STATE_KEYS, SequenceLayout, compact_rollout
+from pokered_rl.data.rollouts import OBSERVATION_KEYS, STATE_KEYS, SequenceLayout, compact_rollout
 from pokered_rl.data.sequences import SequenceBuilder
-from pokered_rl.data.storage import BOOKKEEPING_BYTES, SequenceCodec, bytes_per_sequence, bytes_per_transition
+from pokered_rl.data.storage import SequenceCodec, bytes_per_sequence, bytes_per_transition
 
 __all__ = [
-    "BOOKKEEPING_BYTES",
     "OBSERVATION_KEYS",
-    "PACKED_SUFFIX",
     "STATE_KEYS",
     "LoggedEpisodes",
     "RateLimiter",

@@ -21,24 +21,12 @@ from pokered_rl.data.rollouts import PACKED_SUFFIX, SequenceLayout
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.observations import pack_bits, pack_two_bits, unpack_bits, unpack_two_bits
 
-__all__ = [
-    "BOOKKEEPING_BYTES",
-    "FLAG_KEYS",
-    "MappedPages",
-    "SequenceCodec",
-    "bytes_per_sequence",
-    "bytes_per_transition",
-    "create_reserved",
-    "disk_full",
-    "entries_of",
-    "open_sequences",
-    "reserve_files",
-]
+__all__ = ["SequenceCodec", "bytes_per_sequence", "bytes_per_transition"]
 
 #: Bytes of memory for each stored sequence: sum and minimum tree (float32, twice the capacity each), write counter.
 BOOKKEEPING_BYTES = 2 * 2 * 4 + 8
 #: Truth values of a step that share one byte, from the highest bit down.
-FLAG_KEYS = ("mask", "is_init", "terminated", "truncated")
+_FLAG_KEYS = ("mask", "is_init", "terminated", "truncated")
 _ACTION_KEYS = ("action", "last_action")
 _MADV_DONTNEED = 4
 _PAGE_BYTES = mmap.PAGESIZE
@@ -96,8 +84,8 @@ class SequenceCodec(Transform):
             for key in _ACTION_KEYS:
                 if key in keys:
                     tensordict.set(key, tensordict.get(key).to(torch.uint8))
-        if keys.issuperset(FLAG_KEYS):
-            flags = torch.stack([tensordict.pop(key) for key in FLAG_KEYS], -1)  # [S, L, 4]
+        if keys.issuperset(_FLAG_KEYS):
+            flags = torch.stack([tensordict.pop(key) for key in _FLAG_KEYS], -1)  # [S, L, 4]
             tensordict.set("flags", pack_bits(flags).squeeze(-1))
         for key in self.half_keys:
             if tensordict.get(key, None) is not None:
@@ -119,8 +107,8 @@ class SequenceCodec(Transform):
                 if key in keys:
                     tensordict.set(key, tensordict.get(key).long())
         if "flags" in keys:
-            flags = unpack_bits(tensordict.pop("flags").unsqueeze(-1), len(FLAG_KEYS))
-            for index, key in enumerate(FLAG_KEYS):
+            flags = unpack_bits(tensordict.pop("flags").unsqueeze(-1), len(_FLAG_KEYS))
+            for index, key in enumerate(_FLAG_KEYS):
                 tensordict.set(key, flags[..., index])
         for key in self.half_keys:
             if tensordict.get(key, None) is not None:

@@ -15,7 +15,7 @@ import json
 from dataclasses import dataclass
 
 from pokered_rl.bundled import bundled_path
-from pokered_rl.data import BOOKKEEPING_BYTES
+from pokered_rl.data.storage import BOOKKEEPING_BYTES
 from pokered_rl.errors import ConfigError
 from pokered_rl.resources import worker_count
 from pokered_rl.training.config import Backend, Config
