@@ -4,6 +4,7 @@ The worker runs in this process (``InlinePool``); shapes and reward are those of
 
     python docs/benchmarks/step_flow.py            # the files, and how many functions of each
     python docs/benchmarks/step_flow.py --write    # brings the tables of docs/concepts/step_flow.md up to date
+    python docs/benchmarks/step_flow.py --check    # fails when they are not
 """
 
 import argparse
@@ -29,7 +30,7 @@ from pokered_rl.training.learner import Learner
 from pokered_rl.training.load_config import load_config
 
 _PACKAGE = Path(pokered_rl.__file__).parent
-PAGE = Path(__file__).parents[1] / "concepts" / "step_flow.md"
+_PAGE = Path(__file__).parents[1] / "concepts" / "step_flow.md"
 
 
 class _Entered:
@@ -56,7 +57,7 @@ class _Entered:
         return list(dict.fromkeys(file for file, _ in self.functions))
 
 
-def page_with(batch: list[str], update: list[str], page: str) -> str:
+def _page_with(batch: list[str], update: list[str], page: str) -> str:
     """Return the page with new tables: the files of a batch, those of an update, each with its first sentence."""
     tables = iter([batch, update])
     page = re.sub(r"(\| file \| .*\n\|---.*\n)(?:\|.*\n)*", lambda head: head[1] + _table(next(tables)), page)
@@ -70,12 +71,6 @@ def _table(files: list[str]) -> str:
 
 def _first_line(docstring: str) -> str:
     return re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", docstring.partition("\n")[0]).replace("``", "`")
-
-
-def files_of_a_step(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the files that a batch enters and those that an update enters, each in the order of the first call."""
-    batch, update = _record(folder)
-    return batch.files, update.files
 
 
 def _record(folder: Path) -> tuple[_Entered, _Entered]:
@@ -150,20 +145,25 @@ def _record(folder: Path) -> tuple[_Entered, _Entered]:
 
 
 def main() -> None:
-    """Print both lists, and how many files there are in all; or write the page."""
+    """Print both lists, and how many files there are in all; write or check the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--write", action="store_true", help="bring docs/concepts/step_flow.md up to date")
-    write = parser.parse_args().write
+    parser.add_argument("--check", action="store_true", help="fail when that page is not up to date")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         batch, update = _record(Path(folder))
-    if write:
-        PAGE.write_text(page_with(batch.files, update.files, PAGE.read_text()))
     for title, part in (("One batch of a worker", batch), ("One update", update)):
         print(f"{title}: {len(part.files)} files, {len(part.functions)} functions")
         for file in part.files:
             count = sum(where == file for where, _ in part.functions)
             print(f"  {file} ({count})")
     print(f"Together {len({*batch.files, *update.files})} files")
+    page = _PAGE.read_text()
+    current = _page_with(batch.files, update.files, page)
+    if arguments.write:
+        _PAGE.write_text(current)
+    elif arguments.check and page != current:
+        sys.exit(f"{_PAGE.name} names other files: run this program with --write")
 
 
 if __name__ == "__main__":
