@@ -1,8 +1,5 @@
 """On the cartridge, under every shipped preset: doing the same over and over pays nothing after its first round."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torchrl.envs import TransformedEnv
@@ -20,7 +17,6 @@ ACTIONS = ActionSet()
 @pytest.fixture(scope="module")
 def in_the_grass(sprout: Cartridge) -> SaveState:
     """A player with one creature in the tall grass of the first lane."""
-    sys.path[:0] = [str(Path(__file__).parents[1] / "roms")]
     from sprout_walkthrough import grass_state
 
     return SaveState(

@@ -2,21 +2,18 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import av
+import check_retail
 import pytest
+import retail_check.prober as prober
+import retail_check.start as start_checks
 import torch
 
+from pokered_rl.game import FULL_LAYOUT, RAM_MAP, GameState
+
 _ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(_ROOT / "examples"), str(_ROOT / "tests" / "roms")]
-
-import check_retail  # noqa: E402
-import retail_check.prober as prober  # noqa: E402
-import retail_check.start as start_checks  # noqa: E402
-
-from pokered_rl.game import FULL_LAYOUT, RAM_MAP, GameState  # noqa: E402
 
 _QUICK = ("--seconds", "1", "--speed-steps", "3", "--walk-presses", "12")
 

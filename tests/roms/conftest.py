@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("pyboy")
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
 
-import sprout_walkthrough as walkthrough  # noqa: E402
+import sprout_walkthrough as walkthrough
 
 
 @dataclass

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent)]
-
-import evidence  # noqa: E402
-import sprout_player as sp  # noqa: E402
+import evidence
+import sprout_player as sp
 
 ROUNDS, ACTIONS = 15, 50
 #: Retail estimate over the busy loop's 1,200 us.

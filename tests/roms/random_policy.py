@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
+import evidence
 import numpy as np
+import torch
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-
-import evidence  # noqa: E402
-import torch  # noqa: E402
-
-from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge, Emulator, boot  # noqa: E402
-from pokered_rl.game import GameState, Milestones, RamLayout  # noqa: E402
+from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge, Emulator, boot
+from pokered_rl.game import GameState, Milestones, RamLayout
 
 
 def reached(steps: int, *, seed: int) -> dict[str, int]:

@@ -1,4 +1,6 @@
-"""Records the walkthrough after every change of the cartridge: ``python tests/roms/record_walkthrough.py``.
+"""Record the walkthrough after a change of the cartridge.
+
+    PYTHONPATH=roms/sprout python tests/roms/record_walkthrough.py
 
 Writes the keys with the RAM hash at each milestone to ``pokered_rl/emulator/data`` (what ``start_states`` replays), and
 the agent steps to each milestone to ``docs/benchmarks/results`` (what the docs show).
@@ -7,20 +9,18 @@ the agent steps to each milestone to ``docs/benchmarks/results`` (what the docs 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+import evidence
+import sprout_walkthrough as walkthrough
+import torch
+
+from pokered_rl.emulator import PYBOY_VERSION, Cartridge, Emulator
+from pokered_rl.game import FULL_LAYOUT, GameState, Milestones, ScreenKind, read_screen
+from pokered_rl.game.ram_map import address
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT)]
-
-import evidence  # noqa: E402
-import sprout_walkthrough as walkthrough  # noqa: E402
-import torch  # noqa: E402
-
-from pokered_rl.emulator import PYBOY_VERSION, Cartridge, Emulator  # noqa: E402
-from pokered_rl.game import FULL_LAYOUT, GameState, Milestones, ScreenKind, read_screen  # noqa: E402
-from pokered_rl.game.ram_map import address  # noqa: E402
 
 RECORDING = ROOT / "pokered_rl" / "emulator" / "data" / "sprout_walkthrough.json"
 FRAMES_PER_ACTION = 24

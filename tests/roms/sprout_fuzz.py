@@ -11,9 +11,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
-
-from sprout_player import Player  # noqa: E402
+from sprout_player import Player
 
 KEYS = ("a", "b", "start", "select", "up", "down", "left", "right", None)
 FRAMES = 24

@@ -7,16 +7,11 @@ chance: fights are fought until they are won, grass is walked until the friend i
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
-SOURCES = Path(__file__).resolve().parents[2] / "roms" / "sprout"
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(SOURCES)]
-
-import creatures  # noqa: E402
-import world  # noqa: E402
-from sprout_player import CUR_MAP, OVERWORLD, TALK, Player, X, Y  # noqa: E402
+import creatures
+import world
+from sprout_player import CUR_MAP, OVERWORLD, TALK, Player, X, Y
 
 TIMES = {(a, d): tenths / 10 for a, d, tenths in creatures.MATCHUPS}
 MAPS = {entry["name"]: entry["id"] for entry in world.MAPS}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import pytest
 
 pytest.importorskip("pyboy")
 
-SOURCES = Path(__file__).resolve().parents[2] / "roms" / "sprout"
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(SOURCES)]
+import sprout_player as sp
+import world
 
-import sprout_player as sp  # noqa: E402
-import world  # noqa: E402
+SOURCES = Path(__file__).resolve().parents[2] / "roms" / "sprout"
 
 
 @pytest.fixture
