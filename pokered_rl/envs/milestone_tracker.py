@@ -17,8 +17,8 @@ __all__ = ["MilestoneTracker"]
 class MilestoneTracker(EmulatorMemory):
     """Reports the milestones of the cartridge's story, and ``map:NAME`` for every map entered.
 
-    What holds at the start of an episode is not reported. The story is compared only in steps that changed a map, the
-    party, the bag or an event.
+    What holds at the start of an episode is not reported, nor anything while no map is loaded. The story is compared
+    only in steps that changed a map, the party, the bag or an event.
 
     Args:
         num_emulators: E.
@@ -55,10 +55,10 @@ class MilestoneTracker(EmulatorMemory):
         if frame.progress is self._known and not moved.any():
             return []
         self._known, self._here = frame.progress, frame.map_id
-        fresh = self._reached(frame) & ~self._story
+        fresh = self._reached(frame) & ~self._story & frame.on_map[:, None]
         self._story |= fresh
         reached = [(int(index), self._profile.milestones.names[k]) for index, k in np.argwhere(fresh)]
-        for index in np.flatnonzero(~self._maps[self._all, self._here]).tolist():
+        for index in np.flatnonzero(frame.on_map & ~self._maps[self._all, self._here]).tolist():
             map_id = int(self._here[index])
             self._maps[index, map_id] = True
             reached.append((index, f"map:{self._profile.maps.name(map_id)}"))

@@ -235,6 +235,12 @@ class RamFrame:
         return size
 
     @cached_property
+    def on_map(self) -> _Flags:
+        """Whether a map is loaded: not at the title, nor after the reset that follows the hall of fame."""
+        on_map: _Flags = (self._place[3] > 0) & (self._place[4] > 0)
+        return on_map
+
+    @cached_property
     def outside(self) -> _Flags:
         """Whether the map is an outdoor one, by its tileset."""
         return _IS_OUTSIDE.take(self._place[5])

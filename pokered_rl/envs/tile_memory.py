@@ -233,7 +233,7 @@ class TileTracker(EmulatorMemory):
         self._memory.enter(frame)
         self._map, self._x, self._y = frame.map_id, frame.x, frame.y
         # A coordinate is 255 for an instant at the northern edge.
-        self.arrived = arrived = arrived & self._memory.inside(self._x, self._y)
+        self.arrived = arrived = arrived & frame.on_map & self._memory.inside(self._x, self._y)
         if not any_of(arrived):
             self.new_tile = self.new_map = np.zeros_like(arrived)
             return

@@ -79,6 +79,7 @@ def env_factory(
         "screen": env.screen.value,
         "start_states": tuple(env.start_states) or None,
         "max_episode_steps": env.max_episode_steps or None,
+        "terminate_at_hall_of_fame": env.terminate_at_hall_of_fame,
         "wait_while_busy": env.wait_while_busy,
         "max_wait_frames": env.max_wait_frames,
         **_transform_options(config, parts),

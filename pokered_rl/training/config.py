@@ -176,6 +176,8 @@ class EnvConfig:
     hold_frames: int = option(8, ge=1, fixed="the meaning of a stored step")
     #: Agent steps after which an episode is truncated; 0 never ends one (continuous mode).
     max_episode_steps: int = option(2048, ge=0)
+    #: End an episode when the game is finished; the game then restarts by itself.
+    terminate_at_hall_of_fame: bool = True
     #: Save states that episodes start from, drawn at random; empty boots to the playable start.
     start_states: list[str] = field(default_factory=list)
     #: Keep the emulator running while the game ignores its buttons, instead of spending decisions on it.

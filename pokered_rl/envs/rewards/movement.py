@@ -119,7 +119,7 @@ class ScreenNovelty(RewardTerm):
         self._seen = FirstTimes(num_emulators=num_emulators, size=1 << 16)
 
     def _views(self, frame: RamFrame) -> tuple[npt.NDArray[np.uint64], Flags]:
-        return frame.scene_hash, (frame.in_battle == 0) & ~frame.text_open
+        return frame.scene_hash, frame.on_map & (frame.in_battle == 0) & ~frame.text_open
 
     def _start(self, frame: RamFrame, emulators: Flags) -> None:
         self._seen.clear(emulators)

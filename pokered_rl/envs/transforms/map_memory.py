@@ -79,13 +79,8 @@ class MapMemory(RamTransform):
         >>> from tensordict import TensorDict
         >>> from pokered_rl.envs import MapMemory
         >>> memory = MapMemory(radius=2)
-        >>> ram = torch.zeros(1, 8319, dtype=torch.uint8)
-        >>> memory(TensorDict({"ram": ram}, [1]))["map_memory"][0, 0]
-        tensor([[0, 0, 0, 0, 0],
-                [0, 0, 0, 0, 0],
-                [0, 0, 1, 0, 0],
-                [0, 0, 0, 0, 0],
-                [0, 0, 0, 0, 0]], dtype=torch.uint8)
+        >>> memory(TensorDict({"ram": torch.zeros(1, 8319, dtype=torch.uint8)}, [1]))["map_memory"].shape
+        torch.Size([1, 2, 5, 5])
     """
 
     OUT_KEYS: ClassVar = ("map_memory",)
@@ -125,7 +120,7 @@ class MapMemory(RamTransform):
         if not self.persistent:
             walk.tiles.clear(emulators)
         walk.tiles.enter(frame)
-        walk.visit(frame.x, frame.y, emulators)
+        walk.visit(frame.x, frame.y, emulators & frame.on_map)
         walk.remember(frame)
 
     def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
@@ -136,7 +131,8 @@ class MapMemory(RamTransform):
         if action is not None and any_of(~arrived):
             self._mark_ahead(frame, action, ~arrived)
         if any_of(arrived):
-            passed = changed & ~(frame.outside & walk.outside) & (walk.map >= 0)
+            arrived &= frame.on_map
+            passed = changed & arrived & ~(frame.outside & walk.outside) & (walk.map >= 0)
             if any_of(passed):
                 tiles.cells[tiles.index(walk.x, walk.y, _MARKS)[passed]] = Saliency.PASSAGE  # on the map left
             tiles.enter(frame)
@@ -218,7 +214,7 @@ class _Walk(EmulatorMemory):
 
     def remember(self, frame: RamFrame) -> None:
         """Keep where the players are."""
-        self.map, self.x, self.y = frame.map_id, frame.x, frame.y
+        self.map, self.x, self.y = np.where(frame.on_map, frame.map_id, -1), frame.x, frame.y
         self.facing, self.outside = frame.facing, frame.outside
         self.quiet = ~frame.text_open & (frame.in_battle == 0)
 
