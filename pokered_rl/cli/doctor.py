@@ -291,6 +291,8 @@ def describe_speed(speed: ExpectedSpeed, *, target_steps: int) -> Finding:
         speed: Estimate for this machine.
         target_steps: ``run.target_total_steps``.
     """
+    hours = target_steps / speed.steps / 3600
+    duration = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
     limits = ", ".join(f"{name} {limit:,.0f}" for name, limit in speed.limits.items())
     learning = "; updates on the GPU are not estimated" if speed.learning is None else ""
     return Finding(
@@ -298,7 +300,7 @@ def describe_speed(speed: ExpectedSpeed, *, target_steps: int) -> Finding:
         Verdict.ok,
         f"about {speed.steps:,.0f} steps/s and {speed.steps / speed.steps_per_update:.2g} updates/s, limited by "
         f"{speed.bound_by} (each part alone, steps/s: {limits}{learning}); "
-        f"run.target_total_steps in {target_steps / speed.steps / 3600:,.1f} hours",
+        f"run.target_total_steps in {duration}",
     )
 
 
