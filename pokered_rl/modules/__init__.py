@@ -3,6 +3,7 @@
 from pokered_rl.modules.augmentation import RandomShift
 from pokered_rl.modules.core import LSTMCore, MemorylessCore, RecurrentCore
 from pokered_rl.modules.cost import NetworkCost, network_cost
+from pokered_rl.modules.diagnostics import acting_learning_rate, diagnose, dormant_units, input_shares
 from pokered_rl.modules.encoder import (
     MapEncoder,
     ObservationEncoder,
@@ -37,6 +38,10 @@ __all__ = [
     "ResidualBlock",
     "SpatialSelfAttention",
     "VectorEncoder",
+    "acting_learning_rate",
+    "diagnose",
+    "dormant_units",
+    "input_shares",
     "network_cost",
     "squash_reward",
 ]

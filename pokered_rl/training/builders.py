@@ -29,6 +29,7 @@ from pokered_rl.modules import (
     R2D2Policy,
     RandomShift,
     RecurrentQuantileNetwork,
+    diagnose,
 )
 from pokered_rl.objectives import R2D2Loss
 from pokered_rl.resources import available_cpus, worker_count
@@ -464,15 +465,17 @@ def make_learner(
             f"loss: {qualified_name(module)} must have target parameters, made by convert_to_functional(network,"
             f' "network", create_target_params=True) ({error})'
         ) from error
+    optimizer = torch.optim.Adam(
+        module.parameters(), lr=settings.learning_rate, eps=settings.adam_epsilon, fused=device.type == "cuda"
+    )
     return Learner(
         loss=module,
-        optimizer=torch.optim.Adam(
-            module.parameters(), lr=settings.learning_rate, eps=settings.adam_epsilon, fused=device.type == "cuda"
-        ),
+        optimizer=optimizer,
         target_updater=updater,
         replay=replay,
         batch_size=settings.batch_size,
         max_grad_norm=settings.max_grad_norm,
         device=device,
         autocast=config.runtime.autocast,
+        diagnose=partial(diagnose, network, optimizer, first_step=config.replay.burn_in_steps),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -71,6 +71,7 @@ class Learner:
         device: Where the loss's parameters are.
         autocast: bfloat16 autocast; used on CUDA only.
         scheduler: Learning-rate schedule, stepped after each update.
+        diagnose: Computes further metrics from the last batch, for :meth:`diagnostics`.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Learner:
         device: torch.device,
         autocast: bool = True,
         scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        diagnose: Callable[[TensorDictBase], Mapping[str, float]] | None = None,
     ) -> None:
         self.loss = loss
         self.optimizer = optimizer
@@ -97,6 +99,8 @@ class Learner:
         self._device = device
         self._autocast = autocast and device.type == "cuda"
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._diagnose = diagnose
+        self._last_batch: TensorDictBase | None = None
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
 
@@ -137,6 +141,13 @@ class Learner:
         sampled.set("td_error", report[:-1])
         self._replay.update_tensordict_priority(sampled)
         self._add_to_means(losses, grad_norm)
+        self._last_batch = batch
+
+    def diagnostics(self) -> dict[str, float]:
+        """Compute the diagnostics of the last update; costs about as much as one, so call it for logged rows only."""
+        if self._diagnose is None or self._last_batch is None:
+            return {}
+        return dict(self._diagnose(self._last_batch))
 
     def means(self) -> dict[str, float]:
         """Return the means of the loss's scalars and of the gradient norm over the updates since the last call."""

@@ -173,7 +173,7 @@ class Metrics(Callback):
             "updates_per_second": self._progress.updates_per_second,
             "replay_sequences": len(trainer.replay),
         }
-        row |= trainer.workers.stats() | trainer.learner.means()
+        row |= trainer.workers.stats() | trainer.learner.means() | trainer.learner.diagnostics()
         self._train.append(row)
         self._log("train", row)
 

@@ -56,6 +56,7 @@ def _learner(
     max_grad_norm: float = 1e9,
     momentum: float = 0.0,
     halve_rate_every: int | None = None,
+    diagnose=None,
 ) -> Learner:
     torch.manual_seed(0)
     loss = _MeanLoss()
@@ -71,6 +72,7 @@ def _learner(
         batch_size=2,
         max_grad_norm=max_grad_norm,
         device=torch.device("cpu"),
+        diagnose=diagnose,
     )
 
 
@@ -90,6 +92,16 @@ def test_priorities_of_the_sampled_sequences_are_written():
     ((index, priority),) = learner._replay.written
     assert index == [5, 9]
     torch.testing.assert_close(priority, before.expand(2))
+
+
+def test_diagnostics_are_computed_on_request_from_the_batch_of_the_last_update():
+    seen = []
+    learner = _learner(diagnose=lambda batch: seen.append(batch["x"]) or {"share": 0.5})
+    assert learner.diagnostics() == {}
+    learner.step()
+    assert seen == []
+    assert learner.diagnostics() == {"share": 0.5}
+    assert torch.equal(seen[0], torch.ones(2, 4))
 
 
 def test_hard_target_copies_exactly_every_interval_updates():
