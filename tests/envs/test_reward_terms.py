@@ -74,8 +74,8 @@ def test_presets_name_terms_that_exist(preset):
 def test_balanced_is_the_default():
     balanced = {term.name: term.weight for term in make_terms(**load_preset("balanced"))}
     assert balanced == {term.name: term.weight for term in make_terms()}
-    # healing, money, screen novelty and goals are off unless asked for.
-    assert not {"healing", "money", "screen_novelty", "goals"} & set(balanced)
+    # healing, money, novelty, screen novelty and goals are off unless asked for.
+    assert not {"healing", "money", "novelty", "screen_novelty", "goals"} & set(balanced)
 
 
 def test_a_weight_of_zero_removes_a_term_and_options_reach_it():

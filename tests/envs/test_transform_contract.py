@@ -23,7 +23,8 @@ from pokered_rl.envs.rewards import REWARD_TERMS, make_terms
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import FULL_LAYOUT
 
-_ALL_TERMS = dict.fromkeys(REWARD_TERMS, 1.0)
+#: All but novelty, which counts the visits of all emulators together.
+_ALL_TERMS = dict.fromkeys(REWARD_TERMS, 1.0) | {"novelty": 0.0}
 _GOALS = [{"name": "far", "region": ["PALLET_TOWN", 8, 0, 20, 20]}]
 
 MAKERS: dict[str, Callable[..., torch.nn.Module]] = {

@@ -6,7 +6,17 @@
 from pokered_rl.envs.rewards.base import FirstTimes, ProgressTerm, RewardStep, RewardTerm
 from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Blackout, Escape, Healing, LowHealth
 from pokered_rl.envs.rewards.goals import Goal, Goals
-from pokered_rl.envs.rewards.movement import Frontier, Idle, MapStay, NewMaps, NewTiles, Revisit, ScreenNovelty, Steps
+from pokered_rl.envs.rewards.movement import (
+    Frontier,
+    Idle,
+    MapStay,
+    NewMaps,
+    NewTiles,
+    Novelty,
+    Revisit,
+    ScreenNovelty,
+    Steps,
+)
 from pokered_rl.envs.rewards.presets import REWARD_TERMS, load_preset, make_terms
 from pokered_rl.envs.rewards.progress import (
     Badges,
@@ -43,6 +53,7 @@ __all__ = [
     "Money",
     "NewMaps",
     "NewTiles",
+    "Novelty",
     "PokedexOwned",
     "PokedexSeen",
     "ProgressTerm",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.ram_frame import RamFrame, any_of
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile
 
-__all__ = ["Frontier", "Idle", "MapStay", "NewMaps", "NewTiles", "Revisit", "ScreenNovelty", "Steps"]
+__all__ = ["Frontier", "Idle", "MapStay", "NewMaps", "NewTiles", "Novelty", "Revisit", "ScreenNovelty", "Steps"]
 
 
 class NewTiles(RewardTerm):
@@ -131,6 +135,50 @@ class ScreenNovelty(RewardTerm):
         return self._seen.first(views, valid).astype(np.float64)
 
 
+class Novelty(RewardTerm):
+    """Pays 1 / sqrt(N) for entering a cell for the first time in the episode, N counted over the whole run.
+
+    A cell is a square of ``tile_size`` tiles of a map; N is the number of episodes that entered it so far, this one
+    included, of all emulators of the worker. The counts outlive episodes and are saved and restored with the run, so
+    what is seldom reached keeps its value while the way to it loses its own (Bellemare et al. 2016).
+
+    Args:
+        weight: Factor.
+        tile_size: Width and height of a cell in tiles.
+
+    Raises:
+        ConfigError: ``tile_size`` is below 1.
+    """
+
+    name = "novelty"
+    default_weight = 0.0
+
+    def __init__(self, *, weight: float | None = None, tile_size: int = 3) -> None:
+        super().__init__(weight=weight)
+        if tile_size < 1:
+            raise ConfigError(f"tile_size of the reward term novelty must be >= 1, got {tile_size}")
+        self.tile_size = tile_size
+
+    def _allocate(self, num_emulators: int) -> None:
+        self._seen = FirstTimes(num_emulators=num_emulators)
+        self._counts = _CellCounts()
+
+    def _enter(self, frame: RamFrame, active: Flags) -> npt.NDArray[np.float64]:
+        value = np.zeros(frame.num_emulators)
+        cell = frame.map_id << 16 | frame.y // self.tile_size << 8 | frame.x // self.tile_size
+        for index in np.flatnonzero(self._seen.first(cell, active & frame.on_map)).tolist():
+            value[index] = self._counts.add(int(cell[index])) ** -0.5
+        return value
+
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
+        self._seen.clear(emulators)
+        self._enter(frame, emulators)
+
+    def _value(self, step: RewardStep) -> npt.NDArray[Any]:
+        arrived = step.tiles.arrived
+        return self._enter(step.now, arrived) if any_of(arrived) else np.zeros(len(arrived))
+
+
 class Steps(RewardTerm):
     """value = -1 for every agent step."""
 
@@ -217,6 +265,26 @@ class MapStay(RewardTerm):
         same = ~(step.tiles.new_tile | (step.now.map_id != step.before.map_id))
         self._steps = (self._steps + 1) * same
         return (self._steps > self.patience) * -1.0
+
+
+class _CellCounts(EmulatorMemory):
+    """How many episodes entered each cell; belongs to all emulators, so an emulator's state has nothing of it."""
+
+    def __init__(self) -> None:
+        self._counts: dict[int, int] = {}
+
+    def add(self, cell: int) -> int:
+        """Count an episode that enters ``cell``; return how many did."""
+        count = self._counts[cell] = self._counts.get(cell, 0) + 1
+        return count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return cells and counts, int64 [2, number of cells]."""
+        return {"counts": torch.tensor([list(self._counts), list(self._counts.values())], dtype=torch.int64)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        self._counts = dict(state["counts"].T.tolist())
 
 
 class _WorldMap:

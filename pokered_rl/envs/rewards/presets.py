@@ -15,7 +15,17 @@ from pokered_rl.bundled import bundled_path
 from pokered_rl.envs.rewards.base import RewardTerm
 from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Blackout, Escape, Healing, LowHealth
 from pokered_rl.envs.rewards.goals import Goals
-from pokered_rl.envs.rewards.movement import Frontier, Idle, MapStay, NewMaps, NewTiles, Revisit, ScreenNovelty, Steps
+from pokered_rl.envs.rewards.movement import (
+    Frontier,
+    Idle,
+    MapStay,
+    NewMaps,
+    NewTiles,
+    Novelty,
+    Revisit,
+    ScreenNovelty,
+    Steps,
+)
 from pokered_rl.envs.rewards.progress import (
     Badges,
     Champion,
@@ -40,6 +50,7 @@ REWARD_TERMS: dict[str, type[RewardTerm]] = {
         NewMaps,
         Frontier,
         ScreenNovelty,
+        Novelty,
         Badges,
         Events,
         PokedexOwned,

@@ -1,6 +1,7 @@
 """Every reward term on cases worked out by hand."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tensordict import TensorDict
 
 from pokered_rl.envs import RewardTerms
 from pokered_rl.envs.ram_frame import RamFrame
-from pokered_rl.envs.rewards import REWARD_TERMS, Goals, RewardStep
+from pokered_rl.envs.rewards import REWARD_TERMS, Goals, Novelty, RewardStep
 from pokered_rl.envs.tile_memory import TileTracker
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import FULL_LAYOUT, ITEMS
@@ -131,6 +132,54 @@ def test_screen_novelty(play):
     other = {"wTileMap": bytes([1] * 200 + [0x90] * 160)}
     assert play("screen_novelty", letters, other) == [0]
     assert play("screen_novelty", view(1), {**view(9), "wIsInBattle": 1}) == [0]
+
+
+def test_novelty(play):
+    # Cells of 3 x 3 tiles: (3..5, 6..8) is the start, (6, 6) the next; each pays once, standing still nothing.
+    walk = [at(5, 6), at(5, 6), at(6, 6), at(7, 7), at(5, 6), at(6, 6)]
+    assert play("novelty", *walk) == [0, 1, 0, 0, 0]
+    assert play("novelty", *walk, tile_size=1) == [0, 1, 1, 0, 0]
+    # The same tile of another map is another cell; while no map is loaded there is none.
+    assert play("novelty", {}, {"wCurMap": 12}, {"wCurMap": 1, "wCurrentMapWidth2": 0}) == [1, 0]
+
+
+def _novelty(overworld) -> tuple[RewardTerms, Callable[..., list[float]]]:
+    transform = RewardTerms(terms=[Novelty(weight=1.0)])
+
+    def episode(*columns: tuple[int, ...], reward: RewardTerms = transform) -> list[float]:
+        """An episode in which each emulator walks through its columns; returns what each was paid."""
+        frames = [torch.stack([overworld(wXCoord=x) for x in each]) for each in zip(*columns, strict=True)]
+        n = len(columns)
+        total = torch.zeros(n, 1)
+        for k, ram in enumerate(frames):
+            init = torch.full((n, 1), k == 0)
+            total += reward(TensorDict({"ram": ram, "is_init": init}, [n]))["reward"]
+        return total.flatten().tolist()
+
+    return transform, episode
+
+
+def test_novelty_counts_over_the_run_and_for_all_emulators(overworld):
+    _, episode = _novelty(overworld)
+    # Both emulators start in cell 1 and enter cell 2: 1 and 1 / sqrt(2); the next episode 1 / sqrt(3) and 1 / sqrt(4).
+    assert episode((5, 6), (5, 6)) == pytest.approx([1, 2**-0.5])
+    assert episode((5, 6), (5, 6)) == pytest.approx([3**-0.5, 0.5])
+    # Nobody was in cell 3.
+    assert episode((6, 9), (6, 6)) == pytest.approx([1, 0])
+
+
+def test_novelty_continues_with_its_counts_after_a_restart(overworld):
+    transform, episode = _novelty(overworld)
+    episode((5, 6), (5, 6))
+    restored, _ = _novelty(overworld)
+    restored.load_state_dict(transform.state_dict())
+    walks = ((5, 6, 9), (5, 6, 6))
+    assert episode(*walks, reward=restored) == episode(*walks) == pytest.approx([3**-0.5 + 1, 0.5])
+
+
+def test_cells_of_less_than_a_tile_are_refused():
+    with pytest.raises(ConfigError, match="tile_size"):
+        Novelty(tile_size=0)
 
 
 def test_badges(play):
