@@ -3,10 +3,12 @@
 import csv
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torchrl.envs import RewardScaling
 
 from pokered_rl.envs.rewards import RewardTerm
 from pokered_rl.episodes import EpisodeLog, find_logs
@@ -108,6 +110,15 @@ def test_a_network_and_its_loss_can_be_objects(own, train, runs):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     assert train("run.target_total_steps=160", network=network, loss=loss) == 0
     assert any(not torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("transform", [RewardScaling(0.0, 0.0), partial(RewardScaling, 0.0, 0.0)])
+def test_own_transforms_stand_behind_those_of_the_environment(train, runs, transform):
+    assert train("run.target_total_steps=100", transforms=[transform]) == 0
+    with (runs / "a" / "metrics" / "episodes.csv").open() as file:
+        assert {float(row["return"]) for row in csv.DictReader(file)} == {0.0}
+    parts = json.loads((runs / "a" / "parts.json").read_text())
+    assert parts["transforms"].startswith("torchrl.envs.transforms")
 
 
 @pytest.mark.parametrize(
