@@ -15,7 +15,6 @@ import json
 from dataclasses import dataclass
 
 from pokered_rl.bundled import bundled_path
-from pokered_rl.data.storage import BOOKKEEPING_BYTES
 from pokered_rl.errors import ConfigError
 from pokered_rl.resources import worker_count
 from pokered_rl.training.config import Backend, Config
@@ -114,6 +113,9 @@ def memory_needs(config: Config, costs: Costs, *, workers: int, sequences: int) 
         workers: Worker processes on this machine; 0 for workers inside the learner's process, or elsewhere.
         sequences: Capacity of the replay.
     """
+    # Imported on use: a command's help must not wait for PyTorch.
+    from pokered_rl.data.storage import BOOKKEEPING_BYTES
+
     batches = 2 + config.replay.prefetch_batches
     learner = costs.learner_bytes + sequences * BOOKKEEPING_BYTES + _MAPPED_BYTES
     learner += batches * _steps_per_batch(config) * _STEP_BYTES

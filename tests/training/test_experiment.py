@@ -116,7 +116,9 @@ def test_a_network_and_its_loss_can_be_objects(own, train, runs):
 def test_own_transforms_stand_behind_those_of_the_environment(train, runs, transform):
     assert train("run.target_total_steps=100", transforms=[transform]) == 0
     with (runs / "a" / "metrics" / "episodes.csv").open() as file:
-        assert {float(row["return"]) for row in csv.DictReader(file)} == {0.0}
+        returns = [float(row["return"]) for row in csv.DictReader(file)]
+    assert len(returns) == 2
+    assert max(returns) < 1e-3, "each step to a new tile pays 0.1 or more, times a scale of 0 (TorchRL: 1e-6)"
     parts = json.loads((runs / "a" / "parts.json").read_text())
     assert parts["transforms"].startswith("torchrl.envs.transforms")
 
