@@ -12,6 +12,7 @@ _COMMANDS = {
     "render": "render episodes to videos",
     "evaluate": "play episodes with a trained agent: coverage, return, milestones",
     "report": "write one HTML page about a run",
+    "curriculum": "show or export the archive of states of a run",
     "verify": "replay episode logs and compare their RAM hashes",
     "watch": "watch a trained agent play",
     "play": "play by hand and record an episode log",
@@ -20,7 +21,7 @@ _COMMANDS = {
 
 
 def _usage(program: str) -> str:
-    lines = "".join(f"  {name:9} {text}\n" for name, text in _COMMANDS.items())
+    lines = "".join(f"  {name:10} {text}\n" for name, text in _COMMANDS.items())
     return f"usage: {program} COMMAND [arguments]\n\n{lines}\n{program} COMMAND --help lists the arguments.\n"
 
 

@@ -123,7 +123,8 @@ class StateArchive:
         self.cells: dict[str, Cell] = {}
         #: Moving success rate of each level: share of its episodes that reached another event.
         self.level_rates: dict[str, float] = {}
-        self._known_levels: set[str] = set()
+        #: Numbers of the named events of each level.
+        self.level_events: dict[str, tuple[int, ...]] = {}
         self._contents: dict[str, bytes] = {}
         self._sizes: dict[str, int] = {}
         self._positions: dict[str, int] = {}
@@ -144,6 +145,10 @@ class StateArchive:
         return sum(self._sizes.values())
 
     # What changes the archive is a record: applied in memory, and written to the journal.
+
+    def add_level(self, level: Level) -> None:
+        """Note a set of events and badges that was reached for the first time."""
+        self._record({"do": "level", "key": level.key, "events": list(level.events)})
 
     def add_cell(
         self, key: str, *, level: str, story: int, map_id: int, x: int, y: int, depth_steps: int, parent: str = ""
@@ -189,7 +194,7 @@ class StateArchive:
 
     def knows_level(self, level: str) -> bool:
         """Return whether any cell has this set of events and badges."""
-        return level in self._known_levels
+        return level in self.level_events
 
     def draw(self, generator: np.random.Generator) -> StartState | None:
         """Draw where an episode begins; None while the archive has no state."""
@@ -208,6 +213,10 @@ class StateArchive:
                 return start
             self._drop(name)
         return None
+
+    def start_in(self, cell: Cell) -> StartState | None:
+        """Return the start in the newest state of a cell, or None where it is gone."""
+        return self._load(cell, cell.states[-1]) if cell.states else None
 
     def refresh(self, *, now: bool = False) -> None:
         """Take in what other writers have added since the last look."""
@@ -244,7 +253,9 @@ class StateArchive:
         staging = folder.with_name(f".{folder.name}.writing")
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir(parents=True)
-        lines = []
+        lines: list[dict[str, Any]] = [
+            {"do": "level", "key": level, "events": events} for level, events in self.level_events.items()
+        ]
         for cell in self.cells.values():
             names = [name for name in cell.states if (self.folder / f"{name}.state").is_file()]
             lines.append(_cell_record(cell))
@@ -264,6 +275,7 @@ class StateArchive:
             return {"positions": dict(self._positions), "made": self._made}
         return {
             "cells": json.dumps([vars(cell) for cell in self.cells.values()]),
+            "levels": json.dumps(self.level_events),
             "rates": dict(self.level_rates),
             "contents": {name: _bytes_tensor(data) for name, data in self._contents.items()},
             "made": self._made,
@@ -274,7 +286,7 @@ class StateArchive:
         self.reset()
         if self.folder is None:
             self.cells = {cell["key"]: Cell(**cell) for cell in json.loads(state["cells"])}
-            self._known_levels = {cell.level for cell in self.cells.values()}
+            self.level_events = {level: tuple(events) for level, events in json.loads(state["levels"]).items()}
             self.level_rates = dict(state["rates"])
             self._contents = {name: data.numpy().tobytes() for name, data in state["contents"].items()}
             self._sizes = {name: len(data) for name, data in self._contents.items()}
@@ -326,8 +338,10 @@ class StateArchive:
     def _apply(self, record: Mapping[str, Any]) -> None:
         key, what = record["key"], record["do"]
         cell = self.cells.get(key)
+        if what == "level":
+            self.level_events[key] = tuple(record["events"])
+            return
         if what == "cell":
-            self._known_levels.add(record["level"])
             if cell is None:
                 self.cells[key] = Cell(
                     key=key,
@@ -501,13 +515,15 @@ class Level(NamedTuple):
     key: str
     #: How many there are.
     story: int
+    #: Numbers of the events, ascending.
+    events: tuple[int, ...]
 
 
 @lru_cache(maxsize=4096)
 def level_of(event_bytes: bytes, badge_bits: int) -> Level:
     """Return the level of named event bytes and badge bits."""
-    story = int.from_bytes(event_bytes, "little").bit_count() + badge_bits.bit_count()
-    return Level(f"{_hash(event_bytes, badge_bits):016x}", story)
+    bits = np.flatnonzero(np.unpackbits(np.frombuffer(event_bytes, np.uint8), bitorder="little")).tolist()
+    return Level(f"{_hash(event_bytes, badge_bits):016x}", len(bits) + badge_bits.bit_count(), tuple(bits))
 
 
 @lru_cache(maxsize=65536)

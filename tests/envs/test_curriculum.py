@@ -10,7 +10,7 @@ from torchrl.envs.utils import step_mdp
 
 from pokered_rl.emulator import Cartridge, Emulator, SaveState
 from pokered_rl.envs import ArchiveStates, StateArchive, make_env
-from pokered_rl.envs.curriculum import ArchiveStarts, level_of
+from pokered_rl.envs.curriculum import ArchiveStarts, Level, level_of
 from pokered_rl.envs.start_states import StartStates
 from pokered_rl.errors import ConfigError
 
@@ -22,6 +22,7 @@ def state() -> SaveState:
 
 
 def _cell(archive: StateArchive, key: str, state: SaveState | None = None, *, story: int = 0, depth: int = 10) -> str:
+    archive.add_level(Level(f"level{story}", story, tuple(range(story))))
     archive.add_cell(key, level=f"level{story}", story=story, map_id=1, x=2, y=3, depth_steps=depth)
     if state is not None:
         archive.add_state(key, state, {"MapMemory": {"x": torch.tensor([7])}}, depth_steps=depth)

@@ -220,6 +220,8 @@ class ArchiveStates(RamTransform):
         known = archive.cells.get(name)
         first_of_level = known is None and not archive.knows_level(level.key)
         if known is None:
+            if first_of_level:
+                archive.add_level(level)
             parent = f"{int(memory.parent[e]):016x}" if memory.parent[e] else ""
             archive.add_cell(
                 name,
