@@ -203,6 +203,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 f"{metadata.get('format')}), this run wants {self.capacity_sequences} (format {_FORMAT})"
             )
         if metadata["entries"]:
+            if not isinstance(metadata["entries"], dict):
+                raise CheckpointError(f"{path / _METADATA} is damaged: entries is no object")
             self._storage._storage = open_sequences(self.scratch_dir, metadata["entries"])
             self._pages = None
             self._storage.initialized = True

@@ -2,8 +2,10 @@
 
 import ctypes
 import errno
+import json
 import mmap
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tensordict import TensorDict, TensorDictBase
+from tensordict import MemoryMappedTensor, TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
 from torch import Tensor
 from torchrl.envs.transforms import Transform
@@ -30,6 +32,14 @@ _FLAG_KEYS = ("mask", "is_init", "terminated", "truncated")
 _ACTION_KEYS = ("action", "last_action")
 _MADV_DONTNEED = 4
 _PAGE_BYTES = mmap.PAGESIZE
+#: Types of stored numbers, by the name that ``meta.json`` has for them.
+_DTYPES = {
+    f"torch.{name}": getattr(torch, name)
+    for name in ("uint8", "int8", "int16", "int32", "int64", "bool", "float16", "bfloat16", "float32", "float64")
+}
+#: Names of entries: they become names of files.
+_NAME = re.compile(r"\w[\w.-]*")
+_MAX_DESCRIPTION_BYTES, _MAX_ENTRIES = 2**20, 1000
 
 
 class SequenceCodec(Transform):
@@ -186,27 +196,75 @@ def entries_of(sequences: TensorDictBase) -> dict[str, list[Any]]:
 def open_sequences(folder: Path, entries: Mapping[str, Any]) -> TensorDict:
     """Map the files of a replay.
 
+    Only the files of ``entries`` are opened, as bare numbers: nothing in the folder can run code. ``meta.json``, which
+    TensorDict writes beside them, is compared and not followed.
+
     Args:
         folder: Where they are.
         entries: What :func:`entries_of` said when they were saved.
 
     Raises:
-        CheckpointError: A file is missing or too short, or holds something else.
+        CheckpointError: A file is missing, too short, a symbolic link, or holds something else.
     """
-    if not (folder / "meta.json").exists():
-        raise CheckpointError(f"the sequences of the replay are gone: {folder} has no meta.json")
+    described = _described_entries(folder)
+    if described != entries:
+        names = sorted(name for name in {*described, *entries} if described.get(name) != entries.get(name))
+        raise CheckpointError(
+            f"the sequences in {folder} have other entries than the checkpoint says: {', '.join(names)}"
+        )
+    nested: dict[Any, Any] = {}
     for name, (shape, dtype) in entries.items():
-        size = prod(shape) * getattr(torch, dtype.removeprefix("torch.")).itemsize
+        size = prod(shape) * _DTYPES[dtype].itemsize
         file = folder / f"{name}.memmap"
-        if not file.exists() or file.stat().st_size < size:
-            raise CheckpointError(f"the replay is damaged: {file} is missing or shorter than {size} bytes")
-    try:
-        sequences: TensorDict = TensorDict.load_memmap(folder)
-    except Exception as error:
-        raise CheckpointError(f"the replay is damaged: {folder / 'meta.json'}: {error}") from error
-    if entries_of(sequences) != entries:
-        raise CheckpointError(f"the sequences in {folder} have other entries than the checkpoint says")
+        if not _is_plain_file(folder, file) or file.stat().st_size < size:
+            raise CheckpointError(
+                f"the replay is damaged: {file} is missing, a link, or shorter than {size} bytes; copy the run again"
+            )
+        nested[tuple(name.split("/"))] = MemoryMappedTensor.from_filename(file, _DTYPES[dtype], torch.Size(shape))
+    sequences = TensorDict({}, batch_size=[min((shape[0] for shape, _ in entries.values()), default=0)])
+    for key, value in nested.items():
+        sequences.set(key, value)
     return sequences
+
+
+def _described_entries(folder: Path) -> dict[str, Any]:
+    """Return shape and dtype of every entry that the ``meta.json`` files of a folder name.
+
+    Raises:
+        CheckpointError: One is missing or damaged, or names anything but tensors of numbers.
+    """
+    found: dict[str, Any] = {}
+    waiting = [""]
+    while waiting:
+        prefix = waiting.pop()
+        file = folder / prefix / "meta.json"
+        if not file.exists():
+            raise CheckpointError(f"the sequences of the replay are gone: {file.parent} has no meta.json")
+        try:
+            if not _is_plain_file(folder, file) or file.stat().st_size > _MAX_DESCRIPTION_BYTES:
+                raise ValueError("a link, or far too large")
+            for name, entry in json.loads(file.read_text()).items():
+                if name in ("shape", "device", "_type") and not isinstance(entry, dict):
+                    continue
+                if not _NAME.fullmatch(name):
+                    raise ValueError(f"{name[:40]!r} is no name of an entry")
+                if entry.get("type") == "TensorDict":
+                    waiting.append(f"{prefix}{name}/")
+                elif entry.get("dtype") in _DTYPES and all(isinstance(n, int) and n >= 0 for n in entry["shape"]):
+                    found[f"{prefix}{name}"] = [list(entry["shape"]), entry["dtype"]]
+                else:
+                    raise ValueError(f"{name} is no tensor of numbers but {str(entry.get('type'))[:60]!r}")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CheckpointError(f"the replay is damaged: {file}: {error}") from error
+        if len(found) + len(waiting) > _MAX_ENTRIES:
+            raise CheckpointError(f"the replay is damaged: {folder} names more than {_MAX_ENTRIES} entries")
+    return dict(sorted(found.items()))
+
+
+def _is_plain_file(folder: Path, file: Path) -> bool:
+    """Return whether a file exists and neither it nor a folder between it and ``folder`` is a symbolic link."""
+    between = [file, *(parent for parent in file.parents if parent.is_relative_to(folder) and parent != folder)]
+    return not any(path.is_symlink() for path in between) and file.is_file()
 
 
 class MappedPages:

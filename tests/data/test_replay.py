@@ -1,6 +1,9 @@
 import json
 import os
+import pickle
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -219,6 +222,84 @@ class TestCheckpoint:
             (tmp_path / "checkpoint" / "replay.json").write_text(json.dumps(metadata))
         with pytest.raises(CheckpointError):
             replay_in(tmp_path / "sequences", **options).load(tmp_path / "checkpoint")
+
+
+def _marks(path):
+    """Return an object whose pickle creates ``path`` when it is loaded."""
+
+    class Marking:
+        def __reduce__(self):
+            return Path.touch, (path,)
+
+    return pickle.dumps(Marking())
+
+
+class TestForeignFiles:
+    """A replay folder that somebody else has prepared."""
+
+    @pytest.fixture
+    def saved(self, tmp_path):
+        replay = replay_in(tmp_path / "sequences")
+        replay.extend(make_sequences(5))
+        replay.save(tmp_path / "checkpoint")
+        return tmp_path
+
+    def load(self, saved):
+        replay_in(saved / "sequences").load(saved / "checkpoint")
+
+    @pytest.mark.parametrize("kind", ["NonTensorData", "tensordict.tensorclass.NonTensorStack", "TensorDict"])
+    @pytest.mark.parametrize("in_checkpoint", [False, True])
+    def test_pickle_in_an_entry_is_not_loaded(self, saved, kind, in_checkpoint):
+        folder, mark = saved / "sequences", saved / "ran"
+        for where, names in ((folder, ("note",)), (folder / "note", ())):
+            where.mkdir(exist_ok=True)
+            meta = json.loads((where / "meta.json").read_text()) if names else {}
+            meta |= {name: {"type": kind} for name in names} or {"_type": "<class 'tensordict.NonTensorData'>"}
+            (where / "meta.json").write_text(json.dumps(meta))
+        for name in ("other.pickle", "data.pickle", "note.pickle"):
+            (folder / "note" / name).write_bytes(_marks(mark))
+        if in_checkpoint:
+            metadata = json.loads((saved / "checkpoint" / "replay.json").read_text())
+            metadata["entries"]["note"] = [[5], "torch.uint8"]
+            (saved / "checkpoint" / "replay.json").write_text(json.dumps(metadata))
+        if kind == "TensorDict" and not in_checkpoint:
+            self.load(saved)  # a folder without entries: ignored
+        else:
+            with pytest.raises(CheckpointError):
+                self.load(saved)
+        assert not mark.exists()
+
+    def test_class_named_in_the_description_is_not_imported(self, saved):
+        meta = json.loads((saved / "sequences" / "meta.json").read_text())
+        meta["_type"] = "<class 'antigravity.Anything'>"
+        (saved / "sequences" / "meta.json").write_text(json.dumps(meta))
+        self.load(saved)
+        assert "antigravity" not in sys.modules
+
+    @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", "", "."])
+    def test_entry_whose_name_leaves_the_folder_is_refused(self, saved, name):
+        meta = json.loads((saved / "sequences" / "meta.json").read_text())
+        meta[name] = meta["reward"]
+        (saved / "sequences" / "meta.json").write_text(json.dumps(meta))
+        with pytest.raises(CheckpointError, match="no name of an entry"):
+            self.load(saved)
+
+    @pytest.mark.parametrize("name", ["pixels.memmap", "meta.json"])
+    def test_link_to_a_file_outside_is_refused_and_the_file_kept(self, saved, name):
+        outside = saved / "outside"
+        (saved / "sequences" / name).rename(outside)
+        (saved / "sequences" / name).symlink_to(outside)
+        before = outside.read_bytes()
+        with pytest.raises(CheckpointError, match="link"):
+            self.load(saved)
+        assert outside.read_bytes() == before
+
+    def test_description_of_another_shape_is_refused_by_name(self, saved):
+        meta = json.loads((saved / "sequences" / "meta.json").read_text())
+        meta["reward"]["shape"][1] *= 1000
+        (saved / "sequences" / "meta.json").write_text(json.dumps(meta))
+        with pytest.raises(CheckpointError, match="reward"):
+            self.load(saved)
 
 
 class TestDisk:
