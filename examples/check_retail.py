@@ -3,12 +3,14 @@
     python examples/check_retail.py                                   # the cartridge that is found first, else Sprout
     python examples/check_retail.py --rom roms/pokemon_red.gb --json check_retail.json
     python examples/check_retail.py --battle-state my_grass.state     # in a battle, or standing in tall grass
+    python examples/check_retail.py --state shop=my_shop.state --state safari=my_safari.state
+    python examples/check_retail.py --list-states                     # what the states have to show
 
 Boots to the playable start, walks by trying directions, opens every entry of the START menu, compares what the decoder,
-the classifier and the mask say with what every button really does, goes through a battle if a state for one is given,
-renders 20 seconds and measures the environment. It writes the video (and the JSON file) and nothing else. The table
-that it prints is Markdown: please paste it into an issue, also where everything passes, because the authors do not
-have the retail game. Exit status: 0 nothing failed, 1 something did.
+the classifier and the mask say with what every button really does, goes through a battle and looks at the screens for
+which states are given, renders 20 seconds and measures the environment. It writes the video (and the JSON file) and
+nothing else. The table that it prints is Markdown: please paste it into an issue, also where everything passes, because
+the authors do not have the retail game. Exit status: 0 nothing failed, 1 something did.
 """
 
 import argparse
@@ -22,7 +24,12 @@ from pathlib import Path
 
 import torch
 from retail_check import (
+    ASKED,
+    Check,
+    Claim,
+    MaskTrial,
     Report,
+    check_asked,
     check_battle,
     check_boot,
     check_decoder,
@@ -33,7 +40,6 @@ from retail_check import (
     check_video,
     check_walk,
 )
-from retail_check.prober import MaskTrial
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -46,6 +52,35 @@ _PACKAGES = ("pyboy", "torch", "torchrl", "tensordict", "numpy", "av")
 _STYLES = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
 _NEEDS_START = "no playable start"
 
+#: What is checked without a state of its own; the battle takes one in tall grass, too.
+_CLAIMS = {
+    "cartridge": Claim(expected="a file with a known SHA-1, or a build of Sprout", source="roms.sha1"),
+    "boot": Claim(
+        expected="the bedroom, nobody in the party; of the retail game map 38 at (3, 6) with 3,000 money",
+        source="engine/overworld/special_warps.asm, engine/movie/oak_speech/oak_speech.asm",
+    ),
+    "decoder": Claim(expected="possible numbers; the clock counts every frame", source="ram/wram.asm"),
+    "walking": Claim(
+        expected="one tile a press, the facing follows, WALKING for 16 or 17 frames, no button acts meanwhile",
+        source="home/overworld.asm",
+    ),
+    "same again": Claim(expected="the same buttons give the same memory", source="PyBoy"),
+    "START menu": Claim(
+        expected="each entry opens its kind of screen, B leads back",
+        source="engine/menus/start_sub_menus.asm, home/start_menu.asm",
+    ),
+    "battle": Claim(
+        expected="its menus are told apart; outermost return 062F or 0578",
+        source="engine/battle/core.asm; 39 public states",
+    ),
+    "masks": Claim(
+        expected="no masked button acts; of the presses without effect 80% are masked",
+        source="home/window.asm (HandleMenuInput)",
+    ),
+    "video": Claim(expected="the log plays again with every RAM hash equal", source="this library"),
+    "speed": Claim(expected="a figure, no claim", source="this library"),
+}
+
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line; ``--help`` prints it."""
@@ -54,12 +89,28 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--rom", help="cartridge; by default the one that is found first (see roms/README.md)")
     parser.add_argument("--battle-state", type=Path, metavar="FILE", help="a state in a battle or in tall grass")
+    parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        type=_named_state,
+        metavar="NAME=FILE",
+        help=f"a state for one of: {', '.join(ASKED)} (see --list-states); may be repeated",
+    )
+    parser.add_argument("--list-states", action="store_true", help="print what each state has to show, and end")
     parser.add_argument("--video", type=Path, default=Path("check_retail.mp4"), metavar="FILE", help="where it goes")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of the video")
     parser.add_argument("--walk-presses", type=int, default=400, help="the most presses in search of another map")
     parser.add_argument("--speed-steps", type=int, default=200, help="steps of the speed measurement, 8 emulators")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the table there too")
     return parser.parse_args(arguments)
+
+
+def _named_state(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if name not in ASKED or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE with a name of {', '.join(ASKED)}")
+    return name, Path(path)
 
 
 def versions() -> dict[str, str]:
@@ -102,6 +153,12 @@ def _check_from_start(report: Report, cartridge: Cartridge, options: argparse.Na
             report.skip("battle", "no --battle-state was given")
         else:
             report.run("battle", partial(check_battle, emulator, options.battle_state, masks))
+        states = dict(options.state)
+        for name, asked in ASKED.items():
+            if name in states:
+                report.run(name, partial(check_asked, name, emulator, states[name], masks))
+            else:
+                report.skip(name, f"needs --state {name}=FILE: {asked.state}")
     if masks.screens:
         report.run("masks", lambda: (masks.verdict(), None))
     else:
@@ -112,36 +169,45 @@ def _check_from_start(report: Report, cartridge: Cartridge, options: argparse.Na
 
 
 def _table(report: Report) -> Table:
-    """A Markdown table, coloured where the terminal can."""
+    """Build a Markdown table, coloured where the terminal can."""
     table = Table(box=box.MARKDOWN)
-    for column in ("check", "outcome", "what was seen"):
+    for column in ("check", "outcome", "expected", "source", "seen"):
         table.add_column(column, no_wrap=True)
-    for row in report.rows:
+    for line in report.lines:
         # A bar would begin another cell.
-        detail = escape(row.detail.replace("|", "/"))
-        table.add_row(row.name, f"[{_STYLES[row.outcome]}]{row.outcome}[/]", detail)
+        expected, source, seen = (escape(text.replace("|", "/")) for text in (line.expected, line.source, line.seen))
+        table.add_row(line.name, f"[{_STYLES[line.outcome]}]{line.outcome}[/]", expected, source, seen)
     return table
+
+
+def _texts(line: Check) -> tuple[str, ...]:
+    return line.name, line.outcome, line.expected, line.source, line.seen
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; exit status 0, or 1 if a check failed."""
     options = parse_arguments(arguments)
+    if options.list_states:
+        for name, asked in ASKED.items():
+            print(f"{name:14}{asked.state}")
+        return 0
     torch.set_num_threads(1)
-    report, masks = Report(), MaskTrial()
+    report, masks = Report({**_CLAIMS, **ASKED}), MaskTrial()
     cartridge: Cartridge | None = report.run("cartridge", partial(check_rom, options.rom))
     if cartridge is not None:
         _check_from_start(report, cartridge, options, masks)
     for trace in report.tracebacks:
         print(trace, file=sys.stderr)
     made_with = versions()
-    # Wide enough that no row is broken: a broken one is no row in Markdown.
-    console = Console(width=max(120, *(len(row.detail) + 40 for row in report.rows)))
+    # Wide enough that no line is broken: a broken one is no row in Markdown.
+    widths = (max(len(text) for text in column) for column in zip(*map(_texts, report.lines), strict=True))
+    console = Console(width=max(120, sum(widths) + 40))
     console.print(f"\npokered_rl check_retail: {'PASS' if report.passed else 'FAIL'}\n")
     console.print(_table(report))
     console.print("\n" + ", ".join(f"{name} {number}" for name, number in made_with.items()), markup=False)
     if options.json is not None:
-        rows = [vars(row) for row in report.rows]
-        write_json(options.json, {"passed": report.passed, "versions": made_with, "checks": rows})
+        lines = [vars(line) for line in report.lines]
+        write_json(options.json, {"passed": report.passed, "versions": made_with, "checks": lines})
     return 0 if report.passed else 1
 
 

@@ -1,4 +1,4 @@
-"""A battle, from a state in one or in front of one."""
+"""Check the screens of a battle, from a state in one or in tall grass."""
 
 import os
 from typing import Any
@@ -12,17 +12,17 @@ from .start import DIRECTIONS, decoder_faults
 
 _STEPS_IN_GRASS = 400
 _ROUNDS = 150
-#: Outermost return addresses inside NewBattle, after a step and after a turn: computed from instruction lengths.
-_COMPUTED_RETURNS = (0x062F, 0x0578)
+#: Outermost return addresses inside NewBattle, after a step and after a turn (39 public states of the real game).
+_RETURNS = (0x062F, 0x0578)
 
 
 def check_battle(emulator: Emulator, path: str | os.PathLike[str], masks: MaskTrial) -> tuple[str, dict[str, Any]]:
-    """Enters a battle if the state is not in one, goes through its menus, and leaves it.
+    """Enter a battle if the state is not in one, open its menus, and leave it.
 
     Args:
-        emulator: what is played.
-        path: a state of this library or of PyBoy, inside a battle or standing in grass.
-        masks: tries every menu with every button.
+        emulator: Is set to the state.
+        path: A state of this library or of PyBoy, inside a battle or standing in grass.
+        masks: Tries every menu with every button.
     """
     emulator.load_state(load_raw(path, emulator.cartridge))
     prober = Prober(emulator)
@@ -54,7 +54,7 @@ def check_battle(emulator: Emulator, path: str | os.PathLike[str], masks: MaskTr
     emulator.load_state(menu)
     rounds = _leave(prober, wild=prober.value("wIsInBattle") == 1)
     detail = (
-        f"after {steps} steps; return {word:04X} ({'as' if word in _COMPUTED_RETURNS else 'NOT as'} computed); "
+        f"after {steps} steps; return {word:04X} ({'as' if word in _RETURNS else 'NOT as'} expected); "
         f"{', '.join(f'{name}: {kind}' for name, kind in screens.items())}; over after {rounds} presses"
     )
     if faults:
@@ -63,7 +63,7 @@ def check_battle(emulator: Emulator, path: str | os.PathLike[str], masks: MaskTr
 
 
 def _enter(prober: Prober) -> int:
-    """To and fro until a battle begins; returns the steps that took."""
+    """Walk to and fro until a battle begins; return the number of steps."""
     for step in range(_STEPS_IN_GRASS):
         prober.settle()
         if prober.value("wIsInBattle"):
@@ -89,7 +89,7 @@ def _enemy_faults(prober: Prober) -> list[str]:
 
 
 def _leave(prober: Prober, *, wild: bool) -> int:
-    """Runs from a wild battle, fights a trainer; returns the presses that took until the map was back."""
+    """Run from a wild battle or fight a trainer; return the number of presses until the map is back."""
     for press in range(_ROUNDS):
         kind = prober.settle(3600)
         if kind is ScreenKind.OVERWORLD and not prober.value("wIsInBattle"):

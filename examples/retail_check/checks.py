@@ -12,55 +12,77 @@ class CheckFailed(Exception):  # noqa: N818 - it is an outcome, not a fault of t
     """The game did something else than the library says."""
 
 
-@dataclass(frozen=True)
-class Check:
-    """One row of the table.
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the library believes about the game.
 
     Attributes:
-        name: what was looked at.
+        expected: What has to be seen, in one line.
+        source: Where the library has it from; files are those of pret/pokered.
+    """
+
+    expected: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A line of the table.
+
+    Attributes:
+        name: What was looked at.
         outcome: ``pass``, ``FAIL`` or ``not run``.
-        detail: what was seen, in one line.
+        expected: What had to be seen.
+        source: Where that comes from.
+        seen: What was seen, or why nothing was.
     """
 
     name: str
     outcome: str
-    detail: str
+    expected: str
+    source: str
+    seen: str
 
 
 @dataclass
 class Report:
     """Runs checks one after the other; a failed one does not stop the others."""
 
-    rows: list[Check] = field(default_factory=list)
+    claims: dict[str, Claim]
+    lines: list[Check] = field(default_factory=list)
     tracebacks: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
         """Whether nothing failed."""
-        return all(row.outcome != "FAIL" for row in self.rows)
+        return all(line.outcome != "FAIL" for line in self.lines)
 
     def run(self, name: str, check: Callable[[], tuple[str, Any]]) -> Any:
-        """Runs ``check`` and keeps a row; returns its result, None if it failed.
+        """Run ``check`` and keep a line; return its result, None if it failed.
 
         Args:
-            name: of the row.
-            check: returns the detail of its row and a result for later checks, or raises `CheckFailed`.
+            name: Of the line and of its claim.
+            check: Returns what was seen and a result for later checks, or raises :class:`CheckFailed`.
         """
         try:
-            detail, result = check()
+            seen, result = check()
         except (CheckFailed, PokeredError) as error:
-            self.rows.append(Check(name, "FAIL", _one_line(error)))
+            self._keep(name, "FAIL", _one_line(error))
             return None
         except Exception as error:  # noqa: BLE001 - the owner of the game sends us the table: it has to get finished
-            self.rows.append(Check(name, "FAIL", f"{type(error).__name__}: {_one_line(error)}"))
+            self._keep(name, "FAIL", f"{type(error).__name__}: {_one_line(error)}")
             self.tracebacks.append(traceback.format_exc())
             return None
-        self.rows.append(Check(name, "pass", detail))
+        self._keep(name, "pass", seen)
         return result
 
     def skip(self, name: str, reason: str) -> None:
-        """Keeps a row for a check that was not run."""
-        self.rows.append(Check(name, "not run", reason))
+        """Keep a line for a check that was not run."""
+        self._keep(name, "not run", reason)
+
+    def _keep(self, name: str, outcome: str, seen: str) -> None:
+        claim = self.claims[name]
+        self.lines.append(Check(name, outcome, claim.expected, claim.source, seen))
 
 
 def _one_line(error: Exception) -> str:

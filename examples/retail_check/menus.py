@@ -1,4 +1,4 @@
-"""The START menu: every entry opened, every screen behind it tried with every button."""
+"""Open every entry of the START menu, and try every button on the screens behind it."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ _OUT = (ScreenKind.START_MENU, ScreenKind.OVERWORLD)
 
 
 def check_start_menu(emulator: Emulator, start: SaveState, masks: MaskTrial) -> tuple[str, list[dict[str, Any]]]:
-    """Opens the menu, then each entry; leaves each by B; tries all buttons on every screen met."""
+    """Open the menu, then each entry; leave each by B; try all buttons on every screen met."""
     emulator.load_state(start)
     prober = Prober(emulator)
     prober.settle()
@@ -46,7 +46,7 @@ def check_start_menu(emulator: Emulator, start: SaveState, masks: MaskTrial) -> 
 
 
 def _open(prober: Prober, index: int, count: int, masks: MaskTrial) -> dict[str, Any]:
-    """Goes to an entry, opens it, looks around and comes back."""
+    """Move to an entry, open it, try the buttons and return."""
     faults = []
     for _ in range(3 * count):  # the menu remembers its cursor, and wraps
         if prober.value("wCurrentMenuItem") == index:

@@ -1,4 +1,4 @@
-"""A hand on the pad and an eye on RAM: plays one emulator and keeps what the classifier said on the way."""
+"""Play one emulator by buttons, and hold the classifier and the mask against what is seen."""
 
 from collections import Counter
 from typing import Any
@@ -14,13 +14,13 @@ _LOOK_FRAMES = 4
 
 
 class Prober:
-    """Presses, waits and reads.
+    """Presses buttons, waits and reads RAM.
 
     Args:
-        emulator: what is played.
+        emulator: What is played.
 
     Attributes:
-        kinds: how often each kind of screen was seen.
+        kinds: How often each kind of screen was seen.
     """
 
     def __init__(self, emulator: Emulator) -> None:
@@ -34,7 +34,7 @@ class Prober:
         return torch.from_numpy(self.emulator.ram())
 
     def look(self) -> ScreenReading:
-        """What the classifier says now."""
+        """Classify the screen."""
         reading = read_screen(self.ram, stack=self._stack)
         self.kinds[ScreenKind(int(reading.kind)).name] += 1
         return reading
@@ -61,10 +61,10 @@ class Prober:
         return " / ".join(" ".join(line.split()) for line in screen_lines(self.ram) if line.strip())
 
     def settle(self, frames: int = 1800) -> ScreenKind:
-        """Waits until the game listens: two looks in a row that see the same kind, and buttons that count.
+        """Wait until the game takes input: two looks in a row that see the same kind, and buttons that count.
 
         Raises:
-            CheckFailed: it did not within ``frames``.
+            CheckFailed: It did not within ``frames``.
         """
         before = None
         for _ in range(frames // _LOOK_FRAMES):
@@ -80,7 +80,7 @@ class Prober:
         )
 
     def press(self, button: str, *, hold_frames: int = 8) -> ScreenKind:
-        """Presses a button and waits until the game listens again."""
+        """Press a button and wait until the game takes input again."""
         self.emulator.press(button)
         self.emulator.tick(hold_frames)
         self.emulator.release(button)
@@ -88,10 +88,10 @@ class Prober:
         return self.settle()
 
     def back_to(self, *kinds: ScreenKind, button: str = "b", most: int = 24) -> ScreenKind:
-        """Presses a button until one of ``kinds`` is on the screen.
+        """Press a button until one of ``kinds`` is on the screen.
 
         Raises:
-            CheckFailed: it does not come.
+            CheckFailed: None of them is reached.
         """
         kind = self.settle()
         for _ in range(most):
@@ -108,13 +108,13 @@ class Prober:
 
 
 class MaskTrial:
-    """Holds `usable_buttons` against what every button does, on one screen after the other.
+    """Compares the usable buttons with what every button does, on one screen after the other.
 
     Attributes:
-        screens: names of the screens tried.
-        wrong: masked buttons that acted.
-        idle: presses without effect.
-        masked: those of them that were masked.
+        screens: Names of the screens tried.
+        wrong: Masked buttons that acted.
+        idle: Presses without effect.
+        masked: Those of them that were masked.
     """
 
     def __init__(self) -> None:
@@ -124,7 +124,7 @@ class MaskTrial:
         self.masked = 0
 
     def __call__(self, prober: Prober, name: str) -> dict[str, Any]:
-        """Tries the screen that ``prober`` shows; returns what was seen."""
+        """Try the screen that ``prober`` shows; return its kind and the buttons that act."""
         reading = prober.look()
         kind = ScreenKind(int(reading.kind))
         effects = press_effects(prober.emulator)
@@ -136,10 +136,10 @@ class MaskTrial:
         return {"kind": kind.name, "acts": [b for b, acts in zip(BUTTONS, effects, strict=True) if acts]}
 
     def verdict(self) -> str:
-        """The detail of its row.
+        """Summarise all screens.
 
         Raises:
-            CheckFailed: a masked button acted, or fewer than 80% of the presses without effect were masked.
+            CheckFailed: A masked button acted, or fewer than 80% of the presses without effect were masked.
         """
         share = self.masked / max(self.idle, 1)
         seen = (
@@ -153,5 +153,5 @@ class MaskTrial:
 
 
 def state_of(prober: Prober) -> SaveState:
-    """The moment, to come back to."""
+    """Save the state of the prober's emulator."""
     return prober.emulator.save_state()

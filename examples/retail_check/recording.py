@@ -1,4 +1,4 @@
-"""Twenty seconds on film, and how fast the environment is."""
+"""Record and render a short video, and measure the speed of the environment."""
 
 import tempfile
 import time
@@ -18,7 +18,7 @@ FRAME_RATE = 59.7275
 
 
 def check_video(cartridge: Cartridge, start: SaveState, out: Path, *, seconds: float) -> tuple[str, Path]:
-    """Plays at random under the mask, logs it, plays the log again into a video, hash by hash."""
+    """Play at random under the mask, and render the log into a video; its RAM hashes have to agree."""
     with tempfile.TemporaryDirectory() as folder:
         env = make_env(
             cartridge,
@@ -47,7 +47,7 @@ def check_video(cartridge: Cartridge, start: SaveState, out: Path, *, seconds: f
 
 
 def check_speed(cartridge: Cartridge, start: SaveState, *, emulators: int, steps: int) -> tuple[str, dict[str, float]]:
-    """Steps a second of the environment with its transforms in one thread, beside the bare emulator's frames."""
+    """Measure steps a second of the environment in one thread, and frames a second of the bare emulator."""
     env = make_env(cartridge, num_emulators=emulators, start_states=start, max_episode_steps=None, seed=0)
     torch.manual_seed(0)
     try:

@@ -1,4 +1,4 @@
-"""From the file to the first steps."""
+"""Check the cartridge, the start, the decoder and walking."""
 
 from collections import deque
 from typing import Any
@@ -21,13 +21,13 @@ Place = tuple[int, int, int]
 
 
 def check_rom(path: str | None) -> tuple[str, Cartridge]:
-    """Which game is it?"""
+    """Identify the cartridge."""
     cartridge = Cartridge.find(path)
     return f"{cartridge.kind}: title {cartridge.title!r}, SHA-1 {cartridge.sha1}, {cartridge.size:,} bytes", cartridge
 
 
 def check_boot(emulator: Emulator) -> tuple[str, SaveState]:
-    """From power-on to the playable start."""
+    """Boot to the playable start."""
     first = emulator.frame_count
     state = boot(emulator)
     frames = emulator.frame_count - first
@@ -43,7 +43,7 @@ def check_boot(emulator: Emulator) -> tuple[str, SaveState]:
 
 
 def check_decoder(emulator: Emulator, start: SaveState) -> tuple[str, None]:
-    """Are the decoded numbers possible ones, and does the clock run?"""
+    """Check that the decoded numbers are possible and that the clock runs."""
     emulator.load_state(start)
     prober = Prober(emulator)
     before = prober.state()
@@ -62,7 +62,7 @@ def check_decoder(emulator: Emulator, start: SaveState) -> tuple[str, None]:
 
 
 def decoder_faults(ram: torch.Tensor, state: GameState) -> list[str]:
-    """What cannot be true of a decoded state."""
+    """Return what is impossible in a decoded state."""
     faults = []
 
     def expect(holds: Any, what: str) -> None:
@@ -99,7 +99,7 @@ def decoder_faults(ram: torch.Tensor, state: GameState) -> list[str]:
 
 
 def check_walk(emulator: Emulator, start: SaveState, *, presses: int) -> tuple[str, None]:
-    """Walks by trying directions, nearest untried first, until another map is reached or every tile is known."""
+    """Walk by trying directions, nearest untried first, until another map is reached or every tile is known."""
     emulator.load_state(start)
     prober = Prober(emulator)
     walker = _Walker(prober)
@@ -118,7 +118,7 @@ def check_walk(emulator: Emulator, start: SaveState, *, presses: int) -> tuple[s
 
 
 class _Walker:
-    """Draws a map by bumping into things."""
+    """Explores a map by trying every direction on every tile."""
 
     def __init__(self, prober: Prober) -> None:
         self._prober = prober
@@ -129,7 +129,7 @@ class _Walker:
         self._tried_while_walking = False
 
     def explore(self, presses: int) -> None:
-        """Goes on until the map changes, nothing is left to try, or ``presses`` are used up."""
+        """Continue until the map changes, nothing is left to try, or ``presses`` are used up."""
         first_map = self._prober.place()[0]
         for _ in range(presses):
             here = self._prober.place()
@@ -143,7 +143,7 @@ class _Walker:
                 self._prober.back_to(ScreenKind.OVERWORLD)
 
     def _next(self, here: Place) -> str | None:
-        """First step of the shortest known way to a tile with an untried direction."""
+        """Return the first step of the shortest known way to a tile with an untried direction."""
         queue: deque[tuple[Place, str | None]] = deque([(here, None)])
         seen = {here}
         while queue:
@@ -201,7 +201,7 @@ class _Walker:
             self.frames = (min(self.frames[0], length), max(self.frames[1], length))
 
     def _try_while_walking(self) -> None:
-        """In the middle of a step: does any button do anything?"""
+        """Try every button in the middle of a step."""
         self._tried_while_walking = True
         emulator = self._prober.emulator
         effects = press_effects(emulator, hold_frames=2, frames=4)
@@ -210,7 +210,7 @@ class _Walker:
 
 
 def check_repeats(emulator: Emulator, start: SaveState) -> tuple[str, None]:
-    """Do the same buttons from the same state give the same memory?"""
+    """Check that the same buttons from the same state give the same memory."""
     hashes = set()
     for _ in range(2):
         emulator.load_state(start)

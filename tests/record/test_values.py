@@ -25,7 +25,7 @@ class _Greedy(TensorDictModuleBase):
         self.network.step(observed)
         self.state = observed["next"].select(*self.network.state_keys)
         self.values.append(observed["action_value"][0].numpy().copy())
-        allowed = observed["action_value"].mobserved_fill(~tensordict["action_mask"], -torch.inf)
+        allowed = observed["action_value"].masked_fill(~tensordict["action_mask"], -torch.inf)
         return tensordict.set("action", allowed.argmax(-1))
 
 
