@@ -1,4 +1,4 @@
-"""How much each emulator explores: constant over the run, different for each (Horgan et al. 2018)."""
+"""Exploration rates of the emulators, constant over the run and different for each (Horgan et al. 2018)."""
 
 from collections.abc import Callable
 
@@ -13,18 +13,18 @@ __all__ = ["Exploration", "emulator_epsilons", "epsilon_primer"]
 
 
 def emulator_epsilons(num_emulators: int, *, base: float = 0.4, alpha: float = 7.0) -> Tensor:
-    """Exploration rate of every emulator of a run, f32 [N].
+    """Return the exploration rate of every emulator of a run, float32 [N].
 
-    `eps_i = base ** (1 + alpha i / (N - 1))`, i the emulator's number over all workers and nodes; a single emulator
-    explores with `base`. The rate belongs to the number, so neither a restart nor a replaced worker changes it.
+    ``eps_i = base ** (1 + alpha i / (N - 1))`` with i the emulator's number over all workers and nodes; a single
+    emulator explores with ``base``. A restarted or replaced worker keeps its rates.
 
     Args:
         num_emulators: N, emulators of the whole run.
-        base: rate of the first, most exploring emulator, in (0, 1].
-        alpha: spread of the rates, >= 0.
+        base: Rate of the most exploring emulator, in (0, 1].
+        alpha: Spread of the rates, >= 0.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: A value is out of range.
     """
     if num_emulators < 1:
         raise ConfigError(f"num_emulators must be >= 1, got {num_emulators}")
@@ -37,12 +37,12 @@ def emulator_epsilons(num_emulators: int, *, base: float = 0.4, alpha: float = 7
 
 
 class Exploration:
-    """Epsilon of the emulators of one worker at this moment, f32 [E, 1]; a callable for a `TensorDictPrimer`.
+    """Epsilon of the emulators of one worker, float32 [E, 1]; called by a ``TensorDictPrimer``.
 
     Args:
-        epsilon: rates of these emulators, f32 [E].
-        warmup_steps: steps of the whole run during which every action is random.
-        global_steps: returns the steps of the whole run so far.
+        epsilon: Rates of these emulators, float32 [E].
+        warmup_steps: Steps of the whole run during which every action is random.
+        global_steps: Returns the steps of the whole run so far.
     """
 
     def __init__(self, epsilon: Tensor, *, warmup_steps: int = 0, global_steps: Callable[[], int]) -> None:
@@ -51,14 +51,14 @@ class Exploration:
         self._global_steps = global_steps
 
     def __call__(self) -> Tensor:
-        """Epsilon now, f32 [E, 1], a tensor of its own."""
+        """Return epsilon as of now in a new tensor, float32 [E, 1]."""
         if self.warmup_steps and self._global_steps() < self.warmup_steps:
             return torch.ones_like(self.epsilon)
         return self.epsilon.clone()
 
 
 def epsilon_primer(exploration: Exploration, *, key: str = "epsilon") -> TensorDictPrimer:
-    """Transform that supplies `epsilon` f32 [E, 1], so that no weight update can overwrite it as it would a buffer."""
+    """Build the transform that supplies ``epsilon``, float32 [E, 1]; in a buffer, weight updates would overwrite it."""
     return TensorDictPrimer(
         Composite({key: Unbounded(shape=(1,))}), default_value={key: exploration}, expand_specs=True
     )

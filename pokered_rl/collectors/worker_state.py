@@ -25,12 +25,12 @@ def capture_state(collector: "Collector") -> bytes:
     :class:`PokemonRedEnv` (without them its episodes do not go on), transforms with ``state_dict``, the policy with its
     generator and noise. The bytes hold tensors and plain values only and are read with ``weights_only=True``.
     """
-    base = _base_env(collector.env)
+    base, policy = _base_env(collector.env), collector.policy
     state = {
         "carrier": _to_dict(collector._carrier),
         "transforms": dict(collector.env.state_dict()),
         "env": base.episode_state() if hasattr(base, "episode_state") else None,
-        "policy": _policy_state(collector.policy),
+        "policy": policy.exploration_state() if hasattr(policy, "exploration_state") else None,
         "torch": torch.get_rng_state(),
         "numpy": _numpy_state(),
     }
@@ -48,32 +48,14 @@ def restore_state(collector: "Collector", data: bytes) -> None:
         collector._carrier = _from_dict(state["carrier"], collector._carrier)
     torch.set_rng_state(state["torch"])
     _set_numpy_state(state["numpy"])
-    _load_policy_state(collector.policy, state["policy"])
+    if state["policy"] is not None and hasattr(collector.policy, "load_exploration_state"):
+        collector.policy.load_exploration_state(state["policy"])
 
 
 def _base_env(env: "EnvBase") -> Any:
     while hasattr(env, "base_env"):
         env = env.base_env
     return env
-
-
-def _policy_state(policy: Any) -> dict[str, Any] | None:
-    """What ``R2D2Policy`` keeps beside its weights: its generator, and the noise that is in force."""
-    generator = getattr(policy, "_generator", None)
-    if generator is None:
-        return None
-    return {
-        "generator": generator.get_state(),
-        "noise": policy._noise,
-        "steps_with_noise": policy._steps_with_noise,
-    }
-
-
-def _load_policy_state(policy: Any, state: dict[str, Any] | None) -> None:
-    if state is None or not hasattr(policy, "_process_generator"):
-        return
-    policy._process_generator(torch.device("cpu")).set_state(state["generator"])
-    policy._noise, policy._steps_with_noise = state["noise"], state["steps_with_noise"]
 
 
 def _to_dict(data: TensorDictBase) -> dict[str, Any]:

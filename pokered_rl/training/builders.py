@@ -33,7 +33,7 @@ from pokered_rl.modules import (
 )
 from pokered_rl.objectives import R2D2Loss
 from pokered_rl.resources import available_cpus, worker_count
-from pokered_rl.training.config import Backend, Config, Send, TargetUpdate
+from pokered_rl.training.config import Backend, Config, Exploration, Send, TargetUpdate
 from pokered_rl.training.learner import Learner, make_target_updater
 from pokered_rl.training.parts import Parts, import_term, qualified_name
 from pokered_rl.training.run_folder import RunFolder, config_sha256, replay_folder
@@ -229,9 +229,15 @@ def make_network(config: Config, env: EnvBase) -> RecurrentQuantileNetwork:
     )
 
 
-def make_policy(config: Config, network: RecurrentQuantileNetwork) -> R2D2Policy:
-    """Build the policy around a network."""
-    return R2D2Policy(network, action_mask_key="action_mask" if config.env.action_mask else None)
+def make_policy(config: Config, network: RecurrentQuantileNetwork, *, training: bool = True) -> R2D2Policy:
+    """Build the policy around a network; outside of training a random action lasts one step."""
+    collector = config.collector
+    holds = training and collector.exploration is Exploration.epsilon_z
+    return R2D2Policy(
+        network,
+        max_hold_steps=collector.epsilon_z_max_steps if holds else 1,
+        action_mask_key="action_mask" if config.env.action_mask else None,
+    )
 
 
 def make_layout(config: Config, network: RecurrentQuantileNetwork) -> SequenceLayout:

@@ -20,6 +20,7 @@ __all__ = [
     "Config",
     "CurriculumConfig",
     "EnvConfig",
+    "Exploration",
     "Initialisation",
     "LearnerConfig",
     "LoggingConfig",
@@ -65,6 +66,13 @@ class Backend(StrEnum):
     processes = "processes"
     inline = "inline"
     ray = "ray"
+
+
+class Exploration(StrEnum):
+    """How long a random action lasts."""
+
+    epsilon_greedy = "epsilon_greedy"
+    epsilon_z = "epsilon_z"
 
 
 class Send(StrEnum):
@@ -261,6 +269,11 @@ class CollectorConfig:
     epsilon_base: float = option(0.4, ge=0, le=1)
     #: Spread of the rates: emulator i of N explores with `epsilon_base ** (1 + epsilon_alpha i / (N - 1))`.
     epsilon_alpha: float = option(7.0, ge=0)
+    #: `epsilon_greedy` draws single random actions, `epsilon_z` repeats each for a number of steps n with chances in
+    #: proportion to n^-2 (Dabney et al. 2021), which leads further from where the policy stands.
+    exploration: Exploration = Exploration.epsilon_greedy
+    #: Longest repetition of a random action with `epsilon_z`.
+    epsilon_z_max_steps: int = option(32, ge=2)
     #: Global steps during which all emulators act at random.
     warmup_steps: int = option(0, ge=0)
     #: `segments` sends experience as it comes, `episodes` only once its episode is over.

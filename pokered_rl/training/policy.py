@@ -55,7 +55,7 @@ class TrainedPolicy:
         self._parts = parts or Parts()
         with probe(config, cartridge, parts=self._parts) as probed:
             self.network: RecurrentQuantileNetwork = copy.deepcopy(probed.network).cpu()
-        self.policy: R2D2Policy = make_policy(config, self.network)
+        self.policy: R2D2Policy = make_policy(config, self.network, training=False)
         self.weights_sha256 = ""
         self.steps = self.updates = 0
         self._read_at: tuple[int, int] | None = None

@@ -190,3 +190,86 @@ def test_a_missing_primer_is_an_error_and_not_an_agent_without_memory():
 def test_noise_interval_must_be_positive():
     with pytest.raises(ConfigError, match="noise_interval_steps must be >= 1, got 0"):
         R2D2Policy(make_network(), noise_interval_steps=0)
+
+
+# ------------------------------------------------------------------ repeated random actions
+
+
+def greedy_is(network, action):
+    with torch.no_grad():
+        network.head.advantage.bias.view(network.num_actions, 5)[action] += 10.0
+
+
+def play(policy, td, num_steps):
+    """Act num_steps times on the same input: actions [E, T]."""
+    return torch.stack([explore(policy, td.clone())["action"] for _ in range(num_steps)], -1)
+
+
+def run_lengths(actions, action):
+    """Lengths of the runs of an action in [E, T], those that touch either end left out."""
+    lengths = []
+    for line in (actions == action).tolist():
+        runs = "".join("x" if hit else " " for hit in line).split(" ")
+        lengths += [len(run) for run in runs[1:-1] if run]
+    return torch.tensor(lengths)
+
+
+def test_durations_of_random_actions_follow_the_truncated_zeta_distribution():
+    # Only action 0 differs from the greedy one, and repetitions start seldom: a run of zeros is one repetition.
+    # Chances of 1, 2, 3 and 4 steps are proportional to 1, 1/4, 1/9 and 1/16: 144, 36, 16 and 9 of 205.
+    network = make_network(num_actions=2, noise_std=0.0)
+    greedy_is(network, 1)
+    policy = R2D2Policy(network, max_hold_steps=4)
+    lengths = run_lengths(play(policy, step_input(network, 2000, epsilon=0.01), 400), 0)
+    expected = torch.tensor([144, 36, 16, 9]) / 205
+    found = lengths.bincount(minlength=5)[1:5] / len(lengths)
+    # About 4,000 runs: three standard deviations are below 0.024; one run in a hundred is two that met.
+    torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
+
+
+def test_a_repetition_ends_where_the_mask_forbids_its_action():
+    network = make_network(noise_std=0.0)
+    greedy_is(network, 1)
+    policy = R2D2Policy(network, max_hold_steps=1000, hold_exponent=0.0)  # all durations are equally likely
+    td = step_input(network, 50, epsilon=1.0)
+    held = play(policy, td, 3)
+    assert (held == held[:, :1]).float().mean() > 0.95
+    td["epsilon"][:] = 0.0
+    free = explore(policy, td.clone())["action"]
+    assert (free != 1).float().mean() > 0.5  # repetitions go on without a new draw
+    masked = step_input(network, 50, epsilon=0.0, mask=[False, True, False])
+    masked["observation"] = td["observation"]
+    assert set(explore(policy, masked)["action"].tolist()) == {1}
+    assert set(explore(policy, td.clone())["action"].tolist()) == {1}  # ended, not interrupted
+
+
+def test_a_repetition_ends_with_its_episode():
+    network = make_network(noise_std=0.0)
+    greedy_is(network, 1)
+    policy = R2D2Policy(network, max_hold_steps=1000, hold_exponent=0.0)
+    td = step_input(network, 50, epsilon=1.0)
+    explore(policy, td.clone())
+    td["epsilon"][:] = 0.0
+    td["is_init"] = torch.arange(50).view(-1, 1) < 25
+    action = explore(policy, td.clone())["action"]
+    assert set(action[:25].tolist()) == {1}
+    assert (action[25:] != 1).any()
+
+
+def test_exploration_continues_from_its_saved_state():
+    network = make_network()
+    td = step_input(network, 20, epsilon=0.2)
+    policy = R2D2Policy(network, max_hold_steps=8, noise_interval_steps=5)
+    play(policy, td, 7)
+    state = copy.deepcopy(policy.exploration_state())
+    expected = play(policy, td, 30)
+    other = R2D2Policy(network, max_hold_steps=8, noise_interval_steps=5)
+    assert other.exploration_state() is None
+    play(other, td, 3)
+    other.load_exploration_state(state)
+    assert torch.equal(play(other, td, 30), expected)
+
+
+def test_longest_repetition_must_be_positive():
+    with pytest.raises(ConfigError, match="max_hold_steps must be >= 1, got 0"):
+        R2D2Policy(make_network(), max_hold_steps=0)

@@ -14,7 +14,12 @@ from pokered_rl.training.checkpoint import CheckpointStore
 
 pytestmark = pytest.mark.faults
 
-DETERMINISTIC = ("runtime.deterministic=true", "run.target_total_steps=280", "collector.warmup_steps=60")
+DETERMINISTIC = (
+    "runtime.deterministic=true",
+    "collector.exploration=epsilon_z",
+    "run.target_total_steps=280",
+    "collector.warmup_steps=60",
+)
 
 
 def _final_state(run: Path) -> dict[str, Any]:
