@@ -25,7 +25,6 @@ from pokered_rl.resources import available_cpus, available_memory_bytes, worker_
 from pokered_rl.training.config import Backend, Config
 from pokered_rl.training.costs import ExpectedSpeed, expected_speed, measured_costs, memory_needs
 from pokered_rl.training.load_config import add_config_arguments, load_config
-from pokered_rl.training.run_folder import replay_folder
 
 __all__ = [
     "Finding",
@@ -258,6 +257,7 @@ def diagnose(config: Config) -> Iterator[Finding]:
 
 def _check_needs(config: Config, run: Path, workers: int, *, on_gpu: bool) -> Iterator[Finding]:
     from pokered_rl.training.builders import replay_needs
+    from pokered_rl.training.run_folder import replay_folder
 
     try:
         sequences, replay_bytes = replay_needs(config)
