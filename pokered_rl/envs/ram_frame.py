@@ -122,6 +122,8 @@ class GameProgress:
     party_level: _Ints
     party_hp: _Ints
     party_max_hp: _Ints
+    #: uint8 [E, 6, 44], the records in RAM, 0 as above.
+    party_records: _Bytes
     #: [E], counts.
     pokedex_owned: _Ints
     pokedex_seen: _Ints
@@ -304,7 +306,12 @@ class RamFrame:
     def _party_progress(self) -> dict[str, npt.NDArray[Any]]:
         party = self._decoded(("party_count", "party_species", *_MEMBER_FIELDS))
         written = party.pop("party_species") == self.block("wPartySpecies")[:, :6]
-        return {"party_count": party["party_count"], **{name: party[name] * written for name in _MEMBER_FIELDS}}
+        members = written & (np.arange(6) < party["party_count"][:, None])
+        return {
+            "party_count": party["party_count"],
+            **{name: party[name] * written for name in _MEMBER_FIELDS},
+            "party_records": self.block("wPartyMons").reshape(-1, 6, 44) * members[:, :, None],
+        }
 
     def _other_progress(self) -> dict[str, npt.NDArray[Any]]:
         return {**self._decoded(_OTHER_FIELDS), "event_bytes": self.block("wEventFlags")}

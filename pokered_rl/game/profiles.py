@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -16,6 +17,9 @@ from pokered_rl.game.species import SPECIES, Species, load_species
 from pokered_rl.game.trainers import TRAINERS, TrainerClass, load_trainers
 
 __all__ = ["CartridgeProfile"]
+
+#: Names of events that are no part of the story: trainers by number, and flags named by their number.
+_ORDINARY = re.compile(r"TRAINER_\d+$|^[0-9A-F]{3}$")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class CartridgeProfile:
     def key_items(self) -> tuple[int, ...]:
         """Ids of the key items, ascending."""
         return tuple(sorted(item.id for item in self.items if item.key_item))
+
+    @cached_property
+    def story_events(self) -> tuple[int, ...]:
+        """Bits of the named events but for the defeats of ordinary trainers, ascending."""
+        return tuple(bit for bit in self.events if not _ORDINARY.search(self.events.name(bit)))
 
     @classmethod
     def get(cls, name: str) -> CartridgeProfile:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import CheckpointError
@@ -29,6 +30,8 @@ __all__ = [
     "Checkpoint",
     "CheckpointStore",
     "load_tensors",
+    "misfit",
+    "online_weights",
     "save_tensors",
     "sha256_of",
 ]
@@ -49,6 +52,32 @@ def save_tensors(path: Path, tree: Mapping[str, Any]) -> None:
     content = io.BytesIO()
     torch.save(dict(tree), content)
     write_atomically(path, content.getbuffer())
+
+
+def online_weights(loss: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the network's weights out of the state of a loss."""
+    prefix = "network_params."
+    return {name.removeprefix(prefix): value for name, value in loss.items() if name.startswith(prefix)}
+
+
+def misfit(error: Exception, saved: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Return in a line why saved weights do not fit: the first parameter of another shape, or what ``error`` says.
+
+    Args:
+        error: Raised by ``load_state_dict``.
+        saved: The saved weights.
+        expected: The network's own.
+    """
+    for name, mine in expected.items():
+        other = saved.get(name)
+        if isinstance(mine, Tensor) and isinstance(other, Tensor) and mine.shape != other.shape:
+            if name.endswith("encoders.vector.layers.0.weight"):
+                return (
+                    f"it takes {mine.shape[1]} numbers of context, last action and last reward, they were trained with "
+                    f"{other.shape[1]}: other context features (of another version or cartridge) or other actions"
+                )
+            return f"{name} has the shape {list(mine.shape)}, theirs is {list(other.shape)}"
+    return str(error).splitlines()[0]
 
 
 def load_tensors(path: str | Path) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from torchrl.checkpoint import GlobalRNGState
 from pokered_rl.collectors import SupervisedPool
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.callbacks import Callback, CallbackError
-from pokered_rl.training.checkpoint import Checkpoint, CheckpointStore, load_tensors, save_tensors
+from pokered_rl.training.checkpoint import (
+    Checkpoint,
+    CheckpointStore,
+    load_tensors,
+    misfit,
+    online_weights,
+    save_tensors,
+)
 from pokered_rl.training.learner import snapshot
 from pokered_rl.training.runtime import StopReason
 from pokered_rl.training.scratch import ScratchReplay
@@ -187,7 +194,8 @@ class Checkpointing(Callback):
         try:
             trainer.learner.load_state_dict(state["learner"])
         except (KeyError, RuntimeError, ValueError) as error:
-            problem = str(error).splitlines()[0]
+            saved = online_weights(state["learner"].get("loss", {}))
+            problem = misfit(error, saved, trainer.network.state_dict())
             raise CheckpointError(f"{checkpoint.path} does not fit this network: {problem}") from error
         trainer.limiter.load_state_dict(state["limiter"])
         self._load_replay(trainer, checkpoint.path / "replay")
@@ -221,10 +229,11 @@ class Checkpointing(Callback):
 
 def _load_weights(trainer: Trainer, source: Path) -> None:
     """Start from published weights; the target network follows them."""
+    saved = load_tensors(source)
     try:
-        trainer.network.load_state_dict(load_tensors(source)["params"])
+        trainer.network.load_state_dict(saved["params"])
     except (KeyError, RuntimeError) as error:
-        problem = str(error).splitlines()[0]
+        problem = misfit(error, saved.get("params", {}), trainer.network.state_dict())
         raise CheckpointError(f"the weights in {source} do not fit this network: {problem}") from error
     updater = trainer.learner.target_updater
     updater.initialized = False  # once more: the target follows the weights just loaded

@@ -18,15 +18,13 @@ from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.modules import R2D2Policy, RecurrentQuantileNetwork
 from pokered_rl.record.values import action_values
 from pokered_rl.training.builders import env_factory, make_policy, probe, transform_factory
-from pokered_rl.training.checkpoint import STATE_FILE, load_tensors, sha256_of
+from pokered_rl.training.checkpoint import STATE_FILE, load_tensors, misfit, online_weights, sha256_of
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import read_config
 from pokered_rl.training.parts import NetworkPart, Parts, TransformPart, check_acting_parts
 from pokered_rl.training.run_folder import RunFolder
 
 __all__ = ["TrainedPolicy", "load_policy"]
-
-_LOSS_PREFIX = "network_params."
 
 
 class TrainedPolicy:
@@ -119,19 +117,16 @@ class TrainedPolicy:
             read_at = stamp
             tree, weights_sha256 = load_tensors(self.weights), sha256_of(self.weights)
             stamp = self._stamp()
+        params: dict[str, Any] = {}
         try:
             if "learner" in tree:  # a checkpoint's state, online and target network in one
-                params = {
-                    name.removeprefix(_LOSS_PREFIX): value
-                    for name, value in tree["learner"]["loss"].items()
-                    if name.startswith(_LOSS_PREFIX)
-                }
+                params = online_weights(tree["learner"]["loss"])
                 steps, updates = tree["workers"]["sink"]["steps"], tree["learner"]["updates"]
             else:
                 params, steps, updates = tree["params"], tree["steps"], tree["updates"]
             self.network.load_state_dict(params)
         except (KeyError, TypeError, RuntimeError) as error:
-            problem = str(error).splitlines()[0]
+            problem = misfit(error, params, self.network.state_dict())
             raise CheckpointError(
                 f"the weights in {self.weights} do not fit the network of its config.yaml: {problem}"
             ) from error

@@ -4,8 +4,9 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from pokered_rl.emulator import start_states
 from pokered_rl.envs import ContextFeatures, MapMemory, make_env
-from pokered_rl.game import ITEMS
+from pokered_rl.game import ITEMS, MOVES, CartridgeProfile
 
 RIGHT, UP, A = 4, 6, 1
 
@@ -80,6 +81,81 @@ def test_progress_is_read(read):
     assert features["money"] == pytest.approx(0.5, abs=1e-6)
     assert features["party_size"] == pytest.approx(1 / 6)
     assert features["finished"] == 0.0
+
+
+def test_the_events_of_the_story_are_there_by_name(read):
+    flags = bytearray(320)
+    for bit in (34, 119):  # GOT_STARTER, BEAT_BROCK
+        flags[bit // 8] |= 1 << bit % 8
+    events = {name: on for name, on in read((0, {"wEventFlags": bytes(flags)})).items() if name.startswith("event_")}
+    assert {name for name, on in events.items() if on} == {"event_got_starter", "event_beat_brock"}
+    # Trainers who are only in the way are no story.
+    assert "event_beat_pewter_gym_trainer_0" not in events
+
+
+@pytest.mark.parametrize(("name", "events", "size"), [("sprout", 47, 291), ("red", 186, 462)])
+def test_the_size_is_what_the_docs_say(name, events, size):
+    context = ContextFeatures(profile=CartridgeProfile.get(name))
+    assert sum(each.startswith("event_") for each in context.names) == events
+    assert len(context.names) == size
+    assert f"{size} on {name.title()}" in ContextFeatures.__doc__
+
+
+def _member(species: int, *, status: int = 0, types: tuple[int, int] = (0, 0), moves: dict[int, int]) -> bytes:
+    """A record of the party; ``moves`` maps moves to their PP byte."""
+    record = bytearray(44)
+    record[0], record[4], record[0x21] = species, status, 7
+    record[5:7] = bytes(types)
+    record[8:12] = bytes(moves).ljust(4, b"\0")
+    record[29:33] = bytes(moves.values()).ljust(4, b"\0")
+    return bytes(record)
+
+
+def _on(features: dict[str, float], prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in features.items() if name.startswith(prefix) and value}
+
+
+def test_types_status_and_pp_of_the_party(read):
+    tackle, ember = (MOVES[MOVES.id(name)] for name in ("TACKLE", "EMBER"))
+    assert (tackle.pp, ember.pp) == (35, 25)
+    # Fire and flying; poisoned. TACKLE 14 of 35; EMBER with two PP-ups of 5 each: 7 of 25 + 2 * 5.
+    first = _member(180, status=0b1000, types=(20, 2), moves={tackle.id: 14, ember.id: 0b10 << 6 | 7})
+    # Water alone, asleep and burned: three turns of sleep are bits 0 and 1.
+    second = _member(177, status=0b10011, types=(21, 21), moves={tackle.id: 35})
+    party = {
+        "wPartyCount": 2,
+        "wPartySpecies": [180, 177, 255],
+        "wPartyMons": first + second + _member(1, moves={1: 9}),
+    }
+    features = read((0, party))
+    assert _on(features, "type_0_") == {"fire": 1, "flying": 1}
+    assert _on(features, "type_1_") == {"water": 1}
+    assert _on(features, "status_0_") == {"poisoned": 1}
+    assert _on(features, "status_1_") == {"asleep": 1, "burned": 1}
+    assert _on(features, "pp_0_") == pytest.approx({"0": 0.4, "1": 0.2})
+    assert _on(features, "pp_1_") == {"0": 1}
+    # Behind the party lies an old record.
+    assert not any(_on(features, f"{kind}_2_") for kind in ("type", "status", "pp"))
+
+
+def test_a_member_whose_record_is_not_written_yet_has_no_features(read):
+    old = _member(177, status=8, types=(21, 21), moves={33: 5})
+    features = read((0, {"wPartyCount": 1, "wPartySpecies": [180, 255], "wPartyMons": old}))
+    assert not any(_on(features, f"{kind}_0_") for kind in ("type", "status", "pp"))
+
+
+def test_the_starter_of_sprout_has_its_type_and_all_of_its_pp(sprout):
+    env = make_env(sprout, start_states=start_states(sprout)["starter"])
+    try:
+        vector = env.reset()["context"][0]
+        [names] = [t.names for t in env.transform if isinstance(t, ContextFeatures)]
+        features = dict(zip(names, vector.tolist(), strict=True))
+    finally:
+        env.close()
+    assert features["event_got_starter"] == 1
+    assert sum(_on(features, "type_0_").values()) in (1, 2)
+    assert set(_on(features, "pp_0_").values()) == {1}
+    assert not _on(features, "status_0_")
 
 
 def test_screen_and_battle_are_one_hot(read):

@@ -150,7 +150,7 @@ def test_weights_copied_without_their_config_say_what_is_missing(finished, tmp_p
     assert load_policy(copy).steps == 200
 
 
-@pytest.mark.parametrize("what", ["nothing", "empty", "damaged", "other network", "broken config"])
+@pytest.mark.parametrize("what", ["nothing", "empty", "damaged", "other network", "other context", "broken config"])
 def test_what_cannot_be_loaded_is_named(finished, tmp_path, what):
     source, words = finished, "online_params.pt"
     if what == "nothing":
@@ -163,7 +163,13 @@ def test_what_cannot_be_loaded_is_named(finished, tmp_path, what):
     elif what == "other network":
         config = (finished / "config.yaml").read_text()
         (finished / "config.yaml").write_text(config.replace("hidden_size: 16", "hidden_size: 24"))
-        words = "do not fit the network of its config.yaml"
+        words = "do not fit the network of its config.yaml: core.lstm.weight_ih_l0 has the shape"
+    elif what == "other context":
+        tree = torch.load(finished / "online_params.pt", weights_only=True)
+        key = next(name for name in tree["params"] if name.endswith("encoders.vector.layers.0.weight"))
+        tree["params"][key] = tree["params"][key][:, 3:].clone()
+        torch.save(tree, finished / "online_params.pt")
+        words = "other context features"
     else:
         (finished / "config.yaml").write_text("run: {")
         words = "config.yaml cannot be read"

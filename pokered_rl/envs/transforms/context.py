@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,19 @@ _SALIENT = np.array([0, 0, 1 / 4096, 1], np.float32)
 _FACINGS = ("down", "up", "left", "right")
 _SECTORS = ("up", "down", "left", "right")
 _LOG_MONEY_SCALE = np.log1p(999_999.0)
+#: Types by their number in RAM (pokered, constants/type_constants.asm).
+_TYPES = dict(enumerate(("normal", "fighting", "flying", "poison", "ground", "rock")))
+_TYPES |= {7: "bug", 8: "ghost"}
+_TYPES |= dict(enumerate(("fire", "water", "grass", "electric", "psychic", "ice", "dragon"), 20))
+_STATUSES = ("asleep", "poisoned", "burned", "frozen", "paralyzed")
+#: Bits of the status byte that each of them is.
+_STATUS_BITS = np.array([0b111, 1 << 3, 1 << 4, 1 << 5, 1 << 6])
+#: Offsets in a record of the party: status, types, moves, PP.
+_STATUS, _TYPE, _MOVE, _PP = 4, slice(5, 7), slice(8, 12), slice(29, 33)
 
 
 class ContextFeatures(RamTransform):
-    """Computes a vector of about a hundred numbers in [0, 1], anew in every step.
+    """Computes a vector of numbers in [0, 1] (291 on Sprout, 462 on Red), anew in every step.
 
     HP is left out, ours and the enemy's: the features are the target of an auxiliary reconstruction, and a number that
     changes throughout every battle would dominate it.
@@ -46,9 +55,12 @@ class ContextFeatures(RamTransform):
           maps without coordinates); ``map_bit_0`` .. ``map_bit_7``: the map's number in binary; ``outdoor``;
           ``region_*``: :class:`~pokered_rl.game.MapKind` one-hot; ``facing_*``
         * ``badge_0`` .. ``badge_7``; ``story``: share of the named event flags that are set; ``finished``;
+          ``event_*``: each event of the story (:attr:`~pokered_rl.game.CartridgeProfile.story_events`);
           ``item_*``: key item in the bag; ``bag``: share of its 20 slots; ``pokedex_owned``, ``pokedex_seen`` over 151;
           ``money``: log(1 + money) / log(1,000,000)
-        * ``party_size`` over 6; ``level_0`` .. ``level_5``, ``level_max`` over 100
+        * ``party_size`` over 6; ``level_0`` .. ``level_5``, ``level_max`` over 100; of each member ``type_0_*``: its
+          types; ``status_0_*``: asleep, poisoned, burned, frozen, paralyzed; ``pp_0_0`` .. ``pp_0_3``: PP left of each
+          move over its maximum, 0 without a move
         * ``screen_*``: :class:`~pokered_rl.game.ScreenKind` one-hot; ``battle_*`` one-hot
         * ``memory_visits``: visit level of this tile over 3; ``memory_known_*``: visited share of the crop's upper,
           lower, left, right half; ``memory_passages``, ``memory_texts``: salient tiles in the crop, n / (n + 4)
@@ -108,6 +120,7 @@ class ContextFeatures(RamTransform):
                 *(f"badge_{i}" for i in range(8)),
                 "story",
                 "finished",
+                *(f"event_{self.profile.events.name(bit).lower()}" for bit in self.profile.story_events),
                 *(f"item_{ITEMS.name(item).lower()}" for item in key_items),
                 "bag",
                 "pokedex_owned",
@@ -116,6 +129,9 @@ class ContextFeatures(RamTransform):
                 "party_size",
                 *(f"level_{i}" for i in range(6)),
                 "level_max",
+                *(f"type_{member}_{name}" for member in range(6) for name in _TYPES.values()),
+                *(f"status_{member}_{name}" for member in range(6) for name in _STATUSES),
+                *(f"pp_{member}_{move}" for member in range(6) for move in range(4)),
             ],
             "screen": [f"screen_{kind.name.lower()}" for kind in ScreenKind],
             "battle": [f"battle_{name}" for name in _BATTLE_KINDS],
@@ -157,6 +173,13 @@ class ContextFeatures(RamTransform):
         self._one_hot_battle = np.eye(len(_BATTLE_KINDS), dtype=np.float32)
         self._one_hot_outcome = np.eye(len(_OUTCOMES) + 1, len(_OUTCOMES), dtype=np.float32)
         self._one_hot_action = np.eye(self._num_actions + 1, self._num_actions, dtype=np.float32)
+        self._story_bits = np.array(self.profile.story_events, np.int64)
+        self._one_hot_type = np.zeros((256, len(_TYPES)), bool)
+        self._one_hot_type[list(_TYPES), range(len(_TYPES))] = True
+        # By move and the two bits that count the PP-ups: each adds a fifth, at most 7 (pokered, AddBonusPP).
+        self._most_pp = np.ones((256, 4))
+        for move in self.profile.moves:
+            self._most_pp[move.id] = np.maximum(move.pp + np.arange(4) * min(move.pp // 5, 7), 1)
         self._sectors = np.zeros((0, 4), np.float32)  # made when the size of the crop is known
 
     @property
@@ -235,6 +258,7 @@ class ContextFeatures(RamTransform):
             (progress.badge_bits[:, None] >> np.arange(8)) & 1,
             story[:, None],
             (progress.hall_of_fame > 0)[:, None],
+            progress.event_bytes[:, self._story_bits >> 3] >> (self._story_bits & 7) & 1,
             held[:, 1:],
             (progress.bag_items[:, :, 0] > 0).mean(1)[:, None],
             progress.pokedex_owned[:, None] / 151.0,
@@ -243,8 +267,20 @@ class ContextFeatures(RamTransform):
             progress.party_count[:, None] / 6.0,
             levels,
             levels.max(1, keepdims=True),
+            *self._party_features(progress.party_records),
         ]
         return np.concatenate(columns, 1, dtype=np.float32)
+
+    def _party_features(self, records: npt.NDArray[np.uint8]) -> list[npt.NDArray[Any]]:
+        """Return types, statuses and shares of PP of the party's records [E, 6, 44], [E, ...] each."""
+        moves, pp = records[:, :, _MOVE], records[:, :, _PP]
+        members = records[:, :, :1] > 0  # by species: the type of an empty place would be normal
+        features = (
+            self._one_hot_type[records[:, :, _TYPE]].any(2) & members,
+            (records[:, :, _STATUS, None] & _STATUS_BITS) > 0,
+            np.minimum((pp & 63) / self._most_pp[moves, pp >> 6], 1.0) * (moves > 0),
+        )
+        return [each.reshape(len(records), -1) for each in features]
 
     def _memory_features(self, memory: torch.Tensor) -> npt.NDArray[np.float32]:
         cells = memory.shape[-1] * memory.shape[-2]
