@@ -177,6 +177,27 @@ def test_one_hot_action_specs_carry_the_mask_too(sprout, start):
         env.close()
 
 
+def test_what_one_emulator_has_learned_is_carried_into_another(start_menu):
+    mask, other = AffordanceMask(), AffordanceMask()
+    mask(_td(start_menu()))
+    for _ in range(3):
+        mask(_td(start_menu(), A))
+    other(_td(start_menu()))
+    other.load_emulator_state(0, mask.emulator_state(0))
+    assert "a" not in _allowed(other(_td(start_menu())))
+    # With the next episode it is forgotten.
+    assert "a" in _allowed(other(_td(start_menu()).set("is_init", torch.ones(1, 1, dtype=torch.bool))))
+
+
+def test_a_memory_of_all_episodes_is_not_carried_by_one(start_menu):
+    mask = AffordanceMask(persistent=True)
+    mask(_td(start_menu()))
+    for _ in range(3):
+        mask(_td(start_menu(), A))
+    assert mask.emulator_state(0) == {}
+    assert not mask.carries_memory
+
+
 def test_the_failure_memory_forgets_the_least_recently_used_of_a_full_set():
     memory, owners = FailureMemory(capacity=8, num_actions=2), np.zeros(1, np.uint64)
     keys = np.arange(1, 9, dtype=np.uint64)

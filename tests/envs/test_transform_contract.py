@@ -165,6 +165,26 @@ def test_state_dict_restores_and_continues_identically(make, walk):
         _assert_same(td, expected[4 + k])
 
 
+def test_the_memory_of_one_emulator_continues_in_another_environment(make, walk):
+    """As an archive of states does it: the episode begins in the same state, with the memory of its first part."""
+    transform = make()
+    if isinstance(transform, LastActionReward):
+        pytest.skip("has no memory")
+    expected = _run(make(), [[image] for image in walk(1)])
+    _run(transform, [[image] for image in walk(1)[:5]])
+    buffer = io.BytesIO()
+    torch.save(transform.emulator_state(0), buffer)
+    buffer.seek(0)
+    other = make()
+    _run(other, [[a, b] for a, b in zip(walk(6)[:3], walk(9)[:3], strict=True)])
+    td = TensorDict({"ram": torch.stack([walk(6)[3], walk(1)[4]]), "action": torch.tensor([3, 4])}, [2])
+    other(td.set("is_init", torch.tensor([[False], [True]])))
+    other.load_emulator_state(1, torch.load(buffer, weights_only=True))
+    after = _run(other, [[a, b] for a, b in zip(walk(6)[4:7], walk(1)[5:], strict=True)], first=5)
+    for k in range(3):
+        _assert_same(after[k][1:], expected[5 + k])
+
+
 def test_inputs_are_not_written_to(make, walk):
     image = walk(2)[0][None]
     before = image.clone()

@@ -181,6 +181,11 @@ class AffordanceMask(RamTransform):
         """Address ranges (start, stop) that the transform reads."""
         return tuple(sorted({*label_ranges(self.labels), *SCREEN_RANGES}))
 
+    @property
+    def carries_memory(self) -> bool:
+        """Whether an archived start state brings what was learned in its episode; not if all episodes share that."""
+        return self.learned and not self.persistent
+
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
         return _MenuMemory(num_emulators)
 
@@ -286,6 +291,20 @@ class AffordanceMask(RamTransform):
         self._add_spec(observation_spec, self.out_keys[0], lambda lead: Binary(n, shape=(*lead, n), dtype=torch.bool))
         return observation_spec
 
+    def emulator_state(self, index: int) -> dict[str, Any]:
+        """Return the situations of an emulator's episode in which an action failed; none if all episodes share them."""
+        if self.persistent:
+            return {}
+        signatures, counts = self.failures.of_owner(self.memory.owners(persistent=False)[index])
+        return {"signatures": to_tensor(signatures), "counts": to_tensor(counts)}
+
+    def load_emulator_state(self, index: int, state: Mapping[str, Any]) -> None:
+        """Give an emulator, whose episode has just begun, what :meth:`emulator_state` returned in the same state."""
+        if not self.persistent:
+            owner = self.memory.owners(persistent=False)[index : index + 1]
+            for signature, counts in zip(to_array(state["signatures"], np.uint64), state["counts"], strict=True):
+                self.failures.counts[self.failures.slots(signature[None], owner)] = counts
+
     def get_extra_state(self) -> dict[str, Any]:
         """Return the counts, and the situation of each emulator."""
         return {**super().get_extra_state(), "failures": self.failures.state_dict()}
@@ -344,6 +363,7 @@ class FailureMemory:
         self._sets = self.capacity // self.WAYS
         self._ways = np.arange(self.WAYS)
         self._keys = np.zeros(self.capacity, np.uint64)  # 0: empty
+        self._owners = np.zeros(self.capacity, np.uint64)
         self._used = np.zeros(self.capacity, np.int64)
         self._clock = 0
         #: float32 [capacity, A].
@@ -364,10 +384,16 @@ class FailureMemory:
         if not hit.all():
             slots[~hit] = first[~hit] + self._used[ways[~hit]].argmin(1)
             self._keys[slots[~hit]] = keys[~hit]
+            self._owners[slots[~hit]] = owners[~hit]
             self.counts[slots[~hit]] = 0
             slots = np.where(self._keys[slots] == keys, slots, -1)
         self._used[slots[slots >= 0]] = self._clock
         return slots
+
+    def of_owner(self, owner: np.uint64) -> tuple[_Hashes, npt.NDArray[np.float32]]:
+        """Return the situations of an owner with failures, uint64 [n], and their counts, float32 [n, A]."""
+        slots = np.flatnonzero((self._owners == owner) & (self._keys > 0) & self.counts.any(1))
+        return self._keys[slots] ^ owner, self.counts[slots]
 
     def count(self, slots: _Slots, actions: _Slots, failed: _Flags, *, decay: float) -> None:
         """Decay the counts of ``slots``; add a failure of each action that failed, clear the counts of the others."""
@@ -387,6 +413,7 @@ class FailureMemory:
             "clock": self._clock,
             "slots": to_tensor(slots),
             "keys": to_tensor(self._keys[slots]),
+            "owners": to_tensor(self._owners[slots]),
             "used": to_tensor(self._used[slots]),
             "counts": to_tensor(self.counts[slots]),
         }
@@ -404,6 +431,7 @@ class FailureMemory:
         self._keys[:], self._used[:], self.counts[:] = 0, 0, 0
         slots = state["slots"].numpy()
         self._keys[slots] = to_array(state["keys"], np.uint64)
+        self._owners[slots] = to_array(state["owners"], np.uint64)
         self._used[slots] = state["used"].numpy()
         self.counts[slots] = state["counts"].numpy()
         self._clock = state["clock"]

@@ -256,7 +256,7 @@ class ArchiveStates(RamTransform):
         """Return what the transforms that carry their memory remember of an emulator."""
         siblings = getattr(self.container, "transform", ())
         return {
-            type(each).__name__: each.memory.emulator_state(e)
+            type(each).__name__: each.emulator_state(e)
             for each in siblings
             if isinstance(each, RamTransform) and each.carries_memory and each.memory is not None
         }

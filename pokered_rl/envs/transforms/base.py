@@ -187,7 +187,16 @@ class RamTransform(Transform):
         for index in np.flatnonzero(starting).tolist():
             carried = start_of(index).memory or {}
             if type(self).__name__ in carried:
-                self.memory.load_emulator_state(index, carried[type(self).__name__])
+                self.load_emulator_state(index, carried[type(self).__name__])
+
+    def emulator_state(self, index: int) -> dict[str, Any]:
+        """Return what is remembered of one emulator, as tensors and plain values."""
+        return {} if self.memory is None else self.memory.emulator_state(index)
+
+    def load_emulator_state(self, index: int, state: Mapping[str, Any]) -> None:
+        """Give an emulator, whose episode has just begun, what :meth:`emulator_state` returned in the same state."""
+        if self.memory is not None:
+            self.memory.load_emulator_state(index, state)
 
     def _call(self, next_tensordict: TensorDictBase) -> TensorDictBase:
         return self.forward(next_tensordict)

@@ -143,6 +143,11 @@ class EpisodeRecorder(RamTransform):
         self._global_step = max(global_step, self._newest_start)
         self._weights_version = weights_version
 
+    @property
+    def carries_memory(self) -> bool:
+        """Whether an archived start state brings the milestones reached before it, which are not logged again."""
+        return True
+
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
         profile = self.profile or CartridgeProfile.get(self.env.cartridge.kind)
         self._writers: list[EpisodeLogWriter | None] = [None] * num_emulators
