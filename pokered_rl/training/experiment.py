@@ -16,7 +16,7 @@ from torchrl.envs import EnvBase
 from pokered_rl.data import RateLimiter
 from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import ConfigError
-from pokered_rl.resources import available_memory_bytes
+from pokered_rl.resources import available_memory_bytes, keep_freed_memory
 from pokered_rl.training import builders
 from pokered_rl.training.callbacks import Callback, CallbackList
 from pokered_rl.training.checkpoint import CheckpointStore
@@ -146,6 +146,7 @@ class Experiment:
             PokeredError: Cartridge, start state, reward term, part or disk is not as it should be.
         """
         config, parts = self.config, self.parts
+        keep_freed_memory()
         torch.manual_seed(config.run.seed)
         if config.runtime.learner_threads:
             torch.set_num_threads(config.runtime.learner_threads)
