@@ -23,7 +23,7 @@ def _job(folder: Path, steps: range, *, resume_step: int = 0, **options) -> list
         episodes=0,
         replay=[],
         workers=SimpleNamespace(stats=dict),
-        learner=SimpleNamespace(means=lambda: {"loss": float(trainer.steps)}),
+        learner=SimpleNamespace(means=lambda: {"loss": float(trainer.steps)}, diagnostics=dict),
     )
     loggers = partial(make_loggers, folder, run_name="a", say=said.append, **options)
     metrics = Metrics(folder, Progress(run="a", jobs=1), every_seconds=0, open_loggers=loggers)

@@ -76,7 +76,7 @@ def _trainer(steps: int = 500) -> SimpleNamespace:
         replay=Replay(),
         limiter=SimpleNamespace(min_fill_sequences=10, credit=0.0),
         workers=SimpleNamespace(stats=lambda: {"weight_age_versions": 3.0}),
-        learner=SimpleNamespace(means=lambda: {"loss": 1.0}),
+        learner=SimpleNamespace(means=lambda: {"loss": 1.0}, diagnostics=dict),
     )
 
 
@@ -86,7 +86,7 @@ def test_training_and_episodes_have_a_file_each_and_go_to_every_logger(tmp_path:
     metrics = Metrics(tmp_path, progress, every_seconds=1e9, open_loggers=lambda resume_step: [logger])
     trainer = _trainer()
     metrics.on_start(trainer)
-    metrics.on_episode(trainer, EpisodeResult((0, 1, 2.0, 40)))
+    metrics.on_episode(trainer, EpisodeResult(0, 1, 2.0, 40))
     metrics.on_end(trainer, StopReason.target)
     row = _rows(tmp_path / "train.csv")[0]
     assert (row["job"], row["steps"], row["loss"]) == ("1", "500", "1")
@@ -113,7 +113,7 @@ def test_without_a_terminal_a_plain_line_is_printed_now_and_then():
     display = _display(out, terminal=False)
     display.on_start(trainer)
     for total_reward in (1.0, 2.5):
-        display.on_episode(trainer, EpisodeResult((0, 0, total_reward, 40)))
+        display.on_episode(trainer, EpisodeResult(0, 0, total_reward, 40))
     display.on_batch(trainer, 20)
     display.on_update(trainer)
     lines = out.getvalue().splitlines()
@@ -127,7 +127,7 @@ def test_on_a_terminal_the_panel_shows_the_same_figures():
     out, trainer = io.StringIO(), _trainer()
     display = _display(out, terminal=True)
     display.on_start(trainer)
-    display.on_episode(trainer, EpisodeResult((0, 0, 2.5, 40)))
+    display.on_episode(trainer, EpisodeResult(0, 0, 2.5, 40))
     display.on_end(trainer, StopReason.target)
     for part in ("500 of 2,000", "2:30 to the target", "0 of 100 sequences", "last returns 2.50"):
         assert part in out.getvalue()

@@ -32,7 +32,7 @@ def test_every_episode_gets_its_row_though_all_emulators_end_together(tmp_path: 
     progress = Progress(run="a", jobs=1)
     workers = SimpleNamespace(sink=sink, steps=0, episodes=0, stats=lambda: {"steps_lost": 0.0})
     trainer = Trainer(
-        learner=SimpleNamespace(updates=0, means=dict),
+        learner=SimpleNamespace(updates=0, means=dict, diagnostics=dict),
         network=None,
         workers=workers,
         replay=[],
