@@ -220,11 +220,11 @@ def test_durations_of_random_actions_follow_the_truncated_zeta_distribution():
     network = make_network(num_actions=2, noise_std=0.0)
     greedy_is(network, 1)
     policy = R2D2Policy(network, max_hold_steps=4)
-    lengths = run_lengths(play(policy, step_input(network, 2000, epsilon=0.01), 400), 0)
+    lengths = run_lengths(play(policy, step_input(network, 1500, epsilon=0.01), 300), 0)
     expected = torch.tensor([144, 36, 16, 9]) / 205
     found = lengths.bincount(minlength=5)[1:5] / len(lengths)
-    # About 4,000 runs: three standard deviations are below 0.024; one run in a hundred is two that met.
-    torch.testing.assert_close(found, expected, atol=0.03, rtol=0)
+    # Some 2,000 runs: three standard deviations are below 0.03; one run in a hundred is two that met.
+    torch.testing.assert_close(found, expected, atol=0.035, rtol=0)
 
 
 def test_a_repetition_ends_where_the_mask_forbids_its_action():
@@ -273,3 +273,15 @@ def test_exploration_continues_from_its_saved_state():
 def test_longest_repetition_must_be_positive():
     with pytest.raises(ConfigError, match="max_hold_steps must be >= 1, got 0"):
         R2D2Policy(make_network(), max_hold_steps=0)
+
+
+@pytest.mark.parametrize(("max_hold_steps", "diffusion"), [(1, 1.0), (32, 32 / 4.0585)])
+def test_repetitions_carry_a_random_walk_further(max_hold_steps, diffusion):
+    # Four directions, every action random. A walk of n-step runs has a mean square distance of E[n^2] / E[n] a step.
+    # With chances in proportion to 1 / n^2 that is 32 over the sum of 1 / n, n = 1..32, which is 4.0585.
+    network = make_network(num_actions=4, noise_std=0.0)
+    policy = R2D2Policy(network, max_hold_steps=max_hold_steps)
+    actions = play(policy, step_input(network, 2000, epsilon=1.0), 300)
+    moves = torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]])[actions]  # [E, T, 2]
+    square_distance = moves.sum(1).square().sum(-1).float().mean()
+    assert square_distance / 300 == pytest.approx(diffusion, rel=0.15)  # the last run is cut off
