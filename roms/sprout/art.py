@@ -1,4 +1,4 @@
-"""Every drawing of Sprout: map cells, people, things. All original, drawn with a few shapes each."""
+"""Draw the map cells, people and objects of Sprout."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def door() -> Canvas:
 
 
 def plate(mark: str) -> Canvas:
-    """A wall with a board over it: what kind of house this is."""
+    """Draw a wall with the sign of a house."""
     cell = wall().rect(1, 2, 14, 9, WHITE, BLACK)
     if mark == "heal":
         cell.rect(7, 3, 2, 7, BLACK).rect(4, 5, 8, 3, BLACK)
@@ -242,7 +242,7 @@ def cave_mouth() -> Canvas:
 
 
 def gap() -> Canvas:
-    """The way into the wood."""
+    """Draw the entrance of the wood."""
     return _cell(BLACK).disc(8, 10, 5, 8, DARK).rect(4, 12, 8, 4, LIGHT).dots([(3, 2), (12, 3), (2, 6), (13, 7)], DARK)
 
 
@@ -346,7 +346,7 @@ _WALK_SIDE = """
 
 
 def person(hair: int, face: int, cloth: int, legs: int, walking: bool) -> list[Canvas]:
-    """Standing down, up, left; then, for the hero, the same walking (right is left mirrored by the hardware)."""
+    """Return the poses down, up and left, then the walking ones of the player; right is left mirrored."""
     palette = {"#": 3, "h": hair, "f": face, "c": cloth, "d": legs}
     poses = [_person(h, b, palette) for h, b in ((_HEAD_DOWN, _STAND), (_HEAD_UP, _STAND), (_HEAD_LEFT, _STAND_SIDE))]
     if walking:
@@ -355,7 +355,7 @@ def person(hair: int, face: int, cloth: int, legs: int, walking: bool) -> list[C
 
 
 def ball() -> Canvas:
-    """A seed pod: the item lying on the ground."""
+    """Draw an item on the ground, a seed pod."""
     cell = Canvas(16, 16).disc(8, 9, 4.6, 4.6, 1, 3).disc(6.5, 7.5, 1.6, 1.6, 2)
     return cell.line(3, 10, 12, 10, 3).line(8, 1, 8, 4, 3).line(8, 2, 11, 1, 3)
 
@@ -371,12 +371,12 @@ def stone_friend() -> Canvas:
     return cell.dots([(6, 5), (9, 5)], 3).line(5, 1, 5, 3, 3).line(10, 1, 10, 3, 3)
 
 
-#: things that stand about like people
+#: objects that use a sprite
 THINGS = {"BALL": ball, "BOULDER": boulder, "STATUE": stone_friend}
 
 
 def logo() -> Canvas:
-    """The name of the game, 128 x 24, with a sprout growing from it."""
+    """Draw the title, 128 x 24 pixels."""
     letters = {"S": "01110 10001 10000 01110 00001 10001 01110", "P": "11110 10001 10001 11110 10000 10000 10000",
                "R": "11110 10001 10001 11110 10100 10010 10001", "O": "01110 10001 10001 10001 10001 10001 01110",
                "U": "10001 10001 10001 10001 10001 10001 01110", "T": "11111 00100 00100 00100 00100 00100 00100"}  # fmt: skip

@@ -1,4 +1,4 @@
-/* Battles, wild and trained. Bank 6; calls bank 0 only. The variables are those of the original and stay stale afterwards, as there. */
+/* Battles. Bank 6; calls bank 0 only. As in the retail game the variables keep their values after a battle. */
 #include "engine.h"
 
 #define MON(i) (wPartyMons + (uint16_t)(i) * 44)
@@ -33,7 +33,7 @@ static void from_battle(void) {
     copy_bytes(m + 0x1D, ME + PP, 4);
 }
 
-/* What things from the bag change; a copied move stays. */
+/* Copies back what an item changed; a copied move stays. */
 static void after_item(void) {
     volatile uint8_t *m = MON(wPlayerMonNumber);
     copy_bytes(ME + 1, m + 1, 2);
@@ -128,7 +128,7 @@ static void run_bar(uint8_t who, uint16_t to) {
     }
 }
 
-/* wAnimSoundID is not 0xFF while a move is being shown: readers tell by it that the battle is busy. */
+/* wAnimSoundID is not 0xFF while a move is shown. */
 static void animate(uint8_t who, uint8_t move) {
     uint8_t i;
     wAnimationID = move;
@@ -206,7 +206,7 @@ static void inflict(uint8_t who, uint8_t status, uint8_t text) {
     announce(who, text);
 }
 
-/* A move of the other side in place of this one until the battle ends; the strength stays that of this one. */
+/* Replaces a move by one of the other side until the battle ends; its PP stay. */
 static void copy_move(uint8_t who, uint8_t slot) {
     volatile uint8_t *a = who ? FOE : ME, *d = who ? ME : FOE;
     uint8_t i, move;
@@ -264,7 +264,7 @@ static void use_move(uint8_t who, uint8_t move, uint8_t slot) {
     }
 }
 
-/* poison and burn, after the turn of the one who has it */
+/* poison and burn, after the creature's turn */
 static void suffer(uint8_t who) {
     volatile uint8_t *a = who ? FOE : ME;
     uint16_t hp = big(a + HP), part;
@@ -275,7 +275,7 @@ static void suffer(uint8_t who) {
     run_bar(who, hp > part ? hp - part : 0);
 }
 
-/* ------------------------------------------------------------------ who comes out */
+/* ------------------------------------------------------------------ sending out */
 static void neutral(volatile uint8_t *mods) { fill_bytes(mods, 7, 6); }
 
 static void send_out(uint8_t index) {
@@ -368,7 +368,7 @@ static void draw_moves(uint8_t n) {
     }
 }
 
-/* Slot of the chosen move, 0xFF for B. Counts its lines from 1, as the original does. */
+/* Slot of the chosen move, 0xFF for B. Counts its lines from 1, as the retail game does. */
 static uint8_t move_menu(void) {
     uint8_t key, n = moves_known(), i, t, u;
     volatile uint8_t *mine;
@@ -402,7 +402,7 @@ static uint8_t move_menu(void) {
             key = wMenuItemToSwap - 1;
             t = ME[MOVES + i]; u = ME[MOVES + key]; ME[MOVES + i] = u; ME[MOVES + key] = t;
             t = ME[PP + i]; u = ME[PP + key]; ME[PP + i] = u; ME[PP + key] = t;
-            /* in the team too, where a copied move still has its own name */
+            /* in the team too, where a copied move has its old number */
             mine = MON(wPlayerMonNumber) + 8;
             t = mine[i]; u = mine[key]; mine[i] = u; mine[key] = t;
             copy_bytes(mine + 0x15, ME + PP, 4);
@@ -478,7 +478,7 @@ static uint8_t throw_net(void) {
     return 1;
 }
 
-/* ------------------------------------------------------------------ the course of a battle */
+/* ------------------------------------------------------------------ a battle from begin to end */
 static void begin_screen(void) {
     uint8_t i;
     fill_bytes(wShadowOAM, 0, 160);
@@ -699,7 +699,7 @@ static void battle(void) {
     if (result == 2) {
         wBattleResult = 1;
         if (battle_trainer == TRAINER_RIVAL_LAB + 1) {
-            /* the very first fight may be lost: the story goes on, as in the original */
+            /* the first battle may be lost: the story goes on, as in the retail game */
             say(TEXT_LOST_LAB);
             heal_party();
             wIsInBattle = 0;

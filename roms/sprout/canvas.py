@@ -1,4 +1,4 @@
-"""A four-shade drawing board, and the way from a drawing to Game Boy tiles."""
+"""A canvas of four shades that becomes Game Boy tiles."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Canvas:
         return self
 
     def art(self, x: int, y: int, rows: str, key: str = ".,o#") -> Canvas:
-        """Rows of characters; a blank leaves the pixel alone."""
+        """Draw lines of characters; a blank leaves the pixel as it is."""
         for j, row in enumerate(rows.strip("\n").split("\n")):
             for i, char in enumerate(row):
                 if char in key:
@@ -76,7 +76,7 @@ class Canvas:
         return other
 
     def tiles(self) -> list[bytes]:
-        """8x8 tiles, left to right and top to bottom, two bit planes a row."""
+        """Return 8x8 tiles, left to right and top to bottom, two bit planes a line."""
         out = []
         for y in range(0, self.height, 8):
             for x in range(0, self.width, 8):

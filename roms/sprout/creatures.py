@@ -1,4 +1,4 @@
-"""The twelve creatures of Sprout: numbers, moves, and how they are drawn.
+"""Tables of the twelve species of Sprout, and their drawings.
 
 Species, moves and items carry numbers that also exist in the retail game's tables, with like meaning (a move that hits
 for 40 there hits for 40 here), so that a reader that looks them up finds something sensible. Names and looks are ours.
@@ -41,7 +41,7 @@ MOVES = {
 }  # fmt: skip
 
 #: number: name, types, (HP, attack, defense, speed, special), catch rate, base experience, moves by level. Experience is
-#: generous: the game is short, and an agent's time is not to go into walking to and fro.
+#: generous, so that agents spend few steps on training.
 #: The book lists them in this order.
 SPECIES = {
     0x99: ("LEAFLING", (GRASS, GRASS), (45, 49, 49, 45, 65), 45, 128, ((1, 33), (3, 45), (7, 22), (13, 79), (20, 75))),
@@ -249,7 +249,7 @@ def front(name: str) -> Canvas:
 
 
 def back(name: str) -> Canvas:
-    """Half the size, mirrored: the console doubles every pixel when it shows it."""
+    """Draw the view from behind at half the size, mirrored; the cartridge doubles every pixel."""
     board = Canvas(48, 48)
     LOOKS[name](board, False)
     small = Canvas(24, 24)

@@ -1,4 +1,4 @@
-"""Draws all maps of Sprout as the emulator shows them: ``python roms/sprout/draw_maps.py [PICTURE.png]``.
+"""Draw all maps of Sprout as the emulator shows them: ``python roms/sprout/draw_maps.py [PICTURE.png]``.
 
 Every map is loaded by the game itself, again and again with the player in other places, until each step was seen without
 the player on it. The outdoor maps lie where their connections put them, the others where there is room.
@@ -32,7 +32,7 @@ def screen(pyboy: PyBoy, number: int, x: int, y: int) -> np.ndarray:
     memory = pyboy.memory
     memory[0xD35E], memory[0xD362], memory[0xD361] = number, x, y
     memory[0xD31D], memory[0xD31E], memory[0xD31F], memory[0xD320] = 1, LANTERN, 1, 0xFF
-    memory[0xD747 + SOLVED // 8] |= 1 << SOLVED % 8  # the plates in the cave have nothing to say
+    memory[0xD747 + SOLVED // 8] |= 1 << SOLVED % 8  # no text at the plates in the cave
     memory[0xD736] = 0
     memory[0xCD38], memory[0xD730] = 0, 0
     memory[0xDFFD], memory[0xDFFE] = ENTER_MAP & 0xFF, ENTER_MAP >> 8  # where the wait for a frame goes on
@@ -55,7 +55,7 @@ def draw(pyboy: PyBoy, entry: dict) -> np.ndarray:
     seen = np.zeros((height, width), bool)
     while not seen.all():
         y, x = (int(v) for v in np.argwhere(~seen)[0])
-        # the unseen step a little beside the middle of the screen; nobody walks within half a second
+        # the step beside the middle of the screen; people do not move within half a second
         shown = screen(pyboy, entry["id"], max(x - 1, 0) if x else x + 1, y)
         here = (max(x - 1, 0) if x else x + 1, y)
         for j in range(HIGH):

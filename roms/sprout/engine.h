@@ -1,4 +1,4 @@
-/* What the parts of Sprout know of each other. */
+/* Declarations shared by the files of Sprout. */
 #ifndef ENGINE_H
 #define ENGINE_H
 #include <stdint.h>

@@ -34,7 +34,7 @@ static uint8_t cancelled(uint8_t frames) {
     return 0;
 }
 
-/* The old and the new picture take turns, faster and faster. 1 when B was pressed. */
+/* Alternates the two pictures, faster each time. 1 when B was pressed. */
 static uint8_t evolve_picture(void) {
     uint8_t times, i;
     delay3();
@@ -59,7 +59,7 @@ static void become(uint8_t index, uint8_t species) {
     uint16_t before = big(mon + 0x22);
     load_species(mon[0]);
     for (i = 0; nick[i] == species_record[1 + i] && nick[i] != 0x50; i++) {}
-    i = nick[i] == species_record[1 + i]; /* no name of its own */
+    i = nick[i] == species_record[1 + i]; /* not nicknamed */
     mon[0] = species;
     wPartySpecies[index] = species;
     load_species(species);
@@ -74,7 +74,7 @@ static void become(uint8_t index, uint8_t species) {
     set_flag(wPokedexSeen, i);
 }
 
-/* Everybody in the team who gained a level in this battle and is old enough. */
+/* Evolves every creature of the team that gained a level in this battle and has reached its level. */
 void evolve_after_battle(void) {
     uint8_t i, species, stopped;
     volatile uint8_t *mon;

@@ -1,4 +1,4 @@
-"""Writes the package's tables about Sprout from the tables that build it: ``export.py [FOLDER]``."""
+"""Write the package's tables of Sprout from the sources of the cartridge: ``export.py [FOLDER]``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _size(entry: dict) -> tuple[int, int]:
 
 
 def places() -> dict[str, tuple[int, int]]:
-    """Global corner of every outdoor map: the connections, followed from the one map that has a fixed place."""
+    """Return the global corner of every outdoor map, by its connections to the map with a fixed place."""
     by_name = {entry["name"]: entry for entry in world.MAPS}
     start = next(entry for entry in world.MAPS if "at" in entry)
     found, todo, done = {start["name"]: start["at"]}, [start["name"]], set()
@@ -59,7 +59,7 @@ def places() -> dict[str, tuple[int, int]]:
 def maps() -> dict:
     by_name = {entry["name"]: entry for entry in world.MAPS}
     place = places()
-    # How one gets in from outdoors: the first door found, then doors found from those maps.
+    # The entrance from outdoors: the first door found, then doors found from those maps.
     entrance: dict[str, dict] = {}
     todo = [name for name in by_name if name in place]
     while todo:
@@ -156,7 +156,7 @@ def write(folder: Path) -> None:
 
 
 def _text(table: dict) -> str:
-    """JSON with one line for each entry of the long list, like the tables of the retail game."""
+    """Format as JSON with a line for each entry of the long list."""
     lines = []
     for key, value in table.items():
         if isinstance(value, dict):

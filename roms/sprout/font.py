@@ -1,4 +1,4 @@
-"""Letters, box corners and arrows, at the codes of the original's character map. Drawn for Sprout."""
+"""Letters, box corners and arrows, at the codes of the retail game's character map."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _MARKS = {
     0xE7: "00100 00100 00100 00100 00100 0 00100", 0xE8: "0 0 0 0 0 01100 01100",
     0xF1: "0 0 10001 01010 00100 01010 10001", 0xF3: "00001 00010 00010 00100 01000 01000 10000",
     0xF4: "0 0 0 0 00100 00100 01000",
-    # the coin of Sprout, at the code of the original's currency sign
+    # the coin, at the code of the retail game's currency sign
     0xF0: "01110 10101 11111 10101 10101 01110 0",
 }  # fmt: skip
 # Full eight by eight cells: double-lined box with a leaf-like corner, cursor, hollow cursor, down arrow.
@@ -64,7 +64,7 @@ _CELLS = {
     0xEE: "00000000 00000000 01111111 00111110 00011100 00001000 00000000 00000000",
     0x75: "00000000 00000000 00000000 00000000 00000000 00000000 01010100 00000000",
     # level mark, HP bar pieces (empty to full), bar ends
-    # one cell that says OK: the end of a name
+    # one tile that reads OK: the end of a name
     0x61: "00000000 01101010 10101010 10101100 10101010 11001010 00000000 00000000",
     0x6E: "00000000 01000000 01000000 01001010 01001010 01110100 00000000 00000000",
     0x71: "00000000 10100110 10100101 11100110 10100100 10100100 00000000 00000000",

@@ -1,4 +1,4 @@
-"""Turns the readable tables (world.py, art.py, font.py, ram.py) into headers and data banks for the build."""
+"""Write headers and data banks for the build from world.py, creatures.py, art.py, font.py and ram.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKENS = (("{P}", PLAYER, 7), ("{R}", RIVAL, 7), ("{N}", NAME, 11), ("{S}", STRI
 
 
 def wrap(text: str) -> bytes:
-    """Boxes of two lines: the third line of a paragraph scrolls up, ``|`` clears the box, a last ``^`` waits for A."""
+    """Encode a text for boxes of two lines; a third line scrolls, ``|`` clears the box, a last ``^`` waits for A."""
     out = bytearray()
     end = DONE
     if text.endswith("^"):
@@ -65,7 +65,7 @@ def wrap(text: str) -> bytes:
 
 
 def fixed(text: str, size: int) -> bytes:
-    """A name in a field of its own: ends with 0x50, padded with it."""
+    """Encode a name in a field of ``size`` bytes, padded with 0x50."""
     assert len(text) < size, text
     return encode(text).ljust(size, bytes([END]))
 
@@ -75,7 +75,7 @@ def bcd(value: int) -> bytes:
 
 
 def creature_tables(bank: Bank) -> list[str]:
-    """Species, moves, matchups, trainers, wild encounters, experience: fixed records that the console copies to RAM."""
+    """Add species, moves, matchups, trainers, wild encounters and experience as records of fixed size."""
     pictures = {}
     for name in creatures.LOOKS:
         pictures[name] = (bank.add(f"front {name}", b"".join(creatures.front(name).tiles())),
@@ -159,7 +159,7 @@ class Tileset:
         assert len(self.tiles) <= 0x60, f"{name}: {len(self.tiles)} tiles"
 
     def tile(self, pixels: bytes, walk: bool) -> int:
-        # The engine asks the bottom-left tile of a step whether one may walk there: like tiles of walkable and solid
+        # The bottom-left tile of a step decides whether it can be walked on: like tiles of walkable and solid
         # cells must stay two tiles.
         key = (pixels, walk)
         if key not in self.keys:

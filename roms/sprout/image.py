@@ -1,4 +1,4 @@
-"""Puts the cartridge image together: linked code, data banks, header.
+"""Assemble the cartridge image: linked code, data banks, header.
 
 The linker says nothing when two areas overlap. Here every byte of the image may be written once only.
 """
@@ -13,7 +13,7 @@ BANKS = 8
 
 
 def hex_records(text: str) -> list[tuple[int, bytes]]:
-    """Intel HEX -> (address, bytes)."""
+    """Parse Intel HEX into (address, bytes)."""
     base, out = 0, []
     for line in text.split():
         count, address, kind = int(line[1:3], 16), int(line[3:7], 16), int(line[7:9], 16)
@@ -44,7 +44,7 @@ class Image:
 
 
 def header(data: bytearray) -> None:
-    """Title, MBC3+RAM+BATTERY, 32 KiB of RAM, both checksums. No logo: PyBoy does not ask for one."""
+    """Write title, MBC3+RAM+BATTERY, 32 KiB of RAM and both checksums. PyBoy needs no logo."""
     data[0x134:0x144] = b"SPROUT".ljust(16, b"\0")
     data[0x144:0x146] = b"00"
     data[0x147], data[0x149], data[0x14A], data[0x14B] = 0x13, 0x03, 0x01, 0x33
@@ -58,7 +58,7 @@ def header(data: bytearray) -> None:
 
 
 def data_segment_end(map_text: str) -> int:
-    """End of the compiler's RAM, from the linker's map."""
+    """Return the end of the compiler's RAM, from the linker's map."""
     for line in map_text.split("\n"):
         words = line.split()
         if words[:1] == ["_DATA"] and len(words) > 2:

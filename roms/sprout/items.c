@@ -1,4 +1,4 @@
-/* Using things: from the START menu and in battle. */
+/* Items, from the START menu and in battle. */
 #include "engine.h"
 
 #define MON(i) (wPartyMons + (uint16_t)(i) * 44)
@@ -12,7 +12,7 @@ static uint8_t cures(uint8_t item) {
     return 0;
 }
 
-/* Strength for one move of the creature: 1 when it had lost some, 2 when none was chosen. */
+/* Restores PP of one move: 1 when some were missing, 2 when no move was chosen. */
 static uint8_t refresh_move(volatile uint8_t *mon) {
     uint8_t slot, left, most;
     say(TEXT_WHICH_MOVE);
@@ -29,7 +29,7 @@ static uint8_t refresh_move(volatile uint8_t *mon) {
     return 1;
 }
 
-/* On one of the team. 1 when it did something, 2 when nobody was chosen. */
+/* Uses an item on a creature of the team: 1 when it had an effect, 2 when none was chosen. */
 static uint8_t use_on_team(uint8_t item) {
     uint8_t index, amount, mask;
     uint16_t hp, most;
@@ -58,7 +58,7 @@ static uint8_t use_on_team(uint8_t item) {
     return 1;
 }
 
-/* 0 it did nothing, 1 it did something, 2 taken back: then there is nothing to read. */
+/* 0 no effect, 1 an effect, 2 cancelled, without a text. */
 uint8_t use_item(uint8_t item) {
     switch (item) {
         case ITEM_DEW_DROP:

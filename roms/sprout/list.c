@@ -1,4 +1,4 @@
-/* The scrolling list of the original: bag, shop, PC. */
+/* The scrolling list of the retail game: bag, shop, PC. */
 #include "engine.h"
 
 static void entry(uint8_t index, uint8_t y) {
@@ -91,7 +91,7 @@ uint8_t list_menu(uint8_t kind, uint16_t list, uint8_t cursor, uint8_t scroll) {
     return 0;
 }
 
-/* How many: its own loop, edges only, wraps from 1 to the most there can be. 0: B. */
+/* The quantity, in an input loop of its own: edges only, wraps between 1 and the maximum. 0: B. */
 uint8_t quantity_menu(uint8_t most, uint8_t priced) {
     uint8_t n = 1, i;
     uint8_t total[3];

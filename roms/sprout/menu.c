@@ -1,4 +1,4 @@
-/* Vertical menus: the variables are those of the original, and stay as they were when a menu closes. */
+/* Vertical menus. As in the retail game the variables keep their values when a menu closes. */
 #include "engine.h"
 
 static volatile uint8_t *row(uint8_t item) {
@@ -102,7 +102,7 @@ static void closed_screen(void) {
     update_sprites();
 }
 
-/* Its highest number is one past the last line: the caller wraps by itself, as the original's does. */
+/* Its highest number is one past the last line: the caller wraps by itself, as in the retail game. */
 void start_menu(void) {
     uint8_t key, item;
     for (;;) {

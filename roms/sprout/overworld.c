@@ -94,7 +94,7 @@ static void connect(uint8_t side, uint8_t id, int8_t offset) {
     out = wConnectionHeaders + index * 11;
     out[0] = id;
     out[6] = w;
-    /* where the walker comes out: one of the two is absolute, the other a difference */
+    /* the player's new place: one coordinate is absolute, the other a difference */
     out[7] = side == 8 ? (uint8_t)(2 * h - 1) : side == 4 ? 0 : (uint8_t)(-2 * offset);
     out[8] = side == 2 ? (uint8_t)(2 * w - 1) : side == 1 ? 0 : (uint8_t)(-2 * offset);
     s = 3 + offset;
@@ -337,7 +337,7 @@ static uint8_t object_at(uint8_t x, uint8_t y) {
 
 static uint8_t map_tile(uint8_t x, uint8_t y);
 
-/* One turn of the wheel for every person of the map, then the OAM buffer. */
+/* Moves every person of the map by one update, then fills the OAM buffer. */
 static void walk_people(void) {
     uint8_t i, d, x, y;
     for (i = 1; i <= wNumSprites; i++) {
@@ -354,7 +354,7 @@ static void walk_people(void) {
         x = (uint8_t)(s2[5] - 4 + dx_of[d]);
         y = (uint8_t)(s2[4] - 4 + dy_of[d]);
         s2[8] = 40;
-        /* stays near, and never walks onto a door, off the map, or over somebody */
+        /* stays near its place, off doors, on the map and off other people */
         if (x >= wCurrentMapWidth2 || y >= wCurrentMapHeight2 || x == 0 || y == 0) continue;
         if ((wXCoord == x && wYCoord == y) || object_at(x, y)) continue;
         if (wWalkCounter) continue;
@@ -372,7 +372,7 @@ static void walk_people(void) {
 
 static volatile uint8_t *oam, *oam_used;
 
-/* base: first tile of the pose; mirrored: right is left seen in a mirror */
+/* base: first tile of the pose; mirrored: facing right is facing left mirrored */
 static void draw_person(uint8_t x, uint8_t y, uint8_t base, uint8_t mirrored) {
     uint8_t left, right, attribute;
     left = mirrored ? 1 : 0;
@@ -415,7 +415,7 @@ void update_sprites(void) {
     wSpriteStateData2[5] = wXCoord + 4;
     if (tile_at(8, 9) < 0x60) draw_person(64, (uint8_t)(60 - lift), base, mirrored);
     if (tile_at(9, 9) == tileset->grass && !wFontLoaded && !wWalkCounter) {
-        /* the lower half stands behind the grass */
+        /* grass covers the lower half */
         wShadowOAM[11] |= 0x80;
         wShadowOAM[15] |= 0x80;
         wSpriteStateData2[7] = 0x80;
@@ -434,7 +434,7 @@ void update_sprites(void) {
         s1[4] = (uint8_t)py;
         s1[6] = (uint8_t)px;
         if (wFontLoaded && px >= 0 && px < 150 && py >= -4 && py < 136) {
-            /* nobody stands in front of a text box */
+            /* people are hidden behind text boxes */
             uint8_t c = (uint8_t)((uint8_t)px >> 3), r = (uint8_t)((uint8_t)(py + 4) >> 3);
             if (r > 16) r = 16;
             if (tile_at(c, r + 1) >= 0x60 || tile_at(c + 1, r + 1) >= 0x60 || tile_at(c, r) >= 0x60) continue;
@@ -445,7 +445,7 @@ void update_sprites(void) {
         s1[2] = base;
         draw_person((uint8_t)px, (uint8_t)py, (uint8_t)(24 + slot_picture[i] * 12 + base), mirrored);
     }
-    /* only what was drawn last time: the whole buffer would cost as much as all the people */
+    /* clears only the entries used last time, which halves the cost */
     {
         volatile uint8_t *p = oam, *last = oam_used;
         oam_used = p;
@@ -639,7 +639,7 @@ void take_warp(void) {
     wDestinationWarpID = 0xFF;
 }
 
-/* What stands in a slot; its argument goes to talk_arg. */
+/* The kind of the object in a slot; its argument goes to talk_arg. */
 uint8_t object_kind(uint8_t slot) {
     uint8_t kind;
     pFarBank = DATA_BANK;

@@ -1,4 +1,4 @@
-/* Creatures of the player: making, growing, showing. */
+/* The player's creatures: creation, experience, screens. */
 #include "engine.h"
 
 #define MON(i) (wPartyMons + (uint16_t)(i) * 44)
@@ -35,7 +35,7 @@ static uint8_t pp_of(uint8_t id) {
     return move_record[16];
 }
 
-/* A fresh creature, with what it knows at its level: of more than four moves the last four. */
+/* A new creature with the moves of its level, at most the last four. */
 void make_mon(volatile uint8_t *mon, uint8_t species, uint8_t level) {
     uint8_t i, j, id, known = 0;
     uint8_t exp[3];
@@ -70,7 +70,7 @@ void make_mon(volatile uint8_t *mon, uint8_t species, uint8_t level) {
     mon[2] = mon[0x23];
 }
 
-/* The creature made last in wEnemyMons' first place joins the party, or the box. 0 no room, 1 party, 2 box. */
+/* Adds a creature to the team: 0 no room, 1 done. */
 uint8_t give_mon(uint8_t species, uint8_t level) {
     uint8_t n = wPartyCount, i;
     load_species(species);
@@ -106,8 +106,7 @@ uint8_t party_alive(void) {
     return 0;
 }
 
-/* Moves one below the other, counted from 1 as in the battle: type 1 the foe's to copy (no way back), 2 to give strength
-   to. The slot, 0xFF for B. */
+/* The list of moves, counted from 1 as in a battle: type 1 to copy (B is refused), 2 to restore PP. The slot, 0xFF for B. */
 uint8_t move_list(uint8_t x, volatile uint8_t *moves, uint8_t type) {
     uint8_t i, n = 0, key;
     copy_bytes(wTileMapBackup2, wTileMap, 360);
@@ -181,7 +180,7 @@ void learn_moves(uint8_t index) {
     }
 }
 
-/* Experience for one creature; grows as many levels as it is worth. Says so. */
+/* Adds experience to a creature and prints what it gains, level by level. */
 void gain_experience(uint8_t index, uint16_t amount) {
     volatile uint8_t *mon = MON(index);
     uint8_t need[3], level;
@@ -275,7 +274,7 @@ static void icons(uint8_t lifted, uint8_t by) {
     }
 }
 
-/* Called from the polling loop of the menu, as in the original: the chosen one hops. */
+/* Called from the polling loop of the menu, as in the retail game: moves the icon under the cursor. */
 void animate_party(void) {
     static uint8_t turn;
     delay_frame();

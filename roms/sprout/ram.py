@@ -1,4 +1,4 @@
-"""Where Sprout keeps its state: the addresses of the retail game, one table for C and assembly.
+"""RAM addresses of Sprout, those of the retail game: one table for C and assembly.
 
 Nothing but this table keeps two variables apart (the linker does not see fixed addresses), so ``check`` refuses
 overlaps. A name that shares bytes on purpose, as in the original, says so with a leading ``|``.
@@ -270,7 +270,7 @@ def entries() -> list[tuple[str, int, int, bool]]:
 
 
 def check() -> None:
-    """No two variables share a byte unless the table says so."""
+    """Refuse two variables that share a byte where the table does not say so."""
     owner: dict[int, str] = {}
     for name, address, size, shared in entries():
         for byte in range(address, address + size):
@@ -284,7 +284,7 @@ def check() -> None:
 
 
 def header() -> str:
-    """C: every name is a volatile lvalue; arrays and words by their size and prefix."""
+    """Return the C header: every name is a volatile lvalue."""
     lines = ["/* made by generate.py from ram.py */"]
     words = {"wMenuCursorLocation", "wCurrentTileBlockMapViewPointer", "wMapViewVRAMPointer", "wTilesetBlocksPtr",
              "wTilesetCollisionPtr", "wListPointer", "hRedrawDest", "pFarPtr", "pCopyLength", "pCall", "pNumber"}  # fmt: skip
@@ -299,5 +299,5 @@ def header() -> str:
 
 
 def include() -> str:
-    """Assembly: equates."""
+    """Return the equates for the assembler."""
     return "".join(f"{name} = 0x{address:04X}\n" for name, address, _, _ in entries())

@@ -1,4 +1,4 @@
-/* What people say and do, and what happens by itself. */
+/* Scripts of people, maps and trainers. */
 #include "engine.h"
 #include "story.h"
 
@@ -73,7 +73,7 @@ static void two_words(volatile uint8_t *to, uint8_t a, uint8_t b) {
     *to = 0x50;
 }
 
-/* The order is thrown when somebody first needs it, so that every game has its own. */
+/* Draws the order of the plates at random when it is first needed. */
 static void throw_order(void) {
     uint8_t i, j, n;
     if (ORDER[0]) return;
@@ -135,7 +135,7 @@ static void starter(uint8_t text, uint8_t species, uint8_t toggle, uint8_t other
 static void healer(void) {
     if (!wPartyCount) { say(TEXT_HEAL_NOBODY); return; }
     say(TEXT_HEAL_ASK);
-    /* heal / cancel: the same box, a little to the left */
+    /* heal / cancel: the two-option box, three columns to the left */
     copy_bytes(wTileMapBackup2, wTileMap, 360);
     box(11, 7, 9, 5);
     put(13, 8, "HEAL");
@@ -192,7 +192,7 @@ static void machine(void) {
     wLastMap = MAP_MOSSBY;
     wLastBlackoutMap = MAP_MOSSBY;
     heal_party();
-    FAR_CALL(5, hall_of_fame); /* never comes back */
+    FAR_CALL(5, hall_of_fame); /* restarts the game */
 }
 
 void run_script(uint8_t number) {
@@ -304,7 +304,7 @@ static void act(void) {
     }
 }
 
-/* The box stays while A is held, as in the original. */
+/* The box stays while A is held, as in the retail game. */
 static void end_talk(void) {
     if (!wDoNotWaitForButtonPressAfterDisplayingText) wait_for_text_button();
     wDoNotWaitForButtonPressAfterDisplayingText = 0;
@@ -348,7 +348,7 @@ void trainer_beaten(uint8_t number) {
     else pending = 0;
 }
 
-/* ------------------------------------------------------------------ by itself */
+/* ------------------------------------------------------------------ map scripts */
 static void spoken(uint8_t text) {
     message_box();
     open_text();
@@ -432,7 +432,7 @@ static void poison_step(void) {
     for (i = 0; i < wPartyCount; i++) {
         volatile uint8_t *mon = wPartyMons + (uint16_t)i * 44;
         hp = big(mon + 1);
-        /* out of battle it wears a friend down to the last point, not further */
+        /* out of battle poison leaves one HP */
         if ((mon[4] & 8) && hp > 1) set_big(mon + 1, hp - 1);
     }
 }
@@ -498,7 +498,7 @@ uint8_t new_battle(void) {
     return fought;
 }
 
-/* The map comes back; whoever lost wakes up where they were healed last, with half the money. */
+/* Restores the map; after a lost battle at the place of the last healing, with half the money. */
 void after_battle(void) {
     uint8_t map;
     hAutoBGTransferEnabled = 0;

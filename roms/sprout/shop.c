@@ -1,4 +1,4 @@
-/* Shop, box, book, options, the card: screens that nothing else waits for. Bank 5; calls bank 0 only. */
+/* Shop, box, book, options, card. Bank 5; calls bank 0 only. */
 #include "engine.h"
 
 #define MON(i) (wPartyMons + (uint16_t)(i) * 44)
@@ -135,7 +135,7 @@ static void remove_boxed(uint8_t index) {
     wBoxCount--;
 }
 
-/* Take out or put in, look at it first, or rather not (0). */
+/* 1 take out or put in, 0 cancelled; STATS shows the creature first. */
 static uint8_t box_submenu(const char *what, volatile uint8_t *mon, volatile uint8_t *nick) {
     uint8_t key;
     for (;;) {
@@ -237,7 +237,7 @@ void box_screen(void) {
     load_map_view();
 }
 
-/* ------------------------------------------------------------------ things kept at home */
+/* ------------------------------------------------------------------ item PC */
 void item_pc(void) {
     uint8_t key, item, n, i;
     volatile uint8_t *p;
@@ -426,7 +426,7 @@ void card_screen(void) {
 
 static const uint8_t speed_x[] = {1, 7, 14}, speed_of[] = {1, 3, 5}, rows_of[] = {3, 8, 13, 16};
 
-/* Its own loop, as the original's: the pad moves and changes, B or START or A on CANCEL leaves. */
+/* An input loop of its own, as in the retail game: the pad moves and changes, B, START or A on CANCEL leaves. */
 void option_screen(void) {
     uint8_t row = 0, speed = 1, battle, style, key, i, x;
     wUpdateSpritesEnabled = 0xFF;

@@ -1,4 +1,4 @@
-/* Boxes, letters, and the talk that opens and closes around them. */
+/* Boxes, letters, opening and closing of texts. */
 #include "engine.h"
 
 static uint8_t cursor_x, cursor_y;
@@ -36,7 +36,7 @@ void box(uint8_t x, uint8_t y, uint8_t width, uint8_t height) {
         *p++ = right;
         p += 20 - width;
     }
-    /* nobody stands in front of a box */
+    /* people are hidden behind boxes */
     if ((wFontLoaded & 1) && wUpdateSpritesEnabled == 1) FAR_CALL(1, update_sprites);
 }
 
@@ -74,7 +74,7 @@ void put_number(uint8_t x, uint8_t y, uint16_t value, uint8_t digits) {
     while (digits--) *--p = 0x7F;
 }
 
-/* One letter costs as many frames as the options say; A or B held makes it one. Polls like the original: no HALT
+/* A letter takes as many frames as the options say, one while A or B is held. Polls like the retail game: no HALT
    unless a key is held. */
 static void letter_delay(void) {
     if ((wStatusFlags5 & 0x40) || !(wLetterPrintingDelayFlags & 1)) return;
@@ -177,7 +177,7 @@ void say(uint8_t text) {
     }
 }
 
-/* What stands open between open_text and close_text is a talk: wFontLoaded 1, the window over the whole screen. */
+/* Between open_text and close_text wFontLoaded is 1 and the window covers the screen. */
 void open_text(void) {
     wListMenuID = 0;
     wFontLoaded |= 1;

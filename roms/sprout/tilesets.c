@@ -1,3 +1,3 @@
-/* Tables of bank 0: the lists of walkable tiles lie there in the original, and readers may follow the pointer. */
+/* Tables of bank 0, where the retail game has its lists of walkable tiles, too: programs follow the pointer. */
 #include "engine.h"
 #include "tilesets.h"

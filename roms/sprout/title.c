@@ -13,7 +13,7 @@ static void close_battery(void) {
     *(volatile uint8_t *)0x4000 = 0;
 }
 
-/* One byte that fits all the others: a save cut short is not taken for a save. */
+/* Checksum of the save. */
 static uint8_t checksum(void) {
     uint8_t sum = 0x5A;
     uint16_t n = 11 + 0x8E5 + 0x463;
@@ -47,7 +47,7 @@ void read_save(void) {
     copy_bytes(&wBoxCount, SAVE + 0x598 + 11 + 0x8E5, 0x463);
     wPlayerFacing = SAVE[0x596];
     close_battery();
-    /* a game saved by the machine goes on at home */
+    /* a game saved in the hall of friends continues at home */
     if (wCurMap == MAP_HALL_OF_FRIENDS && wNumHoFTeams) {
         wCurMap = MAP_HOME_1F;
         wXCoord = 0;
@@ -98,7 +98,7 @@ static void draw_grid(uint8_t small, uint8_t length, volatile uint8_t *name, uin
     for (i = 0; i < most; i++) *(wTileMap + 2 * 20 + 9 + i) = i < length ? name[i] : 0xE3;
 }
 
-/* Own loop: A letter, B delete, START end, SELECT case, the pad moves. The letters there are in the end. */
+/* An input loop of its own: A letter, B delete, START end, SELECT case, the pad moves. Returns the number of letters. */
 static uint8_t naming(volatile uint8_t *name, const char *whose, uint8_t most) {
     uint8_t key, row = 1, column = 1, small = 0, length = 0;
     volatile uint8_t *p;
@@ -178,7 +178,7 @@ void name_people(void) {
     delay3();
 }
 
-/* A name for a new friend, over its kind's in wNameBuffer; without a letter that one stays. */
+/* A nickname into wNameBuffer; without a letter the name of the species stays. */
 void name_creature(void) {
     if (naming(wStringBuffer, "ITS NAME?", 10)) copy_name(wNameBuffer, wStringBuffer);
 }
@@ -200,7 +200,7 @@ static void draw_title(void) {
     put(5, 15, "PRESS START");
 }
 
-/* UP, SELECT and B together, as in the original */
+/* UP, SELECT and B together, as in the retail game */
 static void wipe_save(void) {
     fill_bytes(wTileMap, 0x7F, 360);
     say(TEXT_DELETE_SURE);
@@ -257,7 +257,7 @@ uint8_t title(void) {
 }
 
 /* ------------------------------------------------------------------ the end */
-/* As in the original: the team is counted first, the game saved, and after the last text everything starts anew. */
+/* As in the retail game: the team is counted first, the game saved, and after the last text the game restarts. */
 void hall_of_fame(void) {
     uint8_t i;
     fill_bytes(wShadowOAM, 0, 160);

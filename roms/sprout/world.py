@@ -1,4 +1,4 @@
-"""The maps of Sprout as one reads them: a character is a step (2x2 tiles), tables beside it say what stands there.
+"""The maps of Sprout as text: a character is a step (2x2 tiles); tables list what stands there.
 
 Texts: ``|`` begins a new box, words wrap by themselves, ``{P}`` is the player, ``{R}`` the rival.
 """
@@ -594,7 +594,7 @@ TRAINERS = {
                  "AFTER_CHAMPION"),
 }  # fmt: skip
 
-#: texts that scripts say
+#: texts of scripts, menus and battles
 TEXTS = {
     "OTTI_ASK": "Oh dear, oh dear. My seed pouch is gone!|I had it on PEBBLE LANE, by the pond. Would you look for it?",
     "OTTI_WAIT": "Not found yet? By the pond, in the north, I am nearly sure.",
@@ -777,7 +777,7 @@ ITEMS = {
     "LANTERN": (72, "LANTERN", 0),
 }
 
-#: what sort of place a map is, for the tables of the package
+#: kind of each map, for the tables of the package
 PLACES = {
     "MOSSBY": "town", "BRINDLE": "town", "HIGHMERE": "town", "PEBBLE_LANE": "route", "REED_PATH": "route",
     "HOME_1F": "interior", "HOME_2F": "interior", "OTTIS_HOUSE": "interior", "LAB": "interior",
@@ -786,7 +786,7 @@ PLACES = {
     "HIGHMERE_HEAL": "healing", "TIDE_HALL": "gym", "SUMMIT_HALL": "league", "HALL_OF_FRIENDS": "league",
 }  # fmt: skip
 
-#: the story in its order: (name, what reaches it)
+#: milestones in the order of the story: (name, condition)
 MILESTONES = [
     ("leave_home", {"map": "MOSSBY"}), ("starter", {"event": "GOT_STARTER"}), ("rival_1", {"event": "BATTLED_RIVAL_IN_LAB"}),
     ("pebble_lane", {"map": "PEBBLE_LANE"}), ("tanglewood", {"map": "TANGLEWOOD"}), ("brindle", {"map": "BRINDLE"}),

@@ -1,4 +1,4 @@
-"""One journey through Sprout for all tests of this folder: it is played once, with a save state at every milestone."""
+"""The walkthrough, played once for all tests of this folder, with a save state after every step."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def journey() -> Journey:
 
 @pytest.fixture
 def at(journey: Journey) -> Iterator[Callable[[str], walkthrough.Traveller]]:
-    """A player who stands where a step of the walkthrough ended."""
+    """Return a player at the end of a step of the walkthrough."""
     players = []
 
     def start(name: str) -> walkthrough.Traveller:

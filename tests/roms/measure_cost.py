@@ -1,9 +1,9 @@
-"""What Sprout costs to emulate: ``python tests/roms/measure_cost.py`` on a quiet machine.
+"""Measure what Sprout costs to emulate: ``python tests/roms/measure_cost.py`` on an idle machine.
 
 Processor time of one action (24 frames, the last one drawn) as a share of the same on a cartridge that only reads the
-line counter and the divider, as PyBoy's own default ROM does, and never halts. The retail game is nowhere near a
-developer's machine; the estimate for it is 570 us walking and 1,200 us in menus and waiting texts where that loop takes
-1,200 us (20,000 frames a second).
+line counter and the divider, as PyBoy's own default ROM does, and never halts. The estimate for the retail game, which
+was never measured, is 570 us walking and 1,200 us in menus and waiting texts where that loop takes 1,200 us (20,000
+frames a second).
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def to_and_fro(number: int) -> str:
 
 
 def walking(player: sp.Player) -> Callable[[int], str]:
-    """Across the bedroom, a step for every action."""
+    """Walk across the bedroom, a step for every action."""
     player.walk_to((1, 3))
     return to_and_fro
 
 
 def walking_outdoors(player: sp.Player) -> Callable[[int], str]:
-    """Along the southern edge of MOSSBY, where people walk, too."""
+    """Walk along the southern edge of MOSSBY, where people walk, too."""
     player.walk_to((0, 1))
     player.settle()
     player.walk_to((6, 7))
@@ -107,7 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         players["busy_loop"] = busy_loop(Path(folder)), lambda number: ""
     samples: dict[str, list[float]] = {name: [] for name in players}
-    for _ in range(ROUNDS):  # in turn: what the machine does meanwhile meets all of them
+    for _ in range(ROUNDS):  # in turn, so that other load affects all of them
         for name, (player, key) in players.items():
             begin = time.process_time()
             for number in range(ACTIONS):

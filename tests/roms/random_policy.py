@@ -1,4 +1,4 @@
-"""How far random actions get in Sprout: ``python tests/roms/random_policy.py [STEPS]`` (100,000)."""
+"""Measure how far random actions get in Sprout: ``python tests/roms/random_policy.py [STEPS]`` (100,000)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pokered_rl.game import GameState, Milestones, RamLayout
 
 
 def reached(steps: int, *, seed: int) -> dict[str, int]:
-    """Milestones reached by uniformly random actions of the default set in one long episode, with their steps.
+    """Return the milestones that uniformly random actions reach in one long episode, with their steps.
 
     Steps of 24 frames, like those that the walkthrough is counted in; no waiting while the game is busy.
     """
@@ -36,7 +36,7 @@ def reached(steps: int, *, seed: int) -> dict[str, int]:
                 emulator.release(button)
             emulator.tick(timing.frames_per_action - timing.hold_frames)
             emulator.read_ram_into(layout, ram)
-            if (ram == before).all():  # nothing of the story moved
+            if (ram == before).all():  # no change of the story
                 continue
             before = ram.copy()
             state = GameState.from_ram(torch.from_numpy(before), layout, fields=Milestones.FIELDS)

@@ -30,7 +30,7 @@ Log = list[tuple[int, str, bool]]
 
 
 def letters(log: Log, begin: int, end: int) -> str:
-    """The key changes of frames begin..end-1, with the frames between them; ``.`` after the last frames."""
+    """Encode the key changes of frames begin..end-1 with the frames between them; ``.`` ends it."""
     out, now = "", begin
     for frame, key, down in log:
         if begin <= frame < end:
@@ -40,9 +40,9 @@ def letters(log: Log, begin: int, end: int) -> str:
 
 
 def record(log: Log, frames: int) -> dict[str, Any]:
-    """Replays the keys on the package's emulator; finds where each milestone of the story is reached.
+    """Replay the keys on the package's emulator, and find where each milestone is reached.
 
-    A part ends one frame before a key goes down on a map that listens: `start_states` draws that frame.
+    A part ends one frame before a key goes down on a map that takes input: `start_states` draws that frame.
     """
     cartridge = Cartridge.bundled()
     milestones = cartridge.profile.milestones
@@ -53,7 +53,7 @@ def record(log: Log, frames: int) -> dict[str, Any]:
     with Emulator(cartridge) as emulator:
 
         def until(frame: int) -> None:
-            """Ticks on, looking at the story at every step's end."""
+            """Tick to a frame, checking the milestones at the end of every step."""
             while emulator.frame_count < frame:
                 emulator.tick(
                     min(FRAMES_PER_ACTION - emulator.frame_count % FRAMES_PER_ACTION, frame - emulator.frame_count)

@@ -1,4 +1,4 @@
-"""Random keys on Sprout, and the promises that must hold whatever is pressed.
+"""Press random keys on Sprout and check the invariants of its RAM.
 
 ``python tests/roms/sprout_fuzz.py [ACTIONS]`` presses that many (200,000) from the start states of all milestones.
 """
@@ -19,7 +19,7 @@ HOLD = 8
 
 
 def broken_promises(p: Player) -> list[str]:
-    """What in RAM lies outside its documented range."""
+    """Return what in RAM is outside its documented range."""
     wrong = []
 
     def promise(holds: bool, what: str) -> None:
@@ -52,7 +52,7 @@ def broken_promises(p: Player) -> list[str]:
     for i in range(1, min(p[0xD4E1], 15) + 1):
         if p[0xC100 + 16 * i] and p.listening:
             x, y = p[0xC205 + 16 * i] - 4, p[0xC204 + 16 * i] - 4
-            promise(0 <= x < p[0xD525] and 0 <= y < p[0xD524], f"somebody off the map at {x}, {y}")
+            promise(0 <= x < p[0xD525] and 0 <= y < p[0xD524], f"a person off the map at {x}, {y}")
     promise(p[0xD057] in (0, 1, 2, 0xFF), f"wIsInBattle {p[0xD057]}")
     promise(p[0xCFC5] <= 8, f"walk counter {p[0xCFC5]}")
     promise(p[0xDA43] < 60 and p[0xDA44] < 60 and p[0xDA45] < 60, "clock")
@@ -72,7 +72,7 @@ def broken_promises(p: Player) -> list[str]:
 def fuzz(
     player: Player, seed: int, actions: int, *, weights: tuple[int, ...] = (4, 2, 1, 1, 4, 4, 4, 4, 1)
 ) -> dict[str, int]:
-    """Presses keys at random; raises at the first broken promise, or where nothing happens any more."""
+    """Press keys at random; raise at the first broken invariant, or when nothing changes any more."""
     rng = random.Random(seed)
     silent, seen = 0, {"talk": 0, "battle": 0, "maps": 0}
     maps: set[int] = set()
@@ -101,7 +101,7 @@ def fuzz(
 
 
 def from_state(number: int, file: Path, actions: int) -> dict[str, int]:
-    """Random keys from one start state; its number is the seed."""
+    """Press random keys from one start state; its number is the seed."""
     from pokered_rl.emulator import SaveState
 
     with Player() as player:
@@ -110,7 +110,7 @@ def from_state(number: int, file: Path, actions: int) -> dict[str, int]:
 
 
 def main() -> None:
-    """All start states; the first broken promise ends it with its seed and place."""
+    """Run all start states; stop at the first broken invariant with its seed and place."""
     import evidence
 
     from pokered_rl.emulator import start_states

@@ -1,6 +1,6 @@
-"""Plays Sprout with keys alone, and knows the way: routes are searched on the map that lies in RAM.
+"""Play Sprout by keys alone; routes are searched on the map in RAM.
 
-Bare PyBoy on purpose: these tests judge the cartridge, not the library around it.
+Bare PyBoy, because these tests check the cartridge, not the library.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pyboy import PyBoy
 
 CARTRIDGE = Path(__file__).resolve().parents[2] / "roms" / "sprout.gb"
 
-LEDGE = 31  #: tile of the outdoor set that one may jump down
+LEDGE = 31  #: tile of a ledge in the outdoor set
 CUR_MAP, Y, X, WALK_COUNTER, FACING = 0xD35E, 0xD361, 0xD362, 0xCFC5, 0xC109
 STEPS = {"down": (0, 1, 0), "up": (0, -1, 4), "left": (-1, 0, 8), "right": (1, 0, 12)}
 OVERWORLD = (0x0402, 0x0405)
@@ -26,13 +26,13 @@ PAGE_CORNER = 0xC3A0  #: the first tile of the screen; 0x63 while a page of the 
 
 
 class Player:
-    """One game from power-on; every method returns when the game listens again or fails loudly."""
+    """A game from power-on; every method returns when the game takes input again, or raises."""
 
     def __init__(self, rom: Path = CARTRIDGE) -> None:
         self.pyboy = PyBoy(str(rom), window="null", sound_emulated=False, log_level="ERROR")
         self.memory: Any = self.pyboy.memory
         self.frames = 0
-        self.log: list[tuple[int, str, bool]] = []  #: (frame, key, down): what was pressed, to be replayed blindly
+        self.log: list[tuple[int, str, bool]] = []  #: (frame, key, down), for a replay
 
     def __enter__(self) -> Player:
         return self
@@ -59,7 +59,7 @@ class Player:
         return self.word(0xDFFD)
 
     def on_stack(self, *addresses: int) -> bool:
-        """Among the return addresses in use (what lies below the stack pointer is stale)."""
+        """Whether one of the words is on the stack, above the stack pointer."""
         begin = self.pyboy.register_file.SP
         stack = bytes(self.memory[begin:0xDFFF]) if 0xDE00 < begin < 0xDFFF else b""
         return any(a.to_bytes(2, "little") in stack for a in addresses)
@@ -68,7 +68,7 @@ class Player:
         return bool(self[0xD747 + bit // 8] >> bit % 8 & 1)
 
     def screen_text(self) -> str:
-        """The letters of wTileMap, row by row."""
+        """Return the letters of wTileMap, line by line."""
         rows = []
         for y in range(18):
             row = ""
@@ -90,7 +90,7 @@ class Player:
 
     @property
     def listening(self) -> bool:
-        """The overworld takes a key (the rule of the retail game)."""
+        """Whether the overworld takes a key (the rule of the retail game)."""
         return (
             self.outermost in OVERWORLD
             and not self[WALK_COUNTER]
@@ -123,10 +123,9 @@ class Player:
         self.pyboy.button_release(key)
 
     def settle_any(self, frames: int = 900) -> str:
-        """Until something waits for a key: "map", "text", "menu", "page" or, after that many frames, "".
+        """Tick until something waits for a key: "map", "text", "menu", "page" or, after that many frames, "".
 
-        The polling loops are inside the call that gives them away only part of the time: one look at the stack is not
-        enough, three out of a few are.
+        A polling loop is inside the call that identifies it only part of the time, so three looks have to agree.
         """
         seen = {"map": 0, "text": 0, "menu": 0, "page": 0}
         for _ in range(frames):
@@ -147,7 +146,7 @@ class Player:
         return ""
 
     def begin(self) -> None:
-        """Title, new game, the first names offered, until the player stands in the bedroom."""
+        """Start a new game with the first names offered; end in the bedroom."""
         for _ in range(60):
             waits = self.settle_any(24)
             if waits == "map":
@@ -167,14 +166,14 @@ class Player:
         self.tick(rest_frames)
 
     def replay(self, log: list[tuple[int, str, bool]], frames: int) -> None:
-        """Fixed key presses from power-on, whatever happens on the screen."""
+        """Replay key presses from power-on."""
         for frame, key, is_down in log:
             self.tick(frame - self.frames)
             (self.down if is_down else self.up)(key)
         self.tick(frames - self.frames)
 
     def settle(self) -> None:
-        """Until the overworld listens twice in a row (a script may take over in between)."""
+        """Tick until the overworld takes input twice in a row (a script may run in between)."""
         for _ in range(1200):
             if self.listening:
                 self.tick(4)
@@ -187,7 +186,7 @@ class Player:
 
     # ---------------------------------------------------------------- walking
     def tile(self, x: int, y: int) -> int:
-        """Bottom-left tile of a step, through the block map and the blocks in the cartridge."""
+        """Return the bottom-left tile of a step, from the block map and the blocks in the cartridge."""
         stride = self[0xD369] + 6
         block = self[0xC6E8 + (y + 6) // 2 * stride + (x + 6) // 2]
         at = self.word(0xD52C) + 16 * block + 4 + (8 if y % 2 else 0) + (2 if x % 2 else 0)
@@ -212,7 +211,7 @@ class Player:
 
     def route(self, goals: set[tuple[int, int]]) -> list[str] | None:
         walkable, warps = self.walkable(), self.warps()
-        # Whoever stands on a mat may walk along it; any other warp is a way off the map.
+        # From a mat one can walk along the mat; any other warp leads off the map.
         closed = (self.taken() | (set() if (self[X], self[Y]) in warps else warps)) - goals
         width, height = self[0xD525], self[0xD524]
         start = (self[X], self[Y])
@@ -243,7 +242,7 @@ class Player:
         return None
 
     def step(self, key: str) -> bool:
-        """Holds a direction until something happens; False where nothing did."""
+        """Hold a direction until something changes; return whether the player moved."""
         before = self.where
         self.down(key)
         for _ in range(24):
@@ -256,7 +255,7 @@ class Player:
         return self.where != before
 
     def walk_to(self, *goals: tuple[int, int]) -> None:
-        """To the nearest of the goals on this map; looks again after every step, for people move."""
+        """Walk to the nearest of the goals on this map; search again after every step, because people move."""
         begin, failures = self[CUR_MAP], 0
         while self[CUR_MAP] == begin and (self[X], self[Y]) not in goals:
             if self.outermost not in OVERWORLD:
@@ -269,7 +268,7 @@ class Player:
                 self.tick(16)
 
     def face(self, key: str) -> None:
-        """Turns without walking: only towards something solid."""
+        """Turn towards something solid, without walking."""
         for _ in range(10):
             if self[FACING] == STEPS[key][2]:
                 return
@@ -277,7 +276,7 @@ class Player:
         raise AssertionError(f"cannot face {key}")
 
     def leave(self, key: str, *from_: tuple[int, int]) -> None:
-        """Walks to an edge or a mat and on: over it, onto another map."""
+        """Walk over an edge or a mat onto another map."""
         begin = self[CUR_MAP]
         self.walk_to(*from_)
         for _ in range(8):
@@ -290,20 +289,20 @@ class Player:
         raise AssertionError(f"{key} does not lead out at {self.where}")
 
     def enter(self, *doors: tuple[int, int]) -> None:
-        """Onto a warp: door, stairs, ladder."""
+        """Walk onto a warp: door, stairs, ladder."""
         begin = self[CUR_MAP]
         self.walk_to(*doors)
         self.wait(lambda: self[CUR_MAP] != begin or self.outermost not in OVERWORLD, 120)
         self.settle()
 
     def look(self, key: str) -> None:
-        """Faces something and presses A; returns when it answers."""
+        """Face something and press A; return when a text or menu waits."""
         self.face(key)
         self.press("a", 4, 8)
         self.settle_text()
 
     def choose(self, item: int) -> None:
-        """Moves the cursor of the open menu to a line and presses A."""
+        """Move the cursor of the open menu to a line and press A."""
         for _ in range(30):
             if self[0xCC26] == item:
                 break
@@ -312,7 +311,7 @@ class Player:
 
     # ---------------------------------------------------------------- talking
     def talk_to(self, slot: int) -> None:
-        """Goes to a person (they may walk meanwhile), faces them, presses A; returns when the text waits."""
+        """Go to a person, who may walk meanwhile, and press A; return when the text waits."""
         for _ in range(40):
             x, y = self[0xC205 + 16 * slot] - 4, self[0xC204 + 16 * slot] - 4
             beside = {(x, y + 1): "up", (x, y - 1): "down", (x - 1, y): "right", (x + 1, y): "left"}
@@ -328,7 +327,7 @@ class Player:
         raise AssertionError(f"nobody to talk to in slot {slot} on map {self[CUR_MAP]}")
 
     def talk_through(self, limit: int = 60) -> str:
-        """Presses A until the talk is over; returns what was on the screen on the way."""
+        """Press A until the text is over; return what was on the screen."""
         seen = ""
         for _ in range(limit):
             if self.listening:
@@ -339,24 +338,24 @@ class Player:
         raise AssertionError(f"the talk does not end\n{self.screen_text()}")
 
     def settle_text(self) -> None:
-        """Until a text or a menu waits, or the talk is over."""
+        """Tick until a text or a menu waits, or the text is over."""
         if not self.settle_any():
             raise AssertionError(f"neither text nor menu waits\n{self.screen_text()}")
 
     # ---------------------------------------------------------------- fighting
     def menu_is(self, keys: int, y: int | None = None, x: int | None = None) -> bool:
-        """Which menu it is, once one is known to wait."""
+        """Whether the waiting menu is this one."""
         return self[0xCC29] == keys and (y is None or self[0xCC24] == y) and (x is None or self[0xCC25] == x)
 
     def best_move(self, worth: Callable[[Player, int], float]) -> int:
-        """Line of the strongest move that has strength left, from 1."""
+        """Return the line, from 1, of the strongest move with PP left."""
         moves = [
             (worth(self, self[0xD01C + i]) if self[0xD02D + i] & 63 else -1.0, -i) for i in range(4) if self[0xD01C + i]
         ]
         return 1 - max(moves)[1]
 
     def fight(self, worth: Callable[[Player, int], float], run: bool = False) -> int:
-        """Fights (or runs) until the map is back; returns wBattleResult."""
+        """Fight, or run, until the map is back; return wBattleResult."""
         for _ in range(900):
             if self.listening:
                 return self[0xCF0B]

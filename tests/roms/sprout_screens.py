@@ -1,4 +1,4 @@
-"""What the tests of Sprout's screens look at, and the ways to them."""
+"""Addresses that the tests of Sprout's screens read, and ways to the screens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def start_line(player: sp.Player, line: int) -> None:
 
 
 def wild_battle(player: Any) -> None:
-    """Into the reeds until somebody comes, and on to the battle menu."""
+    """Walk in the reeds until a battle begins, and on to the battle menu."""
     player.settle = lambda: sp.Player.settle(player)
     for spot in ((6, 5), (9, 5)) * 20:
         player.walk_to(spot)
@@ -62,7 +62,7 @@ def put(player: sp.Player, address: int, *values: int) -> None:
 
 
 def until(player: sp.Player, *wanted: tuple[int, int, int, int], presses: int = 12) -> None:
-    """Reads on with A until one of these menus waits."""
+    """Press A until one of these menus waits."""
     for _ in range(presses):
         waits = player.settle_any()
         if waits == "menu" and (player[0xCC24], player[0xCC25], player[0xCC28], player[0xCC29]) in wanted:
@@ -73,7 +73,7 @@ def until(player: sp.Player, *wanted: tuple[int, int, int, int], presses: int = 
 
 
 def until_text(player: sp.Player, words: str, presses: int = 20) -> None:
-    """Reads on with A until these words stand on the screen and something waits."""
+    """Press A until the screen shows these words and waits."""
     for _ in range(presses):
         waits = player.settle_any()
         if waits and words in player.screen_text():
@@ -83,7 +83,7 @@ def until_text(player: sp.Player, words: str, presses: int = 20) -> None:
 
 
 def throw_net(player: sp.Player) -> None:
-    """A net for somebody tired and asleep: it cannot fail (rate 255). The bag gets one for it."""
+    """Throw a net, put into the bag, at a weak sleeping creature: at rate 255 it cannot fail."""
     wild_battle(player)
     for i in range(player[0xD163]):
         at = 0xD16B + 44 * i
@@ -101,7 +101,7 @@ def throw_net(player: sp.Player) -> None:
 
 
 def one_level_before_evolution(player: sp.Player) -> None:
-    """PUDDLIN at level 15, one point of experience below 16, meets a weak creature."""
+    """Begin a battle that PUDDLIN, a point of experience below level 16, can win."""
     wild_battle(player)
     put(player, 0xD16B, PUDDLIN)
     put(player, 0xD16B + 5, 0x15, 0x15)

@@ -1,7 +1,7 @@
-"""The way through Sprout, from power-on to the hall of friends, as a list of steps with names.
+"""Play Sprout from power-on to the hall of friends, as a list of named steps.
 
-``STEPS`` is what agents are compared with: each step ends where its milestone is reached. Nothing here depends on
-chance: fights are fought until they are won, grass is walked until the friend is strong enough.
+Agents are compared with ``STEPS``: each step ends where its milestone is reached. Battles are repeated until they are
+won, and the player trains until the first creature is strong enough.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WORDS = {"LEAF": (9, 2), "FLAME": (17, 2), "WAVE": (9, 6), "STAR": (17, 6)}
 
 
 def power(player: Player, number: int) -> float:
-    """What a move is worth against the creature on the other side."""
+    """Return the value of a move against the enemy."""
     _, kind, strength, accuracy, _, _ = creatures.MOVES[number]
     own, foe = {player[0xD019], player[0xD01A]}, {player[0xCFEA], player[0xCFEB]}
     worth = strength * accuracy / 100 * (1.5 if kind in own else 1.0)
@@ -37,7 +37,7 @@ def level(player: Player) -> int:
 
 
 class Traveller(Player):
-    """A player who fights what comes, and goes on; with nets ready, who catches it."""
+    """A player who fights every battle, or throws nets while ``nets_ready``."""
 
     nets_ready = False
 
@@ -54,7 +54,7 @@ class Traveller(Player):
             super().settle()
 
     def through(self) -> str:
-        """Talks until the map is back, or a fight has begun and been fought."""
+        """Press A until the map is back; fight a battle that begins meanwhile."""
         seen = ""
         for _ in range(80):
             waits = self.settle_any()
@@ -65,21 +65,21 @@ class Traveller(Player):
                 self.fight(power)
             else:
                 self.press("a", 4, 8)
-        raise AssertionError(f"the talk does not end\n{self.screen_text()}")
+        raise AssertionError(f"the text does not end\n{self.screen_text()}")
 
     def go(self, *goals: tuple[int, int]) -> None:
-        """Like walk_to, but a lost fight is an error."""
+        """Walk like ``walk_to``; a lost battle is an error."""
         here = self[CUR_MAP]
         self.walk_to(*goals)
         if self[CUR_MAP] != here:
-            raise AssertionError(f"carried off to {self.where}")
+            raise AssertionError(f"unexpectedly at {self.where}")
 
     def speak(self, slot: int) -> str:
         self.talk_to(slot)
         return self.through()
 
     def train(self, goal: int, *grass: tuple[int, int]) -> None:
-        """Walks to and fro until the first friend has this level."""
+        """Walk to and fro until the first creature has this level."""
         while level(self) < goal:
             for spot in grass:
                 if level(self) >= goal:
@@ -113,7 +113,7 @@ def leave_home(player: Traveller) -> None:
 
 
 def read_the_stone(player: Traveller) -> None:
-    """The order of the plates stands here, once."""
+    """Read the order of the plates, which is shown once."""
     player.go((16, 14))
     player.look("up")
     seen = player.through()
@@ -146,7 +146,7 @@ def otti(player: Traveller) -> None:
 
 
 def soup(player: Traveller) -> None:
-    """Grandma heals."""
+    """Heal at home."""
     player.enter((3, 4))
     player.speak(1)
     player.leave("down", (6, 7))
@@ -162,7 +162,7 @@ def grow_on_the_lane(player: Traveller, goal: int) -> None:
     while level(player) < goal:
         for spot in ((4, 32), (9, 31)):
             player.walk_to(spot)
-            if player[CUR_MAP] == MAPS["MOSSBY"]:  # carried home after a lost fight
+            if player[CUR_MAP] == MAPS["MOSSBY"]:  # after a lost battle
                 player.leave("up", (9, 0))
             elif not player.healed():
                 player.leave("down", (9, 35))
@@ -189,7 +189,7 @@ def tanglewood(player: Traveller) -> None:
 
 
 def through_the_wood(player: Traveller) -> None:
-    """From MOSSBY or anywhere on the way to BRINDLE; who is carried home begins again."""
+    """Go to BRINDLE from anywhere on the way; begin again after a lost battle."""
     for _ in range(8):
         if player[CUR_MAP] == MAPS["MOSSBY"]:
             soup(player)
@@ -248,7 +248,7 @@ def lantern(player: Traveller) -> None:
 
 
 def shopping(player: Traveller) -> None:
-    """Six nets, through list, quantity and yes/no."""
+    """Buy six nets."""
     money = bytes(player.memory[0xD347:0xD34A])
     player.enter((5, 15))
     player.go((2, 4))
@@ -296,7 +296,7 @@ def badge_stone(player: Traveller) -> None:
 
 
 def in_the_reeds(player: Traveller) -> None:
-    """Back to the healing house first if the friend is weak."""
+    """Go to REED PATH, to the healing house first if the creature is weak."""
     if player[CUR_MAP] == MAPS["REED_PATH"] and player.healed():
         return
     if player[CUR_MAP] == MAPS["REED_PATH"]:
@@ -306,7 +306,7 @@ def in_the_reeds(player: Traveller) -> None:
 
 
 def catch(player: Traveller) -> None:
-    """A net for somebody in the reeds, through the bag in battle."""
+    """Catch a creature in the reeds."""
     for spot in ((6, 5), (9, 5)) * 30:
         player.nets_ready = False
         if event(player, "CAUGHT_FIRST"):
@@ -337,7 +337,7 @@ def throw(player: Traveller) -> None:
                 player.press("down", 4, 8)
             player.press("a", 4, 8)
         elif waits == "menu" and (player.menu_is(0xC7) or player.menu_is(0x03, 8, 15)):
-            player.press("b", 4, 8)  # no name of its own
+            player.press("b", 4, 8)  # no nickname
         else:
             player.press("a", 4, 8)
 
@@ -370,7 +370,7 @@ def gate(player: Traveller) -> None:
 
 
 def from_the_cave_and_back(player: Traveller) -> None:
-    """From the far side of the gate to the healing house, and again to the far side."""
+    """Go from the far side of the gate to the healing house and back."""
     player.enter((18, 7))
     player.leave("down", (2, 5))
     player.leave("left", (0, 6), (0, 7))
@@ -381,7 +381,7 @@ def from_the_cave_and_back(player: Traveller) -> None:
 
 
 def to_the_cave(player: Traveller) -> None:
-    """Into the cave in good health, from BRINDLE or anywhere on the way."""
+    """Enter the cave in good health, from anywhere on the way."""
     for _ in range(10):
         if player[CUR_MAP] == MAPS["BRINDLE"]:
             rest(player)
@@ -403,7 +403,7 @@ def cave(player: Traveller) -> None:
     to_the_cave(player)
     assert event(player, "BEAT_HIKER_PATH")
     assert player[CUR_MAP] == MAPS["CAVE_1F"]
-    assert player[0xD35D] == 0  # the LANTERN shines
+    assert player[0xD35D] == 0  # the LANTERN lights the cave
 
 
 def plates(player: Traveller) -> None:
@@ -475,7 +475,7 @@ def champion(player: Traveller) -> None:
     rest_above(player)
     player.speak(1)
     assert event(player, "SUMMIT_OPEN")
-    for _ in range(8):  # who loses wakes up rested, and a little wiser
+    for _ in range(8):  # a lost battle ends in the healing house
         player.enter((12, 4))
         player.walk_to((5, 3))
         player.settle()
@@ -507,7 +507,7 @@ STEPS: list[tuple[str, Callable[[Traveller], None]]] = [
 
 
 def play(player: Traveller, last: str = "hall_of_fame") -> dict[str, int]:
-    """Plays up to and with a step; frames at the end of each."""
+    """Play up to a step; return the frames at the end of each."""
     reached = {}
     for name, step in STEPS:
         step(player)
@@ -518,7 +518,7 @@ def play(player: Traveller, last: str = "hall_of_fame") -> dict[str, int]:
 
 
 def grass_state() -> bytes:
-    """A PyBoy state: a player with one creature in the tall grass of the first lane."""
+    """Return a PyBoy state of a player with one creature in the tall grass of the first lane."""
     with Traveller() as player:
         play(player, "pebble_lane")
         player.go((4, 32))

@@ -1,4 +1,4 @@
-"""The bundled cartridge: built from its sources, and true to the documented RAM of the retail game."""
+"""The bundled cartridge: built from its sources, with the documented RAM of the retail game."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_header_names_title_mapper_ram_and_carries_both_checksums() -> None:
         total = (total - byte - 1) & 0xFF
     assert data[0x14D] == total
     assert data[0x14E] << 8 | data[0x14F] == (sum(data) - data[0x14E] - data[0x14F]) & 0xFFFF
-    assert not any(data[0x104:0x134])  # nobody's logo
+    assert not any(data[0x104:0x134])  # no logo
 
 
 @pytest.mark.skipif(shutil.which("sdcc") is None, reason="sdcc is not installed (apt-get install sdcc)")
@@ -94,7 +94,7 @@ def test_one_step_takes_sixteen_frames_and_moves_the_coordinates_at_its_end(play
     player.settle()
 
 
-def test_walls_hold(player: sp.Player) -> None:
+def test_walls_stop_the_player(player: sp.Player) -> None:
     player.walk_to((1, 4))
     player.press("right", 40, 8)  # the table
     assert player.where == (38, 1, 4)
@@ -117,7 +117,7 @@ def test_after_a_warp_the_pad_is_ignored_for_half_a_second(player: sp.Player) ->
 
 
 def test_every_map_variable_of_every_map_visited(player: sp.Player) -> None:
-    """Walks through chapter one's maps; SDCC once stored half the height as the width."""
+    """Check the maps of the first part; SDCC once stored half the height as the width."""
 
     def check(name: str) -> None:
         entry = next(e for e in world.MAPS if e["name"] == name)
@@ -163,7 +163,7 @@ def test_every_map_variable_of_every_map_visited(player: sp.Player) -> None:
     check("MOSSBY")
 
 
-def test_ledges_are_one_way_and_take_the_pad_away(player: sp.Player) -> None:
+def test_ledges_are_one_way_and_ignore_the_pad(player: sp.Player) -> None:
     to_the_lane(player)
     player.walk_to((3, 24))
     player.walk_to((3, 26))  # around, by the path
@@ -211,7 +211,7 @@ def test_start_menu_keeps_its_variables_after_closing(player: sp.Player) -> None
     player.settle()
 
 
-def test_hidden_thing_answers_from_its_own_place_on_the_stack(player: sp.Player) -> None:
+def test_hidden_event_has_a_return_address_of_its_own(player: sp.Player) -> None:
     player.walk_to((3, 2))
     player.face("up")
     player.press("a", 4, 8)
@@ -298,7 +298,7 @@ def chapter_one(player: sp.Player) -> None:
     assert bytes(player.memory[0xD31D:0xD31F]) == b"\x00\xff"
 
 
-def test_chapter_one_from_power_on_and_the_same_keys_give_the_same_ram() -> None:
+def test_same_keys_from_power_on_give_the_same_ram() -> None:
     with sp.Player() as first:
         chapter_one(first)
         log, frames, expected = first.log, first.frames, first.ram_hash()

@@ -1,4 +1,4 @@
-"""What takes several screens: catching and naming, six friends, the box, moves that go and come, things put away."""
+"""Sequences over several screens: battles, catching and naming, a full team, the box, moves, items."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ YES_NO = (8, 15, 1, A | B)
 
 
 def read_on(player: sp.Player) -> None:
-    """Reads on with A until the map is back."""
+    """Press A until the map is back."""
     for _ in range(60):
         if player.settle_any() == "map":
             player.tick(4)
@@ -53,7 +53,7 @@ def read_on(player: sp.Player) -> None:
 
 
 def type_name(player: sp.Player) -> None:
-    """On the naming screen: A, B, then the end."""
+    """Enter A and B on the naming screen."""
     player.tick(20)
     assert player[0xCC29] == 0xFF
     for key in ("a", "right", "a", "start"):
@@ -70,7 +70,7 @@ def test_a_trainers_creature_is_loaded_after_the_text_that_wants_to_fight(at: An
     before = bytes(player.memory[ENEMY : ENEMY + 29])
     assert any(before)  # the battle of the catch
     player.walk_to((15, 8))
-    while not player[0xD059]:  # wCurOpponent: the rival has said what he says before a fight
+    while not player[0xD059]:  # wCurOpponent is set after the rival's text
         assert bytes(player.memory[ENEMY : ENEMY + 29]) == before
         player.press("a", 4, 8)
     stale = before[:3] + b"\xff" + before[4:]
@@ -169,8 +169,8 @@ def test_b_stops_an_evolution(at: Any) -> None:
     assert mon(player, 0)[0x21] == 16
 
 
-# ---------------------------------------------------------------------------------------------- six friends
-def test_six_friends_are_caught_and_named_and_the_seventh_goes_to_the_box(at: Any) -> None:
+# ---------------------------------------------------------------------------------------------- a full team
+def test_six_creatures_join_the_team_and_the_seventh_goes_to_the_box(at: Any) -> None:
     player = at("catch")
     assert player[PARTY] == 2
     for number in range(2, 7):
@@ -196,7 +196,7 @@ def test_six_friends_are_caught_and_named_and_the_seventh_goes_to_the_box(at: An
             assert bytes(player.memory[BOX_NICKS : BOX_NICKS + 3]) == name
         assert player[BAG + 2] == 4
 
-    # six in the team: the menu has six lines, wraps, and anybody may come first
+    # a team of six: the menu has six lines, wraps, and any two can be swapped
     start_line(player, 1)
     assert menu(player) == (1, 0, 5, A | B)
     player.press("up", 4, 8)
@@ -221,7 +221,7 @@ def test_six_friends_are_caught_and_named_and_the_seventh_goes_to_the_box(at: An
     assert (player[BAG + 2], player[BOX], player[IN_BATTLE]) == (5, 20, 1)
 
 
-def test_somebody_else_of_six_goes_on_when_one_is_out(at: Any) -> None:
+def test_another_creature_of_six_continues_when_one_faints(at: Any) -> None:
     player = at("catch")
     friend = mon(player, 1)
     for i in range(2, 6):
@@ -232,7 +232,7 @@ def test_somebody_else_of_six_goes_on_when_one_is_out(at: Any) -> None:
     put(player, 0xD015, 0, 1)
     for i in range(1, 5):
         put(player, 0xD16C + 44 * i, 0, 0)
-    for _ in range(60):  # the wild one hits at last
+    for _ in range(60):  # until the enemy hits
         if player.settle_any() == "menu":
             if player.menu_is(A, 1, 0):
                 break
@@ -264,7 +264,7 @@ def to_the_box(player: Any) -> None:
     until(player, (2, 1, 4, A | B))
 
 
-def test_box_shows_keeps_gives_back_and_sets_free(at: Any) -> None:
+def test_box_shows_stores_returns_and_releases(at: Any) -> None:
     player = at("highmere")
     to_the_box(player)
     friend = mon(player, 1)
@@ -279,7 +279,7 @@ def test_box_shows_keeps_gives_back_and_sets_free(at: Any) -> None:
     assert "SPECIAL" in player.screen_text()
     player.press("a", 4, 8)
     assert menu(player) == (12, 10, 2, A | B)
-    player.choose(2)  # rather not
+    player.choose(2)  # cancel
     assert menu(player) == (2, 1, 4, A | B)
     assert player[PARTY] == 2
     player.choose(1)
@@ -322,7 +322,7 @@ def test_box_shows_keeps_gives_back_and_sets_free(at: Any) -> None:
 
 # ---------------------------------------------------------------------------------------------- moves
 def grow_to_the_fifth_move(player: sp.Player) -> None:
-    """Wins a fight that makes the first friend want a fifth move; ends at the question."""
+    """Win a battle after which the first creature can learn a fifth move; end at the question."""
     at = 0xD16B
     assert player[at] == BRINEEL  # learns TIDE at level 24
     put(player, at + 8, 33, 39, 55, 36)
@@ -331,7 +331,7 @@ def grow_to_the_fifth_move(player: sp.Player) -> None:
     put(player, at + 0x21, 23)
     wild_battle(player)
     put(player, 0xCFE6, 0, 1)
-    put(player, 0xD029, 3)  # faster than anybody: 3 x 256
+    put(player, 0xD029, 3)  # faster than any enemy: 3 x 256
     player.choose(0)
     menu(player)
     player.choose(1)
@@ -370,7 +370,7 @@ def test_a_fifth_move_can_be_refused_twice(at: Any) -> None:
         assert tuple(mon(player, 0)[8:12]) == (33, 39, 55, 36)
 
 
-def test_a_leaf_freshens_the_move_chosen_from_the_pp_list(at: Any) -> None:
+def test_mint_leaf_restores_the_move_chosen_from_the_pp_list(at: Any) -> None:
     player = at("hall_of_fame")
     put(player, BAG + 1, MINT_LEAF, 2)
     known = sum(m > 0 for m in mon(player, 0)[8:12])
@@ -399,7 +399,7 @@ def test_a_leaf_freshens_the_move_chosen_from_the_pp_list(at: Any) -> None:
     assert player[BAG + 2] == 1
 
 
-def test_a_move_is_copied_from_a_list_without_a_way_back_until_the_battle_ends(at: Any) -> None:
+def test_a_copied_move_is_chosen_without_b_and_lasts_until_the_battle_ends(at: Any) -> None:
     player = at("catch")
     put(player, 0xD16B + 8, MIRROR_ME)
     put(player, 0xD16B + 0x1D, 10)
@@ -424,7 +424,7 @@ def test_a_move_is_copied_from_a_list_without_a_way_back_until_the_battle_ends(a
     assert (mon(player, 0)[8], mon(player, 0)[0x1D]) == (MIRROR_ME, 9)
 
 
-# ---------------------------------------------------------------------------------------------- things and money
+# ---------------------------------------------------------------------------------------------- items and money
 def money(player: sp.Player) -> int:
     return int(bytes(player.memory[MONEY : MONEY + 3]).hex())
 
@@ -465,7 +465,7 @@ def bag(player: sp.Player) -> list[int]:
     return [player[BAG + 1 + 2 * i] for i in range(player[BAG])]
 
 
-def test_things_are_kept_at_home_taken_back_and_thrown_away(at: Any) -> None:
+def test_item_pc_stores_returns_and_throws_away(at: Any) -> None:
     player = at("hall_of_fame")
     player.go((1, 1))
     player.enter((0, 1))
@@ -484,7 +484,7 @@ def test_things_are_kept_at_home_taken_back_and_thrown_away(at: Any) -> None:
         player.tick(20)
         for _ in range(amount - 1):
             player.press("up", 4, 8)
-        if (line, amount) != (2, 1):  # of the last one nobody asks how many
+        if (line, amount) != (2, 1):  # a single item is not asked for its quantity
             player.press("a", 4, 8)
         assert menu(player) == (2, 1, 3, A | B)
         assert player[BAG + 2] == here
@@ -495,8 +495,8 @@ def test_things_are_kept_at_home_taken_back_and_thrown_away(at: Any) -> None:
     assert not player[0xCD60] & 8
 
 
-# ---------------------------------------------------------------------------------------------- screens of their own
-def test_option_screen_says_where_its_cursor_is(at: Any) -> None:
+# ---------------------------------------------------------------------------------------------- other screens
+def test_option_screen_keeps_its_cursor_in_ram(at: Any) -> None:
     player = at("hall_of_fame")
     start_line(player, 5)
     player.wait(lambda: player[0xCC24] == 3, 60)
@@ -529,7 +529,7 @@ def test_card_waits_like_a_text(at: Any) -> None:
     assert menu(player)[3] == 0xCB
 
 
-def test_hall_of_fame_shows_the_friends_counts_the_team_and_writes_the_day_down(at: Any) -> None:
+def test_hall_of_fame_counts_the_team_saves_and_restarts_the_game(at: Any) -> None:
     player = at("champion")
     assert player[0xD5A2] == 0
     player.settle = lambda: sp.Player.settle(player)
@@ -547,7 +547,7 @@ def test_hall_of_fame_shows_the_friends_counts_the_team_and_writes_the_day_down(
     assert shown == {0, 1}
     assert player[0xD5A2] == 1  # before the last text
 
-    # jp Init after the last button: work RAM is clear and the title shows; what was saved goes on at home
+    # jp Init after the last button: work RAM is clear and the title shows; CONTINUE leads home
     until_text(player, "THE END")
     player.press("start", 4, 8)
     assert player.settle_any() == "text"
@@ -568,7 +568,7 @@ def test_hall_of_fame_shows_the_friends_counts_the_team_and_writes_the_day_down(
 
 
 def cycle_power(player: sp.Player) -> None:
-    """Off and on again with the battery's memory."""
+    """Switch off and on with the battery RAM kept."""
     battery = io.BytesIO()
     player.pyboy.stop(save=True, ram_file=battery)
     player.pyboy = PyBoy(str(sp.CARTRIDGE), window="null", sound_emulated=False, log_level="ERROR",
@@ -576,8 +576,8 @@ def cycle_power(player: sp.Player) -> None:
     player.memory = player.pyboy.memory
 
 
-def test_what_was_written_down_is_wiped_only_by_a_deliberate_yes(at: Any) -> None:
-    player = at("hall_of_fame")  # the machine there has written it down
+def test_save_is_deleted_only_by_yes(at: Any) -> None:
+    player = at("hall_of_fame")  # saved by the machine
     cycle_power(player)
     for answer, lines in (("a", 2), ("down", 1)):
         player.tick(100)

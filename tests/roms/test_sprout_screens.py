@@ -51,7 +51,7 @@ def test_battle_menu_has_two_columns_with_keys_of_their_own(at: Any) -> None:
     ignores(player, "b", "start", "select", "right")
 
 
-def test_move_list_counts_from_one_wraps_and_gives_way_to_b(at: Any) -> None:
+def test_move_list_counts_from_one_wraps_and_b_leaves(at: Any) -> None:
     player = at("catch")
     wild_battle(player)
     player.choose(0)
@@ -70,7 +70,7 @@ def test_move_list_counts_from_one_wraps_and_gives_way_to_b(at: Any) -> None:
     assert menu(player) == (14, 9, 1, A | RIGHT)
 
 
-def test_a_turn_costs_strength_and_hurts_and_the_animation_is_marked(at: Any) -> None:
+def test_a_turn_costs_pp_and_hp_and_the_animation_is_marked(at: Any) -> None:
     player = at("catch")
     wild_battle(player)
     foe = player.big(0xCFE6)
@@ -121,14 +121,14 @@ def test_team_in_battle_animates_and_b_goes_back(at: Any) -> None:
     assert menu(player)[0] == 14
 
 
-def test_running_ends_a_wild_battle_and_leaves_three_quiet_steps(at: Any) -> None:
+def test_running_ends_a_wild_battle_and_three_steps_are_free_of_battles(at: Any) -> None:
     player = at("catch")
     wild_battle(player)
     assert player.fight(walkthrough.power, run=True) in (0, 2)
     assert player[IN_BATTLE] == 0
     assert player[0xD059] == 0
     assert 0 < player[0xD13C] <= 3
-    assert player.big(0xCFF4) > 0  # the enemy's numbers stay behind
+    assert player.big(0xCFF4) > 0  # the enemy's fields keep their values
 
 
 def test_winning_gives_experience_and_losing_leads_home_with_half_the_money(at: Any) -> None:
@@ -142,7 +142,7 @@ def test_winning_gives_experience_and_losing_leads_home_with_half_the_money(at: 
     player = at("catch")
     wild_battle(player)
     money = int(bytes(player.memory[0xD347:0xD34A]).hex())
-    player.memory[0xD015], player.memory[0xD016] = 0, 1  # the last point of the one who fights
+    player.memory[0xD015], player.memory[0xD016] = 0, 1  # one HP left
     for i in range(1, player[0xD163]):
         player.memory[0xD16C + 44 * i], player.memory[0xD16D + 44 * i] = 0, 0
     lost = False
@@ -153,7 +153,7 @@ def test_winning_gives_experience_and_losing_leads_home_with_half_the_money(at: 
         if player.settle_any(300) == "menu" and player.menu_is(0x11):
             player.press("right", 4, 8)
             player.settle_any()
-            player.choose(1)  # run, and be hit
+            player.choose(1)  # fails to run, and is hit
         else:
             player.press("a", 4, 4)
     if player[0xCF0B] == 1:
@@ -260,7 +260,7 @@ def test_text_speed_of_the_options_is_the_speed_of_the_text(at: Any) -> None:
     assert frames[3] * 3 < frames[5] * 2
 
 
-def test_a_day_written_down_can_be_continued(at: Any) -> None:
+def test_a_saved_game_can_be_continued(at: Any) -> None:
     player = at("hall_of_fame")
     start_line(player, 4)
     for _ in range(20):
@@ -316,7 +316,7 @@ def test_shop_buys_what_the_list_shows(at: Any) -> None:
     assert 20 in player.memory[0xD31E:0xD346:2]
 
 
-def test_healing_house_asks_a_little_to_the_left(at: Any) -> None:
+def test_healing_house_has_its_box_at_column_12(at: Any) -> None:
     player = at("shopping")
     player.enter((5, 5))
     player.go((3, 4))
@@ -331,7 +331,7 @@ def test_healing_house_asks_a_little_to_the_left(at: Any) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- names
-def test_a_name_of_ones_own() -> None:
+def test_naming_screen_enters_a_name() -> None:
     with sp.Player() as player:
         player.tick(100)
         player.press("start", 4, 8)

@@ -1,4 +1,4 @@
-"""The whole game, from power-on to the hall of friends, and random keys at every milestone of it."""
+"""The walkthrough from power-on to the hall of friends, and random keys at its milestones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_walkthrough_finishes_the_game(journey: Any, at: Any) -> None:
     assert player[0xD356] == 3  # two badges
     assert player[0xD5A2] == 1  # one team in the hall of friends
     assert player[0xD163] == 2  # the starter and the one from the net
-    # longer ways are lost fights and healing; far longer ones mean that something no longer works
+    # lost battles and healing vary; far more steps mean a fault
     assert journey.frames["hall_of_fame"] // FRAMES_PER_ACTION < 12_000
     for name, frames in journey.frames.items():
         print(f"{name:18} {frames // FRAMES_PER_ACTION:6} steps")
@@ -40,13 +40,13 @@ def test_the_package_carries_the_keys_of_this_walkthrough(journey: Any) -> None:
         record_walkthrough.LETTERS[key] if down else record_walkthrough.LETTERS[key].lower()
         for _, key, down in journey.log[: len(keys)]
     ], "run PYTHONPATH=roms/sprout python tests/roms/record_walkthrough.py"
-    assert len(journey.log) - len(keys) < 10  # the end of the talk after the last milestone
+    assert len(journey.log) - len(keys) < 10  # the end of the text after the last milestone
 
 
 @pytest.mark.parametrize(
     "name", ["leave_home", "starter", "pebble_lane", "brindle", "badge_stone", "catch", "cave", "champion"]
 )
-def test_random_keys_keep_every_promise(at: Any, name: str) -> None:
+def test_random_keys_break_no_invariant(at: Any, name: str) -> None:
     fuzz.fuzz(at(name), seed=walkthrough_seed(name), actions=150)
 
 
