@@ -3,8 +3,8 @@
     python docs/benchmarks/calibration.py --train runs/calibration --seeds 0 1 2  # trains what is missing
     python docs/benchmarks/calibration.py                                          # table from the results
 
-The figure compared is the mean return of the training episodes of the last fifth of a run: hundreds of episodes at the
-exploration rates of all emulators, where an evaluation at one small rate repeats a few trajectories.
+The figure compared is the mean return of the training episodes of the last fifth of a run, at the exploration rates of
+all emulators; an evaluation at one small rate repeats a few trajectories.
 
 Exit status: 0, or 1 if a run failed or nothing has been collected.
 """

@@ -11,6 +11,7 @@ from pokered_rl.modules.encoder import (
     ResidualBlock,
     SpatialSelfAttention,
     VectorEncoder,
+    initialise_weights,
     squash_reward,
 )
 from pokered_rl.modules.heads import DuelingQuantileHead, MapDecoder, ReconstructionHead
@@ -41,6 +42,7 @@ __all__ = [
     "acting_learning_rate",
     "diagnose",
     "dormant_units",
+    "initialise_weights",
     "input_shares",
     "network_cost",
     "squash_reward",

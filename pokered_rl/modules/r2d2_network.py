@@ -87,7 +87,7 @@ class R2D2Network(RecurrentQuantileNetwork):
         dueling: Separate value and advantage streams.
         spatial_attention: Self-attention over the frame's feature map.
         norm: GroupNorm in the frame encoder.
-        initialisation: Of the encoder, see :func:`~pokered_rl.modules.encoder.initialise_weights`.
+        initialisation: Initial weights of the encoder, see :func:`~pokered_rl.modules.initialise_weights`.
         layer_norm: LayerNorm on the features of each encoder branch.
         reconstruct_context: Predict the context as an auxiliary task (ignored without context).
         reconstruct_map: Predict the map crop as an auxiliary task.

@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules import MapEncoder, PixelEncoder, VectorEncoder, squash_reward
-from pokered_rl.modules.encoder import initialise_weights
+from pokered_rl.modules import MapEncoder, PixelEncoder, VectorEncoder, initialise_weights, squash_reward
 from pokered_rl.observations import pack_two_bits, unpack_shades
 
 
