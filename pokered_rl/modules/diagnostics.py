@@ -23,6 +23,7 @@ def acting_learning_rate(optimizer: torch.optim.Optimizer, network: nn.Module) -
 
     A parameter moves by ``lr m / (sqrt(v) + eps)``; the share is ``sqrt(v) / (sqrt(v) + eps)``, bias-corrected, and its
     median over the parameters of a part is returned. Near zero, epsilon and not the gradient decides the step.
+    Parameters that never had a gradient, as behind inputs that are always zero, are left out.
 
     Args:
         optimizer: Adam over the network's parameters.
@@ -37,8 +38,10 @@ def acting_learning_rate(optimizer: torch.optim.Optimizer, network: nn.Module) -
                 continue
             correction = 1 - group["betas"][1] ** float(state["step"])
             root = (state["exp_avg_sq"].flatten() / correction).sqrt()
+            root = root[root > 0]
             shares.setdefault(_part(names[parameter]), []).append(root / (root + group["eps"]))
-    return {part: float(torch.cat(values).median()) for part, values in shares.items()}
+    joined = {part: torch.cat(values) for part, values in shares.items()}
+    return {part: float(share.median()) if len(share) else 0.0 for part, share in joined.items()}
 
 
 def dormant_units(encoder: nn.Module, observations: Sequence[Tensor], *, threshold: float = 0.025) -> dict[str, float]:

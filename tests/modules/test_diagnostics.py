@@ -49,14 +49,19 @@ def test_share_of_an_input_is_the_change_of_the_values_when_it_is_swapped():
 
 def test_share_of_the_learning_rate_is_the_gradients_size_against_adams_epsilon():
     network = nn.ModuleDict({"small": nn.Linear(1, 1, bias=False), "large": nn.Linear(1, 1, bias=False)})
+    network["partly"] = nn.Linear(3, 1, bias=False)
     optimizer = torch.optim.Adam(network.parameters(), eps=0.01)
     assert acting_learning_rate(optimizer, network) == {}  # no update yet
     for _ in range(3):
         for name, gradient in (("small", 0.01), ("large", 0.03)):
             network[name].weight.grad = torch.full((1, 1), gradient)
+        network["partly"].weight.grad = torch.tensor([[0.0, 0.0, 0.01]])
         optimizer.step()
-    # A constant gradient g has a bias-corrected v of g^2: shares 0.01 / 0.02 and 0.03 / 0.04.
-    assert acting_learning_rate(optimizer, network) == pytest.approx({"small": 0.5, "large": 0.75}, rel=1e-4)
+    # A constant gradient g has a bias-corrected v of g^2: shares 0.01 / 0.02 and 0.03 / 0.04. The two weights behind
+    # inputs of zero would make the median of the third part 0.
+    assert acting_learning_rate(optimizer, network) == pytest.approx(
+        {"small": 0.5, "large": 0.75, "partly": 0.5}, rel=1e-4
+    )
 
 
 def test_a_unit_far_below_the_mean_of_its_layer_is_dormant():
