@@ -198,7 +198,7 @@ def test_a_memory_of_all_episodes_is_not_carried_by_one(start_menu):
     assert not mask.carries_memory
 
 
-def test_the_failure_memory_forgets_the_least_recently_used_of_a_full_set():
+def test_a_full_failure_memory_forgets_the_least_recently_used():
     memory, owners = FailureMemory(capacity=8, num_actions=2), np.zeros(1, np.uint64)
     keys = np.arange(1, 9, dtype=np.uint64)
     for key in keys:

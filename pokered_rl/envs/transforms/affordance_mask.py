@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -165,6 +166,7 @@ class AffordanceMask(RamTransform):
         self.fail_threshold = fail_threshold
         self.decay = decay
         self.persistent = persistent
+        self.carries_memory = learned and not persistent
         self.failures = FailureMemory(capacity=capacity, num_actions=len(self.actions))
         buttons = np.array(self.actions.button_indices)
         self._buttons = np.maximum(buttons, 0)
@@ -180,11 +182,6 @@ class AffordanceMask(RamTransform):
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
         """Address ranges (start, stop) that the transform reads."""
         return tuple(sorted({*label_ranges(self.labels), *SCREEN_RANGES}))
-
-    @property
-    def carries_memory(self) -> bool:
-        """Whether an archived start state brings what was learned in its episode; not if all episodes share that."""
-        return self.learned and not self.persistent
 
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
         return _MenuMemory(num_emulators)
@@ -295,7 +292,7 @@ class AffordanceMask(RamTransform):
         """Return the situations of an emulator's episode in which an action failed; none if all episodes share them."""
         if self.persistent:
             return {}
-        signatures, counts = self.failures.of_owner(self.memory.owners(persistent=False)[index])
+        signatures, counts = self.failures.of_owner(int(self.memory.owners(persistent=False)[index]))
         return {"signatures": to_tensor(signatures), "counts": to_tensor(counts)}
 
     def load_emulator_state(self, index: int, state: Mapping[str, Any]) -> None:
@@ -343,57 +340,44 @@ class _MenuMemory(EmulatorMemory):
 class FailureMemory:
     """A bounded table that counts, for each owner and situation, how often each action failed.
 
-    Set-associative, as a processor's cache: 8 slots a set, the least recently used one is replaced. All look-ups of a
-    step are a few array operations, whatever the number of emulators.
+    When it is full, the least recently used situation is replaced.
 
     Args:
-        capacity: Slots; rounded up to a power of two of at least 8.
+        capacity: Situations; more than a step has emulators.
         num_actions: A.
 
     Raises:
         ConfigError: ``capacity`` is below 1.
     """
 
-    WAYS = 8
-
     def __init__(self, *, capacity: int, num_actions: int) -> None:
         if capacity < 1:
             raise ConfigError(f"capacity must be >= 1, got {capacity}")
-        self.capacity = max(self.WAYS, 1 << (capacity - 1).bit_length())
-        self._sets = self.capacity // self.WAYS
-        self._ways = np.arange(self.WAYS)
-        self._keys = np.zeros(self.capacity, np.uint64)  # 0: empty
-        self._owners = np.zeros(self.capacity, np.uint64)
-        self._used = np.zeros(self.capacity, np.int64)
-        self._clock = 0
+        self.capacity = capacity
+        #: Slot of each owner and signature, the least recently used first.
+        self._slots: OrderedDict[tuple[int, int], int] = OrderedDict()
         #: float32 [capacity, A].
-        self.counts = np.zeros((self.capacity, num_actions), np.float32)
+        self.counts = np.zeros((capacity, num_actions), np.float32)
 
     def slots(self, signatures: _Hashes, owners: _Hashes) -> _Slots:
-        """Return the slot of each situation, int64 [n]; an unknown one gets a slot with no failures.
+        """Return the slot of each situation, int64 [n]; an unknown one gets a slot with no failures."""
+        return np.array([self._slot(key) for key in zip(owners.tolist(), signatures.tolist(), strict=True)])
 
-        -1 where two new situations of one call compete for a slot and this one lost.
-        """
-        keys = np.maximum(signatures ^ owners, np.uint64(1))
-        first = ((keys >> np.uint64(40)).astype(np.int64) & (self._sets - 1)) * self.WAYS
-        ways = first[:, None] + self._ways  # [n, 8]
-        found = self._keys[ways] == keys[:, None]
-        hit = found.any(1)
-        slots: _Slots = first + found.argmax(1)
-        self._clock += 1
-        if not hit.all():
-            slots[~hit] = first[~hit] + self._used[ways[~hit]].argmin(1)
-            self._keys[slots[~hit]] = keys[~hit]
-            self._owners[slots[~hit]] = owners[~hit]
-            self.counts[slots[~hit]] = 0
-            slots = np.where(self._keys[slots] == keys, slots, -1)
-        self._used[slots[slots >= 0]] = self._clock
-        return slots
+    def _slot(self, key: tuple[int, int]) -> int:
+        slot = self._slots.get(key)
+        if slot is None:
+            full = len(self._slots) == self.capacity
+            slot = self._slots.popitem(last=False)[1] if full else len(self._slots)
+            self._slots[key] = slot
+            self.counts[slot] = 0
+        else:
+            self._slots.move_to_end(key)
+        return slot
 
-    def of_owner(self, owner: np.uint64) -> tuple[_Hashes, npt.NDArray[np.float32]]:
+    def of_owner(self, owner: int) -> tuple[_Hashes, npt.NDArray[np.float32]]:
         """Return the situations of an owner with failures, uint64 [n], and their counts, float32 [n, A]."""
-        slots = np.flatnonzero((self._owners == owner) & (self._keys > 0) & self.counts.any(1))
-        return self._keys[slots] ^ owner, self.counts[slots]
+        found = [(key[1], slot) for key, slot in self._slots.items() if key[0] == owner and self.counts[slot].any()]
+        return np.array([signature for signature, _ in found], np.uint64), self.counts[[slot for _, slot in found]]
 
     def count(self, slots: _Slots, actions: _Slots, failed: _Flags, *, decay: float) -> None:
         """Decay the counts of ``slots``; add a failure of each action that failed, clear the counts of the others."""
@@ -403,18 +387,15 @@ class FailureMemory:
             np.add.at(self.counts, (slots[failed], actions[failed]), np.float32(1))
 
     def __len__(self) -> int:
-        return int(np.count_nonzero(self._keys))
+        return len(self._slots)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the used slots, as tensors."""
-        slots = np.flatnonzero(self._keys)
+        """Return the used slots, as tensors, the least recently used first."""
+        slots = list(self._slots.values())
         return {
             "capacity": self.capacity,
-            "clock": self._clock,
-            "slots": to_tensor(slots),
-            "keys": to_tensor(self._keys[slots]),
-            "owners": to_tensor(self._owners[slots]),
-            "used": to_tensor(self._used[slots]),
+            "keys": to_tensor(np.array(list(self._slots), np.uint64).reshape(-1, 2)),
+            "slots": torch.tensor(slots, dtype=torch.int64),
             "counts": to_tensor(self.counts[slots]),
         }
 
@@ -428,10 +409,8 @@ class FailureMemory:
         mine = (self.capacity, self.counts.shape[1])
         if saved != mine:
             raise CheckpointError(f"failure memory has (capacity, actions) {mine}, the saved one has {saved}")
-        self._keys[:], self._used[:], self.counts[:] = 0, 0, 0
-        slots = state["slots"].numpy()
-        self._keys[slots] = to_array(state["keys"], np.uint64)
-        self._owners[slots] = to_array(state["owners"], np.uint64)
-        self._used[slots] = state["used"].numpy()
+        keys, slots = to_array(state["keys"], np.uint64).tolist(), state["slots"].tolist()
+        self._slots = OrderedDict(
+            ((owner, signature), slot) for (owner, signature), slot in zip(keys, slots, strict=True)
+        )
         self.counts[slots] = state["counts"].numpy()
-        self._clock = state["clock"]

@@ -63,6 +63,8 @@ class RamTransform(Transform):
     IN_KEYS: ClassVar[tuple[NestedKey, ...]] = ("ram", "action")
     #: Entries that are written.
     OUT_KEYS: ClassVar[tuple[NestedKey, ...]] = ()
+    #: Whether an archived start state brings what the transform remembered in it.
+    carries_memory: bool = False
     #: Entries of the RAM map that the transform reads: the environment has to deliver them.
     labels: ClassVar[tuple[str, ...]] = ()
 
@@ -82,11 +84,6 @@ class RamTransform(Transform):
         self.memory: EmulatorMemory | None = None
         self._given_layout = ram_layout
         self._layout: RamLayout | None = ram_layout
-
-    @property
-    def carries_memory(self) -> bool:
-        """Whether an archived start state brings what this transform remembered in it."""
-        return False
 
     @property
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:

@@ -72,6 +72,7 @@ class EpisodeRecorder(RamTransform):
 
     IN_KEYS: ClassVar = ("ram", "action", "wait_frames", "reward", "terminated", "truncated", "epsilon")
     labels: ClassVar[tuple[str, ...]] = MilestoneTracker.LABELS
+    carries_memory = True  # what was reached before is not logged again
     memory: MilestoneTracker
 
     def __init__(
@@ -142,11 +143,6 @@ class EpisodeRecorder(RamTransform):
         """
         self._global_step = max(global_step, self._newest_start)
         self._weights_version = weights_version
-
-    @property
-    def carries_memory(self) -> bool:
-        """Whether an archived start state brings the milestones reached before it, which are not logged again."""
-        return True
 
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
         profile = self.profile or CartridgeProfile.get(self.env.cartridge.kind)

@@ -102,15 +102,11 @@ class MapMemory(RamTransform):
             raise ConfigError(f"radius must be >= 1, got {radius}")
         self.radius = radius
         self.persistent = persistent
+        self.carries_memory = not persistent
         names = (actions or ActionSet()).names
         #: Direction that each action asks for, -1 for none.
         self._facing_of_action = np.array([_FACING_OF_ACTION.get(name, -1) for name in names])
         self._a = names.index("a") if "a" in names else -1
-
-    @property
-    def carries_memory(self) -> bool:
-        """Whether an archived start state brings what was remembered in it."""
-        return not self.persistent
 
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
         return _Walk(num_emulators, self.radius)

@@ -56,6 +56,7 @@ class RewardTerms(RamTransform):
     """
 
     OUT_KEYS: ClassVar = ("reward", "reward_terms")
+    carries_memory = True
     memory: _Memory
 
     def __init__(
@@ -88,11 +89,6 @@ class RewardTerms(RamTransform):
     def last_values(self) -> npt.NDArray[np.float32]:
         """Weighted values of the last step, float32 [E, number of terms]; replaced, not changed, by the next one."""
         return self.memory.values
-
-    @property
-    def carries_memory(self) -> bool:
-        """Whether an archived start state brings what was remembered in it."""
-        return True
 
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
         return _Memory(num_emulators, self.terms)
