@@ -5,6 +5,7 @@
 
 from pokered_rl.envs.rewards.base import FirstTimes, ProgressTerm, RewardStep, RewardTerm
 from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Blackout, Escape, Healing, LowHealth
+from pokered_rl.envs.rewards.first_times import FieldMoves, HiddenItems, Signs, Talks, Warps
 from pokered_rl.envs.rewards.goals import Goal, Goals
 from pokered_rl.envs.rewards.movement import (
     Frontier,
@@ -39,11 +40,13 @@ __all__ = [
     "Champion",
     "Escape",
     "Events",
+    "FieldMoves",
     "FirstTimes",
     "Frontier",
     "Goal",
     "Goals",
     "Healing",
+    "HiddenItems",
     "Idle",
     "Items",
     "KeyItems",
@@ -61,7 +64,10 @@ __all__ = [
     "RewardStep",
     "RewardTerm",
     "ScreenNovelty",
+    "Signs",
     "Steps",
+    "Talks",
+    "Warps",
     "load_preset",
     "make_terms",
 ]

@@ -77,6 +77,8 @@ class RewardTerm(EmulatorMemory):
     only_with: ClassVar[str] = ""
     #: Entries of the RAM map that the term reads beyond `RamFrame.LABELS`.
     labels: ClassVar[tuple[str, ...]] = ()
+    #: Whether the term reads :attr:`RamFrame.screen_kind`.
+    reads_screen: ClassVar[bool] = False
 
     def __init__(self, *, weight: float | None = None) -> None:
         self.weight = self.default_weight if weight is None else float(weight)

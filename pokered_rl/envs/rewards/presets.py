@@ -14,6 +14,7 @@ import yaml
 from pokered_rl.bundled import bundled_path
 from pokered_rl.envs.rewards.base import RewardTerm
 from pokered_rl.envs.rewards.battle import BattleDamage, BattleOutcome, Blackout, Escape, Healing, LowHealth
+from pokered_rl.envs.rewards.first_times import FieldMoves, HiddenItems, Signs, Talks, Warps
 from pokered_rl.envs.rewards.goals import Goals
 from pokered_rl.envs.rewards.movement import (
     Frontier,
@@ -68,6 +69,11 @@ REWARD_TERMS: dict[str, type[RewardTerm]] = {
         Idle,
         Revisit,
         MapStay,
+        Talks,
+        Signs,
+        Warps,
+        HiddenItems,
+        FieldMoves,
         Healing,
         Money,
         Goals,

@@ -116,8 +116,10 @@ class Events(RewardTerm):
 
     Args:
         weight: Factor on the whole sum.
-        flags: Weight of single flags by name; the others keep ``default``.
+        flags: Weight of single flags by name; the others keep ``default`` or ``trainers``.
         default: Weight of the flags that ``profile`` names. Flags without a name count 0: many of them are switches.
+        trainers: Weight of those that are no part of the story (:attr:`CartridgeProfile.story_events`), the defeats of
+            ordinary trainers; None takes ``default``.
         profile: Whose names count; None takes Red's.
 
     Raises:
@@ -134,12 +136,15 @@ class Events(RewardTerm):
         weight: float | None = None,
         flags: Mapping[str, float] | None = None,
         default: float = 1.0,
+        trainers: float | None = None,
         profile: CartridgeProfile | None = None,
     ) -> None:
         super().__init__(weight=weight)
-        events = (profile or CartridgeProfile.get("red")).events
+        profile = profile or CartridgeProfile.get("red")
+        events = profile.events
         self._weights = np.zeros(2560, np.float32)
-        self._weights[list(events)] = default
+        self._weights[list(events)] = default if trainers is None else trainers
+        self._weights[list(profile.story_events)] = default
         for name, value in (flags or {}).items():
             if name not in events:
                 raise ConfigError(f"reward term events: no event flag is called {name!r}")

@@ -17,7 +17,7 @@ from pokered_rl.envs.rewards import RewardStep, RewardTerm, make_terms
 from pokered_rl.envs.tile_memory import TileTracker
 from pokered_rl.envs.transforms.base import RamTransform, choose_keys, put
 from pokered_rl.errors import ConfigError
-from pokered_rl.game import RamLayout
+from pokered_rl.game import SCREEN_RANGES, RamLayout
 
 __all__ = ["RewardTerms"]
 
@@ -83,7 +83,8 @@ class RewardTerms(RamTransform):
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
         """Address ranges (start, stop) that the terms read."""
         labels = (label for term in self.terms for label in term.labels)
-        return label_ranges({*RamFrame.LABELS, *PROGRESS_LABELS, *labels})
+        screen = SCREEN_RANGES if any(term.reads_screen for term in self.terms) else ()
+        return tuple(sorted({*label_ranges({*RamFrame.LABELS, *PROGRESS_LABELS, *labels}), *screen}))
 
     @property
     def last_values(self) -> npt.NDArray[np.float32]:

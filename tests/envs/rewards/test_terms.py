@@ -366,6 +366,78 @@ def test_low_health(play):
     assert play("low_health", {}, {}) == [0]
 
 
+def facing(way: int, *sprites: tuple[int, int], text: int = 1, **values) -> dict:
+    """At (5, 6), facing ``way`` (4 up), with persons on the given tiles and a text open."""
+    pictures, places = bytearray(256), bytearray(256)
+    pictures[0] = 1  # the player
+    pictures[9] = way
+    for slot, (x, y) in enumerate(sprites, 1):
+        pictures[16 * slot] = 1
+        places[16 * slot + 4], places[16 * slot + 5] = y + 4, x + 4
+    entries = {"wSpriteStateData1": bytes(pictures), "wSpriteStateData2": bytes(places), "wFontLoaded": text}
+    return {**entries, **values}
+
+
+def test_talks(play):
+    quiet, text = (facing(4, (5, 5), (4, 6), text=on) for on in (0, 1))
+    left, left_text = (facing(8, (5, 5), (4, 6), text=on) for on in (0, 1))
+    # Two persons, each paid once; a person behind a counter, two tiles away, counts.
+    assert play("talks", quiet, text, text, quiet, text, left, left_text, quiet) == [1, 0, 0, 0, 0, 1, 0]
+    assert play("talks", facing(4, (5, 4), text=0), facing(4, (5, 4))) == [1]
+    # A sign is nobody, nor does a person in the back, or one who is met while walking, count.
+    assert play("talks", facing(4, text=0), facing(4)) == [0]
+    assert play("talks", facing(4, (5, 7), text=0), facing(4, (5, 7))) == [0]
+    assert play("talks", facing(4, (5, 5), text=0, wXCoord=6), facing(4, (5, 5))) == [0]
+
+
+def test_the_start_menu_in_front_of_a_person_is_no_talk(overworld, start_menu):
+    person = facing(4, (5, 5))
+    before = overworld(**{**person, "wFontLoaded": 0})
+    for name in ("talks", "signs"):
+        term, tiles = REWARD_TERMS[name](weight=1.0), TileTracker(num_emulators=1)
+        term.prepare(1)
+        first = RamFrame(before[None], FULL_LAYOUT)
+        now = RamFrame(start_menu(**person)[None], FULL_LAYOUT, first)
+        assert term.evaluate(RewardStep(now=now, before=first, action=None, tiles=tiles)).tolist() == [0]
+
+
+def test_signs(play):
+    quiet, text, left, left_text = (facing(way, text=on) for way in (4, 8) for on in (0, 1))
+    assert play("signs", quiet, text, quiet, text, left, left_text) == [1, 0, 0, 0, 1]
+    assert play("signs", facing(4, (5, 5), text=0), facing(4, (5, 5))) == [0]
+
+
+def test_warps(play):
+    def place(map_id: int, warp: int, warped_from: int) -> dict:
+        return {"wCurMap": map_id, "wWarpedFromWhichWarp": warp, "wWarpedFromWhichMap": warped_from}
+
+    outside, house, back = place(0, 0, 0), place(37, 1, 0), place(0, 0, 37)
+    assert play("warps", outside, house, house, back, house, back) == [1, 0, 1, 0, 0]
+    # Over an outdoor edge, and to where one wakes up, no warp is used.
+    assert play("warps", house, place(12, 1, 0), place(0, 1, 0)) == [0, 0]
+
+
+def test_hidden_items(play):
+    found = {"wObtainedHiddenItemsFlags": [0b101], "wObtainedHiddenCoinsFlags": [0, 1]}
+    assert play("hidden_items", {}, {"wObtainedHiddenItemsFlags": [1]}, found, {}, found) == [1, 2, 0, 0]
+    assert play("hidden_items", found, found) == [0]
+
+
+def test_field_moves(play):
+    surfing, strong, dark = {"wWalkBikeSurfState": 2}, {"wStatusFlags1": 1}, {"wMapPalOffset": 6}
+    # Each move once on a map, on the next map again; a bicycle, and light because the cave was left, are none.
+    assert play("field_moves", {}, surfing, {}, surfing, {}, strong, dark, {}) == [1, 0, 0, 0, 1, 0, 1]
+    there = {"wCurMap": 12}
+    assert play("field_moves", {}, surfing, there, {**there, **surfing}) == [1, 0, 1]
+    assert play("field_moves", {}, {"wWalkBikeSurfState": 1}, dark, there) == [0, 0, 0]
+
+
+def test_defeats_of_ordinary_trainers_can_count_less(play):
+    story, trainer = event(119), event(114)  # BEAT_BROCK, BEAT_PEWTER_GYM_TRAINER_0
+    assert play("events", {}, story, trainer, trainers=0.25) == [1, 0.25]
+    assert play("events", {}, trainer) == [1]
+
+
 def test_steps(play):
     assert play("steps", {}, {}, at(6, 6)) == [-1, -1]
     assert play("steps", {}, {"wIsInBattle": 1}) == [-1]
