@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 __all__ = ["available_cpus", "available_memory_bytes", "keep_freed_memory", "worker_count"]
@@ -13,79 +13,132 @@ __all__ = ["available_cpus", "available_memory_bytes", "keep_freed_memory", "wor
 # Parameters of glibc's mallopt (malloc.h).
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
+_CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+#: SLURM's suffixes of sizes in megabytes, its own unit.
+_MEGABYTES = {"K": 1 / 1024, "M": 1, "G": 1024, "T": 1024**2}
 
-def _cgroup_cpus(root: Path) -> float | None:
-    """Return the CPU quota of the control group, in cores (cgroup v2, then v1)."""
+
+def _control_groups(controller: str, root: Path, membership: Path) -> Iterator[Path]:
+    """Yield the folders of this process's control groups from its own up to the root, of v2 and then of v1.
+
+    In a container the paths may be those of the host, which it does not see: the part that exists counts, and that is
+    at least the root.
+    """
     try:
-        quota, period = (root / "cpu.max").read_text().split()
-        if quota != "max":
-            return int(quota) / int(period)
-    except (OSError, ValueError):
-        pass
+        lines = [line.split(":", 2) for line in membership.read_text().splitlines()]
+    except OSError:
+        lines = []
+    unified = next((path for number, controllers, path in lines if number == "0" and not controllers), "/")
+    divided = next((path for _, controllers, path in lines if controller in controllers.split(",")), "/")
+    # A machine with both has v2 in unified/.
+    for mount, group in ((root, unified), (root / "unified", unified), (root / controller, divided)):
+        own = mount / group.lstrip("/")
+        yield from (folder for folder in (own, *own.parents) if folder == mount or folder.is_relative_to(mount))
+
+
+def _numbers(file: Path) -> list[int]:
+    """Return the whole numbers in a file, none where it is missing or says "max"."""
     try:
-        quota_us = int((root / "cpu" / "cpu.cfs_quota_us").read_text())
-        period_us = int((root / "cpu" / "cpu.cfs_period_us").read_text())
-        if quota_us > 0:
-            return quota_us / period_us
+        return [int(word) for word in file.read_text().split()]
     except (OSError, ValueError):
-        pass
+        return []
+
+
+def _group_cpus(group: Path) -> float | None:
+    """Return the CPU quota of one control group, in cores; None for none."""
+    pair = _numbers(group / "cpu.max") or [
+        *_numbers(group / "cpu.cfs_quota_us"),
+        *_numbers(group / "cpu.cfs_period_us"),
+    ]
+    return pair[0] / pair[1] if len(pair) == 2 and pair[0] > 0 else None
+
+
+def _group_memory(group: Path) -> int | None:
+    """Return the bytes left in one control group, its page cache counted as free; None without a limit."""
+    for limit, used, cache in (
+        ("memory.max", "memory.current", ("inactive_file", "active_file")),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")),
+    ):
+        most, now = _numbers(group / limit), _numbers(group / used)
+        if not most or not now:
+            continue
+        try:
+            entries = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        except (OSError, ValueError):
+            entries = {}
+        return max(0, most[0] - now[0] + sum(int(entries.get(name, 0)) for name in cache))
     return None
 
 
-def available_cpus(environment: Mapping[str, str] = os.environ, *, cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return how many CPU cores this job may use: the smallest of affinity, control group and SLURM allocation.
+def _slurm_cpus(environment: Mapping[str, str]) -> int | None:
+    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
+        if environment.get(name, "").isdigit():
+            return int(environment[name])
+    return None
+
+
+def _slurm_bytes(text: str) -> int:
+    """Return the bytes of a size as SLURM writes it, in megabytes unless it has a suffix; 0 for no limit."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "M")
+    return int(int(number) * _MEGABYTES[unit] * 2**20) if number.isdigit() and unit in _MEGABYTES else 0
+
+
+def _slurm_memory(environment: Mapping[str, str]) -> int | None:
+    """Return the memory of a SLURM job on this node; None where it has no limit (``--mem=0``) or there is no job."""
+    cpus = environment.get("SLURM_CPUS_ON_NODE", "")
+    count = int(cpus) if cpus.isdigit() else _slurm_cpus(environment) or 1
+    of_node = _slurm_bytes(environment.get("SLURM_MEM_PER_NODE", ""))
+    return of_node or count * _slurm_bytes(environment.get("SLURM_MEM_PER_CPU", "")) or None
+
+
+def available_cpus(
+    environment: Mapping[str, str] = os.environ, *, cgroup_root: Path = _CGROUPS, membership: Path = _MEMBERSHIP
+) -> int:
+    """Return how many CPU cores this job may use: the smallest of affinity, control groups and SLURM allocation.
 
     Args:
         environment: Environment variables, read for SLURM's.
-        cgroup_root: Mount point of the control group.
+        cgroup_root: Mount point of the control groups.
+        membership: Linux's list of the control groups of this process.
     """
     has_affinity = hasattr(os, "sched_getaffinity")  # Linux only
-    limits: list[float] = [len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1]
-    quota = _cgroup_cpus(cgroup_root)
-    if quota is not None:
-        limits.append(quota)
-    for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
-        if environment.get(name, "").isdigit():
-            limits.append(int(environment[name]))
-            break
-    return max(1, int(min(limits)))
+    limits = [
+        len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1,
+        _slurm_cpus(environment),
+        *(_group_cpus(group) for group in _control_groups("cpu", cgroup_root, membership)),
+    ]
+    return max(1, int(min(limit for limit in limits if limit is not None)))
 
 
-def _cgroup_memory(root: Path) -> int | None:
-    """Return the bytes left in the control group, page cache counted as free (cgroup v2, then v1)."""
-    for limit, used, cache in (
-        ("memory.max", "memory.current", "file"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "total_cache"),
-    ):
-        try:
-            most = int((root / limit).read_text())
-            now = int((root / used).read_text())
-            lines = (root / used).with_name("memory.stat").read_text().splitlines()
-        except (OSError, ValueError):  # no such group, or "max"
-            continue
-        cached = next((int(line.split()[1]) for line in lines if line.split()[0] == cache), 0)
-        return max(0, most - now + cached)
-    return None
+def available_memory_bytes(
+    environment: Mapping[str, str] = os.environ,
+    *,
+    cgroup_root: Path = _CGROUPS,
+    membership: Path = _MEMBERSHIP,
+    meminfo: Path = Path("/proc/meminfo"),
+) -> int:
+    """Return the memory that this job can still allocate: the least of machine, control groups and SLURM allocation.
 
-
-def available_memory_bytes(*, cgroup_root: Path = Path("/sys/fs/cgroup"), meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Return the memory that this job can still allocate: the smaller of the machine's and its control group's.
-
-    Where neither is known, return the installed memory.
+    Where none is known, return the installed memory. What the job has allocated already is taken off the limits of
+    machine and control groups only.
 
     Args:
-        cgroup_root: Mount point of the control group.
+        environment: Environment variables, read for SLURM's.
+        cgroup_root: Mount point of the control groups.
+        membership: Linux's list of the control groups of this process.
         meminfo: Linux's table of memory use.
     """
-    limits = []
+    limits = [
+        _slurm_memory(environment),
+        *(_group_memory(group) for group in _control_groups("memory", cgroup_root, membership)),
+    ]
     if meminfo.is_file():
         fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
         if "MemAvailable" in fields:
             limits.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    group = _cgroup_memory(cgroup_root)
-    if group is not None:
-        limits.append(group)
-    return min(limits) if limits else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def keep_freed_memory() -> bool:

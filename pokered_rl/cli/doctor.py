@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pokered_rl.errors import ConfigError, PokeredError
-from pokered_rl.resources import available_cpus, available_memory_bytes, worker_count
-from pokered_rl.training.config import Backend, Config
+from pokered_rl.resources import available_cpus, available_memory_bytes
+from pokered_rl.training.config import Config
 from pokered_rl.training.costs import ExpectedSpeed, expected_speed, measured_costs, memory_needs
 from pokered_rl.training.load_config import add_config_arguments, load_config
 
@@ -53,8 +53,6 @@ _SUPPORTED = (
 )
 #: Checkpoints, weights, metrics and episode logs of a run, besides the replay.
 _RUN_BYTES = 2_000_000_000
-#: TorchRL hands batches between processes through /dev/shm; Docker's default of 64 MB is not enough.
-_SHARED_BYTES = 256_000_000
 
 
 class Verdict(StrEnum):
@@ -202,13 +200,18 @@ def check_memory(*, needed_bytes: int, available_bytes: int) -> Finding:
     return Finding("memory", Verdict.ok, text)
 
 
-def check_shared_memory(*, size_bytes: int | None) -> Finding:
-    """Check /dev/shm, through which processes pass tensors; None where there is no such folder."""
-    if size_bytes is None:
+def check_shared_memory(*, needed_bytes: int, free_bytes: int | None) -> Finding:
+    """Check whether the weights that learner and workers share fit into /dev/shm.
+
+    Args:
+        needed_bytes: Their size.
+        free_bytes: Room there; None where there is no such folder.
+    """
+    if free_bytes is None:
         return Finding("shared memory", Verdict.ok, "no /dev/shm on this system")
-    text = f"{size_bytes / 1e6:,.0f} MB free in /dev/shm"
-    if size_bytes < _SHARED_BYTES:
-        remedy = "docker run --shm-size=1g (or --ipc=host); on a cluster ask for more memory"
+    text = f"{needed_bytes / 1e6:,.1f} MB for the processes, {free_bytes / 1e6:,.1f} MB free in /dev/shm"
+    if needed_bytes > free_bytes:
+        remedy = "docker run --shm-size=1g (or --ipc=host), a smaller network.size, or collector.backend=inline"
         return Finding("shared memory", Verdict.error, text, remedy)
     return Finding("shared memory", Verdict.ok, text)
 
@@ -230,10 +233,11 @@ def diagnose(config: Config) -> Iterator[Finding]:
     """Run all checks of this machine for a config."""
     import torch
 
+    from pokered_rl.training.resources import local_workers
+
     yield from check_versions()
     cpus = available_cpus()
-    on_this_machine = config.collector.backend is Backend.processes
-    workers = worker_count(config.collector.num_workers, cpus) if on_this_machine else 0
+    workers = local_workers(config)
     yield check_cpu(usable=cpus, host=os.cpu_count() or cpus, workers=workers or None)
     wanted = config.runtime.device
     gpu = int(wanted.partition(":")[2] or 0)
@@ -248,7 +252,6 @@ def diagnose(config: Config) -> Iterator[Finding]:
     yield cartridge
     run = Path(config.run.folder) / config.run.name
     yield check_writing(run)
-    yield check_shared_memory(size_bytes=shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else None)
     if cartridge.verdict is Verdict.error:
         return
     yield check_emulator(config.env.cartridge, allow_unknown=config.env.allow_unknown)
@@ -256,25 +259,28 @@ def diagnose(config: Config) -> Iterator[Finding]:
 
 
 def _check_needs(config: Config, run: Path, workers: int, *, on_gpu: bool) -> Iterator[Finding]:
-    from pokered_rl.training.builders import replay_needs
+    from pokered_rl.training.resources import storage_needs
     from pokered_rl.training.run_folder import replay_folder
 
     try:
-        sequences, replay_bytes = replay_needs(config)
+        needs = storage_needs(config)
     except PokeredError as error:
         yield Finding("config", Verdict.error, str(error), "see the configuration reference in the docs")
         return
     replay = replay_folder(config, run)
     yield check_disk(
         folder=replay,
-        needed_bytes=replay_bytes + (0 if config.replay.scratch_folder else _RUN_BYTES),
+        needed_bytes=needs.replay_bytes + (0 if config.replay.scratch_folder else _RUN_BYTES),
         free_bytes=_free_bytes(replay),
         filesystem=_filesystem(replay),
     )
     if config.replay.scratch_folder:
         yield check_disk(folder=run, needed_bytes=_RUN_BYTES, free_bytes=_free_bytes(run), filesystem=_filesystem(run))
+    shared = Path("/dev/shm")
+    free_bytes = shutil.disk_usage(shared).free if shared.is_dir() else None
+    yield check_shared_memory(needed_bytes=needs.shared_bytes, free_bytes=free_bytes)
     costs = measured_costs()
-    memory = memory_needs(config, costs, workers=workers, sequences=sequences)
+    memory = memory_needs(config, costs, workers=workers, sequences=needs.sequences)
     yield check_memory(needed_bytes=int(memory.total), available_bytes=available_memory_bytes())
     try:
         speed = expected_speed(config, costs, cores=available_cpus(), on_gpu=on_gpu)

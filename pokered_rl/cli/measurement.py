@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shlex
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pokered_rl.atomic import write_atomically
+from pokered_rl.resources import available_cpus
 
 __all__ = ["command_line", "machine", "provenance", "write_json"]
 
@@ -48,7 +48,7 @@ def machine() -> dict[str, Any]:
         pass
     return {
         "cpu": model,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available_cpus(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in _PACKAGES},

@@ -5,16 +5,25 @@ them only when their version has changed.
 """
 
 import os
+import shutil
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["SharedControl", "flatten_parameters"]
+from pokered_rl.errors import ConfigError
+
+__all__ = ["SharedControl", "flatten_parameters", "shared_bytes"]
 
 _ALIGNMENT = 16
 # Fields of the header, int64.
 _WRITING, _WRITTEN, _GLOBAL_STEPS, _STATE_REQUEST, _HALT, _NUMBER = range(6)
+_HEADER_SIZE = 8
+#: Where Linux keeps shared memory; a container's default is 64 MB.
+_SHARED_FOLDER = Path("/dev/shm")
+#: Each shared tensor is a file of whole pages.
+_PAGE_BYTES = 4096
 
 
 class SharedControl:
@@ -23,13 +32,17 @@ class SharedControl:
     Args:
         module: Its parameters and buffers are what workers copy.
         num_workers: W.
+
+    Raises:
+        ConfigError: The shared memory of this system has no room for it.
     """
 
     def __init__(self, module: nn.Module, *, num_workers: int) -> None:
+        _check_room(shared_bytes(module, num_workers=num_workers), _SHARED_FOLDER)
         self._names = sorted(module.state_dict())
         self._weights = torch.zeros(_flat_size(_tensors(module)), dtype=torch.uint8).share_memory_()
         self._staging: Tensor | None = None
-        self._header = torch.zeros(8, dtype=torch.int64).share_memory_()
+        self._header = torch.zeros(_HEADER_SIZE, dtype=torch.int64).share_memory_()
         self._pids = torch.zeros(num_workers, dtype=torch.int64).share_memory_()
 
     @property
@@ -124,6 +137,25 @@ class SharedControl:
             if int(self._header[_WRITING]) == version:
                 return version, number
             time.sleep(1e-3)  # the learner was writing: what was copied may be half old, half new
+
+
+def shared_bytes(module: nn.Module, *, num_workers: int) -> int:
+    """Return the bytes of shared memory that a :class:`SharedControl` takes: all that learner and workers share.
+
+    Batches travel through pipes.
+    """
+    sizes = (_flat_size(_tensors(module)), 8 * _HEADER_SIZE, 8 * num_workers)
+    return sum(-(-size // _PAGE_BYTES) * _PAGE_BYTES for size in sizes)
+
+
+def _check_room(needed: int, folder: Path) -> None:
+    """Refuse to share more than fits: Linux would end the process without a message (SIGBUS) at the first write."""
+    free = shutil.disk_usage(folder).free if folder.is_dir() else needed
+    if needed > free:
+        raise ConfigError(
+            f"learner and workers share {needed / 1e6:,.1f} MB, {folder} has {free / 1e6:,.1f} MB free; start the "
+            "container with --shm-size=1g, choose a smaller network.size, or set collector.backend=inline"
+        )
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from tensordict import MemoryMappedTensor, TensorDict, TensorDictBase
@@ -153,7 +153,8 @@ def create_reserved(path: Path, size: int) -> None:
     """Create a file of ``size`` bytes whose blocks are reserved."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
+        _reserve(file, size)
 
 
 def reserve_files(folder: Path) -> int:
@@ -168,12 +169,26 @@ def reserve_files(folder: Path) -> int:
         total += size
         with path.open("r+b") as file:
             try:
-                os.posix_fallocate(file.fileno(), 0, size)
+                _reserve(file, size)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
                     raise
                 raise disk_full(path, size, shutil.disk_usage(path.parent).free) from error
     return total
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Reserve the blocks of an open file; where the system cannot (macOS), only compare with what is free.
+
+    Raises:
+        OSError: The disk cannot hold them.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    status, disk = os.fstat(file.fileno()), os.fstatvfs(file.fileno())
+    if size - 512 * status.st_blocks > disk.f_bavail * disk.f_frsize:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def disk_full(path: Path, needed: int, free: int) -> ConfigError:

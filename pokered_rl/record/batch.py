@@ -20,7 +20,7 @@ from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.record.grid import grid_frames, render_grid
 from pokered_rl.record.render import RenderedEpisode, RenderOptions, is_rendered, render_episodes, shown_frames
-from pokered_rl.resources import available_cpus
+from pokered_rl.resources import available_cpus as usable_cores
 
 __all__ = [
     "RenderJob",
@@ -170,7 +170,7 @@ def render_jobs(
         KeyboardInterrupt: Passed on after the worker processes have ended; unfinished videos are removed.
     """
     render = _Renderer(options or RenderOptions(), cartridge, values)
-    workers = min(len(jobs), workers or available_cpus())
+    workers = min(len(jobs), workers or usable_cores())
     report = on_progress or (lambda _frames, _outcome: None)
     if workers > 1:
         return _run_in_processes(jobs, render, workers, report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +16,7 @@ from torchrl.objectives import LossModule
 
 from pokered_rl import data
 from pokered_rl.collectors import InlinePool, ProcessPool, RayPool, WorkerPool
-from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay, bytes_per_sequence
+from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import ArchiveStates, StateArchive, default_transforms, make_env
 from pokered_rl.envs.rewards import RewardTerm
@@ -51,7 +50,6 @@ __all__ = [
     "make_sequence_builder",
     "make_workers",
     "probe",
-    "replay_needs",
     "transform_factory",
 ]
 
@@ -173,23 +171,6 @@ def probe(config: Config, cartridge: Cartridge | None = None, *, parts: Parts = 
         yield Probe(cartridge, env, network)
     finally:
         env.close()
-
-
-def replay_needs(config: Config) -> tuple[int, int]:
-    """Return how many sequences the replay will hold, and their bytes on disk; nothing is written.
-
-    Raises:
-        PokeredError: As for :func:`probe`.
-    """
-    with probe(config) as probed:
-        network, example = probed.network, probed.example()
-    layout = make_layout(config, network)
-    sequences = -(-config.replay.capacity_transitions // layout.period_steps)
-    smallest = dataclasses.replace(config.replay, capacity_transitions=layout.period_steps, scratch_folder=None)
-    with tempfile.TemporaryDirectory() as scratch:
-        one = make_replay(dataclasses.replace(config, replay=smallest), Path(scratch), layout, network, example)
-        stored = one.codec.inv(make_sequence_builder(config, layout, network).example(example))
-    return sequences, sequences * bytes_per_sequence(stored)
 
 
 def choose_device(name: str) -> torch.device:

@@ -7,7 +7,6 @@ import pytest
 
 from pokered_rl.cli import doctor
 from pokered_rl.cli.doctor import Finding, Verdict
-from pokered_rl.resources import available_memory_bytes
 from pokered_rl.training.costs import ExpectedSpeed
 from pokered_rl.training.load_config import load_config
 
@@ -93,12 +92,12 @@ def test_speed_names_the_slowest_part_and_the_time_to_the_target():
         assert words in finding.text
 
 
-def test_shared_memory_of_a_docker_container_is_too_small():
-    finding = doctor.check_shared_memory(size_bytes=64_000_000)
+def test_shared_memory_is_judged_by_what_the_network_needs():
+    finding = doctor.check_shared_memory(needed_bytes=65_000_000, free_bytes=64_000_000)
     assert finding.verdict is Verdict.error
     assert "--shm-size" in finding.remedy
-    assert doctor.check_shared_memory(size_bytes=GB).verdict is Verdict.ok
-    assert doctor.check_shared_memory(size_bytes=None).verdict is Verdict.ok
+    assert doctor.check_shared_memory(needed_bytes=63_000_000, free_bytes=64_000_000).verdict is Verdict.ok
+    assert doctor.check_shared_memory(needed_bytes=65_000_000, free_bytes=None).verdict is Verdict.ok
 
 
 def test_run_folder_that_cannot_be_written_is_an_error_and_a_good_one_stays_empty(tmp_path):
@@ -115,20 +114,6 @@ def test_rom_that_is_not_one_is_an_error_with_the_reason(tmp_path):
     assert finding.verdict is Verdict.error
     assert str(rom) in finding.text
     assert doctor.check_emulator(str(rom), allow_unknown=False).verdict is Verdict.error
-
-
-def test_memory_that_is_left_is_the_control_groups_where_that_is_less(tmp_path):
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal: 64000000 kB\nMemAvailable: 32000000 kB\n")
-    assert available_memory_bytes(cgroup_root=tmp_path, meminfo=meminfo) == 32_000_000 * 1024
-    # Version 2: 8 GB allowed, 5 in use, of which 2 are page cache: 5 are left.
-    (tmp_path / "memory.max").write_text(f"{8 * GB}\n")
-    (tmp_path / "memory.current").write_text(f"{5 * GB}\n")
-    (tmp_path / "memory.stat").write_text(f"anon {3 * GB}\nfile {2 * GB}\n")
-    assert available_memory_bytes(cgroup_root=tmp_path, meminfo=meminfo) == 5 * GB
-    (tmp_path / "memory.max").write_text("max\n")
-    assert available_memory_bytes(cgroup_root=tmp_path, meminfo=meminfo) == 32_000_000 * 1024
-    assert available_memory_bytes(cgroup_root=tmp_path / "none", meminfo=tmp_path / "none") > 0
 
 
 def test_file_system_is_that_of_the_longest_mount(tmp_path):
@@ -166,12 +151,12 @@ def test_doctor_shows_errors_with_their_remedy_and_ends_with_1(small, capsys):
 def test_needs_are_those_that_the_replay_reserves(small, tmp_path):
     # What `doctor` announces is what training then takes, file by file.
     from pokered_rl.training import Experiment
-    from pokered_rl.training.builders import replay_needs
+    from pokered_rl.training.resources import storage_needs
 
     config = load_config("quickstart", [*small[2:], "collector.backend=inline"])
     config.run.folder = str(tmp_path)
-    sequences, needed = replay_needs(config)
+    needs = storage_needs(config)
     with Experiment(config).build() as trainer:
-        assert trainer.replay.capacity_sequences == sequences
+        assert trainer.replay.capacity_sequences == needs.sequences
         reserved = trainer.replay.allocate(trainer.example)
-    assert needed == pytest.approx(reserved, rel=0.01)
+    assert needs.replay_bytes == pytest.approx(reserved, rel=0.01)

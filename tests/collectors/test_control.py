@@ -1,11 +1,14 @@
 import copy
+import shutil
 import threading
 
 import pytest
 import torch
 from torch import nn
 
-from pokered_rl.collectors.control import SharedControl, flatten_parameters
+from pokered_rl.collectors import control as control_module
+from pokered_rl.collectors.control import SharedControl, flatten_parameters, shared_bytes
+from pokered_rl.errors import ConfigError
 
 
 def make_module(value=0.0):
@@ -63,3 +66,16 @@ def test_weights_of_another_module_are_refused():
     control = SharedControl(make_module(), num_workers=1)
     with pytest.raises(ValueError, match="other names"):
         control.write_weights(nn.Linear(3, 5))
+
+
+def test_shared_memory_that_is_too_small_is_refused_before_it_is_written(tmp_path, monkeypatch):
+    # Linear(300, 300) is 361,200 bytes, 89 pages; header and process ids take one page each.
+    module = nn.Linear(300, 300)
+    assert shared_bytes(module, num_workers=2) == 91 * 4096
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(control_module, "_SHARED_FOLDER", tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=91 * 4096 - 1))
+    with pytest.raises(ConfigError, match=r"share 0\.4 MB.*--shm-size.*collector\.backend=inline"):
+        SharedControl(module, num_workers=2)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=91 * 4096))
+    SharedControl(module, num_workers=2)

@@ -1,3 +1,5 @@
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -5,7 +7,8 @@ import pytest
 import torch
 from tensordict import MemoryMappedTensor
 
-from pokered_rl.data.storage import MappedPages
+from pokered_rl.data.storage import MappedPages, create_reserved, reserve_files
+from pokered_rl.errors import ConfigError
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="page tables are looked at through /proc")
 
@@ -36,3 +39,17 @@ def test_memory_that_belongs_to_no_file_is_left_alone():
     pages = MappedPages([values], budget_bytes=1)
     pages.check()
     assert int(values.min()) == 7
+
+
+def test_system_without_fallocate_refuses_files_that_do_not_fit(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    create_reserved(tmp_path / "a.memmap", 8192)
+    assert (tmp_path / "a.memmap").stat().st_size == 8192
+    assert reserve_files(tmp_path) == 8192
+    with (tmp_path / "b.memmap").open("wb") as file:
+        file.truncate(2**42)  # 4 TiB without blocks
+    with pytest.raises(ConfigError, match=r"the replay needs 4398\.05 GB at .*b\.memmap"):
+        reserve_files(tmp_path)
+    with pytest.raises(OSError, match="No space") as caught:
+        create_reserved(tmp_path / "c.memmap", 2**42)
+    assert caught.value.errno == errno.ENOSPC
