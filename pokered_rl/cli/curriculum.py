@@ -123,6 +123,8 @@ _COUNTS = ("starts", "ends", "successes")
 def _newest(archive: StateArchive, level: str, first: Cell, profile: CartridgeProfile) -> list[str]:
     """Return the names of the events that the level has beyond the one it was first reached from."""
     parent = archive.cells.get(first.parent)
+    while parent is not None and parent.level == level:
+        parent = archive.cells.get(parent.parent)
     before = archive.level_events.get(parent.level, ()) if parent is not None else ()
     fresh = sorted(set(archive.level_events.get(level, ())) - set(before))
     return [profile.events.name(bit).removeprefix("EVENT_") for bit in fresh]
