@@ -181,10 +181,6 @@ class PokemonRedEnv(EnvBase):
         """
         return self.start(index).state
 
-    def start_state_name(self, index: int) -> str:
-        """Return the name of the start state of emulator ``index`` in :attr:`start_states`."""
-        return self.start(index).name
-
     def start(self, index: int) -> StartState:
         """Return what the current episode of emulator ``index`` began with."""
         start = self._starts[index]

@@ -58,7 +58,7 @@ def test_an_environment_draws_its_episodes_from_them_by_name(states):
     try:
         env.reset()
         assert {entry.name: entry.weight for entry in env.start_states} == {"cave": 3.0, "plates": 1.0}
-        assert {env.start_state_name(row) for row in range(2)} <= {"cave", "plates"}
+        assert {env.start(index).name for index in range(2)} <= {"cave", "plates"}
     finally:
         env.close()
 

@@ -180,7 +180,7 @@ def test_start_states_are_read_from_files(make, start, tmp_path):
     env = make(start_states=[path])
     env.reset()
     assert env.start_state(0).sha256 == start.sha256
-    assert env.start_state_name(0) == "bedroom"
+    assert env.start(0).name == "bedroom"
 
 
 def test_weights_of_start_states_are_respected(start, make):

@@ -37,7 +37,8 @@ class Saliency:
     PASSAGE = 3
 
 
-_VISITS, _MARKS, _COUNTS = 0, 1, 2
+#: Planes of the tile memory beside plane 0, the visit level.
+_MARKS, _COUNTS = 1, 2
 #: Visits -> level: 0, 1, 2-4, 5 and more.
 _LEVEL_OF_COUNT = np.digitize(np.arange(256), [1, 2, 5]).astype(np.uint8)
 _MARK_AFTER_VISIT = np.array([Saliency.NOTHING, Saliency.NOTHING, Saliency.TEXT, Saliency.PASSAGE], np.uint8)
