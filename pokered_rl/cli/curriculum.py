@@ -13,7 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pokered_rl.cli.failures import os_failure
+from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +49,16 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         program: Name shown in the help.
     """
     arguments = _parse(argv, program)
-    from rich.console import Console
+    try:
+        if not arguments.run.is_dir():
+            raise PokeredError(f"there is no run folder {arguments.run}")
+        if arguments.map is not None:
+            check_writable(arguments.map, option="--map", is_file=True)
+        if arguments.export is not None:
+            check_writable(arguments.export, option="--export")
+    except PokeredError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
 
     from pokered_rl.envs import StateArchive
     from pokered_rl.training.run_folder import RunFolder
@@ -58,7 +70,7 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         archive = StateArchive(folder=folder, writer="reader")
         archive.load()
         profile = _profile(arguments.run)
-        console = Console()
+        console = make_console()
         console.print(_table(archive, profile))
         if arguments.map is not None:
             _draw(archive, profile).savefig(arguments.map, dpi=120)
@@ -67,9 +79,11 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
             console.print(
                 f"{_export(archive, arguments.export, arguments.best)} states are in {arguments.export}", markup=False
             )
-    except (PokeredError, OSError) as error:
+    except PokeredError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except OSError as error:
+        return os_failure(error, remedy="choose another place")
     return 0
 
 

@@ -17,11 +17,12 @@ from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from pokered_rl.disk import existing_parent
 from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.resources import available_cpus, available_memory_bytes
+from pokered_rl.terminal import make_console
 from pokered_rl.training.config import Config
 from pokered_rl.training.costs import ExpectedSpeed, expected_speed, measured_costs, memory_needs
 from pokered_rl.training.load_config import add_config_arguments, load_config
@@ -219,7 +220,7 @@ def check_shared_memory(*, needed_bytes: int, free_bytes: int | None) -> Finding
 def check_writing(folder: Path) -> Finding:
     """Check whether files can be written and replaced in the run folder; nothing is left behind."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=_existing(folder)) as scratch:
+        with tempfile.TemporaryDirectory(prefix=".doctor-", dir=existing_parent(folder.resolve())) as scratch:
             first, second = Path(scratch) / "a", Path(scratch) / "b"
             first.write_bytes(b"a")
             first.replace(second)
@@ -310,24 +311,17 @@ def describe_speed(speed: ExpectedSpeed, *, target_steps: int) -> Finding:
     )
 
 
-def _existing(folder: Path) -> Path:
-    folder = folder.resolve()
-    while not folder.exists():
-        folder = folder.parent
-    return folder
-
-
 def _free_bytes(folder: Path) -> int:
     """Return the free space, and what the run's replay takes there already."""
     taken = sum(file.stat().st_blocks * 512 for file in folder.glob("**/*.memmap")) if folder.is_dir() else 0
-    return shutil.disk_usage(_existing(folder)).free + taken
+    return shutil.disk_usage(existing_parent(folder.resolve())).free + taken
 
 
 def _filesystem(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
     """Return the type of the file system that holds a folder."""
     if not mounts.is_file():
         return ""
-    place, best, kind = _existing(folder), -1, ""
+    place, best, kind = existing_parent(folder.resolve()), -1, ""
     for line in mounts.read_text().splitlines():
         _, mounted, name, *_ = line.split()
         if place.is_relative_to(mounted) and len(mounted) >= best:
@@ -352,7 +346,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "pokered_rl doctor
     )
     add_config_arguments(parser)
     arguments = parser.parse_intermixed_args(argv)
-    console = Console()
+    console = make_console()
     try:
         config = load_config(arguments.config_name, arguments.overrides, folder=arguments.config_dir)
     except PokeredError as error:

@@ -18,13 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
+from pokered_rl.cli.failures import check_source, os_failure
 from pokered_rl.cli.measurement import command_line, provenance, write_json
+from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pokered_rl.training import TrainedPolicy
     from pokered_rl.training.evaluation import Evaluation
 
@@ -98,6 +102,10 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     """
     arguments = _parse(argv, program)
     try:
+        check_source(arguments.source)
+        if arguments.json is not None:
+            check_writable(arguments.json, option="--json", is_file=True)
+
         from pokered_rl.training import load_policy
 
         trained = load_policy(arguments.source, cartridge=arguments.rom)
@@ -112,9 +120,11 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     except PokeredError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except OSError as error:
+        return os_failure(error, remedy="give another run")
     except KeyboardInterrupt:
         return 130
-    _show(Console(), results)
+    _show(make_console(), results)
     if arguments.json is not None:
         measured = {
             "agent": {"steps": trained.steps, "updates": trained.updates},

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pokered_rl.cli.failures import os_failure
 from pokered_rl.cli.screens import Terminal, Window, raw_terminal
+from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
 
 if TYPE_CHECKING:
@@ -91,9 +93,11 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     parser.add_argument("--frames-per-action", type=int, default=24, help="frames of one step")
     options = parser.parse_args(argv)
 
-    from pokered_rl.emulator import ActionTiming, Cartridge
-
     try:
+        check_writable(options.log, option="--log")
+
+        from pokered_rl.emulator import ActionTiming, Cartridge
+
         timing = ActionTiming(
             frames_per_action=options.frames_per_action, hold_frames=min(8, options.frames_per_action - 1)
         )
@@ -106,6 +110,8 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     except PokeredError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except OSError as error:
+        return os_failure(error, remedy="choose another place with --log")
     except KeyboardInterrupt:
         return 130
     sys.stdout.write(f"{path}\nrender it: pokered_rl render {path}\n" if path else "nothing was pressed, no log\n")

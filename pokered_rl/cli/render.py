@@ -17,17 +17,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from pokered_rl.cli.failures import os_failure
+from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pokered_rl.emulator import Cartridge
     from pokered_rl.record.batch import RenderJob, RenderOutcome, ShownValues
     from pokered_rl.record.render import RenderOptions
 
 __all__ = ["add_palette_argument", "check_palette", "main"]
+
+_DEFAULT_PALETTE = "grey"
 
 
 def add_palette_argument(parser: argparse._ActionsContainer) -> None:
@@ -36,7 +42,9 @@ def add_palette_argument(parser: argparse._ActionsContainer) -> None:
     Args:
         parser: A parser, or a group of its arguments.
     """
-    parser.add_argument("--palette", default="grey", metavar="NAME", help="grey, green, pocket, amber or night")
+    parser.add_argument(
+        "--palette", default=_DEFAULT_PALETTE, metavar="NAME", help="grey, green, pocket, amber or night"
+    )
 
 
 def check_palette(parser: argparse.ArgumentParser, name: str) -> None:
@@ -46,6 +54,8 @@ def check_palette(parser: argparse.ArgumentParser, name: str) -> None:
         parser: Writes the message.
         name: Value of ``--palette``.
     """
+    if name == _DEFAULT_PALETTE:
+        return
     from pokered_rl.record.palettes import PALETTES
 
     if name not in PALETTES:
@@ -178,15 +188,24 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     """
     arguments = _parse(argv, program)
 
+    console = make_console(stderr=True)
+    errors: list[str] = []
+    report = _Reporter(console, errors, whole=arguments.last_step is None)
+    out = arguments.out or _output_folder(arguments.sources[0])
+    try:
+        check_writable(out, option="--out")
+    except PokeredError as error:
+        report.error(str(error))
+        return 1
+
     from pokered_rl.emulator import Cartridge
     from pokered_rl.episodes import find_logs
     from pokered_rl.record.batch import grid_job, joined_jobs, load_logs, select_logs, single_jobs
     from pokered_rl.record.render import RenderOptions
+    from pokered_rl.record.video import check_encoder
 
-    console = Console(stderr=True)
-    errors: list[str] = []
-    report = _Reporter(console, errors, whole=arguments.last_step is None)
     try:
+        check_encoder()
         options = RenderOptions(
             scale=arguments.scale,
             palette=arguments.palette,
@@ -203,15 +222,17 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         logs, unreadable = load_logs(find_logs(arguments.sources))
         logs = select_logs(logs, best=arguments.best, last=arguments.last, every=arguments.every)
         make_jobs = joined_jobs if arguments.joined else grid_job if arguments.grid else single_jobs
-        jobs = make_jobs(logs, arguments.out or _output_folder(arguments.sources[0]))
+        jobs = make_jobs(logs, out)
         values = _values(arguments.values, cartridge) if arguments.values else None
-        for error in unreadable:
-            errors.append(error)
-            report.error(error)
+        for text in unreadable:
+            errors.append(text)
+            report.error(text)
         report.render(jobs, options, cartridge=cartridge, workers=arguments.workers, values=values)
     except PokeredError as error:
         report.error(str(error))
         return 1
+    except OSError as error:
+        return os_failure(error, remedy="choose another place with --out")
     except KeyboardInterrupt:
         console.print("interrupted; finished videos stay, the rest can be rendered later", style="yellow")
         return 130

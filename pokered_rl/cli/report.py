@@ -13,11 +13,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 
+from pokered_rl.cli.failures import os_failure
 from pokered_rl.cli.render import add_palette_argument, check_palette
+from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.terminal import make_console
 
 __all__ = ["main"]
 
@@ -55,12 +57,20 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         program: Name shown in the help.
     """
     arguments = _parse(argv, program)
+    console = make_console(stderr=True)
+    out = arguments.out or arguments.run / "report.html"
+    try:
+        if not arguments.run.is_dir():
+            raise PokeredError(f"there is no run folder {arguments.run}")
+        check_writable(out, option="--out", is_file=True)
+    except PokeredError as error:
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
+        return 1
 
     from pokered_rl.emulator import Cartridge
     from pokered_rl.record.render import RenderOptions
     from pokered_rl.record.report import write_report
 
-    console = Console(stderr=True)
     try:
         with Progress(console=console) as progress:
             task = progress.add_task("reading", total=None)
@@ -70,7 +80,7 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
 
             result = write_report(
                 arguments.run,
-                arguments.out or arguments.run / "report.html",
+                out,
                 cartridge=Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None,
                 seeds=arguments.seeds,
                 most_replays=arguments.episodes,
@@ -84,6 +94,8 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     except PokeredError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
+    except OSError as error:
+        return os_failure(error, remedy="choose another place with --out")
     except KeyboardInterrupt:
         console.print("interrupted", style="yellow")
         return 130

@@ -6,7 +6,6 @@ One run is composed and checked here; Hydra and its launchers run sweeps (``--mu
 from __future__ import annotations
 
 import argparse
-import errno
 import gc
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from pokered_rl.cli.failures import os_failure
+from pokered_rl.disk import check_writable
 from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import (
@@ -62,12 +63,15 @@ def _sweep(arguments: argparse.Namespace, folder: Path, make_experiment: Callabl
         if status is not ExitStatus.complete:
             raise SystemExit(status)
 
-    sys.argv = [sys.argv[0], "--multirun", "hydra.output_subdir=null", *expand(arguments.overrides)]
+    sys.argv = [sys.argv[0], "--multirun", "hydra.output_subdir=null", *expand(arguments.overrides, sweep=True)]
     job()
     return ExitStatus.complete
 
 
 def _train(config: Config, make_experiment: Callable[[Config], Experiment], *, until_exit: bool = False) -> ExitStatus:
+    check_writable(Path(config.run.folder) / config.run.name, option="run.folder")
+    if config.replay.scratch_folder:
+        check_writable(Path(config.replay.scratch_folder), option="replay.scratch_folder")
     # Before the imports of the experiment, which take seconds: a Ctrl-C during them is handled, too.
     with StopSignals(until_exit=until_exit) as signals:
         experiment = make_experiment(config)
@@ -113,10 +117,6 @@ def main(
         sys.stderr.write(f"error: {error}\n")
         return ExitStatus.error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        where = f" at {error.filename}" if error.filename else ""
-        sys.stderr.write(f"error: the disk is full{where} ({error.strerror}); make room and start the run again\n")
-        return ExitStatus.error
+        return os_failure(error, remedy="set run.folder to another place")
     except KeyboardInterrupt:
         return ExitStatus.interrupted

@@ -21,12 +21,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import track
 
+from pokered_rl.cli.failures import os_failure
 from pokered_rl.cli.measurement import command_line, provenance, write_json
+from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
 from pokered_rl.resources import available_cpus
+from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:
     from pokered_rl.emulator import Cartridge
@@ -81,11 +83,14 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result of every log there")
     options = parser.parse_args(argv)
 
-    from pokered_rl.emulator import Cartridge
-    from pokered_rl.episodes import find_logs
-
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     try:
+        if options.json is not None:
+            check_writable(options.json, option="--json", is_file=True)
+
+        from pokered_rl.emulator import Cartridge
+        from pokered_rl.episodes import find_logs
+
         paths = find_logs(options.sources)
         cartridge = Cartridge.find(options.rom, allow_unknown=True) if options.rom else None
         check = partial(_check, cartridge=cartridge)
@@ -98,6 +103,8 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     except PokeredError as error:
         console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 1
+    except OSError as error:
+        return os_failure(error, remedy="give another folder or file")
     except KeyboardInterrupt:
         return 130
     for result in results:

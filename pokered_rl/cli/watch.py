@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pokered_rl.cli.failures import check_source, os_failure
 from pokered_rl.cli.screens import Terminal, Window, has_display, raw_terminal
 from pokered_rl.errors import PokeredError
 
@@ -204,6 +205,8 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         "max_episodes": options.episodes,
     }
     try:
+        check_source(options.source)
+
         from pokered_rl.training import load_policy
 
         policy = load_policy(options.source, cartridge=options.rom)
@@ -215,6 +218,8 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     except PokeredError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except OSError as error:
+        return os_failure(error, remedy="give another run")
     except KeyboardInterrupt:
         return 130
     sys.stdout.write(f"{played} steps\n")

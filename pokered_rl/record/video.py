@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import av
 import numpy as np
@@ -17,7 +18,9 @@ from av.video.frame import PictureType
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.sound import SoundTrack
 
-__all__ = ["CONSOLE_FRAME_RATE", "VideoWriter"]
+__all__ = ["CONSOLE_FRAME_RATE", "VideoWriter", "check_encoder"]
+
+_ENCODER: Final = "libx264"
 
 #: Frames a second of the console, 59.7275 (its clock over the cycles of a frame).
 CONSOLE_FRAME_RATE = Fraction(4_194_304, 70_224)
@@ -49,6 +52,21 @@ def pace(*, fps: float | None = None, speed: float = 1.0) -> tuple[int, Fraction
         raise ConfigError(f"speed must be between 0 and 1000, got {speed}")
     frame_rate = CONSOLE_FRAME_RATE * Fraction(speed).limit_denominator(1000)
     return max(1, round(frame_rate / (CONSOLE_FRAME_RATE if fps is None else Fraction(fps)))), frame_rate
+
+
+def check_encoder() -> None:
+    """Refuse a PyAV whose FFmpeg was built without the video encoder.
+
+    Raises:
+        ConfigError: It was.
+    """
+    try:
+        av.codec.Codec(_ENCODER, "w")
+    except av.codec.codec.UnknownCodecError as error:
+        raise ConfigError(
+            f"this PyAV has no encoder {_ENCODER}, without which no video can be written; install the wheel of PyPI "
+            "(python -m pip install --force-reinstall av), or conda-forge's ffmpeg of the GPL variant"
+        ) from error
 
 
 class VideoWriter:
@@ -92,6 +110,7 @@ class VideoWriter:
     ) -> None:
         if width % 2 or height % 2:
             raise ConfigError(f"width and height must be even, got {width} x {height}")
+        check_encoder()
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
@@ -108,7 +127,7 @@ class VideoWriter:
         self._pending: av.Packet[av.VideoStream] | None = None  # its duration is known when the next packet comes
         self._container = av.open(os.fspath(self._unfinished), "w", format="mp4", options={"movflags": "+faststart"})
         self._container.metadata["comment"] = comment
-        self._stream = stream = self._container.add_stream("libx264", rate=frame_rate)
+        self._stream = stream = self._container.add_stream(_ENCODER, rate=frame_rate)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         codec = stream.codec_context
         codec.time_base = 1 / frame_rate

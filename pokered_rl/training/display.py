@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from pokered_rl.collectors import EpisodeResult
+from pokered_rl.terminal import make_console
 from pokered_rl.training.callbacks import Callback
 from pokered_rl.training.run_folder import Progress
 from pokered_rl.training.runtime import Deadline, StopReason
@@ -49,7 +50,7 @@ class Display(Callback):
     ) -> None:
         self._progress = progress
         self._deadline = deadline
-        self._console = console if console is not None else Console()
+        self._console = console if console is not None else make_console()
         self._every = refresh_seconds if self._console.is_terminal else line_seconds
         self._live: Live | None = None
         self._shown_at = -math.inf

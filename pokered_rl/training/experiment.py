@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from torchrl.envs import EnvBase
 
 from pokered_rl.data import RateLimiter
+from pokered_rl.disk import NewFolders
 from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import ConfigError
-from pokered_rl.resources import available_memory_bytes, keep_freed_memory
+from pokered_rl.resources import available_cpus, available_memory_bytes, keep_freed_memory
+from pokered_rl.terminal import make_console
 from pokered_rl.training import builders
 from pokered_rl.training.callbacks import Callback, CallbackList
 from pokered_rl.training.checkpoint import CheckpointStore
@@ -39,7 +40,7 @@ from pokered_rl.training.parts import (
 )
 from pokered_rl.training.policy import load_policy
 from pokered_rl.training.progress import ProgressRecord
-from pokered_rl.training.run_folder import Progress, RunFolder, begin_job
+from pokered_rl.training.run_folder import Progress, RunFolder, begin_job, replay_folder
 from pokered_rl.training.run_lock import RunLock
 from pokered_rl.training.runtime import Deadline, ExitStatus, StopSignals, Target
 from pokered_rl.training.scratch import ScratchReplay
@@ -92,7 +93,7 @@ class Experiment:
         self.config = _config_of(config, overrides)
         self.parts = Parts(network, loss, make_env, reward_terms, transforms)
         self.folder = RunFolder(Path(self.config.run.folder) / self.config.run.name)
-        self._console = Console()
+        self._console = make_console()
         self._callbacks = tuple(CallbackList(callbacks))
 
     def run(self, signals: StopSignals | None = None) -> ExitStatus:
@@ -114,7 +115,10 @@ class Experiment:
         config, folder = self.config, self.folder
         folder.check_resume(config.run.resume)
         changes = folder.check_config(config)
-        with RunLock(folder.path, heartbeat_seconds=config.runtime.heartbeat_seconds), self.build() as trainer:
+        # A job that is refused leaves no folder behind.
+        new = NewFolders(folder.path, replay_folder(config, folder.path))
+        lock = RunLock(folder.path, heartbeat_seconds=config.runtime.heartbeat_seconds)
+        with new, lock, new.emptied_if_refused(keep="run.lock"), self.build() as trainer:
             signals.end_now = trainer.workers.kill
             description = describe_parts(config, self.parts, network=trainer.network, loss=trainer.learner.loss)
             check_parts(folder.parts, description)
@@ -132,6 +136,7 @@ class Experiment:
                 checkpoint = checkpointing.restore(trainer, init_from=init_from)
                 progress.checkpoint_steps = checkpoint.steps if checkpoint is not None else 0
                 first_step = trainer.steps
+                new.forget()
                 reason = trainer.run()
             finally:
                 store.close()
@@ -148,8 +153,8 @@ class Experiment:
         config, parts = self.config, self.parts
         keep_freed_memory()
         torch.manual_seed(config.run.seed)
-        if config.runtime.learner_threads:
-            torch.set_num_threads(config.runtime.learner_threads)
+        # PyTorch's own choice knows neither control groups nor SLURM.
+        torch.set_num_threads(config.runtime.learner_threads or min(torch.get_num_threads(), available_cpus()))
         if config.runtime.deterministic:
             torch.use_deterministic_algorithms(True, warn_only=True)
         device = builders.choose_device(config.runtime.device)

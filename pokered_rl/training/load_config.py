@@ -9,15 +9,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import cast, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -139,10 +141,63 @@ def legacy_overrides(path: str | Path) -> list[str]:
 _OPEN_MAPPINGS = ("reward.weights.", "reward.options.")
 
 
-def expand(overrides: Sequence[str]) -> list[str]:
-    """Replace ``+legacy_config=path`` by what the file says; the other overrides come after it and win.
+def _as_typed(override: str, *, sweep: bool) -> str:
+    """Quote the value of a text option, so that Hydra keeps what was typed.
 
-    Reward weights and options are open mappings: Hydra wants ``++`` to add a name to one, we do that for the user.
+    Unquoted, ``run.name=1e3`` is a number, and a file name with blanks, brackets or commas is a mistake. A value that
+    is quoted already stays; in a sweep, commas separate values unless there is a file of that name. Entries of a list
+    are texts, too.
+    """
+    key, equals, value = override.partition("=")
+    kind = _text_options().get(key.lstrip("+"))
+    if not equals or kind is None or value == "null":
+        return override
+    if kind is list:
+        entries = value[1:-1] if value[:1] == "[" and value[-1:] == "]" else None
+        if not entries or any(sign in entries for sign in "[]{}'\""):
+            return override
+        return f"{key}=[{','.join(_quoted(entry.strip()) for entry in entries.split(','))}]"
+    # A sweep may choose, range over or draw from values: choice(a,b), glob(*), interval(0,1).
+    if sweep and re.fullmatch(r"\w+\(.*\)", value):
+        return override
+    values = value.split(",") if sweep and not _is_file(value) else [value]
+    return f"{key}={','.join(map(_quoted, values))}"
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _quoted(text: str) -> str:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+@functools.cache
+def _text_options() -> dict[str, type]:
+    """Return the options whose value is a text (str) or a list of texts (list), by key."""
+    kinds = {str: str, str | None: str, list[str]: list}
+    return {
+        f"{section.name}.{name}": kinds[hint]
+        for section in dataclasses.fields(Config)
+        for name, hint in get_type_hints(section.default_factory).items()
+        if hint in kinds
+    }
+
+
+def expand(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
+    """Prepare overrides for Hydra.
+
+    ``+legacy_config=path`` is replaced by what the file says; the other overrides come after it and win. Text options
+    keep what was typed. Reward weights and options are open mappings, to which Hydra would want ``++`` to add a name.
+
+    Args:
+        overrides: As typed.
+        sweep: Commas separate values (``--multirun``).
     """
     legacy: list[str] = []
     others: list[str] = []
@@ -153,9 +208,9 @@ def expand(overrides: Sequence[str]) -> list[str]:
         elif name.startswith(_OPEN_MAPPINGS):
             others.append(f"++{override}")
         elif name == "+reward.extra":
-            others.append(override[1:])  # part of the schema: Hydra's + is for what is not
+            others.append(_as_typed(override[1:], sweep=sweep))  # part of the schema: Hydra's + is for what is not
         else:
-            others.append(override)
+            others.append(_as_typed(override, sweep=sweep))
     return legacy + others
 
 
@@ -250,7 +305,17 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise CheckpointError(f"{path} must hold the sections of a config, got a list")
     changes = [override.lstrip("+") for override in overrides]
     _check_keys(changes, groups=())
-    return config_from(cast(DictConfig, OmegaConf.merge(tree, OmegaConf.from_dotlist(changes))))
+    changed = OmegaConf.from_dotlist([_as_yaml(change) for change in changes])
+    return config_from(cast(DictConfig, OmegaConf.merge(tree, changed)))
+
+
+def _as_yaml(override: str) -> str:
+    """Quote the value of a text option for YAML, unless it is quoted already."""
+    key, equals, value = override.partition("=")
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    if not equals or _text_options().get(key) is not str or value == "null" or quoted:
+        return override
+    return f"{key}={json.dumps(value)}"
 
 
 def _missing_config(name: str, folder: Path, error: MissingConfigException) -> ConfigError:

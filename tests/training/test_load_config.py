@@ -6,7 +6,7 @@ import pytest
 
 from pokered_rl.errors import ConfigError
 from pokered_rl.training.config import Config, Resume, fixed_options, known_keys
-from pokered_rl.training.load_config import LEGACY_KEYS, config_folder, load_config
+from pokered_rl.training.load_config import LEGACY_KEYS, config_folder, expand, load_config, read_config
 
 
 def test_mission_defaults_are_the_defaults():
@@ -78,6 +78,56 @@ def test_bad_value_is_refused_with_key_value_and_requirement(override, words):
     for word in words:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["1e3", "5e12345", "1_000", "true", "0x10", "3e-4", "1.0", "a b", "a$b", "ü", "it's", "007"]
+)
+def test_name_of_a_run_is_what_was_typed(name: str):
+    assert load_config("quickstart", [f"run.name={name}"]).run.name == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Pokemon - Red Version (USA, Europe) (SGB Enhanced).gb",
+        "POKéMON RED [!].gb",
+        "ポケットモンスター 赤.gb",
+        "red=blue#1.gb",
+        "{red}: $HOME.gb",
+        'it\'s "red".gb',
+        "back\\slash\\",
+        " red ",
+    ],
+)
+def test_file_name_is_what_was_typed(tmp_path: Path, name: str):
+    config = load_config("quickstart", [f"env.cartridge={tmp_path / name}", f"env.start_states=[{tmp_path}/1e3]"])
+    assert config.env.cartridge == str(tmp_path / name)
+    assert config.env.start_states == [f"{tmp_path}/1e3"]
+
+
+def test_quoted_values_null_and_interpolations_are_those_of_hydra(monkeypatch):
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    overrides = ["run.name='a b'", 'run.folder="c d"', "run.init_from=null", "replay.scratch_folder=${oc.env:SCRATCH}"]
+    config = load_config("quickstart", overrides)
+    assert (config.run.name, config.run.folder, config.run.init_from) == ("a b", "c d", None)
+    assert config.replay.scratch_folder == "/scratch"
+
+
+def test_commas_separate_the_values_of_a_sweep_unless_there_is_such_a_file(tmp_path: Path):
+    assert expand(["run.name=1e3,b", "run.seed=0,1"], sweep=True) == ["run.name='1e3','b'", "run.seed=0,1"]
+    assert expand(["run.name=choice(a,b)"], sweep=True) == ["run.name=choice(a,b)"]
+    rom = tmp_path / "Red (USA, Europe).gb"
+    rom.write_bytes(b"")
+    assert expand([f"env.cartridge={rom}"], sweep=True) == [f"env.cartridge='{rom}'"]
+
+
+def test_run_that_continues_keeps_what_was_typed(tmp_path: Path):
+    (tmp_path / "config.yaml").write_text("run: {name: a}\n")
+    assert read_config(tmp_path / "config.yaml", ["run.name=1e3"]).run.name == "1e3"
+    changes = ["env.cartridge=a: b #c.gb", "learner.batch_size=32", "run.init_from=null"]
+    config = read_config(tmp_path / "config.yaml", changes)
+    assert (config.env.cartridge, config.learner.batch_size, config.run.init_from) == ("a: b #c.gb", 32, None)
 
 
 def test_legacy_json_is_translated_and_explicit_overrides_win(tmp_path: Path):
