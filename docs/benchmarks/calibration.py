@@ -60,11 +60,19 @@ def collect(run: Path) -> dict[str, Any]:
     for steps, value in episodes:
         groups.setdefault(min(POINTS - 1, int(steps / size)), []).append(value)
     last = [value for steps, value in episodes if steps > (POINTS - POINTS // 5) * size]
+    with (run / "metrics" / "train.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("lr_share_core")]
+    diagnostics = rows[-1] if rows else {}
     return {
         "steps": [round((point + 1) * size) for point in sorted(groups)],
         "return": [round(statistics.fmean(groups[point]), 3) for point in sorted(groups)],
         "last_fifth": round(statistics.fmean(last), 3),
         "episodes": len(episodes),
+        "diagnostics": {
+            name: float(value)
+            for name, value in diagnostics.items()
+            if name.startswith(("lr_share_", "dormant_", "q_share_")) and value
+        },
     }
 
 

@@ -83,8 +83,8 @@ class R2D2Loss(LossModule):
         reduction: Over sequences: ``mean``, ``sum`` or ``none`` ([B] losses).
         step_reduction: Over the steps of a sequence: ``sum`` or ``mean``.
         reconstruct_next: Reconstruct the observation after step t, not the one that the network reads at t.
-        selection_noise: Select ``a*`` under a noise sample of its own; without effect for networks without a noisy
-            ``head``.
+        selection_noise: Select ``a*`` under a noise sample of its own; needs a network that writes ``core_output`` and
+            has a noisy ``head``, and is without effect for others.
         augmentation: Maps a TensorDict [B, L] of the observations to one; applied once, so both networks see the same
             frames.
         log_delta_q: Return ``delta_q``, the distance between the values from the burned-in and from the policy's own
@@ -182,7 +182,8 @@ class R2D2Loss(LossModule):
         self.reduction = reduction
         self.step_reduction = step_reduction
         self.reconstruct_next = reconstruct_next
-        self.selection_noise = selection_noise and getattr(getattr(network, "head", None), "noisy", False)
+        is_noisy = getattr(getattr(network, "head", None), "noisy", False)
+        self.selection_noise = selection_noise and is_noisy and self.tensor_keys.core_output in network.out_keys
         self.augmentation = augmentation
         self.log_delta_q = log_delta_q
         self.reconstruction_weight = reconstruction_weight

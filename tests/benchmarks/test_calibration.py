@@ -27,8 +27,12 @@ def test_the_last_fifth_of_the_steps_is_compared(tmp_path):
     metrics.mkdir(parents=True)
     # 100 steps: the last fifth begins behind step 80, its mean is (10 + 20) / 2.
     metrics.joinpath("episodes.csv").write_text("steps,return\n10,1\n80,5\n90,10\n100,20\n")
+    metrics.joinpath("train.csv").write_text(
+        "steps,lr_share_core,q_share_pixels,loss\n50,0.1,0.2,3\n90,0.5,0.25,3\n95,,,3\n"
+    )
     result = calibration.collect(metrics.parent)
     assert result["last_fifth"] == 15
     assert result["steps"] == [15, 85, 95, 100]
     assert result["return"] == [1, 5, 10, 20]
     assert result["episodes"] == 4
+    assert result["diagnostics"] == {"lr_share_core": 0.5, "q_share_pixels": 0.25}  # the last row that has them
