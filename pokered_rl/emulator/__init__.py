@@ -7,8 +7,8 @@ from pokered_rl.emulator.emulator import PYBOY_VERSION, SOUND_RATE, STATE_VERSIO
 from pokered_rl.emulator.pool import EmulatorPool, PoolStep
 from pokered_rl.emulator.press_trials import press_effects
 from pokered_rl.emulator.raw_state import load_raw
+from pokered_rl.emulator.readers import ScreenSize
 from pokered_rl.emulator.savestate import SaveState
-from pokered_rl.emulator.screen import ScreenSize
 from pokered_rl.emulator.walkthrough import start_states
 
 __all__ = [

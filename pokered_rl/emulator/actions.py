@@ -25,6 +25,11 @@ class ActionSet:
     Args:
         names: Distinct names of ``noop, a, b, select, start, right, left, up, down``.
 
+    Attributes:
+        names: Name of each action.
+        button_indices: Index into :data:`pokered_rl.game.BUTTONS` of each action, -1 for the no-op.
+        noop: Index of the action that presses nothing, ``None`` without one.
+
     Raises:
         ConfigError: A name is unknown or repeated, or there is no button.
 
@@ -43,28 +48,14 @@ class ActionSet:
             raise ConfigError(f"actions must be distinct, got {', '.join(names)}")
         if not set(names) - {NOOP}:
             raise ConfigError(f"actions must name at least one button, got {list(names)}")
-        self._names = tuple(names)
-        self._buttons = tuple(_BUTTON_INDEX.get(name, -1) for name in names)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Name of each action."""
-        return self._names
-
-    @property
-    def button_indices(self) -> tuple[int, ...]:
-        """Index into :data:`pokered_rl.game.BUTTONS` of each action, -1 for the no-op."""
-        return self._buttons
+        self.names = tuple(names)
+        self.button_indices = tuple(_BUTTON_INDEX.get(name, -1) for name in names)
+        self.noop = self.names.index(NOOP) if NOOP in names else None
 
     @property
     def buttons(self) -> torch.Tensor:
         """:attr:`button_indices` as an int64 tensor [A]."""
-        return torch.tensor(self._buttons, dtype=torch.int64)
-
-    @property
-    def noop(self) -> int | None:
-        """Index of the action that presses nothing, ``None`` without one."""
-        return self._names.index(NOOP) if NOOP in self._names else None
+        return torch.tensor(self.button_indices, dtype=torch.int64)
 
     def index(self, name: str) -> int:
         """Return the index of a named action.
@@ -72,21 +63,21 @@ class ActionSet:
         Raises:
             ConfigError: The action is not in this set.
         """
-        if name not in self._names:
-            raise ConfigError(f"action must be one of {', '.join(self._names)}, got {name!r}")
-        return self._names.index(name)
+        if name not in self.names:
+            raise ConfigError(f"action must be one of {', '.join(self.names)}, got {name!r}")
+        return self.names.index(name)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ActionSet) and self._names == other._names
+        return isinstance(other, ActionSet) and self.names == other.names
 
     def __hash__(self) -> int:
-        return hash(self._names)
+        return hash(self.names)
 
     def __repr__(self) -> str:
-        return f"ActionSet({self._names!r})"
+        return f"ActionSet({self.names!r})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ import warnings
 import weakref
 from collections.abc import Callable
 from importlib.metadata import version
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +19,11 @@ with warnings.catch_warnings():
     from pyboy import utils as pyboy_utils
 
 from pokered_rl.emulator.cartridge import Cartridge
-from pokered_rl.emulator.memory import RamReader
+from pokered_rl.emulator.readers import RamReader, ScreenReader, ScreenSize, pack_red
 from pokered_rl.emulator.savestate import SaveState
-from pokered_rl.emulator.screen import ScreenReader, ScreenSize, pack_red
 from pokered_rl.emulator.state_layout import with_running_sound
 from pokered_rl.errors import ConfigError, SaveStateError
-from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
+from pokered_rl.game.ram_map import FULL_LAYOUT, RamLayout
 from pokered_rl.game.screen_rules import BUTTONS
 
 __all__ = ["PYBOY_VERSION", "SOUND_RATE", "STATE_VERSION", "Emulator", "hash_ram"]
@@ -254,9 +252,7 @@ class Emulator:
     def __enter__(self) -> "Emulator":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 

@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from pokered_rl.emulator.actions import ActionSet, ActionTiming
 from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.emulator import Emulator
+from pokered_rl.emulator.readers import SCREEN_SHAPES, ScreenSize, pack_red
 from pokered_rl.emulator.savestate import SaveState
-from pokered_rl.emulator.screen import SCREEN_SHAPES, ScreenSize, pack_red
 from pokered_rl.emulator.waiting import WAIT_CHUNK_FRAMES, BusyRule, Memory
 from pokered_rl.errors import ConfigError
-from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
+from pokered_rl.game.ram_map import FULL_LAYOUT, RamLayout
 
 __all__ = ["EmulatorPool", "PoolStep"]
 
@@ -82,6 +81,7 @@ class EmulatorPool:
             raise ConfigError(f"max_wait_frames must be >= 0, got {max_wait_frames}")
         self.cartridge = cartridge
         self.actions = actions if actions is not None else ActionSet()
+        self._buttons = self.actions.button_indices
         self.timing = timing if timing is not None else ActionTiming()
         self.ram_layout = ram_layout
         self._max_wait_frames = max_wait_frames if wait_while_busy else 0
@@ -124,8 +124,8 @@ class EmulatorPool:
         """
         action_indices: list[int] = actions.tolist() if hasattr(actions, "tolist") else list(actions)
         count = len(self._emulators)
-        if len(action_indices) != count or min(action_indices) < 0 or max(action_indices) >= len(self.actions):
-            raise ValueError(f"actions must be {count} indices in 0..{len(self.actions) - 1}, got {action_indices}")
+        if len(action_indices) != count or min(action_indices) < 0 or max(action_indices) >= len(self._buttons):
+            raise ValueError(f"actions must be {count} indices in 0..{len(self._buttons) - 1}, got {action_indices}")
         ram = np.empty((count, self.ram_layout.size), dtype=np.uint8)
         wait_frames = np.empty(count, dtype=np.int32)
         if self._executor is None:
@@ -204,9 +204,7 @@ class EmulatorPool:
     def __enter__(self) -> "EmulatorPool":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _run_halves(
@@ -229,7 +227,7 @@ class EmulatorPool:
 
     def _run_first_half(self, index: int, action: int) -> None:
         emulator = self._emulators[index]
-        button = self.actions.button_indices[action]
+        button = self._buttons[action]
         if button < 0:
             emulator.tick(self._first_frames)
         else:

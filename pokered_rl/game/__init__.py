@@ -1,14 +1,10 @@
 """Facts about the game and pure decoding of RAM tensors: no emulator, no environment."""
 
 from pokered_rl.game.events import EventTable
-from pokered_rl.game.items import ITEMS
 from pokered_rl.game.maps import GameMap, GameMaps, MapKind
 from pokered_rl.game.milestones import Milestone, Milestones
-from pokered_rl.game.moves import MOVES
-from pokered_rl.game.name_table import NameTable
 from pokered_rl.game.profiles import CartridgeProfile
-from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
-from pokered_rl.game.ram_map import RAM_MAP, RamEntry
+from pokered_rl.game.ram_map import FULL_LAYOUT, RAM_MAP, RamEntry, RamLayout
 from pokered_rl.game.screens import (
     BUTTONS,
     SCREEN_RANGES,
@@ -19,11 +15,10 @@ from pokered_rl.game.screens import (
     screen_kind,
     usable_buttons,
 )
-from pokered_rl.game.species import SPECIES
 from pokered_rl.game.state import GameState
 from pokered_rl.game.state_fields import state_ranges
+from pokered_rl.game.tables import ITEMS, MOVES, SPECIES, TRAINERS, NameTable
 from pokered_rl.game.text import screen_lines
-from pokered_rl.game.trainers import TRAINERS
 
 __all__ = [
     "BUTTONS",

@@ -7,8 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
-from pokered_rl.game.ram_map import RAM_MAP
+from pokered_rl.game.ram_map import FULL_LAYOUT, RAM_MAP, RamLayout
 from pokered_rl.game.screen_rules import TILE_MAP_COLUMNS, TILE_MAP_RANGE
 
 __all__ = ["VOLATILE_RANGES", "effect_columns"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pokered_rl.game._data import has_json, load_json
-from pokered_rl.game.name_table import NameTable
+from pokered_rl.game.tables import NameTable
 
 __all__ = ["GameMap", "GameMaps", "MapKind"]
 

@@ -6,15 +6,24 @@ import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from pokered_rl.game._data import has_json
 from pokered_rl.game.events import EventTable
-from pokered_rl.game.items import ITEMS, Item, load_items
 from pokered_rl.game.maps import GameMaps
 from pokered_rl.game.milestones import Milestones
-from pokered_rl.game.moves import MOVES, Move, load_moves
-from pokered_rl.game.name_table import NameTable
-from pokered_rl.game.species import SPECIES, Species, load_species
-from pokered_rl.game.trainers import TRAINERS, TrainerClass, load_trainers
+from pokered_rl.game.tables import (
+    ITEMS,
+    MOVES,
+    SPECIES,
+    TRAINERS,
+    Item,
+    Move,
+    NameTable,
+    Species,
+    TrainerClass,
+    load_items,
+    load_moves,
+    load_species,
+    load_trainers,
+)
 
 __all__ = ["CartridgeProfile"]
 
@@ -108,8 +117,8 @@ def _sprout() -> CartridgeProfile:
         maps=maps,
         events=events,
         milestones=Milestones.load("sprout_milestones.json", maps, events),
-        items=load_items("sprout_items.json") if has_json("sprout_items.json") else ITEMS,
-        species=load_species("sprout_species.json") if has_json("sprout_species.json") else SPECIES,
-        moves=load_moves("sprout_moves.json") if has_json("sprout_moves.json") else MOVES,
-        trainers=load_trainers("sprout_trainers.json") if has_json("sprout_trainers.json") else TRAINERS,
+        items=load_items("sprout_items.json"),
+        species=load_species("sprout_species.json"),
+        moves=load_moves("sprout_moves.json"),
+        trainers=load_trainers("sprout_trainers.json"),
     )

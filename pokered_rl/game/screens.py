@@ -17,8 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
-from pokered_rl.game.ram_map import RAM_MAP
+from pokered_rl.game.ram_map import FULL_LAYOUT, RAM_MAP, RamLayout
 from pokered_rl.game.screen_rules import (
     BUTTONS,
     COMPARISONS,

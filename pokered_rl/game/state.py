@@ -10,7 +10,7 @@ import torch
 from tensordict import TensorClass, TensorDict
 from torch import Tensor
 
-from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
+from pokered_rl.game.ram_map import FULL_LAYOUT, RamLayout
 from pokered_rl.game.state_fields import (
     BYTE_TABLES,
     EVENT_RANGE,

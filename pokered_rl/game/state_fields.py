@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pokered_rl.game.ram_layout import RamLayout
-from pokered_rl.game.ram_map import RAM_MAP
+from pokered_rl.game.ram_map import RAM_MAP, RamLayout
 
 __all__ = [
     "BYTE_TABLES",

@@ -7,7 +7,7 @@ from functools import cache
 from torch import Tensor
 
 from pokered_rl.game._data import load_json
-from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
+from pokered_rl.game.ram_map import FULL_LAYOUT, RamLayout
 from pokered_rl.game.screen_rules import TILE_MAP_COLUMNS
 
 __all__ = ["read_text", "screen_lines"]

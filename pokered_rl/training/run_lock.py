@@ -11,7 +11,6 @@ import time
 import uuid
 import warnings
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from pokered_rl.atomic import write_atomically
@@ -72,9 +71,7 @@ class RunLock:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, IntEnum
 from multiprocessing import resource_tracker
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pokered_rl.training.callbacks import Callback
@@ -95,9 +95,7 @@ class StopSignals(Callback):
             atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         if self._until_exit:
             return
         for number, handler in self._previous.items():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pokered_rl.emulator.memory import RamReader
-from pokered_rl.game.ram_layout import FULL_LAYOUT, RamLayout
+from pokered_rl.emulator.readers import RamReader
+from pokered_rl.game.ram_map import FULL_LAYOUT, RamLayout
 
 FEW = RamLayout(((0xC3A0, 0xC508), (0xD35E, 0xD363), (0xFFB0, 0xFFB6)))
 # Nine ranges: more than are copied one by one.

@@ -6,8 +6,7 @@ import torch
 
 from pokered_rl.emulator import ActionSet, ActionTiming, Emulator, EmulatorPool
 from pokered_rl.errors import ConfigError, SaveStateError
-from pokered_rl.game.ram_layout import RamLayout
-from pokered_rl.game.ram_map import address
+from pokered_rl.game.ram_map import RamLayout, address
 
 ROWS = 5
 

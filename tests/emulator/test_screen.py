@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pokered_rl.emulator import Cartridge, Emulator
-from pokered_rl.emulator.screen import ScreenReader, pack_red
+from pokered_rl.emulator.readers import ScreenReader, pack_red
 from pokered_rl.errors import ConfigError
 from pokered_rl.observations import unpack_shades
 

@@ -8,8 +8,7 @@ import torch
 
 from pokered_rl.emulator import Emulator
 from pokered_rl.emulator.waiting import BusyRule
-from pokered_rl.game.ram_layout import FULL_LAYOUT
-from pokered_rl.game.ram_map import RAM_MAP
+from pokered_rl.game.ram_map import FULL_LAYOUT, RAM_MAP
 from pokered_rl.game.screen_rules import (
     COMPUTED,
     CONDITIONS,

@@ -17,7 +17,7 @@ from pokered_rl.game import (
     Milestones,
 )
 from pokered_rl.game.state_fields import NUM_SPECIES
-from pokered_rl.game.trainers import ELITE_CLASSES, LEADER_CLASSES
+from pokered_rl.game.tables import ELITE_CLASSES, LEADER_CLASSES
 
 RED = CartridgeProfile.get("red")
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.ram_frame import GameProgress, RamFrame
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm, hashed_slot
-from pokered_rl.game.trainers import ELITE_CLASSES, LEADER_CLASSES
+from pokered_rl.game.tables import ELITE_CLASSES, LEADER_CLASSES
 
 __all__ = ["BattleDamage", "BattleOutcome", "Blackout", "Escape", "Healing", "LowHealth"]
 

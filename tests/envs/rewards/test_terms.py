@@ -15,7 +15,7 @@ from pokered_rl.envs.rewards import REWARD_TERMS, Goals, Novelty, RewardStep
 from pokered_rl.envs.tile_memory import TileTracker
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import FULL_LAYOUT, ITEMS
-from pokered_rl.game.trainers import LEADER_CLASSES
+from pokered_rl.game.tables import LEADER_CLASSES
 
 
 @pytest.fixture

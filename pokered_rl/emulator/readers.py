@@ -1,19 +1,34 @@
-"""Read the console's RAM fast.
+"""Read the console's RAM and picture fast.
 
 ``PyBoy.memory[a:b]`` builds a list, 15 ns a byte: 124 us for the whole image, a fifth of an agent step. The 8 KiB of
 work RAM are an ``array`` inside PyBoy that never moves: where it can be found, it is read in place.
+The picture is read as packed 2-bit shades, a sixteenth of its RGBA bytes and without loss.
 """
 
 import gc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pokered_rl.game.ram_layout import WRAM_RANGE, RamLayout
+from pokered_rl.errors import ConfigError
+from pokered_rl.game.ram_map import WRAM_RANGE, RamLayout
 
-__all__ = ["RamReader"]
+__all__ = ["SCREEN_SHAPES", "RamReader", "ScreenReader", "ScreenSize", "pack_red"]
+
+#: Every second pixel of every second line, or all of them.
+ScreenSize = Literal["half", "full"]
+
+#: Lines, and packed bytes a line, of each size.
+SCREEN_SHAPES: dict[str, tuple[int, int]] = {"half": (72, 20), "full": (144, 40)}
+
+# Four shades in the bytes of one little-endian word, each shifted down to bits 0-1 of its byte. The product moves them
+# side by side into the top byte: the first pixel by 30 bits, the second by 20, the third by 10, the last by 0. All
+# partial products fall on different bits, so nothing carries.
+_TO_LOW_BITS = np.uint32(6)
+_LOW_BITS = np.uint32(0x03030303)
+_GATHER = np.uint32(1 << 30 | 1 << 20 | 1 << 10 | 1)
 
 #: More ranges than this are gathered by one indexed read instead of a copy each.
 _MAX_SLICES = 2
@@ -132,3 +147,45 @@ def _mirrors(view: NDArray[np.uint8], pyboy: Any) -> bool:
         if not follows or int(view[address - WRAM_RANGE[0]]) != before:
             return False
     return True
+
+
+class ScreenReader:
+    """Reader of PyBoy's live screen buffer.
+
+    Args:
+        rgba: uint8 [144, 160, 4], PyBoy's ``screen.ndarray``.
+        size: ``"full"``, or ``"half"`` for every second line and column.
+
+    Attributes:
+        shape: Lines and columns of the picture.
+
+    Raises:
+        ConfigError: ``size`` is neither.
+    """
+
+    def __init__(self, rgba: NDArray[np.uint8], size: ScreenSize) -> None:
+        if size not in SCREEN_SHAPES:
+            raise ConfigError(f"screen must be one of {', '.join(SCREEN_SHAPES)}, got {size!r}")
+        step = 2 if size == "half" else 1
+        self._pixels = rgba.view("<u4")[::step, ::step, 0]  # [lines, columns] of whole RGBA pixels
+        self.shape = self._pixels.shape
+
+    def red_into(self, out: NDArray[np.uint8]) -> None:
+        """Write the red of every pixel, which determines its shade, to ``out``, uint8 [lines, columns]."""
+        # Casting a word to a byte keeps its lowest one, red; numpy does that faster than a strided byte copy.
+        np.copyto(out, self._pixels, casting="unsafe")
+
+
+def pack_red(red: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pack shades, four a byte, the leftmost in the highest bits; shade = red >> 6: 0 black .. 3 white.
+
+    Args:
+        red: uint8 [*, lines, columns], contiguous, with a multiple of 4 columns.
+
+    Returns:
+        A new array, uint8 [*, lines, columns / 4].
+    """
+    words = red.view("<u4") >> _TO_LOW_BITS  # [*, lines, columns / 4]
+    words &= _LOW_BITS
+    words *= _GATHER
+    return words.view(np.uint8)[..., 3::4].copy()  # the top byte of each word
