@@ -7,15 +7,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-__all__ = ["has_json", "load_json"]
+__all__ = ["load_json"]
 
 
 @cache
 def load_json(name: str) -> Any:
     """Return the parsed table ``pokered_rl/game/data/<name>``; callers must not change it."""
     return json.loads((resources.files("pokered_rl.game") / "data" / name).read_text(encoding="utf-8"))
-
-
-def has_json(name: str) -> bool:
-    """Return whether the package has the table ``name``."""
-    return (resources.files("pokered_rl.game") / "data" / name).is_file()

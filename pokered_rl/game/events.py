@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from pokered_rl.game._data import has_json, load_json
+from pokered_rl.game._data import load_json
 
 __all__ = ["EventTable"]
 
@@ -32,9 +32,7 @@ class EventTable:
 
     @classmethod
     def load(cls, file: str) -> EventTable:
-        """Return the table of the package's ``data/<file>``; empty if there is no such file."""
-        if not has_json(file):
-            return cls({})
+        """Return the table of the package's ``data/<file>``."""
         events = load_json(file)["events"]
         return cls({int(bit): event if isinstance(event, str) else event["name"] for bit, event in events.items()})
 

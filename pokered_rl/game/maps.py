@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pokered_rl.game._data import has_json, load_json
+from pokered_rl.game._data import load_json
 from pokered_rl.game.tables import NameTable
 
 __all__ = ["GameMap", "GameMaps", "MapKind"]
@@ -98,14 +98,12 @@ class GameMaps(NameTable[GameMap]):
 
     @classmethod
     def load(cls, file: str, *, alike: GameMaps | None = None) -> GameMaps:
-        """Return the maps of the package's ``data/<file>``; an empty table if there is no such file.
+        """Return the maps of the package's ``data/<file>``.
 
         Args:
             file: Name of the JSON file.
             alike: Maps from which a map without a kind takes it, by id. None: by name and tileset.
         """
-        if not has_json(file):
-            return cls(())
         table = load_json(file)
         names = {int(id): name for id, name in table.get("tilesets", {}).items()}
         width, height = table.get("global_size", (0, 0))

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from pokered_rl.game._data import has_json, load_json
+from pokered_rl.game._data import load_json
 from pokered_rl.game.events import EventTable
 from pokered_rl.game.maps import GameMaps
 from pokered_rl.game.state import GameState
@@ -68,14 +68,11 @@ class Milestones:
 
     @classmethod
     def load(cls, file: str, maps: GameMaps, events: EventTable) -> Milestones:
-        """The list of the package's ``data/<file>``; without it, every event flag that has a name.
+        """The list of the package's ``data/<file>``.
 
         Raises:
             KeyError: If the list names an event or map that the tables do not have.
         """
-        if not has_json(file):
-            return cls(tuple(Milestone(events.name(bit).lower(), events=(bit,)) for bit in events))
-
         def names(value: str | list[str]) -> list[str]:
             return [value] if isinstance(value, str) else value
 
