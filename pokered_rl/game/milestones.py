@@ -73,6 +73,7 @@ class Milestones:
         Raises:
             KeyError: If the list names an event or map that the tables do not have.
         """
+
         def names(value: str | list[str]) -> list[str]:
             return [value] if isinstance(value, str) else value
 
