@@ -4,7 +4,8 @@
     python docs/benchmarks/calibration.py                                          # table from the results
 
 The figure compared is the mean return of the training episodes of the last fifth of a run, at the exploration rates of
-all emulators; an evaluation at one small rate repeats a few trajectories.
+all emulators; an evaluation at one small rate repeats a few trajectories. It does not compare ``all_epsilon_z``, whose
+random actions last longer, with the others: evaluate these runs (``pokered_rl evaluate``).
 
 Exit status: 0, or 1 if a run failed or nothing has been collected.
 """
