@@ -43,7 +43,8 @@ class _Memory(EmulatorMemory):
         self.fight_steps = np.zeros(num_emulators, np.int64)
         #: Agent steps from power-on.
         self.depth = np.zeros(num_emulators, np.int64)
-        #: Last cell that was looked at, and last one with a state.
+        #: Last square of tiles that was looked at (-1 to look again), last cell, and last one with a state.
+        self.square = np.full(num_emulators, -1, np.int64)
         self.cell = np.zeros(num_emulators, np.uint64)
         self.parent = np.zeros(num_emulators, np.uint64)
         #: Captures that are allowed now (one number, in an array so that it is saved).
@@ -126,6 +127,8 @@ class ArchiveStates(RamTransform):
         self.tile_size = tile_size
         self.profile = profile
         self._progress: GameProgress | None = None
+        #: Named events, badges and half the party's levels of the step before.
+        self._known: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
         self._levels: list[Level] = []
 
     @property
@@ -150,7 +153,9 @@ class ArchiveStates(RamTransform):
         self._named = np.zeros(320, np.uint8)
         for bit in events:
             self._named[bit // 8] |= 1 << (bit % 8)
-        self._progress = None
+        self._levels = [level_of(b"", 0)] * num_emulators
+        self._stories = np.zeros(num_emulators, np.int64)
+        self._progress = self._known = None
         return _Memory(num_emulators)
 
     def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
@@ -162,6 +167,7 @@ class ArchiveStates(RamTransform):
             memory.origin[e] = int(start.cell or "0", 16)
             memory.parent[e] = memory.origin[e]
             memory.cell[e] = 0
+            memory.square[e] = -1
             memory.depth[e] = start.depth_steps
             memory.first_story[e] = memory.story[e] = self._levels[e].story
             memory.open[e] = bool(start.cell)
@@ -173,32 +179,42 @@ class ArchiveStates(RamTransform):
         memory.depth += 1
         memory.credit = np.minimum(memory.credit + 1 / self.capture_every_steps, _MOST_CREDIT / self.num_emulators)
         self._look_at_progress(frame)
-        story = np.array([level.story for level in self._levels])
-        for e in np.flatnonzero(story > memory.story).tolist():
-            memory.story[e] = story[e]
+        for e in np.flatnonzero(self._stories > memory.story).tolist():
+            memory.story[e] = self._stories[e]
             self._extend(e)
-            self._close(e, success=bool(story[e] > memory.first_story[e]))
+            self._close(e, success=bool(memory.story[e] > memory.first_story[e]))
         self._play_fights_to_their_end(frame)
         for e, key, is_fight in self._cells(frame):
             self._arrive(frame, e, key, is_fight=is_fight)
 
     def _look_at_progress(self, frame: RamFrame) -> None:
         progress = frame.progress
-        if progress is not self._progress:
-            self._progress = progress
-            named = progress.event_bytes & self._named
-            self._levels = [
-                level_of(named[e].tobytes(), int(progress.badge_bits[e])) for e in range(frame.num_emulators)
-            ]
-            self._party = progress.party_level.sum(1) // 2
+        if progress is self._progress:
+            return
+        self._progress = progress
+        events = progress.event_bytes & self._named
+        party = progress.party_level.sum(1) // 2
+        changed = np.ones(frame.num_emulators, bool)
+        if self._known is not None:
+            known_events, known_badges, known_party = self._known
+            changed = (events != known_events).any(1) | (progress.badge_bits != known_badges) | (party != known_party)
+        self._known = events, progress.badge_bits, party
+        for e in np.flatnonzero(changed).tolist():
+            self._levels[e] = level_of(events[e].tobytes(), int(progress.badge_bits[e]))
+            self._stories[e] = self._levels[e].story
+            self.memory.square[e] = -1
 
     def _cells(self, frame: RamFrame) -> Iterator[tuple[int, int, bool]]:
         """Yield emulator, key and kind of each cell that an emulator has just entered."""
         fight = frame.in_battle == _TRAINER_BATTLE
         if any_of(fight):
             fight &= frame.u8("wEnemyMonPartyPos") != _NO_ENEMY
+        assert self._known is not None
+        size, party = self.tile_size, self._known[2]
         walking = (frame.in_battle == 0) & ~frame.text_open
-        size = self.tile_size
+        square = (frame.map_id << 16) | (frame.x // size << 8) | (frame.y // size)
+        walking &= square != self.memory.square
+        self.memory.square = np.where(walking, square, self.memory.square)
         for e in np.flatnonzero(walking | fight).tolist():
             level = self._levels[e]
             if fight[e]:
@@ -210,7 +226,7 @@ class ArchiveStates(RamTransform):
                 )
             else:
                 parts = (-1, int(frame.x[e]) // size, int(frame.y[e]) // size, 0)
-            key = cell_key(level, int(self._party[e]), int(frame.map_id[e]), *parts)
+            key = cell_key(level, int(party[e]), int(frame.map_id[e]), *parts)
             if key != self.memory.cell[e]:
                 yield e, key, bool(fight[e])
 
@@ -243,6 +259,7 @@ class ArchiveStates(RamTransform):
             wanted = len(known.states) < archive.states_per_cell and credit >= _MOST_CREDIT / 2
         if wanted:
             if not frame.usable_buttons[e].any():
+                memory.square[e] = -1
                 return  # not a moment to begin an episode in: look again at the next step
             [state] = self.env.save_states([e])
             archive.add_state(name, state, self._remembered(e), depth_steps=depth)
@@ -286,7 +303,7 @@ class ArchiveStates(RamTransform):
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Restore :meth:`get_extra_state`."""
         super().set_extra_state(state)
-        self._progress = None
+        self._progress = self._known = None
         self.archive.load_state_dict(state["archive"])
 
 
