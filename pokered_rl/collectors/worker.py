@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from pokered_rl.collectors.control import flatten_parameters
 from pokered_rl.collectors.exploration import Exploration, epsilon_primer
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
-from pokered_rl.envs import EpisodeRecorder
+from pokered_rl.envs import EpisodeFigures, EpisodeMeter, EpisodeRecorder
 from pokered_rl.errors import ConfigError
 
 __all__ = [
@@ -100,6 +100,8 @@ class WorkerMessage:
     worker: int = 0
     #: Agent steps in the batch, E * T.
     num_steps: int = 0
+    #: Figures of the episodes that ended in the batch, where an :class:`EpisodeMeter` measures them.
+    figures: list[EpisodeFigures] = field(default_factory=list)
     #: Version of the weights that acted.
     weights_version: int = 0
     #: The request that ``state`` answers.
@@ -128,6 +130,7 @@ class WorkerCollector(Collector):
         self._served_request = 0
         self._weights_version, self._weights_number = 0, -1
         self._recorders: list[EpisodeRecorder] = []
+        self._meters: list[EpisodeMeter] = []
         policy = self._build_policy()
         kwargs |= {
             "policy": policy,
@@ -148,6 +151,7 @@ class WorkerCollector(Collector):
         transform = getattr(self.env, "transform", None)
         transforms = transform if isinstance(transform, Compose) else [transform]
         self._recorders = [each for each in transforms if isinstance(each, EpisodeRecorder)]
+        self._meters = [each for each in transforms if isinstance(each, EpisodeMeter)]
         for recorder in self._recorders:
             recorder.seeds["worker"] = spec.seed
 
@@ -207,6 +211,7 @@ class WorkerCollector(Collector):
             ),
             worker=spec.index,
             num_steps=rollout.numel(),
+            figures=[figures for meter in self._meters for figures in meter.take()],
             weights_version=self._weights_version,
         )
         request = spec.control.state_request

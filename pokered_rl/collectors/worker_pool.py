@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self
 
@@ -21,6 +22,7 @@ from pokered_rl.collectors.exploration import Exploration, emulator_epsilons
 from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec, network_of, unpack_message
 from pokered_rl.collectors.worker_state import capture_state
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceReplay
+from pokered_rl.envs import EpisodeFigures
 from pokered_rl.errors import ConfigError, PokeredError
 
 __all__ = ["EpisodeResult", "ExperienceSink", "InlinePool", "WorkerError", "WorkerPool"]
@@ -50,6 +52,13 @@ class EpisodeResult(NamedTuple):
     total_reward: float
     #: Length in agent steps.
     steps: int
+    #: What happened in the game; None where no :class:`~pokered_rl.envs.EpisodeMeter` measures it.
+    figures: EpisodeFigures | None = None
+
+    @property
+    def from_archive(self) -> bool:
+        """Whether it began in a state of the archive, and not at power-on or in a given start state."""
+        return self.figures is not None and bool(self.figures.cell)
 
 
 class ExperienceSink:
@@ -79,7 +88,7 @@ class ExperienceSink:
         with self.lock:
             self._insert(self.builder.extend(message.batch, worker=worker))
             self.steps += message.num_steps
-            self._measure_episodes(worker, message.batch)
+            self._measure_episodes(worker, message)
 
     def cut(self, worker: int) -> None:
         """End the open episodes of a lost worker; what is known of them is inserted."""
@@ -108,14 +117,14 @@ class ExperienceSink:
             "episodes": self.episodes,
             "sequences": self.sequences,
             "counts": dict(self.builder.counts),
-            "recent": [list(result) for result in self.finished_since(self.episodes - _SAVED_EPISODES)],
+            "recent": [_saved(result) for result in self.finished_since(self.episodes - _SAVED_EPISODES)],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self.steps, self.episodes, self.sequences = state["steps"], state["episodes"], state["sequences"]
         self.builder.counts.update(state["counts"])
-        self.recent.extend(EpisodeResult(*result) for result in state["recent"])
+        self.recent.extend(_restored(result) for result in state["recent"])
 
     def finished_since(self, count: int) -> list[EpisodeResult]:
         """Return the episodes finished after the first ``count``, oldest first, as far as ``recent`` reaches."""
@@ -131,19 +140,37 @@ class ExperienceSink:
         if self.limiter is not None:
             self.limiter.inserted(len(sequences))
 
-    def _measure_episodes(self, worker: int, batch: TensorDictBase) -> None:
-        steps = batch.get("steps")
+    def _measure_episodes(self, worker: int, message: WorkerMessage) -> None:
+        assert message.batch is not None
+        steps = message.batch.get("steps")
         reward = steps.get("reward").double().cumsum(1).numpy()  # [E, T]
         done = (steps.get("terminated") | steps.get("truncated")).numpy()
         num_emulators, time = reward.shape
         running = self._running.setdefault(worker, np.zeros((2, num_emulators)))
+        measured: dict[int, deque[EpisodeFigures]] = {}
+        for each in message.figures:
+            measured.setdefault(each.emulator, deque()).append(each)
         # Return and length of the steps of the batch before the open episode began are subtracted.
         for emulator, step in np.argwhere(done):
             total, length = running[:, emulator] + (reward[emulator, step], step + 1)
-            self.recent.append(EpisodeResult(worker, int(emulator), float(total), int(length)))
+            own = measured.get(int(emulator))
+            figures = own.popleft() if own else None
+            self.recent.append(EpisodeResult(worker, int(emulator), float(total), int(length), figures))
             running[:, emulator] = (-reward[emulator, step], -(step + 1))
         running += np.stack([reward[:, -1], np.full(num_emulators, time)])
         self.episodes += int(done.sum())
+
+
+def _saved(result: EpisodeResult) -> list[Any]:
+    """Return an episode as plain values for a checkpoint, without its places."""
+    figures = None if result.figures is None else {**asdict(result.figures), "places": ()}
+    return [*result[:-1], figures]
+
+
+def _restored(saved: Sequence[Any]) -> EpisodeResult:
+    worker, emulator, total_reward, steps, figures = saved
+    known = None if figures is None else EpisodeFigures(**figures)
+    return EpisodeResult(worker, emulator, total_reward, steps, known)
 
 
 class WorkerPool:

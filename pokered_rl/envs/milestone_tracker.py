@@ -38,8 +38,11 @@ class MilestoneTracker(EmulatorMemory):
         self._here = np.full(num_emulators, -1, np.int64)
 
     def _reached(self, frame: RamFrame) -> npt.NDArray[np.bool_]:
-        state = GameState.from_ram(frame.tensor, frame.layout, fields=Milestones.FIELDS)
-        reached: npt.NDArray[np.bool_] = self._profile.milestones.reached(state).cpu().numpy()
+        milestones = self._profile.milestones
+        reached: npt.NDArray[np.bool_] | None = frame.computed.get(milestones)
+        if reached is None:
+            state = GameState.from_ram(frame.tensor, frame.layout, fields=Milestones.FIELDS)
+            reached = frame.computed[milestones] = milestones.reached(state).cpu().numpy()
         return reached
 
     def start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:

@@ -173,6 +173,8 @@ class RamFrame:
         self._progress_bytes: tuple[bytes, bytes] | None = None
         self._changed: tuple[RamFrame, _Flags] | None = None
         self._gathered: dict[tuple[str, ...], _Ints] = {}
+        #: What transforms have computed from this frame, by a key of their own, so that others need not do it again.
+        self.computed: dict[Any, Any] = {}
 
     def u8(self, label: str) -> _Bytes:
         """Return the first byte of an entry of the RAM map, uint8 [E] (a view)."""

@@ -6,9 +6,11 @@ over the seeds (Student's t). With one seed the band is the middle half of the e
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +25,12 @@ __all__ = [
     "Curve",
     "binned_curve",
     "curves_figure",
+    "evaluation_figure",
     "learning_curve",
     "learning_figure",
     "milestone_figure",
     "milestone_steps",
+    "read_evaluations",
     "reward_stack_figure",
 ]
 
@@ -194,6 +198,60 @@ def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: 
     axes.axhline(0, color="#333", lw=0.8)
     _finish(axes, "agent steps", "mean return by term")
     return figure
+
+
+def read_evaluations(file: Path) -> list[dict[str, str]]:
+    """Return the rows of an ``evaluation.csv`` that count, in the order of their steps; none where there is no file."""
+    if not file.is_file():
+        return []
+    with file.open(newline="") as table:
+        rows = [row for row in csv.DictReader(table) if not row.get("abandoned")]
+    return sorted((row for row in rows if row["steps"].isdigit()), key=lambda row: int(row["steps"]))
+
+
+def evaluation_figure(rows: Sequence[Mapping[str, str]], *, most: int = 6) -> Figure:
+    """Draw evaluations beside training with their 95% intervals: tiles, and the rates of milestones.
+
+    Args:
+        rows: What :func:`read_evaluations` returns.
+        most: Number of milestones drawn, the last ones of the table, which were reached last.
+    """
+    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
+    tiles, rates = figure.subplots(2, 1, sharex=True)
+    trained = [row for row in rows if row["policy"] == "trained"]
+    for policy, colour in (("trained", _COLOURS[0]), ("random", "#888888")):
+        chosen = [row for row in rows if row["policy"] == policy]
+        _interval_line(tiles, chosen, "tiles", colour=colour, label=policy)
+    names = [name for name in (trained[0] if trained else {}) if name.startswith("rate_")]
+    names = [name for name in names if not name.endswith(("_low", "_high")) and any(row[name] for row in trained)]
+    for index, name in enumerate(names[-most:]):
+        label = _shortened(name.removeprefix("rate_"))
+        _interval_line(rates, trained, name, colour=_COLOURS[index % len(_COLOURS)], label=label, missing=0.0)
+    _finish(tiles, "", "tiles an episode")
+    _finish(rates, "agent steps", "share of the episodes")
+    rates.set_ylim(-0.03, 1.03)
+    figure.legend(frameon=False, fontsize=9, ncols=3, loc="outside lower center")
+    return figure
+
+
+def _interval_line(
+    axes: Axes,
+    rows: Sequence[Mapping[str, str]],
+    column: str,
+    *,
+    colour: str,
+    label: str,
+    missing: float | None = None,
+) -> None:
+    """Draw a column over the steps, with the band between its ``_low`` and ``_high``."""
+    known = [row for row in rows if row.get(column) or missing is not None]
+    steps = [int(row["steps"]) for row in known]
+    middle, low, high = (
+        [float(row.get(f"{column}{end}") or row.get(column) or missing or 0.0) for row in known]
+        for end in ("", "_low", "_high")
+    )
+    axes.plot(steps, middle, "o-", color=colour, ms=3, lw=1.6, label=label)
+    axes.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
 
 
 def milestone_steps(logs: Sequence[EpisodeLog]) -> dict[str, int]:

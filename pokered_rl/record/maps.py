@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
@@ -20,7 +22,7 @@ from pokered_rl.errors import ConfigError
 from pokered_rl.game import GameMaps, ScreenKind
 from pokered_rl.record.survey import Cell, EpisodeTrace, MapSurvey
 
-__all__ = ["affordance_figure", "maps_figure", "world_figure"]
+__all__ = ["affordance_figure", "coverage_picture", "maps_figure", "world_figure"]
 
 Shown = Literal["visits", "first_visit"]
 
@@ -63,13 +65,16 @@ def _draw_map(axes: Any, survey: MapSurvey, map_id: int, *, show: Shown = "visit
     axes.set_yticks([])
 
 
-def maps_figure(survey: MapSurvey, *, show: Shown = "visits", map_ids: Sequence[int] | None = None) -> Figure:
+def maps_figure(
+    survey: MapSurvey, *, show: Shown = "visits", map_ids: Sequence[int] | None = None, label: str | None = None
+) -> Figure:
     """Draw the visited maps, in the order in which they were first reached.
 
     Args:
         survey: Where the agent was.
         show: How often a step was visited, or when first.
         map_ids: Which maps; all that were visited by default.
+        label: What the colours mean, where ``survey`` counts something else.
     """
     map_ids = survey.map_ids if map_ids is None else map_ids
     columns = min(4, max(1, len(map_ids)))
@@ -81,8 +86,28 @@ def maps_figure(survey: MapSurvey, *, show: Shown = "visits", map_ids: Sequence[
         _draw_map(axes, survey, map_id, show=show, norm=norm)
     for axes in grid[len(map_ids) :]:
         axes.set_axis_off()
-    _colour_bar(figure, list(grid), norm, show)
+    _colour_bar(figure, list(grid), norm, label or _LABELS[show], show)
     return figure
+
+
+def coverage_picture(visits: Mapping[int, int], *, maps: GameMaps, most_maps: int = 24) -> npt.NDArray[np.uint8]:
+    """Draw how many episodes came to each tile, uint8 [height, width, 3].
+
+    Args:
+        visits: Number of episodes by ``map_id << 16 | x << 8 | y``.
+        maps: The maps of the cartridge.
+        most_maps: Number of maps drawn, those with the most visited tiles.
+    """
+    survey = MapSurvey(maps=maps)
+    for place, count in visits.items():
+        cell = place >> 16, place >> 8 & 0xFF, place & 0xFF
+        survey.visits[cell], survey.first_visit[cell] = count, 0
+    tiles = Counter(cell[0] for cell in survey.visits if all(survey.size(cell[0])))
+    shown = sorted(map_id for map_id, _ in tiles.most_common(most_maps))
+    figure = maps_figure(survey, map_ids=shown, label="episodes that came here")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def world_figure(survey: MapSurvey, *, show: Shown = "visits") -> Figure:
@@ -113,15 +138,13 @@ def world_figure(survey: MapSurvey, *, show: Shown = "visits") -> Figure:
     axes.set_ylim(bottom, top)
     axes.set_axis_off()
     figure.set_size_inches(5.4, min(8.0, max(2.4, 4.2 * (bottom - top) / (right - left))))
-    _colour_bar(figure, axes, norm, show)
+    _colour_bar(figure, axes, norm, _LABELS[show], show)
     return figure
 
 
-def _colour_bar(figure: Figure, axes: Any, norm: Normalize, show: Shown) -> None:
+def _colour_bar(figure: Figure, axes: Any, norm: Normalize, label: str, show: Shown) -> None:
     # Plain numbers, with k and M for many: powers of ten are hard to read on a small bar.
-    figure.colorbar(
-        ScalarMappable(norm, _COLOURS[show]), ax=axes, label=_LABELS[show], shrink=0.8, format=EngFormatter(sep="")
-    )
+    figure.colorbar(ScalarMappable(norm, _COLOURS[show]), ax=axes, label=label, shrink=0.8, format=EngFormatter(sep=""))
 
 
 def has_place(survey: MapSurvey) -> bool:

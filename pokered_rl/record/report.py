@@ -32,7 +32,14 @@ from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EPISODE_FOLDER, EpisodeLog, cartridge_for, find_logs
 from pokered_rl.errors import EpisodeLogError, PokeredError
 from pokered_rl.record.batch import load_logs
-from pokered_rl.record.curves import learning_figure, milestone_figure, milestone_steps, reward_stack_figure
+from pokered_rl.record.curves import (
+    evaluation_figure,
+    learning_figure,
+    milestone_figure,
+    milestone_steps,
+    read_evaluations,
+    reward_stack_figure,
+)
 from pokered_rl.record.maps import affordance_figure, background_picture, has_place, map_title, world_figure
 from pokered_rl.record.render import RenderOptions, render_episode
 from pokered_rl.record.survey import EpisodeTrace, MapSurvey, trace
@@ -108,7 +115,7 @@ def write_report(
         subtitle=html.escape(_subtitle(logs)),
         cards=_cards(logs, survey, replayed, errors),
         problems=_problems(errors),
-        curves=_curves(label, logs, others),
+        curves=_curves(label, logs, others) + _evaluations(run),
         maps_note=html.escape(_maps_note(logs, replayed)),
         milestones=_milestones(label, logs, others),
         videos=clips,
@@ -247,6 +254,13 @@ def _curves(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence
     else:
         learning = _svg(learning_figure({name: [logs]}), "Return over training; a dot is an episode.")
     return learning + _svg(reward_stack_figure(logs), "Composition of the return.")
+
+
+def _evaluations(run: Path) -> str:
+    rows = read_evaluations(run / "metrics" / "evaluation.csv")
+    if not rows:
+        return ""
+    return _svg(evaluation_figure(rows), "Evaluations beside training, from the same starts each time; 95% intervals.")
 
 
 def _milestones(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence[EpisodeLog]]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +20,7 @@ from pokered_rl import data
 from pokered_rl.collectors import InlinePool, ProcessPool, RayPool, WorkerPool
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay
 from pokered_rl.emulator import Cartridge
-from pokered_rl.envs import ArchiveStates, StateArchive, default_transforms, make_env
+from pokered_rl.envs import ArchiveStates, EpisodeMeter, StateArchive, default_transforms, make_env
 from pokered_rl.envs.rewards import RewardTerm
 from pokered_rl.errors import ConfigError
 from pokered_rl.modules import (
@@ -40,7 +42,10 @@ from pokered_rl.training.run_folder import RunFolder, config_sha256, replay_fold
 __all__ = [
     "Probe",
     "choose_device",
+    "describe_learner",
+    "describe_workers",
     "env_factory",
+    "granted_gpu",
     "make_layout",
     "make_learner",
     "make_loss",
@@ -173,19 +178,78 @@ def probe(config: Config, cartridge: Cartridge | None = None, *, parts: Parts = 
         env.close()
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, environment: Mapping[str, str] = os.environ) -> torch.device:
     """Return the device that ``runtime.device`` names.
 
+    Args:
+        name: The option.
+        environment: Where a scheduler says which GPUs it has granted.
+
     Raises:
-        ConfigError: PyTorch does not see it.
+        ConfigError: PyTorch does not see the device, or, with ``auto``, cannot use a GPU that was granted.
     """
     if name == "auto":
+        granted = granted_gpu(environment)
+        if granted is not None and not torch.cuda.is_available():
+            raise ConfigError(
+                f"{granted} grants a GPU that PyTorch {torch.__version__} cannot use: {_gpu_problem()}; set"
+                " runtime.device=cpu to learn on the CPU"
+            )
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         seen = torch.cuda.device_count() or "no"
         raise ConfigError(f"runtime.device={name}, but PyTorch sees {seen} GPU here; use runtime.device=auto")
     return device
+
+
+def granted_gpu(environment: Mapping[str, str]) -> str | None:
+    """Return the variable, as ``NAME=value``, by which a scheduler or the user grants a GPU; None where none does."""
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return f"CUDA_VISIBLE_DEVICES={visible}" if visible.strip() not in ("", "-1", "NoDevFiles") else None
+    for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS", "SLURM_GPUS_ON_NODE"):
+        if environment.get(name, "0") not in ("", "0") or (name != "SLURM_GPUS_ON_NODE" and environment.get(name)):
+            return f"{name}={environment[name]}"
+    return None
+
+
+def _gpu_problem() -> str:
+    """Describe why PyTorch sees no GPU, and what to install."""
+    built_for = torch.version.cuda
+    if built_for is None:
+        return "it was built without CUDA; install the wheel of https://pytorch.org/get-started/locally for your driver"
+    try:
+        driver = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
+    except OSError:
+        return f"it was built for CUDA {built_for}, and no NVIDIA driver is loaded here"
+    found = re.search(r"\d+\.\d+(\.\d+)?", driver)
+    version = found.group() if found else driver
+    return (
+        f"it was built for CUDA {built_for}, the driver is {version}; install a newer driver, or the wheel of"
+        " https://pytorch.org/get-started/locally for this one"
+    )
+
+
+def describe_learner(config: Config, device: torch.device) -> str:
+    """Return device, memory and precision of the learner for the first lines of a run."""
+    if device.type != "cuda":
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' if threads != 1 else ''}"
+    properties = torch.cuda.get_device_properties(device)
+    precision = "bfloat16" if config.runtime.autocast else "float32"
+    index = device.index if device.index is not None else torch.cuda.current_device()
+    return f"cuda:{index} {properties.name}, {properties.total_memory / 1e9:.0f} GB, {precision}"
+
+
+def describe_workers(config: Config, workers: WorkerPool) -> str:
+    """Return number and kind of the workers for the first lines of a run."""
+    emulators = f"{workers.emulators_per_worker} emulator{'s' if workers.emulators_per_worker != 1 else ''}"
+    if config.collector.backend is Backend.inline:
+        return f"none, {emulators} in the learner's process"
+    where = "over Ray" if config.collector.backend is Backend.ray else "on this machine"
+    processes = f"{workers.num_workers} process{'es' if workers.num_workers != 1 else ''}"
+    return f"{processes} {where}, {emulators} in each"
 
 
 def make_network(config: Config, env: EnvBase) -> RecurrentQuantileNetwork:
@@ -358,7 +422,7 @@ def make_workers(
                 num_emulators=collector.emulators_per_worker,
                 parts=parts,
                 num_threads=collector.threads_per_worker,
-                extra_transforms=(*_archive_transforms(config, folder, worker), policy.make_primers()),
+                extra_transforms=(*_archive_transforms(config, folder, worker), EpisodeMeter(), policy.make_primers()),
                 recorder={
                     "folder": str(folder.episode_logs.resolve()),
                     "run_name": config.run.name,

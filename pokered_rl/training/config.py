@@ -20,6 +20,7 @@ __all__ = [
     "Config",
     "CurriculumConfig",
     "EnvConfig",
+    "EvaluationConfig",
     "Exploration",
     "Initialisation",
     "LearnerConfig",
@@ -157,11 +158,8 @@ class RunConfig:
     max_runtime_seconds: float = option(13_500.0, gt=0)
     #: How often the SLURM script puts the job back into the queue on exit status 75.
     max_requeues: int = option(100, ge=0)
-    #: Episodes of the trained agent, and of a random policy, played and compared when the target is reached, or the
-    #: time is up and no scheduler ends the job; 0 skips.
+    #: Episodes of the trained agent, and of a random policy, played and compared when the run is complete; 0 skips.
     evaluation_episodes: int = option(0, ge=0)
-    #: Exploration rate of the trained agent in that comparison (Mnih et al. 2015 evaluate with a small epsilon, too).
-    evaluation_epsilon: float = option(0.01, ge=0, le=1)
 
 
 @dataclass
@@ -407,6 +405,29 @@ class LearnerConfig:
 
 
 @dataclass
+class EvaluationConfig:
+    """Evaluations beside training, with the weights of that moment, in a process of low priority."""
+
+    #: Agent steps between two evaluations; 0 for none. Each plays `episodes` times `episode_steps` steps, on an idle
+    #: core or on a quarter of a busy one.
+    every_steps: int = option(1_000_000, ge=0)
+    #: Episodes of one evaluation, with the same seeds each time.
+    episodes: int = option(20, ge=1)
+    #: Agent steps of an episode; 0 takes `env.max_episode_steps`, at most 8,192.
+    episode_steps: int = option(0, ge=0)
+    #: Exploration rate of the agent (Mnih et al. 2015 evaluate with a small epsilon, too).
+    epsilon: float = option(0.01, ge=0, le=1)
+    #: Evaluations without a better one after which the run says that it is not progressing; 0 never says so.
+    patience: int = option(0, ge=0)
+    #: End the run then.
+    stop_without_progress: bool = False
+    #: End the run when this milestone of the story is reached in the share `stop_rate` of an evaluation's episodes.
+    stop_milestone: str | None = None
+    #: That share.
+    stop_rate: float = option(0.9, gt=0, le=1)
+
+
+@dataclass
 class LoggingConfig:
     """Metrics and the progress display."""
 
@@ -417,6 +438,8 @@ class LoggingConfig:
     #: Weights & Biases: `off`; `offline` writes its files into the run folder and sends nothing; `online` sends metrics
     #: and facts about the machine to its server (`WANDB_BASE_URL`, by default https://api.wandb.ai).
     wandb: Wandb = Wandb.off
+    #: Seconds between two pictures of the coverage in TensorBoard and Weights & Biases; each takes a second to draw.
+    coverage_every_seconds: float = option(900.0, gt=0)
     #: Project of the run there.
     wandb_project: str = "pokered_rl"
     #: Further loggers of TorchRL, `mlflow` or `trackio`, whose packages you install; each job is a run there.
@@ -464,6 +487,7 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 
 from rich.console import Console
 from rich.live import Live
@@ -12,11 +11,12 @@ from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from pokered_rl.collectors import EpisodeResult
 from pokered_rl.terminal import make_console
 from pokered_rl.training.callbacks import Callback
+from pokered_rl.training.metrics import Metrics
 from pokered_rl.training.run_folder import Progress
 from pokered_rl.training.runtime import Deadline, StopReason
+from pokered_rl.training.statistics import EpisodeStatistics
 from pokered_rl.training.trainer import Trainer
 
 __all__ = ["Display"]
@@ -34,6 +34,8 @@ class Display(Callback):
     Args:
         progress: The counters and rates.
         deadline: Says how long this job still has.
+        statistics: Means and milestone rates of the latest episodes.
+        metrics: Has the latest loss and value.
         refresh_seconds: Seconds between two refreshes on a terminal.
         line_seconds: Seconds between two lines where there is no terminal.
         console: Where to; standard output by default.
@@ -44,6 +46,8 @@ class Display(Callback):
         progress: Progress,
         *,
         deadline: Deadline,
+        statistics: EpisodeStatistics | None = None,
+        metrics: Metrics | None = None,
         refresh_seconds: float = 0.5,
         line_seconds: float = 30.0,
         console: Console | None = None,
@@ -54,7 +58,8 @@ class Display(Callback):
         self._every = refresh_seconds if self._console.is_terminal else line_seconds
         self._live: Live | None = None
         self._shown_at = -math.inf
-        self._last_returns: deque[float] = deque(maxlen=8)
+        self._statistics = statistics if statistics is not None else EpisodeStatistics()
+        self._metrics = metrics
 
     def on_start(self, trainer: Trainer) -> None:
         """Open the panel on a terminal."""
@@ -69,10 +74,6 @@ class Display(Callback):
     def on_update(self, trainer: Trainer) -> None:
         """Show the figures when it is time to."""
         self._show_if_due(trainer)
-
-    def on_episode(self, trainer: Trainer, episode: EpisodeResult) -> None:
-        """Remember the return."""
-        self._last_returns.append(episode.total_reward)
 
     def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
         """Show the last figures and leave them there."""
@@ -91,30 +92,49 @@ class Display(Callback):
         else:
             self._console.print(self._line(trainer), highlight=False, soft_wrap=True)
 
-    def _returns(self) -> str:
-        return " ".join(f"{value:.2f}" for value in self._last_returns) or "-"
+    def _means(self) -> str:
+        """Means of the latest episodes from power-on."""
+        means = self._statistics.means()
+        if not means:
+            return "-"
+        tiles = f", {means['tiles']:.1f} tiles" if "tiles" in means else ""
+        return f"return {means['return']:.2f}{tiles} (last {len(self._statistics)} from power-on)"
+
+    def _furthest(self) -> str:
+        """The furthest milestone of these episodes and its rate."""
+        furthest = self._statistics.furthest()
+        return "-" if furthest is None else f"{furthest[0]} {furthest[1]:.0%}"
+
+    def _learning(self) -> str:
+        """Loss and mean value of the latest row of metrics."""
+        latest = {} if self._metrics is None else self._metrics.latest
+        found = [
+            f"{label} {latest[name]:.3g}"
+            for name, label in (("loss_quantile", "loss"), ("mean_q", "Q"))
+            if name in latest
+        ]
+        return "   ".join(found) or "-"
 
     def _left(self) -> str:
         """Time until the target at the present rate."""
         progress = self._progress
         steps = max(0, progress.target_total_steps - progress.steps)
-        return _duration(steps / progress.steps_per_second) if progress.steps_per_second > 0 else "-"
-
-    def _best(self) -> str:
-        best = self._progress.best
-        if "milestones" in best:
-            return f"{best['milestones']} milestones, last {best['milestone']}"
-        return f"return {float(best['return']):.3g}" if "return" in best else "-"
+        return _duration(steps / progress.steps_per_second) if progress.steps_per_second > 0 else "?"
 
     def _line(self, trainer: Trainer) -> str:
         view, replay = self._progress, trainer.replay
         return (
-            f"{view.run}: {view.steps:,}/{view.target_total_steps:,} steps, {view.steps_per_second:,.0f} steps/s,"
-            f" {view.updates:,} updates, {view.updates_per_second:.1f} updates/s,"
-            f" replay {len(replay):,}/{replay.capacity_sequences:,}, left {self._left()}"
-            f" (job {_duration(self._deadline.seconds_left)}), best {self._best()},"
-            f" {view.episodes:,} episodes, returns {self._returns()}, {_phase(trainer)}"
+            f"{view.run}: {view.steps:,}/{view.target_total_steps:,} steps, {self._speed()}, left {self._left()}"
+            f" (job {_duration(self._deadline.seconds_left)}), {view.updates:,} updates, {self._learning()},"
+            f" replay {len(replay):,}/{replay.capacity_sequences:,}, {view.episodes:,} episodes, {self._means()},"
+            f" furthest {self._furthest()}, {_phase(trainer)}"
         )
+
+    def _speed(self) -> str:
+        view = self._progress
+        if not view.steps_per_second and not view.updates_per_second:
+            return "speed not measured yet"
+        return f"{view.steps_per_second:,.0f} steps/s, {view.updates_per_second:.1f} updates/s"
 
     def _panel(self, trainer: Trainer) -> Panel:
         view, replay = self._progress, trainer.replay
@@ -123,14 +143,14 @@ class Display(Callback):
         table.add_column()
         table.add_row("steps", f"{view.steps:,} of {view.target_total_steps:,}")
         table.add_row("", ProgressBar(total=max(1, view.target_total_steps), completed=view.steps, width=48))
-        table.add_row("speed", f"{view.steps_per_second:,.0f} steps/s   {view.updates_per_second:.1f} updates/s")
-        table.add_row("updates", f"{view.updates:,}   ({_phase(trainer)})")
+        table.add_row("speed", self._speed())
+        table.add_row("updates", f"{view.updates:,}   ({_phase(trainer)})   {self._learning()}")
         fill = len(replay) / max(1, replay.capacity_sequences)
         table.add_row("replay", f"{len(replay):,} of {replay.capacity_sequences:,} sequences ({fill:.0%})")
         job = _duration(self._deadline.seconds_left)
         table.add_row("time left", f"{self._left()} to the target, {job} in this job")
-        table.add_row("best progress", self._best())
-        table.add_row("episodes", f"{view.episodes:,}   last returns {self._returns()}")
+        table.add_row("episodes", f"{view.episodes:,}   {self._means()}")
+        table.add_row("furthest", self._furthest())
         return Panel(table, title=f"{view.run}  job {view.jobs}", title_align="left", expand=False)
 
 

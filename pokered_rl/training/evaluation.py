@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
 from rich.table import Table
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
@@ -18,30 +16,29 @@ from torch import Tensor
 from torchrl.envs import EnvBase, ExplorationType, set_exploration_type
 from torchrl.envs.utils import step_mdp
 
-from pokered_rl.atomic import write_atomically
 from pokered_rl.game import GameState, Milestones
 from pokered_rl.observations import allowed_actions
-from pokered_rl.training.callbacks import Callback
-from pokered_rl.training.runtime import Deadline, StopReason
 
 if TYPE_CHECKING:
     from pokered_rl.training.policy import TrainedPolicy
-    from pokered_rl.training.trainer import Trainer
 
 __all__ = [
     "GAME_FIELDS",
     "Evaluation",
-    "FinalEvaluation",
     "RandomPolicy",
     "evaluate",
+    "evaluate_policies",
     "mean_interval",
     "rate_interval",
+    "rate_text",
     "table",
 ]
 
 #: Fields of ``("game", ...)`` that an environment needs for an evaluation with milestones (``make_env(game_fields=)``).
 GAME_FIELDS = (*Milestones.FIELDS, "x", "y")
 
+#: Emulators that are played at a time.
+_EMULATORS = 25
 _PLACE_KEYS = (("game", "map_id"), ("game", "x"), ("game", "y"))
 
 
@@ -80,6 +77,19 @@ class Evaluation:
     lengths: list[int]
     #: Milestones of the story that the episode reached, with the step after which each first held.
     milestones: list[dict[str, int]] = field(default_factory=list)
+    #: Agent steps of the run when its weights were written.
+    at_steps: int = 0
+
+    @classmethod
+    def joined(cls, parts: Sequence[Evaluation], *, at_steps: int = 0) -> Evaluation:
+        """Return the episodes of several evaluations as one."""
+        return cls(
+            coverage=[value for part in parts for value in part.coverage],
+            returns=[value for part in parts for value in part.returns],
+            lengths=[value for part in parts for value in part.lengths],
+            milestones=[value for part in parts for value in part.milestones],
+            at_steps=at_steps,
+        )
 
     @property
     def mean_coverage(self) -> float:
@@ -91,9 +101,23 @@ class Evaluation:
         """Return the mean over the episodes."""
         return sum(self.returns) / len(self.returns)
 
+    @property
+    def mean_milestones(self) -> float:
+        """Return the mean number of milestones that an episode reached."""
+        return sum(map(len, self.milestones)) / len(self.coverage)
+
+    def furthest(self, story: Sequence[str]) -> tuple[str, float] | None:
+        """Return the milestone furthest in the story that any episode reached, and its rate."""
+        for name in reversed(story):
+            reached = sum(name in each for each in self.milestones)
+            if reached:
+                return name, reached / len(self.coverage)
+        return None
+
     def as_dict(self) -> dict[str, Any]:
         """Return means and single values, for JSON."""
         return {
+            "at_steps": self.at_steps,
             "episodes": len(self.coverage),
             "mean_coverage": self.mean_coverage,
             "mean_return": self.mean_return,
@@ -158,6 +182,7 @@ def evaluate(
     max_steps: int,
     milestones: Milestones | None = None,
     explore: bool = True,
+    stopped: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """Play one episode on each of the env's emulators.
 
@@ -169,6 +194,7 @@ def evaluate(
         milestones: What is noted when an episode reaches it; what holds at the start is not.
         explore: Act as workers do, with the noise of the network and the rate that the env's primer says; otherwise
             greedily on mean weights. The game is deterministic: from one start state such episodes are all the same.
+        stopped: Anything but None ends the evaluation after the step.
 
     Returns:
         E episodes.
@@ -210,84 +236,96 @@ def evaluate(
                 for emulator, index in fresh.nonzero().tolist():
                     reached[emulator][milestones.names[index]] = int(lengths[emulator])
             playing &= ~after["done"].reshape(num_episodes)
-            if not playing.any():
+            if not playing.any() or stopped() is not None:
                 break
             tensordict = step_mdp(tensordict)
     return Evaluation([len(visited) for visited in places], returns.tolist(), lengths.tolist(), reached)
 
 
-class FinalEvaluation(Callback):
-    """Play episodes with the trained policy and with a random one when a run is complete, and show both.
-
-    They are played when the time is up, too, unless a scheduler ends the job. The result is in ``evaluation.json``.
+def evaluate_policies(
+    trained: TrainedPolicy,
+    *,
+    policies: Sequence[str] = ("trained",),
+    num_episodes: int,
+    max_steps: int,
+    epsilon: float,
+    seed: int,
+    stopped: Callable[[], object] = lambda: None,
+) -> dict[str, Evaluation]:
+    """Evaluate the policy of a run, a random one, or both, with fixed seeds.
 
     Args:
-        trained: Loads the policy from the run folder.
-        deadline: Says whether a scheduler ends the job.
-        num_episodes: Episodes of each policy.
+        trained: The policy, and the environment that episodes are played in.
+        policies: ``trained``, ``random`` or both.
+        num_episodes: Episodes of each; at most `_EMULATORS` are played at a time.
         max_steps: Agent steps after which an episode is cut off.
         epsilon: Exploration rate of the trained policy.
-        seed: Seed of both.
-        console: Where the table goes.
+        seed: Of the environment, of the noise and of the random policy.
+        stopped: Anything but None ends the evaluation.
+
+    Returns:
+        The results by name of the policy; empty when it was ended.
     """
-
-    def __init__(
-        self,
-        trained: Callable[[], TrainedPolicy],
-        *,
-        deadline: Deadline,
-        num_episodes: int,
-        max_steps: int,
-        epsilon: float,
-        seed: int,
-        console: Console,
-    ) -> None:
-        self._trained = trained
-        self._deadline = deadline
-        self._num_episodes = num_episodes
-        self._max_steps = max_steps
-        self._epsilon = epsilon
-        self._seed = seed
-        self._console = console
-
-    def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
-        """Play, write and show, unless the run goes on in another job."""
-        if stop is StopReason.deadline:
-            finished = math.isinf(self._deadline.seconds_until_killed)
-        else:
-            finished = stop in (StopReason.target, StopReason.episodes)
-        if not finished:
-            return
-        trainer.workers.close()  # their memory and cores are needed
-        trained = self._trained()
-        results = {}
-        for name, epsilon in (("trained", self._epsilon), ("random", 1.0)):
+    results: dict[str, Evaluation] = {}
+    milestones = trained.cartridge.profile.milestones
+    for name in policies:
+        parts: list[Evaluation] = []
+        for first in range(0, num_episodes, _EMULATORS):
             env = trained.make_env(
-                num_emulators=self._num_episodes, epsilon=epsilon, seed=self._seed, game_fields=("map_id", "x", "y")
+                num_emulators=min(_EMULATORS, num_episodes - first),
+                epsilon=epsilon if name == "trained" else 1.0,
+                seed=seed + first,
+                game_fields=GAME_FIELDS,
+                max_episode_steps=max_steps,
             )
-            policy = trained.policy if name == "trained" else RandomPolicy(seed=self._seed)
-            try:
-                results[name] = evaluate(env, policy, max_steps=self._max_steps)
-            finally:
-                env.close()
-        content = {name: result.as_dict() for name, result in results.items()}
-        write_atomically(trainer.folder / "evaluation.json", json.dumps(content, indent=1).encode())
-        self._console.print(table(results["trained"], results["random"]))
-        trainer.callbacks.call("on_evaluation", trainer, results)
+            policy = trained.policy if name == "trained" else RandomPolicy(seed=seed + first)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed + first)
+                try:
+                    part = evaluate(env, policy, max_steps=max_steps, milestones=milestones, stopped=stopped)
+                finally:
+                    env.close()
+            if stopped() is not None:
+                return {}
+            parts.append(part)
+        results[name] = Evaluation.joined(parts, at_steps=trained.steps)
+    return results
 
 
-def table(trained: Evaluation, random: Evaluation) -> Table:
-    """Make a table of both policies."""
-    shown = Table(title=f"{len(trained.coverage)} episodes each, same start, mask and length")
-    shown.add_column("policy")
-    for heading in ("map coverage", "best", "return", "best"):
+def table(results: Sequence[tuple[str, Evaluation]], story: Sequence[str] = ()) -> Table:
+    """Make a table with a row for each named evaluation, intervals included.
+
+    Args:
+        results: Name and evaluation of each row.
+        story: Milestones in the order of the story.
+    """
+    count = len(results[-1][1].coverage)
+    shown = Table(title=f"{count} episodes each, same starts, mask and length; 95 % intervals")
+    shown.add_column("policy", no_wrap=True)
+    for heading in ("tiles", "return", "furthest milestone", "episodes"):
         shown.add_column(heading, justify="right")
-    for name, result in (("trained", trained), ("random", random)):
+    for name, result in results:
+        summary = result.summary()
+        furthest = result.furthest(story)
         shown.add_row(
             name,
-            f"{result.mean_coverage:.1f}",
-            str(max(result.coverage)),
+            _with_interval(summary["coverage"], 1),
             f"{result.mean_return:.2f}",
-            f"{max(result.returns):.2f}",
+            *(("-", "") if furthest is None else (furthest[0], rate_text(*furthest, result))),
         )
     return shown
+
+
+def rate_text(name: str, rate: float, result: Evaluation) -> str:
+    """Return the rate of a milestone with its interval."""
+    count = len(result.coverage)
+    low, high = rate_interval(round(rate * count), count)
+    return f"{rate:.0%} ({low:.0%} to {high:.0%})"
+
+
+def _with_interval(entry: dict[str, Any], digits: int) -> str:
+    text = f"{entry['mean']:.{digits}f}"
+    if entry["interval"] is None:
+        return text
+    low, high = entry["interval"]
+    return f"{text} ({low:.{digits}f} to {high:.{digits}f})"

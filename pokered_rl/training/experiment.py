@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torchrl.envs import EnvBase
 
@@ -25,10 +28,11 @@ from pokered_rl.training.checkpointing import Checkpointing
 from pokered_rl.training.config import Backend, Config, OnReplayLoss, Resume, TargetUpdate, validate
 from pokered_rl.training.costs import measured_costs, memory_needs
 from pokered_rl.training.display import Display
-from pokered_rl.training.evaluation import FinalEvaluation
+from pokered_rl.training.evaluator import EvaluationPlan, Evaluator
 from pokered_rl.training.load_config import load_config, read_config
 from pokered_rl.training.loggers import make_loggers
 from pokered_rl.training.metrics import Metrics
+from pokered_rl.training.options import options_of
 from pokered_rl.training.parts import (
     LossPart,
     NetworkPart,
@@ -38,12 +42,12 @@ from pokered_rl.training.parts import (
     check_parts,
     describe_parts,
 )
-from pokered_rl.training.policy import load_policy
 from pokered_rl.training.progress import ProgressRecord
 from pokered_rl.training.run_folder import Progress, RunFolder, begin_job, replay_folder
 from pokered_rl.training.run_lock import RunLock
 from pokered_rl.training.runtime import Deadline, ExitStatus, StopSignals, Target
 from pokered_rl.training.scratch import ScratchReplay
+from pokered_rl.training.statistics import EpisodeStatistics
 from pokered_rl.training.trainer import Trainer
 
 __all__ = ["Experiment"]
@@ -140,7 +144,14 @@ class Experiment:
                 reason = trainer.run()
             finally:
                 store.close()
-            self._say(f"{reason.value}; saved in {folder.path}")
+            if reason.complete:
+                self._say(f"{reason.value}; saved in {folder.path}")
+            else:
+                target = config.run.target_total_steps
+                self._say(
+                    f"stopped at {trainer.steps:,} of {target:,} steps; run the same command to go on ({reason.value};"
+                    f" saved in {folder.path})"
+                )
             return reason.exit_status(advanced=trainer.steps > first_step)
 
     @contextmanager
@@ -227,6 +238,26 @@ class Experiment:
             refill_lost_replay=config.replay.on_loss is OnReplayLoss.refill,
         )
         deadline.needs = [checkpointing.seconds_needed, *([scratch.seconds_needed] if scratch else [])]
+        statistics = EpisodeStatistics(self._cartridge.profile.milestones.names)
+        metrics = Metrics(
+            folder.metrics,
+            progress,
+            every_seconds=config.logging.every_seconds,
+            statistics=statistics,
+            draw_coverage=self._draw_coverage,
+            coverage_every_seconds=config.logging.coverage_every_seconds,
+            open_loggers=partial(
+                make_loggers,
+                folder.metrics,
+                run_name=run.name,
+                tensorboard=config.logging.tensorboard,
+                wandb=config.logging.wandb.value,
+                wandb_project=config.logging.wandb_project,
+                others=config.logging.loggers,
+                hparams={key: value for key, value, _ in options_of(config)},
+                say=self._say,
+            ),
+        )
         callbacks: list[Callback | None] = [
             signals,
             Target(steps=run.target_total_steps, episodes=run.total_episodes),
@@ -234,25 +265,14 @@ class Experiment:
             checkpointing,
             scratch,
             ProgressRecord(folder, progress, every_seconds=config.logging.every_seconds),
-            self._final_evaluation(deadline) if run.evaluation_episodes else None,
-            Metrics(
-                folder.metrics,
-                progress,
-                every_seconds=config.logging.every_seconds,
-                open_loggers=partial(
-                    make_loggers,
-                    folder.metrics,
-                    run_name=run.name,
-                    tensorboard=config.logging.tensorboard,
-                    wandb=config.logging.wandb.value,
-                    wandb_project=config.logging.wandb_project,
-                    others=config.logging.loggers,
-                    say=self._say,
-                ),
-            ),
+            statistics,
+            self._evaluator(signals),
+            metrics,
             Display(
                 progress,
                 deadline=deadline,
+                statistics=statistics,
+                metrics=metrics,
                 refresh_seconds=config.logging.display_every_seconds,
                 line_seconds=config.logging.line_every_seconds,
                 console=self._console,
@@ -262,28 +282,42 @@ class Experiment:
         trainer.callbacks = CallbackList([each for each in callbacks if each is not None], say=self._say)
         return checkpointing
 
-    def _final_evaluation(self, deadline: Deadline) -> FinalEvaluation:
-        config, run, parts = self.config, self.config.run, self.parts
-        return FinalEvaluation(
-            partial(
-                load_policy,
-                self.folder.path,
-                cartridge=self._cartridge,
-                network=parts.network,
-                make_env=parts.make_env,
-                transforms=parts.transforms,
-            ),
-            deadline=deadline,
-            num_episodes=run.evaluation_episodes,
-            max_steps=config.env.max_episode_steps or config.env.log_segment_steps,
-            epsilon=run.evaluation_epsilon,
-            seed=run.seed + 1,
+    def _evaluator(self, signals: StopSignals) -> Evaluator | None:
+        config, story = self.config, self._cartridge.profile.milestones.names
+        settings, final_episodes = config.evaluation, config.run.evaluation_episodes
+        if settings.stop_milestone is not None and settings.stop_milestone not in story:
+            near = difflib.get_close_matches(settings.stop_milestone, story, n=3, cutoff=0.3) or list(story[:3])
+            raise ConfigError(
+                f"evaluation.stop_milestone must be a milestone of {self._cartridge.title}, got"
+                f" {settings.stop_milestone!r}; did you mean {', or '.join(near)}?"
+            )
+        if not settings.every_steps and not final_episodes:
+            return None
+        return Evaluator(
+            EvaluationPlan.of(config, self._cartridge, self.parts),
+            self.folder,
+            every_steps=settings.every_steps,
+            final_episodes=final_episodes,
+            patience=settings.patience,
+            stop_without_progress=settings.stop_without_progress,
+            stop_milestone=settings.stop_milestone,
+            stop_rate=settings.stop_rate,
+            stopped=lambda: signals.reason,
             console=self._console,
         )
 
+    def _draw_coverage(self, visits: Mapping[int, int]) -> npt.NDArray[np.uint8]:
+        from pokered_rl.record.maps import coverage_picture  # Matplotlib takes a second to import
+
+        return coverage_picture(visits, maps=self._cartridge.profile.maps)
+
     def _announce_needs(self, trainer: Trainer) -> None:
-        """Say what memory and disk the run will take; restoring it refuses when the disk cannot hold it."""
+        """Say what learns and plays, and what memory and disk it takes; restoring refuses a disk that is too small."""
         workers, replay = trainer.workers, trainer.replay
+        cartridge = self._cartridge
+        self._say(f"learner: {builders.describe_learner(self.config, trainer.learner.device)}")
+        self._say(f"cartridge: {cartridge.title}, {cartridge.path} (SHA-1 {cartridge.sha1[:8]})")
+        self._say(f"workers: {builders.describe_workers(self.config, workers)}")
         processes = workers.num_workers if self.config.collector.backend is Backend.processes else 0
         memory = memory_needs(self.config, measured_costs(), workers=processes, sequences=replay.capacity_sequences)
         self._say(

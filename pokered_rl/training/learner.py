@@ -96,7 +96,8 @@ class Learner:
         self.updates = 0
         self._replay = replay
         self._max_grad_norm = max_grad_norm
-        self._device = device
+        #: Device of the loss.
+        self.device = device
         self._autocast = autocast and device.type == "cuda"
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._diagnose = diagnose
@@ -113,7 +114,7 @@ class Learner:
         sampled = self._replay.sample(self.batch_size)
         try:
             batch = self._to_device(sampled)
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._autocast):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
                 losses = self.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
             # By TorchRL's convention the parts of a loss are called loss_*, and their sum is minimised.
@@ -121,7 +122,7 @@ class Learner:
             grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         except torch.OutOfMemoryError as error:
             raise LearnerError(
-                f"out of memory on {self._device} in update {self.updates + 1}; lower learner.batch_size"
+                f"out of memory on {self.device} in update {self.updates + 1}; lower learner.batch_size"
                 f" ({self.batch_size}) or network.size ({str(error).splitlines()[0]})"
             ) from error
         if "td_error" not in batch:
@@ -197,9 +198,9 @@ class Learner:
         ]
 
     def _to_device(self, sampled: TensorDictBase) -> TensorDictBase:
-        if self._device.type != "cuda":
+        if self.device.type != "cuda":
             return sampled.copy()  # the loss writes into its batch; the sample keeps its own entries
-        return sampled.pin_memory().to(self._device, non_blocking=True)
+        return sampled.pin_memory().to(self.device, non_blocking=True)
 
     def _add_to_means(self, losses: TensorDictBase, grad_norm: Tensor) -> None:
         for name, value in [*losses.items(), ("grad_norm", grad_norm)]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torchrl.record.loggers import Logger, TensorboardLogger, WandbLogger, get_logger
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import ConfigError
 
-__all__ = ["make_loggers", "tensorboard_logger", "wandb_logger"]
+__all__ = ["log_picture", "make_loggers", "takes_pictures", "tensorboard_logger", "wandb_logger"]
 
 #: Loggers of TorchRL that need no settings; each job is a run of its own there.
 _OTHERS = ("mlflow", "trackio")
@@ -27,6 +30,7 @@ def make_loggers(
     wandb: str = "off",
     wandb_project: str = "pokered_rl",
     others: Sequence[str] = (),
+    hparams: Mapping[str, Any] | None = None,
     resume_step: int = 0,
     say: Callable[[str], None],
 ) -> list[Logger]:
@@ -39,6 +43,7 @@ def make_loggers(
         wandb: ``off``, ``offline`` (files under ``wandb/``, nothing is sent) or ``online``.
         wandb_project: Project that the run belongs to there, and at Trackio.
         others: Further loggers, ``mlflow`` or ``trackio``, with files in a folder of that name.
+        hparams: Options of the run, by key, for the loggers' tables of hyperparameters.
         resume_step: Step count at which this job starts.
         say: Told where metrics are sent before the first of them leaves this machine.
 
@@ -47,7 +52,7 @@ def make_loggers(
     """
     loggers: list[Logger] = []
     if tensorboard:
-        loggers.append(tensorboard_logger(folder, resume_step=resume_step))
+        loggers.append(tensorboard_logger(folder, resume_step=resume_step, hparams=hparams))
     if wandb != "off":
         server = os.environ.get("WANDB_BASE_URL", _WANDB_SERVER)
         if wandb == "online":
@@ -55,9 +60,26 @@ def make_loggers(
         else:
             say(f"Weights & Biases offline: nothing is sent; `wandb sync {folder}/wandb/*` would send it to {server}")
         loggers.append(wandb_logger(folder, run_name=run_name, project=wandb_project, offline=wandb == "offline"))
+        loggers[-1].log_hparams(dict(hparams or {}))
     for name in others:
         loggers.append(_other_logger(name, folder, run_name=run_name, project=wandb_project))
+        loggers[-1].log_hparams(dict(hparams or {}))
     return loggers
+
+
+def takes_pictures(logger: Logger) -> bool:
+    """Return whether :func:`log_picture` can send pictures to a logger."""
+    return isinstance(logger, TensorboardLogger | WandbLogger)
+
+
+def log_picture(logger: Logger, name: str, picture: npt.NDArray[np.uint8], *, step: int) -> None:
+    """Send a picture, uint8 [height, width, 3]; loggers that take none are left out."""
+    if isinstance(logger, TensorboardLogger):
+        logger.experiment.add_image(name, picture, step, dataformats="HWC")
+    elif isinstance(logger, WandbLogger):
+        from wandb import Image
+
+        logger.experiment.log({name: Image(picture)})
 
 
 def _other_logger(name: str, folder: Path, *, run_name: str, project: str) -> Logger:
@@ -71,8 +93,13 @@ def _other_logger(name: str, folder: Path, *, run_name: str, project: str) -> Lo
     return logger
 
 
-def tensorboard_logger(folder: Path, *, resume_step: int = 0) -> TensorboardLogger:
-    """Open TensorBoard files under ``folder/tensorboard``; hide what an earlier job wrote past ``resume_step``."""
+def tensorboard_logger(
+    folder: Path, *, resume_step: int = 0, hparams: Mapping[str, Any] | None = None
+) -> TensorboardLogger:
+    """Open TensorBoard files under ``folder/tensorboard``; hide what an earlier job wrote past ``resume_step``.
+
+    The first job also writes ``hparams``: numbers, truth values and texts, everything else as text.
+    """
     logger = get_logger("tensorboard", str(folder), "tensorboard")
     assert isinstance(logger, TensorboardLogger)
     if resume_step:
@@ -82,6 +109,15 @@ def tensorboard_logger(folder: Path, *, resume_step: int = 0) -> TensorboardLogg
         # what the earlier job wrote at `resume_step` itself, its last row and episodes, belongs to the run.
         start = Event(session_log=SessionLog(status=SessionLog.START))
         logger.experiment._get_file_writer().add_event(start, resume_step + 1)
+    elif hparams:
+        from torch.utils.tensorboard.summary import hparams as summarise
+
+        # SummaryWriter.add_hparams would write a run of its own into a folder beside this one.
+        plain = {
+            key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in hparams.items()
+        }
+        for summary in summarise(plain, {"episode/return": 0.0}):
+            logger.experiment._get_file_writer().add_summary(summary)
     return logger
 
 

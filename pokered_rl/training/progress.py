@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from pathlib import Path
 
 from pokered_rl.collectors import EpisodeResult
@@ -16,6 +17,9 @@ from pokered_rl.training.runtime import ExitStatus, StopReason
 from pokered_rl.training.trainer import Trainer
 
 __all__ = ["MilestoneWatch", "ProgressRecord"]
+
+#: Rates are those of the last minute, measured every second.
+_RATE_SECONDS, _MARK_SECONDS = 60.0, 1.0
 
 
 class ProgressRecord(Callback):
@@ -35,13 +39,15 @@ class ProgressRecord(Callback):
         self._wall_before = progress.wall_seconds
         self._restarts_before = progress.worker_restarts
         self._began = self._written_at = time.monotonic()
-        self._first_steps = self._steps_then = self._updates_then = 0
+        self._first_steps = 0
+        #: Time, steps and updates of the last minute, oldest first.
+        self._marks: deque[tuple[float, int, int]] = deque()
 
     def on_start(self, trainer: Trainer) -> None:
         """Take the counters of the checkpoint; what the job adds is counted from here."""
         self._began = self._written_at = time.monotonic()
-        self._first_steps = self._steps_then = trainer.steps
-        self._updates_then = trainer.updates
+        self._first_steps = trainer.steps
+        self._marks = deque([(self._began, trainer.steps, trainer.updates)])
         self._update(trainer)
 
     def on_batch(self, trainer: Trainer, num_steps: int) -> None:
@@ -53,7 +59,9 @@ class ProgressRecord(Callback):
         self._update(trainer)
 
     def on_episode(self, trainer: Trainer, episode: EpisodeResult) -> None:
-        """Keep the highest return and length."""
+        """Keep the highest return and length of episodes that began at power-on or in a given start state."""
+        if episode.from_archive:
+            return
         best = self._progress.best
         for name, value in (("return", episode.total_reward), ("length", float(episode.steps))):
             best[name] = max(value, float(best.get(name, value)))
@@ -80,12 +88,25 @@ class ProgressRecord(Callback):
         progress.steps, progress.updates, progress.episodes = trainer.steps, trainer.updates, trainer.episodes
         progress.wall_seconds = self._wall_before + now - self._began
         progress.replay_sequences = len(trainer.replay)
-        seconds = now - self._written_at
-        if seconds >= self._every_seconds:
-            progress.steps_per_second = (progress.steps - self._steps_then) / seconds
-            progress.updates_per_second = (progress.updates - self._updates_then) / seconds
-            self._written_at, self._steps_then, self._updates_then = now, progress.steps, progress.updates
+        self._measure_rates(now)
+        if now - self._written_at >= self._every_seconds:
+            self._written_at = now
             self._write(trainer)
+
+    def _measure_rates(self, now: float) -> None:
+        """Set the rates to those of the last minute, or since the first batch."""
+        progress, marks = self._progress, self._marks
+        if progress.steps == marks[0][1] and len(marks) == 1:
+            self._marks = deque([(now, progress.steps, progress.updates)])  # the workers are starting
+            return
+        if now - marks[-1][0] < _MARK_SECONDS:
+            return
+        marks.append((now, progress.steps, progress.updates))
+        while now - marks[1][0] > _RATE_SECONDS:
+            marks.popleft()
+        then, steps, updates = marks[0]
+        progress.steps_per_second = (progress.steps - steps) / (now - then)
+        progress.updates_per_second = (progress.updates - updates) / (now - then)
 
     def _write(self, trainer: Trainer) -> None:
         progress, stats = self._progress, trainer.workers.stats()

@@ -52,7 +52,7 @@ class Progress:
     updates: int = 0
     #: Finished episodes over all jobs.
     episodes: int = 0
-    #: Rates over the last seconds.
+    #: Rates over the last minute.
     steps_per_second: float = 0.0
     updates_per_second: float = 0.0
     #: Seconds of work over all jobs.
@@ -91,6 +91,8 @@ class RunFolder:
         self.metrics = path / "metrics"
         self.replay = path / "replay"
         self.curriculum = path / "curriculum"
+        self.evaluation = path / "evaluation"
+        self.best = path / "best"
 
     def read_progress(self) -> Progress | None:
         """Read ``progress.json``; None where there is none.

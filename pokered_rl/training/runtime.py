@@ -38,16 +38,23 @@ class StopReason(Enum):
 
     target = "target reached"
     episodes = "number of episodes reached"
+    learned = "learned what evaluation.stop_milestone asks for"
+    stuck = "not progressing"
     deadline = "time is up"
     requested = "asked to stop by a signal"
     interrupted = "interrupted"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run is complete, so that another job would do nothing."""
+        return self in (StopReason.target, StopReason.episodes, StopReason.learned, StopReason.stuck)
 
     def exit_status(self, *, advanced: bool) -> ExitStatus:
         """Return the status to exit with; ``advanced`` says whether this job made any step.
 
         A job that ran out of time without a step would do so again: it counts as an error.
         """
-        if self in (StopReason.target, StopReason.episodes):
+        if self.complete:
             return ExitStatus.complete
         if self is StopReason.interrupted:
             return ExitStatus.interrupted

@@ -37,6 +37,12 @@ def run_job(folder: Path, *overrides: str, **parts: Any) -> int:
     return status
 
 
+@pytest.fixture(scope="session", name="run_job")
+def _run_job() -> Callable[..., int]:
+    """Runs one job in the ``run.folder`` that it is given."""
+    return run_job
+
+
 @pytest.fixture(scope="session")
 def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")

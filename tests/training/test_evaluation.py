@@ -82,13 +82,18 @@ def test_row_that_allows_nothing_allows_everything():
     assert set(action.tolist()) == {0, 1, 2, 3}
 
 
-def test_table_puts_both_policies_side_by_side():
+def test_table_has_a_row_for_each_evaluation_with_intervals_and_the_furthest_milestone():
     out = io.StringIO()
-    shown = table(Evaluation([10, 20], [1.0, 3.0], [5, 5]), Evaluation([4, 6], [0.5, 0.5], [5, 5]))
-    Console(file=out, width=100).print(shown)
+    rows = [
+        ("random", Evaluation([4, 6], [0.5, 0.5], [5, 5], [{}, {}])),
+        ("trained", Evaluation([10, 20], [1.0, 3.0], [5, 5], [{"a": 1}, {"a": 1, "b": 3}])),
+    ]
+    Console(file=out, width=100).print(table(rows, ["a", "b", "c"]))
     text = out.getvalue()
-    for part in ("trained", "15.0", "20", "2.00", "random", "5.0", "0.50"):
+    # Wilson's interval of 1 in 2: centre 0.5, half 1.96 / (1 + 1.9207) * sqrt(0.125 + 0.2401) = 0.4055.
+    for part in ("trained", "15.0 (10.0 to 20.0)", "2.00", "50% (9% to 91%)", "random", "5.0 (4.0 to 6.0)", "0.50"):
         assert part in text
+    assert text.index("random") < text.index("trained")
 
 
 _STORY = Milestones(
@@ -138,3 +143,17 @@ def test_bootstrapped_interval_is_that_of_the_mean():
     assert low == pytest.approx(0.451, abs=0.01)
     assert high == pytest.approx(0.549, abs=0.01)
     assert mean_interval([3.0, 3.0]) == (3.0, 3.0)
+
+
+def test_joined_evaluations_keep_the_order_of_their_episodes():
+    joined = Evaluation.joined([Evaluation([1], [2.0], [3], [{"a": 1}]), Evaluation([4], [5.0], [6], [{}])], at_steps=7)
+    assert joined == Evaluation([1, 4], [2.0, 5.0], [3, 6], [{"a": 1}, {}], at_steps=7)
+    assert joined.mean_milestones == 0.5
+    assert joined.furthest(["a", "b"]) == ("a", 0.5)
+    assert joined.furthest(["b"]) is None
+
+
+def test_evaluation_can_be_ended_from_outside():
+    calls = iter([None, None, "signal"])
+    result = evaluate(_Corridor(3), RandomPolicy(), max_steps=50, stopped=lambda: next(calls, "signal"))
+    assert max(result.lengths) == 3  # not 4

@@ -5,12 +5,15 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import ConfigError
+from pokered_rl.record.maps import coverage_picture
 from pokered_rl.training import StopReason
-from pokered_rl.training.loggers import make_loggers
+from pokered_rl.training.loggers import log_picture, make_loggers, takes_pictures
 from pokered_rl.training.metrics import Metrics
 from pokered_rl.training.run_folder import Progress
 
@@ -43,6 +46,27 @@ def test_tensorboard_hides_what_a_resumed_job_plays_again(tmp_path: Path):
     board.Reload()
     # The first job's 30 and 40 lie past the checkpoint at 25.
     assert [event.step for event in board.Scalars("train/loss")] == [0, 10, 20, 30, 40, 50]
+
+
+def test_tensorboard_has_the_options_of_the_run_and_pictures_of_the_coverage(tmp_path: Path):
+    (logger,) = make_loggers(tmp_path, run_name="a", hparams={"loss.gamma": 0.9, "env.actions": ["a"]}, say=print)
+    assert takes_pictures(logger)
+    log_picture(logger, "episode/coverage", np.full((4, 6, 3), 7, np.uint8), step=50)
+    logger.experiment.close()
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    (picture,) = board.Images("episode/coverage")
+    assert (picture.step, picture.width, picture.height) == (50, 6, 4)
+    assert b"loss.gamma" in board.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+
+
+def test_coverage_is_drawn_in_the_size_of_the_maps():
+    maps = Cartridge.find().profile.maps
+    home = next(game_map.id for game_map in maps if game_map.width_steps)
+    picture = coverage_picture({home << 16 | 1 << 8 | 2: 3, home << 16 | 2 << 8 | 2: 1}, maps=maps)
+    assert picture.dtype == np.uint8
+    assert picture.shape[2] == 3
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 3, "visited tiles have colours"
 
 
 def test_nothing_leaves_the_machine_unless_asked(tmp_path: Path, monkeypatch):
@@ -108,13 +132,19 @@ def test_without_wandb_its_extra_is_named(tmp_path: Path, monkeypatch):
 
 def test_further_loggers_of_torchrl_get_the_same_figures(tmp_path: Path, monkeypatch):
     kept: dict[str, list[int]] = {}
+    hparams: list[dict] = []
 
     def get_logger(kind, folder, name, **options):
         steps = kept.setdefault(f"{kind} {folder} {name}", [])
-        return SimpleNamespace(log_metrics=lambda metrics, step: steps.append(step), experiment=SimpleNamespace())
+        return SimpleNamespace(
+            log_metrics=lambda metrics, step: steps.append(step),
+            log_hparams=hparams.append,
+            experiment=SimpleNamespace(),
+        )
 
     monkeypatch.setattr("pokered_rl.training.loggers.get_logger", get_logger)
-    _job(tmp_path, range(0, 30, 10), tensorboard=False, others=["mlflow", "trackio"])
+    _job(tmp_path, range(0, 30, 10), tensorboard=False, others=["mlflow", "trackio"], hparams={"loss.gamma": 0.9})
+    assert hparams == [{"loss.gamma": 0.9}] * 2
     assert kept == {f"{kind} {tmp_path / kind} a": [0, 10, 20] for kind in ("mlflow", "trackio")}
 
 

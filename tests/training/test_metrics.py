@@ -3,15 +3,19 @@ import io
 from pathlib import Path
 from types import SimpleNamespace
 
+import pytest
 from rich.console import Console
 from torchrl.record.loggers import Logger
 
 from pokered_rl.collectors import EpisodeResult
+from pokered_rl.envs import EpisodeFigures
 from pokered_rl.training import StopReason
 from pokered_rl.training.display import Display
+from pokered_rl.training.evaluation import Evaluation
 from pokered_rl.training.metrics import CsvTable, Metrics
 from pokered_rl.training.run_folder import Progress
 from pokered_rl.training.runtime import Deadline
+from pokered_rl.training.statistics import EpisodeStatistics, episode_columns
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -98,11 +102,87 @@ def test_training_and_episodes_have_a_file_each_and_go_to_every_logger(tmp_path:
     assert logger.closed
 
 
-def _display(out: io.StringIO, *, terminal: bool) -> Display:
+def _figures(**values) -> EpisodeFigures:
+    return EpisodeFigures(emulator=1, **values)
+
+
+def _statistics(trainer) -> EpisodeStatistics:
+    """Two episodes from power-on and one from the archive, which does not count."""
+    statistics = EpisodeStatistics(["a", "b", "c"])
+    for episode in (
+        EpisodeResult(0, 1, 1.0, 40, _figures(tiles=10, milestones={"a": 3}, places=(1, 2))),
+        EpisodeResult(0, 1, 2.5, 40, _figures(tiles=20, milestones={"b": 9, "a": 4}, places=(1,))),
+        EpisodeResult(0, 1, 99.0, 4, _figures(cell="17", tiles=99, milestones={"c": 1})),
+    ):
+        statistics.on_episode(trainer, episode)
+    return statistics
+
+
+def test_statistics_count_episodes_from_power_on_only():
+    statistics = _statistics(_trainer())
+    assert len(statistics) == 2
+    assert (statistics.means()["return"], statistics.means()["tiles"]) == (1.75, 15.0)
+    assert statistics.rates() == {"a": 1.0, "b": 0.5}
+    assert statistics.furthest() == ("b", 0.5)
+    assert statistics.visits == {1: 2, 2: 1}
+
+
+def test_restored_statistics_are_the_same_and_the_window_slides():
+    statistics = EpisodeStatistics(["a", "b", "c"], window=2)
+    statistics.load_state_dict(_statistics(_trainer()).state_dict())
+    assert statistics.rates() == {"a": 1.0, "b": 0.5}
+    statistics.on_episode(_trainer(), EpisodeResult(0, 1, 4.5, 40, _figures(milestones={"c": 2})))
+    assert statistics.rates() == {"a": 0.5, "b": 0.5, "c": 0.5}
+    assert statistics.means()["return"] == 3.5
+
+
+def test_columns_of_an_episode_name_the_furthest_milestone_with_its_step():
+    figures = _figures(tiles=20, milestones={"b": 9, "a": 14}, furthest="b", terms={"steps": -0.5}, battles_won=1)
+    columns = episode_columns(EpisodeResult(0, 1, 2.5, 40, figures))
+    assert (columns["start"], columns["milestones"]) == ("power-on", 2)
+    assert (columns["furthest"], columns["furthest_step"], columns["milestone_steps"]) == ("b", 9, "b:9 a:14")
+    assert (columns["term_steps"], columns["battles_won"]) == (-0.5, 1)
+
+
+def test_rows_past_the_checkpoint_of_a_resumed_job_are_marked(tmp_path: Path):
+    table = CsvTable(tmp_path / "a.csv")
+    for steps in (10, 20, 30):
+        table.append({"steps": steps})
+    assert [table.mark_abandoned(20), table.mark_abandoned(20)] == [1, 0]
+    table.append({"steps": 25})
+    table.close()
+    assert [(row["steps"], row["abandoned"]) for row in _rows(tmp_path / "a.csv")] == [
+        ("10", ""),
+        ("20", ""),
+        ("30", "1"),
+        ("25", ""),
+    ]
+
+
+def test_an_evaluation_has_a_row_for_each_policy_with_the_steps_of_its_weights(tmp_path: Path):
+    metrics = Metrics(tmp_path, Progress(run="a", jobs=1), every_seconds=1e9)
+    trained = Evaluation([10, 20], [1.0, 3.0], [5, 5], [{"a": 1}, {"a": 3}], at_steps=400)
+    metrics.on_evaluation(_trainer(), {"trained": trained, "random": Evaluation([4], [0.5], [5], [{}], at_steps=400)})
+    first, second = _rows(tmp_path / "evaluation.csv")
+    assert (first["policy"], first["steps"], first["tiles"], first["tiles_low"], first["tiles_high"]) == (
+        "trained",
+        "400",
+        "15",
+        "10",
+        "20",
+    )
+    # Wilson's interval of 2 in 2: low = 2 / (2 + 3.8415).
+    assert (first["rate_a"], first["median_step_a"], first["milestones"]) == ("1", "3", "1")
+    assert float(first["rate_a_low"]) == pytest.approx(0.3424, abs=1e-4)
+    assert (second["policy"], second["rate_a"]) == ("random", "")
+
+
+def _display(out: io.StringIO, *, terminal: bool, statistics: EpisodeStatistics) -> Display:
     progress = Progress(run="a", steps=500, target_total_steps=2_000, updates=7, steps_per_second=10.0)
     return Display(
         progress,
         deadline=Deadline(max_runtime_seconds=60, start=0.0, margin_seconds=0.0, environment={}, clock=lambda: 0.0),
+        statistics=statistics,
         line_seconds=3600,
         console=Console(file=out, force_terminal=terminal, width=100),
     )
@@ -110,24 +190,30 @@ def _display(out: io.StringIO, *, terminal: bool) -> Display:
 
 def test_without_a_terminal_a_plain_line_is_printed_now_and_then():
     out, trainer = io.StringIO(), _trainer()
-    display = _display(out, terminal=False)
+    statistics = _statistics(trainer)
+    display = _display(out, terminal=False, statistics=statistics)
     display.on_start(trainer)
-    for total_reward in (1.0, 2.5):
-        display.on_episode(trainer, EpisodeResult(0, 0, total_reward, 40))
     display.on_batch(trainer, 20)
     display.on_update(trainer)
     lines = out.getvalue().splitlines()
     assert len(lines) == 1, "one line an hour"
     # 1,500 steps at 10 steps/s are 150 s.
-    for part in ("500/2,000 steps", "left 2:30", "(job 1:00)", "7 updates", "replay 0/100", "returns 1.00 2.50"):
+    for part in (
+        "500/2,000 steps",
+        "left 2:30",
+        "(job 1:00)",
+        "7 updates",
+        "replay 0/100",
+        "return 1.75, 15.0 tiles",
+        "furthest b 50%",
+    ):
         assert part in lines[0]
 
 
 def test_on_a_terminal_the_panel_shows_the_same_figures():
     out, trainer = io.StringIO(), _trainer()
-    display = _display(out, terminal=True)
+    display = _display(out, terminal=True, statistics=_statistics(trainer))
     display.on_start(trainer)
-    display.on_episode(trainer, EpisodeResult(0, 0, 2.5, 40))
     display.on_end(trainer, StopReason.target)
-    for part in ("500 of 2,000", "2:30 to the target", "0 of 100 sequences", "last returns 2.50"):
+    for part in ("500 of 2,000", "2:30 to the target", "0 of 100 sequences", "return 1.75, 15.0 tiles", "b 50%"):
         assert part in out.getvalue()

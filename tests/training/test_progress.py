@@ -9,6 +9,7 @@ import torch
 from tensordict import TensorDict
 
 from pokered_rl.collectors import ExperienceSink
+from pokered_rl.collectors.worker import WorkerMessage
 from pokered_rl.data import SequenceBuilder, SequenceLayout
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.training import StopReason
@@ -23,7 +24,7 @@ def _finish(sink: ExperienceSink, returns: torch.Tensor, *, worker: int) -> None
     reward = returns[:, None]
     ended = torch.ones_like(reward, dtype=torch.bool)
     steps = TensorDict({"reward": reward, "terminated": ended, "truncated": ~ended}, batch_size=reward.shape)
-    sink._measure_episodes(worker, TensorDict({"steps": steps}, batch_size=[]))
+    sink._measure_episodes(worker, WorkerMessage(TensorDict({"steps": steps}, batch_size=[])))
 
 
 def test_every_episode_gets_its_row_though_all_emulators_end_together(tmp_path: Path):

@@ -15,7 +15,7 @@ from pokered_rl.envs.ram_frame import GameProgress, RamFrame
 from pokered_rl.envs.rewards.base import FirstTimes, Flags, RewardStep, RewardTerm, hashed_slot
 from pokered_rl.game.tables import ELITE_CLASSES, LEADER_CLASSES
 
-__all__ = ["BattleDamage", "BattleOutcome", "Blackout", "Escape", "Healing", "LowHealth"]
+__all__ = ["BattleDamage", "BattleOutcome", "Blackout", "Escape", "Healing", "LowHealth", "battle_results"]
 
 _WON = 0  # wBattleResult; 1 is no sign of a defeat: a single faint leaves it, and a black-out clears it
 _FIGHTING = np.isin(np.arange(256), (1, 2))  # by wIsInBattle
@@ -72,10 +72,9 @@ class BattleOutcome(RewardTerm):
         self._opponents.start(frame, emulators)
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
-        now, before = step.now, step.before
+        before = step.before
         self._opponents.advance(step)
-        over, lost = _ends(step)
-        won = over & ~lost & (now.u8("wBattleResult") == _WON) & (now.u16("wEnemyMonHP") == 0)
+        won, lost = battle_results(step.now, before)
         first = self._beaten.first(self._opponents.of(before), won)
         tier = np.where(before.in_battle == 2, self._tiers[before.u8("wTrainerClass")], self.wild)
         value: npt.NDArray[Any] = np.where(first, tier, 0.0) - self.lost * lost
@@ -146,7 +145,7 @@ class Escape(RewardTerm):
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
-        over, lost = _ends(step)
+        over, lost = _ends(now, before)
         left = over & ~lost & (now.u16("wEnemyMonHP") > 0)
         left &= (before.u8("wCapturedMonSpecies") == 0) & (now.u8("wCapturedMonSpecies") == 0)
         result: npt.NDArray[Any] = -left.astype(np.float64)
@@ -259,15 +258,22 @@ class _Opponents(EmulatorMemory):
         return opponent
 
 
-def _ends(step: RewardStep) -> tuple[Flags, Flags]:
-    """Return whether a battle ended in this step, and whether it was lost, [E] each.
+def battle_results(now: RamFrame, before: RamFrame) -> tuple[Flags, Flags]:
+    """Return whether a battle was won, and whether one was lost, between two steps, [E] each."""
+    over, lost = _ends(now, before)
+    won: Flags = over & ~lost & (now.u8("wBattleResult") == _WON) & (now.u16("wEnemyMonHP") == 0)
+    return won, lost
+
+
+def _ends(now: RamFrame, before: RamFrame) -> tuple[Flags, Flags]:
+    """Return whether a battle ended between two steps, and whether it was lost, [E] each.
 
     A battle is lost when the whole party has fainted. Texts wait for a button between the last faint and the end, so
     the step before the end has it even if the last step contains the whole black-out.
     """
-    fighting = _FIGHTING.take(step.before.in_battle)
-    over = fighting & (step.now.in_battle == 0)
-    lost = (fighting & (step.now.in_battle == _LOST)) | (over & (_party_down(step.before) | _party_down(step.now)))
+    fighting = _FIGHTING.take(before.in_battle)
+    over = fighting & (now.in_battle == 0)
+    lost = (fighting & (now.in_battle == _LOST)) | (over & (_party_down(before) | _party_down(now)))
     return over, lost
 
 

@@ -4,6 +4,7 @@ from pokered_rl.envs.transforms.affordance_mask import AffordanceMask
 from pokered_rl.envs.transforms.archive_states import ArchiveStates
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.context import ContextFeatures
+from pokered_rl.envs.transforms.episode_figures import EpisodeFigures, EpisodeMeter
 from pokered_rl.envs.transforms.episode_recorder import EpisodeRecorder
 from pokered_rl.envs.transforms.game_state import GameStateReader
 from pokered_rl.envs.transforms.last_action import LastActionReward
@@ -14,6 +15,8 @@ __all__ = [
     "AffordanceMask",
     "ArchiveStates",
     "ContextFeatures",
+    "EpisodeFigures",
+    "EpisodeMeter",
     "EpisodeRecorder",
     "GameStateReader",
     "LastActionReward",
