@@ -231,7 +231,10 @@ def test_granted_gpu_is_found_by_the_variables_of_schedulers(environment, grante
 
 def test_granted_gpu_that_pytorch_cannot_use_is_refused_with_the_way_out(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"SLURM_JOB_GPUS=0 grants a GPU .*install .*runtime\.device=cpu"):
+    with pytest.raises(ConfigError, match=r"SLURM_JOB_GPUS=0 grants a GPU .*built .*CUDA.*runtime\.device=cpu"):
         choose_device("auto", {"SLURM_JOB_GPUS": "0"})
+    monkeypatch.setattr(torch.version, "cuda", None)
+    with pytest.raises(ConfigError, match="built without CUDA; install the wheel"):
+        choose_device("auto", {"CUDA_VISIBLE_DEVICES": "0"})
     assert choose_device("cpu", {"SLURM_JOB_GPUS": "0"}).type == "cpu"
     assert choose_device("auto", {}).type == "cpu"

@@ -179,7 +179,8 @@ class EpisodeMeter(RamTransform):
         memory, count = self.memory, self.num_emulators
         mask, wait = tensordict.get(self.in_keys[1], None), next_tensordict.get(self.in_keys[2], None)
         if mask is not None:
-            memory.masked += 1.0 - mask.reshape(count, -1).numpy(force=True).mean(1)
+            allowed = mask.reshape(count, -1).numpy(force=True)
+            memory.masked += 1.0 - np.add.reduce(allowed, 1, dtype=np.int64) / allowed.shape[1]
         if wait is not None:
             memory.wait_frames += wait.reshape(count).numpy(force=True)
         done = next_tensordict.get(self.in_keys[3]).reshape(count).numpy(force=True)
