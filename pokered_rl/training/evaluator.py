@@ -22,6 +22,7 @@ from torch import nn
 from pokered_rl.atomic import write_atomically
 from pokered_rl.collectors.worker import prepare_process
 from pokered_rl.errors import PokeredError
+from pokered_rl.terminal import make_console
 from pokered_rl.training.callbacks import Callback
 from pokered_rl.training.checkpoint import save_tensors
 from pokered_rl.training.evaluation import Evaluation, evaluate_policies, rate_text, table
@@ -199,7 +200,7 @@ class Evaluator(Callback):
         self._stop_milestone = stop_milestone
         self._stop_rate = stop_rate
         self._stopped = stopped
-        self._console = console if console is not None else Console()
+        self._console = console if console is not None else make_console()
         self._story = plan.cartridge.profile.milestones.names
         self._process: _Process | None = None
         self._waiting: deque[Path] = deque()
