@@ -1,11 +1,10 @@
 """Worker pools, exploration, and the sink that turns batches into sequences."""
 
 from pokered_rl.collectors.control import SharedControl
-from pokered_rl.collectors.exploration import Exploration, emulator_epsilons, epsilon_primer
 from pokered_rl.collectors.processes import ProcessPool
 from pokered_rl.collectors.ray_pool import RayPool
 from pokered_rl.collectors.supervision import SupervisedPool
-from pokered_rl.collectors.worker import WorkerSpec
+from pokered_rl.collectors.worker import Exploration, WorkerSpec, emulator_epsilons
 from pokered_rl.collectors.worker_pool import EpisodeResult, ExperienceSink, InlinePool, WorkerError, WorkerPool
 
 __all__ = [
@@ -21,5 +20,4 @@ __all__ = [
     "WorkerPool",
     "WorkerSpec",
     "emulator_epsilons",
-    "epsilon_primer",
 ]

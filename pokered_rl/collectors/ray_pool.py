@@ -18,9 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pokered_rl.collectors.exploration import Exploration
 from pokered_rl.collectors.supervision import SHUTDOWN_SECONDS, SupervisedPool, Worker
-from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec, pack_error, unpack_message
+from pokered_rl.collectors.worker import (
+    Exploration,
+    WorkerCollector,
+    WorkerMessage,
+    WorkerSpec,
+    pack_error,
+    unpack_message,
+)
 from pokered_rl.collectors.worker_pool import WorkerError
 from pokered_rl.errors import ConfigError
 

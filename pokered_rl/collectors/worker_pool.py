@@ -18,8 +18,15 @@ from torchrl.envs import EnvBase
 
 import pokered_rl.errors
 from pokered_rl.collectors.control import SharedControl
-from pokered_rl.collectors.exploration import Exploration, emulator_epsilons
-from pokered_rl.collectors.worker import WorkerCollector, WorkerMessage, WorkerSpec, network_of, unpack_message
+from pokered_rl.collectors.worker import (
+    Exploration,
+    WorkerCollector,
+    WorkerMessage,
+    WorkerSpec,
+    emulator_epsilons,
+    network_of,
+    unpack_message,
+)
 from pokered_rl.collectors.worker_state import capture_state
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceReplay
 from pokered_rl.envs import EpisodeFigures

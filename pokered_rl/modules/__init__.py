@@ -1,7 +1,6 @@
 """Encoders, heads, the recurrent quantile networks and the policy."""
 
 from pokered_rl.modules.augmentation import RandomShift
-from pokered_rl.modules.core import LSTMCore, MemorylessCore, RecurrentCore
 from pokered_rl.modules.cost import NetworkCost, network_cost
 from pokered_rl.modules.diagnostics import acting_learning_rate, diagnose, dormant_units, input_shares
 from pokered_rl.modules.encoder import (
@@ -17,7 +16,7 @@ from pokered_rl.modules.encoder import (
 from pokered_rl.modules.heads import DuelingQuantileHead, MapDecoder, ReconstructionHead
 from pokered_rl.modules.policy import R2D2Policy
 from pokered_rl.modules.r2d2_network import NETWORK_SIZES, NetworkWidths, R2D2Network
-from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
+from pokered_rl.modules.recurrent_network import LSTMCore, MemorylessCore, RecurrentCore, RecurrentQuantileNetwork
 
 __all__ = [
     "NETWORK_SIZES",

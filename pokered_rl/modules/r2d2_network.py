@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from tensordict import NestedKey
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.modules.core import LSTMCore, RecurrentCore
 from pokered_rl.modules.encoder import (
     MapEncoder,
     ObservationEncoder,
@@ -17,7 +16,7 @@ from pokered_rl.modules.encoder import (
     VectorEncoder,
     initialise_weights,
 )
-from pokered_rl.modules.recurrent_network import RecurrentQuantileNetwork
+from pokered_rl.modules.recurrent_network import LSTMCore, RecurrentCore, RecurrentQuantileNetwork
 
 __all__ = ["NETWORK_SIZES", "NetworkWidths", "R2D2Network"]
 

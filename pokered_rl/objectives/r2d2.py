@@ -17,7 +17,7 @@ from torchrl.modules import reset_noise
 from torchrl.objectives import LossModule
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.objectives.terms import SequenceTerms, masked_mean, sequence_terms
+from pokered_rl.objectives.functional import SequenceTerms, masked_mean, sequence_terms
 
 __all__ = ["R2D2Loss"]
 
