@@ -58,6 +58,9 @@ gymnasium.register(
     GYMNASIUM_ID,
     entry_point="pokered_rl.envs.gymnasium:PokemonRedGymEnv",
     vector_entry_point="pokered_rl.envs.gymnasium:PokemonRedVectorEnv",
+    # Wrappers would hide action_masks(); the environment itself refuses a step before the first reset.
+    order_enforce=False,
+    disable_env_checker=True,
 )
 
 _HOME = {

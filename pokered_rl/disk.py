@@ -79,12 +79,13 @@ def _fullness(error: OSError) -> str:
     if error.errno == errno.EFBIG:
         return "a file would become larger than this system or its limit allows (ulimit -f)"
     try:
-        disk = os.statvfs(existing_parent(Path(error.filename or ".")))
-    except (OSError, TypeError):
-        return "the disk is full, or its number of files"
-    if error.filename and disk.f_files and not disk.f_favail:
-        return "the disk has no room for another file (its number of files is limited, and all inodes are taken)"
-    return "the disk is full" if error.filename else "the disk is full, or its number of files"
+        disk = os.statvfs(existing_parent(Path(os.fsdecode(error.filename))))
+    except (OSError, TypeError):  # no name
+        return "the disk is full, or its number of files is used up"
+    # Whichever is scarcer: by now, what was being written has been removed, and a few files are free again.
+    if disk.f_favail * disk.f_blocks < disk.f_bavail * disk.f_files:
+        return "the disk has no room for another file: its number of files (inodes) is limited and used up"
+    return "the disk is full"
 
 
 class NewFolders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from torchrl.envs import Compose, InitTracker, Transform, TransformedEnv
 
 from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
-from pokered_rl.envs.rewards import RewardTerm, make_terms
+from pokered_rl.envs.rewards import REWARD_TERMS, RewardTerm, load_preset, make_terms
 from pokered_rl.envs.transforms import (
     AffordanceMask,
     ContextFeatures,
@@ -20,8 +21,11 @@ from pokered_rl.envs.transforms import (
     MapMemory,
     RewardTerms,
 )
+from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile, RamLayout
 from pokered_rl.game.screen_rules import STACK_RANGE
+
+_REWARD_KEYS = ("weights", "options", "goals", "extra_terms", "write_terms")
 
 __all__ = ["default_transforms", "make_env", "required_layout"]
 
@@ -33,7 +37,7 @@ def default_transforms(
     game_fields: Iterable[str] | None = (),
     mask: Mapping[str, Any] | None = None,
     map_memory: Mapping[str, Any] | None = None,
-    reward: Mapping[str, Any] | None = None,
+    reward: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     recorder: Mapping[str, Any] | None = None,
 ) -> list[Transform]:
     """Make the transforms that the agent of this library uses, in their order.
@@ -47,12 +51,14 @@ def default_transforms(
         game_fields: Fields of ``("game", ...)``; none by default, since the agent does not read them; None for all.
         mask: Keyword arguments of :class:`AffordanceMask`.
         map_memory: Keyword arguments of :class:`MapMemory`, such as ``{"radius": 10}``.
-        reward: Keyword arguments of :func:`pokered_rl.envs.rewards.make_terms` (``weights``, ``options``, ``goals``);
-            ``extra_terms``, :class:`~pokered_rl.envs.rewards.RewardTerm` objects added to those; and ``write_terms``.
+        reward: Name of a preset (``"exploration"``), a YAML file, or keyword arguments of
+            :func:`pokered_rl.envs.rewards.make_terms` (``weights``, ``options``, ``goals``); ``extra_terms``,
+            :class:`~pokered_rl.envs.rewards.RewardTerm` objects added to those; and ``write_terms``.
         recorder: Keyword arguments of :class:`EpisodeRecorder`; None records nothing.
     """
     actions = action_set or ActionSet()
-    reward = dict(reward or {})
+    reward = load_preset(reward) if isinstance(reward, str | os.PathLike) else dict(reward or {})
+    _check_reward(reward)
     write_terms = bool(reward.pop("write_terms", True))
     extra_terms: Iterable[RewardTerm] = reward.pop("extra_terms", ())
     terms = [*make_terms(profile=profile, **reward), *extra_terms]
@@ -70,6 +76,17 @@ def default_transforms(
     if recorder is not None:
         transforms.append(EpisodeRecorder(profile=profile, **recorder))
     return transforms
+
+
+def _check_reward(reward: Mapping[str, Any]) -> None:
+    """Refuse keys that a reward does not have; a name of a term is one of its weights."""
+    for key in reward:
+        if key in _REWARD_KEYS:
+            continue
+        if key in REWARD_TERMS:
+            raise ConfigError(f"reward has no key {key!r}, which is a term; write {{'weights': {{{key!r}: 1.0}}}}")
+        near = difflib.get_close_matches(str(key), _REWARD_KEYS, n=3) or _REWARD_KEYS
+        raise ConfigError(f"reward has no key {key!r}; did you mean {', '.join(near)}?")
 
 
 def required_layout(transforms: Iterable[Transform], *, stack: bool = True) -> RamLayout:
@@ -96,7 +113,7 @@ def make_env(
     game_fields: Iterable[str] | None = (),
     mask: Mapping[str, Any] | None = None,
     map_memory: Mapping[str, Any] | None = None,
-    reward: Mapping[str, Any] | None = None,
+    reward: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     recorder: Mapping[str, Any] | None = None,
     extra_transforms: Sequence[Transform] = (),
     **env_arguments: Any,

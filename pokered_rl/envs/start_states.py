@@ -15,8 +15,11 @@ from pokered_rl.errors import ConfigError
 __all__ = ["StartSource", "StartState", "StartStates", "StatesLike"]
 
 StateLike = str | os.PathLike[str] | SaveState
-#: Files or states: one, several, or a mapping to weights.
-StatesLike = StateLike | Iterable[StateLike] | Mapping[StateLike, float]
+#: Files or states: one, several, a mapping to weights, or a mapping of names to files or states, or to pairs of such a
+#: one and a weight.
+StatesLike = (
+    StateLike | Iterable[StateLike] | Mapping[StateLike, float] | Mapping[str, StateLike | tuple[StateLike, float]]
+)
 
 
 class StartState(NamedTuple):
@@ -42,15 +45,29 @@ class StartSource(Protocol):
         """Draw the start of an episode of ``emulator``, one of ``num_emulators``."""
 
 
+def _entry(key: Any, value: Any) -> tuple[str, StateLike, float]:
+    """Return name, state and weight of an entry of a mapping: state to weight, or name to state (and weight)."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return key.sha256[:12] if isinstance(key, SaveState) else Path(key).stem, key, value
+    pair = tuple(value) if isinstance(value, list | tuple) else (value, 1.0)
+    if len(pair) == 2 and isinstance(pair[0], str | os.PathLike | SaveState) and isinstance(pair[1], int | float):
+        return str(key), pair[0], pair[1]
+    raise ConfigError(
+        f"start_states must be files or states, map them to weights, or map names to them;"
+        f" got {value!r:.80} for {key!r}"
+    )
+
+
 class StartStates:
     """A weighted pool of save states, drawn from at every reset; states can be added during training.
 
     Args:
-        states: Files or :class:`~pokered_rl.emulator.SaveState` objects: one, several (equal weights) or a mapping to
-            weights.
+        states: Files or :class:`~pokered_rl.emulator.SaveState` objects: one, several (equal weights), a mapping to
+            weights, or a mapping of names to them (:func:`~pokered_rl.emulator.start_states`), each alone or in a pair
+            with its weight.
 
     Raises:
-        ConfigError: A weight is not positive, or the pool would be empty.
+        ConfigError: A weight is not positive, an entry is of another kind, or the pool would be empty.
         SaveStateError: A file cannot be read.
     """
 
@@ -59,12 +76,10 @@ class StartStates:
         self._cumulated = np.zeros(0)
         if isinstance(states, str | os.PathLike | SaveState):
             states = [states]
-        weights = states if isinstance(states, Mapping) else dict.fromkeys(states, 1.0)
-        for source, weight in weights.items():
-            if isinstance(source, SaveState):
-                self.add(source, weight=weight, name=source.sha256[:12])
-            else:
-                self.add(SaveState.load(source), weight=weight, name=Path(source).stem)
+        entries = states if isinstance(states, Mapping) else dict.fromkeys(states, 1.0)
+        for key, value in entries.items():
+            name, source, weight = _entry(key, value)
+            self.add(source if isinstance(source, SaveState) else SaveState.load(source), weight=weight, name=name)
         if not self._entries:
             raise ConfigError("start_states must name at least one state, got none")
 

@@ -81,7 +81,7 @@ def env_factory(
         "frames_per_action": env.frames_per_action,
         "hold_frames": env.hold_frames,
         "screen": env.screen.value,
-        "start_states": tuple(env.start_states) or None,
+        "start_states": env.start_states or None,
         "max_episode_steps": env.max_episode_steps or None,
         "terminate_at_hall_of_fame": env.terminate_at_hall_of_fame,
         "wait_while_busy": env.wait_while_busy,

@@ -184,8 +184,9 @@ class EnvConfig:
     max_episode_steps: int = option(2048, ge=0)
     #: End an episode when the game is finished; the game then restarts by itself.
     terminate_at_hall_of_fame: bool = True
-    #: Save states that episodes start from, drawn at random; empty boots to the playable start.
-    start_states: list[str] = field(default_factory=list)
+    #: Save states that episodes start from, drawn at random: a list of files, a mapping of files to weights, or of
+    #: names to files or to pairs of a file and a weight; empty boots to the playable start.
+    start_states: Any = field(default_factory=list)
     #: Keep the emulator running while the game ignores its buttons, instead of spending decisions on it.
     wait_while_busy: bool = True
     #: Emulator frames after which such a wait is given up.

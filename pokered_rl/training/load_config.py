@@ -181,7 +181,7 @@ def _quoted(text: str) -> str:
 def _text_options() -> dict[str, type]:
     """Return the options whose value is a text (str) or a list of texts (list), by key."""
     kinds = {str: str, str | None: str, list[str]: list}
-    return {
+    return {"env.start_states": list} | {
         f"{section.name}.{name}": kinds[hint]
         for section in dataclasses.fields(Config)
         for name, hint in get_type_hints(section.default_factory).items()

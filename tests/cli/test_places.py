@@ -107,10 +107,15 @@ def test_error_of_the_file_system_during_the_work_is_one_line(tmp_path, capsys, 
         assert word in message
 
 
-@pytest.mark.parametrize(("free_files", "words"), [(0, "number of files is limited"), (7, "disk is full")])
-def test_disk_with_bytes_but_no_inodes_is_not_called_full(tmp_path, capsys, monkeypatch, free_files: int, words: str):
-    disk = os.statvfs(tmp_path)
-    fields = {name: getattr(disk, name) for name in ("f_bavail", "f_frsize")} | {"f_files": 45, "f_favail": free_files}
+# 3 of 45 files and 90 of 100 blocks are free; then 30 of 45 files and 1 of 100 blocks.
+@pytest.mark.parametrize(
+    ("free_files", "free_blocks", "words"),
+    [(0, 90, "number of files"), (3, 90, "number of files"), (30, 1, "the disk is full at")],
+)
+def test_disk_with_bytes_but_no_inodes_is_not_called_full(
+    tmp_path, capsys, monkeypatch, free_files, free_blocks, words
+):
+    fields = {"f_files": 45, "f_favail": free_files, "f_blocks": 100, "f_bavail": free_blocks}
     monkeypatch.setattr(os, "statvfs", lambda path: type("Disk", (), fields))
     os_failure(OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a")), remedy="")
     assert words in capsys.readouterr().err

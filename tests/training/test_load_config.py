@@ -106,6 +106,18 @@ def test_file_name_is_what_was_typed(tmp_path: Path, name: str):
     assert config.env.start_states == [f"{tmp_path}/1e3"]
 
 
+@pytest.mark.parametrize(
+    ("value", "states"),
+    [
+        ("[a.state,b.state]", ["a.state", "b.state"]),
+        ("{a.state: 2, b.state: 1.5}", {"a.state": 2, "b.state": 1.5}),
+        ("{home: a.state, rival: [b.state, 3.0]}", {"home": "a.state", "rival": ["b.state", 3.0]}),
+    ],
+)
+def test_start_states_have_names_and_weights_on_the_command_line(value: str, states):
+    assert load_config("quickstart", [f"env.start_states={value}"]).env.start_states == states
+
+
 def test_quoted_values_null_and_interpolations_are_those_of_hydra(monkeypatch):
     monkeypatch.setenv("SCRATCH", "/scratch")
     overrides = ["run.name='a b'", 'run.folder="c d"', "run.init_from=null", "replay.scratch_folder=${oc.env:SCRATCH}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -67,6 +68,14 @@ class Goal:
         return cls(**values)
 
 
+def _check_name(goal: Goal, kind: str, name: str, table: Any) -> None:
+    """Refuse the name of a map or event that the game does not have."""
+    if name not in table:
+        near = difflib.get_close_matches(name.removeprefix("EVENT_"), table.names, n=3, cutoff=0.5)
+        hint = f"; did you mean {', or '.join(near)}?" if near else ""
+        raise ConfigError(f"goal {goal.name!r}: there is no {kind} {name!r}{hint}")
+
+
 class Goals(RewardTerm):
     """Pays the value of each goal in the first step of the episode in which it holds, unless it held at the start.
 
@@ -113,14 +122,13 @@ class Goals(RewardTerm):
         if goal.level is not None:
             level = goal.level
             return lambda frame: frame.progress.party_level.sum(-1) >= level
-        try:
-            if goal.event is not None:
-                bit = profile.events.bit(goal.event)
-                return lambda frame: (frame.progress.event_bytes[:, bit // 8] >> (bit % 8)) & 1 == 1
-            where = goal.region or (goal.map, 0, 0, 255, 255)
-            map_id = profile.maps.id(str(where[0]))
-        except KeyError as error:
-            raise ConfigError(f"goal {goal.name!r}: {error.args[0]}") from error
+        if goal.event is not None:
+            _check_name(goal, "event", goal.event, profile.events)
+            bit = profile.events.bit(goal.event)
+            return lambda frame: (frame.progress.event_bytes[:, bit // 8] >> (bit % 8)) & 1 == 1
+        where = goal.region or (goal.map, 0, 0, 255, 255)
+        _check_name(goal, "map", str(where[0]), profile.maps)
+        map_id = profile.maps.id(str(where[0]))
         _, left, top, right, bottom = where
         return lambda frame: (
             (frame.map_id == map_id) & (frame.x >= left) & (frame.x <= right) & (frame.y >= top) & (frame.y <= bottom)
