@@ -209,7 +209,10 @@ class Metrics(Callback):
         for name, result in results.items():
             row = self._begin_row(trainer) | {"steps": result.at_steps} | evaluation_columns(name, result)
             self._evaluations.append(row)
-            self._log("evaluation", {f"{name}_{key}": value for key, value in row.items()} | {"steps": row["steps"]})
+            figures = {key: value for key, value in row.items() if key not in ("job", "steps", "wall_seconds")}
+            self._log(
+                "evaluation", {f"{name}_{key}": value for key, value in figures.items()} | {"steps": row["steps"]}
+            )
 
     def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
         """Write the last row and close everything."""

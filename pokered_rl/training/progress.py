@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 from pokered_rl.collectors import EpisodeResult
-from pokered_rl.episodes import EpisodeLog
-from pokered_rl.errors import EpisodeLogError
 from pokered_rl.training.callbacks import Callback
 from pokered_rl.training.checkpoint import Checkpoint
 from pokered_rl.training.run_folder import Progress, RunFolder
 from pokered_rl.training.runtime import ExitStatus, StopReason
 from pokered_rl.training.trainer import Trainer
 
-__all__ = ["MilestoneWatch", "ProgressRecord"]
+__all__ = ["ProgressRecord"]
 
 #: Rates are those of the last minute, measured every second.
 _RATE_SECONDS, _MARK_SECONDS = 60.0, 1.0
@@ -35,13 +33,12 @@ class ProgressRecord(Callback):
         self._folder = folder
         self._progress = progress
         self._every_seconds = every_seconds
-        self._milestones = MilestoneWatch(folder.episode_logs)
         self._wall_before = progress.wall_seconds
         self._restarts_before = progress.worker_restarts
         self._began = self._written_at = time.monotonic()
         self._first_steps = 0
         #: Time, steps and updates of the last minute, oldest first.
-        self._marks: deque[tuple[float, int, int]] = deque()
+        self._marks = deque([(self._began, 0, 0)])
 
     def on_start(self, trainer: Trainer) -> None:
         """Take the counters of the checkpoint; what the job adds is counted from here."""
@@ -59,12 +56,22 @@ class ProgressRecord(Callback):
         self._update(trainer)
 
     def on_episode(self, trainer: Trainer, episode: EpisodeResult) -> None:
-        """Keep the highest return and length of episodes that began at power-on or in a given start state."""
+        """Keep the best figures of episodes that began at power-on or in a given start state."""
         if episode.from_archive:
             return
-        best = self._progress.best
+        best, figures = self._progress.best, episode.figures
+        if figures is not None and len(figures.milestones) > int(best.get("milestones", 0)):
+            best["milestones"], best["milestone"] = len(figures.milestones), figures.furthest
         for name, value in (("return", episode.total_reward), ("length", float(episode.steps))):
             best[name] = max(value, float(best.get(name, value)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best figures: those of episodes that are played again after a crash do not count."""
+        return {"best": dict(self._progress.best)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`state_dict`."""
+        self._progress.best = dict(state["best"])
 
     def on_checkpoint(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
         """Note where a crash would go back to."""
@@ -113,46 +120,4 @@ class ProgressRecord(Callback):
         restarts = sum(value for name, value in stats.items() if name.startswith("restarts_"))
         progress.worker_restarts = self._restarts_before + int(restarts)
         progress.steps_lost = int(stats["steps_lost"])
-        found = self._milestones.new_best(int(progress.best.get("milestones", 0)))
-        if found is not None:
-            progress.best["milestones"], progress.best["milestone"] = found
         self._folder.write_progress(progress)
-
-
-class MilestoneWatch:
-    """Read the episode logs that were written since the last look.
-
-    Args:
-        folder: The run's ``episode_logs``; logs that are there already are not read.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._seen = self._names()
-
-    def new_best(self, most: int) -> tuple[int, str] | None:
-        """Find the new episode with the most milestones.
-
-        Args:
-            most: How many the best episode so far has reached.
-
-        Returns:
-            Number of milestones and the last one, of an episode that has reached more than that; else None.
-        """
-        best: tuple[int, str] | None = None
-        for name in sorted(self._names() - self._seen):
-            self._seen.add(name)
-            try:
-                milestones = EpisodeLog.load(self._folder / name).milestones
-            except (EpisodeLogError, OSError):
-                continue  # unreadable: reported when it is rendered
-            if len(milestones) > most:
-                most = len(milestones)
-                best = most, milestones[-1].name
-        return best
-
-    def _names(self) -> set[str]:
-        if not self._folder.is_dir():
-            return set()
-        with os.scandir(self._folder) as entries:
-            return {entry.name for entry in entries if entry.name.endswith(".episode")}

@@ -57,7 +57,8 @@ class Progress:
     updates_per_second: float = 0.0
     #: Seconds of work over all jobs.
     wall_seconds: float = 0.0
-    #: Highest return and length of an episode; most milestones reached in one, and the last of them.
+    #: Highest return and length of an episode that began at power-on; most milestones of the story reached in one, and
+    #: the furthest of them.
     best: dict[str, float | str] = dataclasses.field(default_factory=dict)
     #: Steps of the newest checkpoint; a crash goes back to it.
     checkpoint_steps: int = 0

@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 import sys
 from functools import partial
@@ -201,3 +202,8 @@ def test_steps_that_are_played_again_after_a_crash_stand_in_tensorboard_once(run
     steps = {job: [int(row["steps"]) for row in rows if row["job"] == job] for job in ("1", "2", "3")}
     assert steps["3"][0] < 160, "job 3 plays again what job 2 had played"
     assert shown == steps["1"] + [step for step in steps["2"] if step <= 100] + steps["3"]
+    # The tables mark the same rows, and agree with progress.json on what counts.
+    assert [int(row["steps"]) for row in rows if row["abandoned"]] == [step for step in steps["2"] if step > 100]
+    with (runs / "a" / "metrics" / "episodes.csv").open(newline="") as file:
+        counted = [row for row in csv.DictReader(file) if not row["abandoned"]]
+    assert len(counted) == json.loads((runs / "a" / "progress.json").read_text())["episodes"]

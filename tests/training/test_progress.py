@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import torch
 from tensordict import TensorDict
 
-from pokered_rl.collectors import ExperienceSink
+from pokered_rl.collectors import EpisodeResult, ExperienceSink
 from pokered_rl.collectors.worker import WorkerMessage
 from pokered_rl.data import SequenceBuilder, SequenceLayout
-from pokered_rl.episodes import EpisodeLog
+from pokered_rl.envs import EpisodeFigures
 from pokered_rl.training import StopReason
 from pokered_rl.training.metrics import Metrics
-from pokered_rl.training.progress import MilestoneWatch, ProgressRecord
+from pokered_rl.training.progress import ProgressRecord
 from pokered_rl.training.run_folder import Progress, RunFolder
 from pokered_rl.training.trainer import Trainer
 
@@ -66,34 +66,30 @@ def test_episodes_that_finish_while_others_are_noted_are_noted_next():
     assert [episode.total_reward for episode in sink.finished_since(noted)] == [10.0, 11.0]
 
 
-def test_best_new_episode_is_found_once_and_a_damaged_log_is_no_obstacle(finished, tmp_path: Path):
-    log = sorted((finished / "episode_logs").glob("*.episode"))[0]
-    folder = tmp_path / "logs"
-    folder.mkdir()
-    (folder / "0-old.episode").write_bytes(log.read_bytes())
-    watch = MilestoneWatch(folder)
-    assert watch.new_best(-1) is None, "what was there before is not new"
-
-    (folder / "1-cut.episode").write_bytes(log.read_bytes()[:50])
-    (folder / "2-new.episode").write_bytes(log.read_bytes())
-    reached = EpisodeLog.load(log).milestones
-    expected = (len(reached), reached[-1].name) if reached else None
-    assert watch.new_best(-1 if reached else 0) == expected
-    assert watch.new_best(-1) is None
+def _episode(total_reward: float, milestones: dict[str, int], *, cell: str = "") -> EpisodeResult:
+    furthest = max(milestones, key=["starter", "rival"].index, default="")
+    figures = EpisodeFigures(emulator=0, cell=cell, milestones=milestones, furthest=furthest)
+    return EpisodeResult(0, 0, total_reward, 40, figures)
 
 
-def test_missing_folder_holds_nothing(tmp_path: Path):
-    assert MilestoneWatch(tmp_path / "gone").new_best(0) is None
+def test_best_figures_are_those_of_episodes_from_power_on(tmp_path: Path):
+    progress = Progress(run="a", jobs=1)
+    record = ProgressRecord(RunFolder(tmp_path), progress, every_seconds=1e9)
+    for episode in (
+        _episode(3.0, {"rival": 4}),
+        _episode(5.0, {"starter": 2}),
+        _episode(99.0, {"starter": 1, "rival": 2}, cell="17"),
+    ):
+        record.on_episode(None, episode)
+    assert progress.best == {"return": 5.0, "length": 40.0, "milestones": 1, "milestone": "rival"}
 
 
-def test_the_best_of_many_episodes_that_end_at_once_is_found(tmp_path: Path, monkeypatch):
-    def load(path: Path):
-        names = ["starter", "rival"][: int(path.stem) // 100]
-        return SimpleNamespace(milestones=[SimpleNamespace(name=name) for name in names])
-
-    monkeypatch.setattr("pokered_rl.training.progress.EpisodeLog", SimpleNamespace(load=load))
-    watch = MilestoneWatch(tmp_path)
-    for number in range(201):
-        (tmp_path / f"{number:03}.episode").touch()
-    assert watch.new_best(0) == (2, "rival")
-    assert watch.new_best(0) is None, "each is looked at once"
+def test_a_job_after_a_crash_forgets_the_best_of_what_is_played_again(tmp_path: Path):
+    progress = Progress(run="a", jobs=1)
+    record = ProgressRecord(RunFolder(tmp_path), progress, every_seconds=1e9)
+    record.on_episode(None, _episode(3.0, {}))
+    saved = record.state_dict()
+    record.on_episode(None, _episode(8.0, {"starter": 2}))
+    after = ProgressRecord(RunFolder(tmp_path), progress, every_seconds=1e9)
+    after.load_state_dict(saved)
+    assert progress.best == {"return": 3.0, "length": 40.0}
