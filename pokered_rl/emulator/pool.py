@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import NamedTuple
 
@@ -14,11 +14,14 @@ from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.emulator import Emulator
 from pokered_rl.emulator.readers import SCREEN_SHAPES, ScreenSize, pack_red
 from pokered_rl.emulator.savestate import SaveState
-from pokered_rl.emulator.waiting import WAIT_CHUNK_FRAMES, BusyRule, Memory
 from pokered_rl.errors import ConfigError
 from pokered_rl.game.ram_map import FULL_LAYOUT, RamLayout
+from pokered_rl.game.screens import BusyRule
 
 __all__ = ["EmulatorPool", "PoolStep"]
+
+#: Frames between two checks. The overworld polls the pad every second frame, menus every third or fourth.
+_WAIT_CHUNK_FRAMES = 4
 
 
 class PoolStep(NamedTuple):
@@ -86,7 +89,7 @@ class EmulatorPool:
         self.ram_layout = ram_layout
         self._max_wait_frames = max_wait_frames if wait_while_busy else 0
         self._emulators = tuple(Emulator(cartridge, screen=screen) for _ in range(num_emulators))
-        self._is_busy: Callable[[Memory], bool] = BusyRule(stack_words=cartridge.profile.stack_words)
+        self._is_busy = BusyRule(stack_words=cartridge.profile.stack_words)
         self.screen_shape = SCREEN_SHAPES[screen]
         # Pictures are gathered here, one byte a pixel, and packed for all emulators at once.
         self._red = np.empty((num_emulators, self.screen_shape[0], 4 * self.screen_shape[1]), dtype=np.uint8)
@@ -253,7 +256,7 @@ class EmulatorPool:
     def _wait(self, emulator: Emulator) -> int:
         waited = 0
         while waited < self._max_wait_frames and self._is_busy(emulator.memory):
-            frames = min(WAIT_CHUNK_FRAMES, self._max_wait_frames - waited)
+            frames = min(_WAIT_CHUNK_FRAMES, self._max_wait_frames - waited)
             emulator.tick(frames)
             waited += frames
         return waited

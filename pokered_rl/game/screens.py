@@ -10,6 +10,7 @@ words is in ``docs/reference/screens.md``.
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ from pokered_rl.game.screen_rules import (
     TILE_MENU_CURSOR,
     WAIT_LOOP_RETURNS,
     Acts,
+    Rule,
     ScreenKind,
 )
 from pokered_rl.game.state_fields import FLAGS_OF_BYTE
@@ -37,6 +39,7 @@ from pokered_rl.game.state_fields import FLAGS_OF_BYTE
 __all__ = [
     "BUTTONS",
     "SCREEN_RANGES",
+    "BusyRule",
     "ScreenKind",
     "ScreenReading",
     "input_ignored",
@@ -257,3 +260,102 @@ class _Matches(NamedTuple):
 def _plan(layout: RamLayout, stack: bool | None) -> _Plan:
     carried = layout.covers([STACK_RANGE])
     return _Plan(layout, carried if stack is None else carried and stack)
+
+
+class BusyRule:
+    """Rule that tells whether one running game ignores input: ``rule(memory)``, the answer of :func:`input_ignored`.
+
+    Between two frames of a game the array operations of :func:`input_ignored` would cost more than the frames. Here
+    the same table of rules is reduced once to this question, which some thirty bytes answer in a microsecond.
+
+    Args:
+        stack_words: Whether return addresses on the stack mean what they mean in the retail game (not in hacks).
+    """
+
+    def __init__(self, *, stack_words: bool = True) -> None:
+        rules = _without_redundant([rule for rule in RULES if rule.stack in (None, stack_words)])
+        names = {name.lstrip("!") for rule in rules for name in rule.when}
+        # One bit for each condition; one table for each address, from its byte to the bits of what then holds.
+        bits = {name: 1 << index for index, name in enumerate(sorted(names | set(COMPUTED)))}
+        tables: dict[int, list[int]] = {}
+        for name in sorted(names - set(COMPUTED)):
+            table = tables.setdefault(CONDITIONS[name].address, [0] * 256)
+            for value in CONDITIONS[name].values:
+                table[value] |= bits[name]
+        self._tables = tuple(tables.items())
+        self._menu_bit = bits["menu"]
+        # The other computed conditions: a certain return address is somewhere on the stack.
+        words = zip(COMPUTED[1:], WAIT_LOOP_RETURNS, strict=True)
+        self._stack_words = [(word.to_bytes(2, "little"), bits[name]) for name, word in words] if stack_words else []
+        self._decisions = [
+            (
+                sum(bits[name] for name, wanted in _wanted(rule).items() if wanted),
+                sum(bits[name] for name, wanted in _wanted(rule).items() if not wanted),
+                rule.ignored,
+            )
+            for rule in rules
+        ]
+        #: Answer for each set of conditions seen so far; None where it depends on the stack scan.
+        self._known: dict[int, bool | None] = {}
+
+    def __call__(self, memory: Any) -> bool:
+        """Return whether the game ignores input now.
+
+        Args:
+            memory: Bytes by address, and lists of them by range, as ``PyBoy.memory`` gives them.
+        """
+        holds = 0
+        for address, table in self._tables:
+            holds |= table[memory[address]]
+        cursor = memory[_CURSOR] | memory[_CURSOR + 1] << 8
+        if TILE_MAP_RANGE[0] <= cursor < TILE_MAP_RANGE[1] and memory[cursor] == TILE_MENU_CURSOR:
+            holds |= self._menu_bit
+        try:
+            busy = self._known[holds]
+        except KeyError:
+            choices = product(*((0, bit) for _, bit in self._stack_words))
+            answers = {self._decide(holds | sum(found)) for found in choices}
+            busy = self._known[holds] = answers.pop() if len(answers) == 1 else None
+        if busy is None:
+            stack = bytes(memory[STACK_RANGE[0] : STACK_RANGE[1]])
+            for word, bit in self._stack_words:
+                if _has_word(stack, word):
+                    holds |= bit
+            busy = self._decide(holds)
+        return busy
+
+    def _decide(self, holds: int) -> bool:
+        return next(
+            ignored for needed, barred, ignored in self._decisions if holds & needed == needed and not holds & barred
+        )
+
+
+def _wanted(rule: Rule) -> dict[str, bool]:
+    """Return condition -> whether it must hold or must not; the last mention counts."""
+    return {name.lstrip("!"): not name.startswith("!") for name in rule.when}
+
+
+def _without_redundant(rules: list[Rule]) -> list[Rule]:
+    """Drop rules before a more general one with the same answer.
+
+    Fourteen rules name the kinds of menus; the last of them, "a menu", is enough here.
+    """
+    kept: list[Rule] = []
+    for index, rule in enumerate(rules):
+        for later in rules[index + 1 :]:
+            if later.ignored != rule.ignored:
+                kept.append(rule)
+                break
+            if _wanted(later).items() <= _wanted(rule).items():
+                break
+        else:
+            kept.append(rule)
+    return kept
+
+
+def _has_word(stack: bytes, word: bytes) -> bool:
+    """Return whether a word is on the stack, at one of its even offsets."""
+    place = stack.find(word)
+    while place >= 0 and place % 2:
+        place = stack.find(word, place + 1)
+    return place >= 0

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from pokered_rl.emulator import Emulator
-from pokered_rl.emulator.waiting import BusyRule
 from pokered_rl.game.ram_map import FULL_LAYOUT, RAM_MAP
 from pokered_rl.game.screen_rules import (
     COMPUTED,
@@ -18,7 +17,7 @@ from pokered_rl.game.screen_rules import (
     TILE_MENU_CURSOR,
     WAIT_LOOP_RETURNS,
 )
-from pokered_rl.game.screens import input_ignored
+from pokered_rl.game.screens import BusyRule, input_ignored
 
 
 class Image:
