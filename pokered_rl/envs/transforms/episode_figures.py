@@ -12,11 +12,11 @@ import torch
 from tensordict import TensorDictBase
 
 from pokered_rl.envs.memory import EmulatorMemory, StepMemory
-from pokered_rl.envs.milestone_tracker import MilestoneTracker
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
 from pokered_rl.envs.ram_frame import RamFrame, any_of
 from pokered_rl.envs.rewards.battle import battle_results
 from pokered_rl.envs.transforms.base import RamTransform
+from pokered_rl.envs.transforms.episode_recorder import MilestoneTracker
 from pokered_rl.envs.transforms.reward_terms import RewardTerms
 
 __all__ = ["EpisodeFigures", "EpisodeMeter"]
