@@ -10,8 +10,12 @@ This file names the parts of a run: copy it and replace the one that your resear
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import TYPE_CHECKING
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback; main handles it
 
 from pokered_rl.cli.train import main
 

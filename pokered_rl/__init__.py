@@ -12,10 +12,18 @@ Example:
     >>> env.close()
 """
 
+import signal
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
+# Ctrl-C while the command `pokered_rl` is loaded ends it without a traceback; once it listens it handles that itself.
+_is_command = bool(sys.argv) and Path(sys.argv[0]).name == "pokered_rl"
+if _is_command and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import gymnasium  # noqa: E402 - after the signal
 
 if TYPE_CHECKING:
     from .data import SequenceBuilder, make_replay

@@ -10,6 +10,7 @@ __all__ = [
     "ConfigError",
     "EpisodeLogError",
     "PokeredError",
+    "RunLostError",
     "SaveStateError",
 ]
 
@@ -32,6 +33,10 @@ class EpisodeLogError(PokeredError):
 
 class CheckpointError(PokeredError):
     """A checkpoint is missing, damaged or does not fit the run that wants to resume from it."""
+
+
+class RunLostError(PokeredError):
+    """Another job has taken over the run that this one works on."""
 
 
 class ConfigError(PokeredError, ValueError):

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
 
+from pokered_rl.signals import raise_on_ctrl_c
+
 __all__ = ["main"]
 
 #: Commands, each run by `main` of the module of its name, and what they do.
@@ -39,6 +41,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "pokered_rl") -> i
     command = arguments[0] if arguments else ""
     if command in _COMMANDS:
         run = import_module(f"{__name__}.{command}").main
+        raise_on_ctrl_c()
         if argv is None:
             del sys.argv[1]  # the command's own main reads this process's arguments, too
             return int(run(program=f"{program} {command}"))

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from pokered_rl.cli.failures import os_failure
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import ConfigError, PokeredError
+from pokered_rl.signals import raise_on_ctrl_c
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import (
     add_config_arguments,
@@ -100,6 +101,7 @@ def main(
         The exit status: see :class:`~pokered_rl.training.runtime.ExitStatus`.
     """
     try:
+        raise_on_ctrl_c()
         arguments = _parser(program).parse_intermixed_args(argv)
         folder = arguments.config_dir or config_folder()
         if not folder.is_dir():

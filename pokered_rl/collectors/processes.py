@@ -5,11 +5,16 @@ of them when one dies, does not notice one that hangs, and drops the batch of on
 which would break its episodes.
 """
 
+import atexit
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
+import sys
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -27,6 +32,8 @@ from pokered_rl.errors import ConfigError
 
 __all__ = ["ProcessPool"]
 
+#: A socket's path has at most 104 (macOS) or 108 (Linux) bytes; multiprocessing adds two names of about 20.
+_LONGEST_TEMPDIR = 60
 _PRELOADED = ["pokered_rl.collectors.worker", "pokered_rl.envs", "pokered_rl.modules"]
 
 
@@ -51,6 +58,8 @@ class ProcessPool(SupervisedPool):
         self._start_method = start_method
 
     def _prepare(self) -> None:
+        _hide_main_without_file()
+        _shorten_socket_paths()
         available = multiprocessing.get_all_start_methods()
         method = self._start_method if self._start_method in available else "spawn"
         # TorchRL takes the global method for its workers, and has set it to "spawn" when it was imported.
@@ -96,6 +105,24 @@ class _ProcessWorker:
         threads = torch.get_num_threads()
         self._collector.shutdown(timeout=SHUTDOWN_SECONDS, raise_on_error=False)
         torch.set_num_threads(threads)  # which the shutdown of a collector raises
+
+
+def _hide_main_without_file() -> None:
+    """Keep workers from importing a main program that came from standard input; they need nothing from it."""
+    main: Any = sys.modules["__main__"]
+    if not Path(getattr(main, "__file__", None) or __file__).is_file():
+        del main.__file__
+
+
+def _shorten_socket_paths() -> None:
+    """Let multiprocessing put its sockets into a folder with a short name where TMPDIR is too long for them."""
+    config: Any = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    if config.get("tempdir") is None and len(os.fsencode(tempfile.gettempdir())) > _LONGEST_TEMPDIR:
+        for folder in ("/tmp", "/var/tmp", "/dev/shm", str(Path.cwd())):
+            if len(folder) <= _LONGEST_TEMPDIR and os.access(folder, os.W_OK | os.X_OK):
+                config["tempdir"] = tempfile.mkdtemp(prefix="pymp-", dir=folder)
+                atexit.register(shutil.rmtree, config["tempdir"], ignore_errors=True)
+                return
 
 
 def _no_environment() -> Any:

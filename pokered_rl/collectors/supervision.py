@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from pokered_rl.collectors.worker import WorkerMessage
 from pokered_rl.collectors.worker_pool import WorkerError, WorkerPool, error_of
 from pokered_rl.errors import ConfigError, PokeredError
+from pokered_rl.signals import STOP_SIGNALS
 
 __all__ = ["SupervisedPool", "Worker"]
 
@@ -22,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 #: Seconds before the first, second, ... restart of a worker that fails again and again.
 _BACKOFF_SECONDS = (0.0, 1.0, 5.0, 20.0, 60.0)
+#: Tries of a worker that never delivers a batch: the cause is then one that a restart does not cure.
+_FIRST_TRIES = 3
 #: Limit of the first batch: a worker imports torch, starts its emulators and boots the game before it.
 _STARTUP_SECONDS = 180.0
 #: How long `close` waits for a worker to end by itself.
@@ -132,11 +135,13 @@ class SupervisedPool(WorkerPool):
     def close(self) -> None:
         """End all workers, waiting for each at most some seconds."""
         self._stop.set()
-        for thread in self._threads:
-            if not thread.has_state:
-                self._kill_worker(thread.worker)  # still starting: it has nothing to finish
-        for thread in self._threads:
-            thread.join(SHUTDOWN_SECONDS + 2)
+        deadline = time.monotonic() + SHUTDOWN_SECONDS + 2
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < deadline:
+            for thread in self._threads:
+                if not thread.has_state:
+                    # Still starting, so it has nothing to finish; its process may come to life only now.
+                    self._kill_worker(thread.worker)
+            time.sleep(0.02)
         self.kill()
         self._threads = []
         atexit.unregister(self.close)
@@ -256,8 +261,9 @@ class _WorkerThread(threading.Thread):
         """Run the worker until the pool is closed, halted, or cannot go on."""
         # The worker process inherits the blocked signals. Ctrl-C and schedulers send them to all processes of a job;
         # the learner handles them and lets its workers send their states.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1})
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         failures = 0
+        delivered = False
         workers = self.workers
         cause: Exception
         try:
@@ -277,6 +283,16 @@ class _WorkerThread(threading.Thread):
                 if workers._stop.is_set() or workers.control.halted:
                     return
                 workers._lost(self.worker, reason, cause)
+                delivered |= batches > 0
+                if not delivered and failures + 1 >= _FIRST_TRIES:
+                    workers._end_with(
+                        WorkerError(
+                            f"worker {self.worker} has not delivered a batch in {_FIRST_TRIES} tries, it {reason} each"
+                            f" time: {str(cause) or type(cause).__name__}; what it printed stands above, and with"
+                            " collector.backend=inline the same happens in this process"
+                        )
+                    )
+                    return
                 failures = 0 if batches > 10 else failures + 1
                 workers._stop.wait(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
         finally:

@@ -22,11 +22,13 @@ from torchrl.collectors import Collector
 from torchrl.data import Composite, Unbounded
 from torchrl.envs import Compose, EnvBase, TensorDictPrimer, Transform, TransformedEnv
 
+from pokered_rl.atomic import LockToken
 from pokered_rl.collectors.control import flatten_parameters
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
 from pokered_rl.envs import EpisodeFigures, EpisodeMeter, EpisodeRecorder
 from pokered_rl.errors import ConfigError
+from pokered_rl.signals import STOP_SIGNALS
 
 __all__ = [
     "Exploration",
@@ -100,6 +102,7 @@ class WorkerSpec:
         two_bit_keys: Entries that are packed before they are sent.
         seed: Of environment and exploration.
         state: What :func:`capture_state` saved in an earlier job; None starts new episodes.
+        lock: Of the run that the worker writes into; None checks nothing.
     """
 
     index: int
@@ -113,6 +116,7 @@ class WorkerSpec:
     two_bit_keys: tuple[str, ...] = ()
     seed: int = 0
     state: bytes | None = None
+    lock: LockToken | None = None
 
     def build_env(self, policy: nn.Module) -> EnvBase:
         """Build the environment, with primers for the recurrent state and epsilon.
@@ -291,6 +295,8 @@ def collector_in_process(env_unused: Any, *, spec: WorkerSpec, **kwargs: Any) ->
     environment constructors and hooks.
     """
     spec.control.announce(spec.index)
+    if spec.lock is not None:
+        spec.lock.guard(spec.lock.path.parent)
     torch.manual_seed(spec.seed)
     np.random.seed(spec.seed % 2**32)  # noqa: NPY002 - third-party code may draw from it
     kwargs.pop("create_env_kwargs", None)
@@ -304,7 +310,7 @@ def prepare_process() -> None:
     When the learner dies, a thread that waits for that ends the worker; a worker that is stopped or hangs in foreign
     code is ended by the kernel, with the process that started it (Linux).
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     server: Any = multiprocessing.forkserver._forkserver
     if server._forkserver_alive_fd is not None:

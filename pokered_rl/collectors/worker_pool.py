@@ -17,6 +17,7 @@ from torch import nn
 from torchrl.envs import EnvBase
 
 import pokered_rl.errors
+from pokered_rl.atomic import LockToken
 from pokered_rl.collectors.control import SharedControl
 from pokered_rl.collectors.worker import (
     Exploration,
@@ -240,6 +241,8 @@ class WorkerPool:
         self.epsilons = (
             None if epsilon_base is None else emulator_epsilons(total, base=epsilon_base, alpha=epsilon_alpha)
         )
+        #: Of the run that the workers write into; they check it before they do. None checks nothing.
+        self.lock: LockToken | None = None
         self._specs = [
             WorkerSpec(
                 index=index,
@@ -365,6 +368,7 @@ class WorkerPool:
         entropy = [self._seed, worker, self._incarnations[worker]]
         spec.seed = int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
         spec.state = self._states.get(worker)
+        spec.lock = self.lock
         return spec
 
     def _receive(self, worker: int, message: WorkerMessage) -> None:
@@ -433,8 +437,9 @@ class InlinePool(WorkerPool):
         interruption the older ones would have acted until the next regular copy, so that first call changes nothing.
         """
         super().load_state_dict(state)
-        self.control.restore_weights(state["weights"], number=state["weights_number"])
-        self._keep_restored_weights = True
+        if "weights" in state:  # not after a job with worker processes
+            self.control.restore_weights(state["weights"], number=state["weights_number"])
+            self._keep_restored_weights = True
         self.start()
 
     def set_weights(self, network: nn.Module, *, version: int | None = None) -> bool:

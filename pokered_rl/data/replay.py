@@ -6,6 +6,7 @@ drawn one, weights normalised by the batch, and blocks reserved before the first
 """
 
 import json
+import logging
 import os
 import shutil
 import threading
@@ -20,6 +21,8 @@ from torch import Tensor
 from torchrl.data import LazyMemmapStorage, PrioritizedSampler, TensorDictPrioritizedReplayBuffer
 from torchrl.data.replay_buffers.writers import TensorDictRoundRobinWriter
 
+from pokered_rl.atomic import check_lock, write_atomically
+from pokered_rl.data.checksums import SequenceChecksum, checksums
 from pokered_rl.data.rollouts import SequenceLayout
 from pokered_rl.data.storage import (
     MappedPages,
@@ -35,8 +38,14 @@ from pokered_rl.errors import CheckpointError, ConfigError
 
 __all__ = ["RateLimiter", "SequenceReplay", "make_replay", "matching_sequences"]
 
+_log = logging.getLogger(__name__)
+
 _METADATA = "replay.json"
-_FORMAT = 1
+_FORMAT = 2
+#: In the folder of the sequences: the run that they belong to.
+_OWNER = "run.json"
+#: How long a job looks for damaged sequences when it opens them, newest first; the others are checked when drawn.
+_CHECK_SECONDS = 2.0
 #: Mapped pages of the files above which they are given back; a batch may map half as much again.
 _MAPPED_BUDGET_BYTES = 400_000_000
 
@@ -51,8 +60,11 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
     One thread may extend while another samples and updates priorities.
     """
 
-    def __init__(self, *, codec: SequenceCodec, new_priority: str, max_within_buffer: bool, **options: Any) -> None:
+    def __init__(
+        self, *, codec: SequenceCodec, new_priority: str, max_within_buffer: bool, run_id: str = "", **options: Any
+    ) -> None:
         super().__init__(**options)
+        self.run_id = run_id
         self.codec = codec
         self.new_priority = new_priority
         if max_within_buffer:
@@ -66,8 +78,13 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 self._sampler._rng = self._rng
         self.set_writer(TensorDictRoundRobinWriter(track_generations=True))
         self.append_transform(codec)
+        self.insert_transform(0, SequenceChecksum())  # the last one of `extend`: over what is stored
         #: Priorities that came back for sequences that had been overwritten meanwhile.
         self.stale_priorities = 0
+        #: Sequences that were not those that had been written, and were left out.
+        self.damaged = 0
+        #: Slots bool [capacity] whose sequences an earlier job wrote and nobody has checked yet; None without any.
+        self._unchecked: Tensor | None = None
         self._pages: MappedPages | None = None
 
     @property
@@ -94,7 +111,10 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         data = TensorDict({"serial": serial, **dict(tensordicts.items())}, batch_size=[size])
         if self.new_priority == "maximum":
             data.pop("td_error", None)
+        check_lock(self.scratch_dir / _OWNER)
         index: Tensor = super().extend(data, update_priority=update_priority)
+        if self._unchecked is not None:
+            self._unchecked[index] = False
         self._give_pages_back()
         return index
 
@@ -105,6 +125,9 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         weight = data.get("priority_weight")
         data.set("priority_weight", (weight / weight.max()).float())
         data.pop("serial", None)
+        data.pop("checksum", None)
+        if self._unchecked is not None:
+            self._leave_damaged_out(data)
         self._give_pages_back()
         return result
 
@@ -141,6 +164,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             raise disk_full(self.scratch_dir, needed, free)
         self.extend(example[:1])
         self.empty()
+        write_atomically(self.scratch_dir / _OWNER, json.dumps({"run": self.run_id}).encode())
         return self.reserve()
 
     def reserve(self) -> int:
@@ -150,6 +174,19 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             ConfigError: The disk cannot hold the buffer.
         """
         return reserve_files(self.scratch_dir)
+
+    def flush(self) -> None:
+        """Bring what has been written to the disk; safe in another thread.
+
+        Called before a checkpoint that names the sequences gets its name: they survive a power cut then, too.
+        """
+        for file in [*sorted(self.scratch_dir.glob("**/*.memmap")), self.scratch_dir]:
+            # Pages that were written through a map belong to the file: Linux flushes those that have changed.
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write priorities, cursor and random state into a folder; the sequences stay in ``scratch_dir``.
@@ -184,10 +221,11 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
 
         Sequences written after that moment, and those of an older copy of the files, are taken out of use (no
         transition in them, smallest priority) until they are overwritten: a priority is never paired with another
-        sequence than its own.
+        sequence than its own. So are those whose checksum is wrong, because a page of them never reached the disk:
+        as many as two seconds allow are checked here, the others when they are drawn.
 
         Returns:
-            How many such sequences there were.
+            How many sequences were taken out of use.
 
         Raises:
             CheckpointError: Folder or files are missing, damaged, or of another shape.
@@ -202,6 +240,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 f"{path} holds a replay of {metadata.get('capacity_sequences')} sequences (format "
                 f"{metadata.get('format')}), this run wants {self.capacity_sequences} (format {_FORMAT})"
             )
+        self._check_owner()
         if metadata["entries"]:
             if not isinstance(metadata["entries"], dict):
                 raise CheckpointError(f"{path / _METADATA} is damaged: entries is no object")
@@ -218,13 +257,75 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             foreign = _foreign(self.scratch_dir, path) if metadata["length"] else torch.zeros(0, dtype=torch.int64)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(f"the priorities in {path} cannot be read: {error}") from error
-        if foreign.numel():
-            self._storage._storage["flags"][foreign] = 0
-            self.update_priority(foreign, torch.zeros(len(foreign)))
+        self._take_out(foreign)
+        self._unchecked = torch.zeros(self.capacity_sequences, dtype=torch.bool)
+        self._unchecked[: metadata["length"]] = True
+        self._unchecked[foreign] = False
+        damaged = self._check_newest(metadata["length"]) if metadata["length"] else 0
         self.stale_priorities = metadata["stale_priorities"]
         if self._rng is not None and metadata["rng"] is not None:
             self._rng.set_state(torch.tensor(metadata["rng"], dtype=torch.uint8))
-        return foreign.numel()
+        return foreign.numel() + damaged
+
+    def _check_owner(self) -> None:
+        """Refuse the sequences of another run."""
+        try:
+            owner = json.loads((self.scratch_dir / _OWNER).read_text())["run"]
+        except FileNotFoundError:
+            return  # nothing is there, which is told later, or it was copied without this file
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self.scratch_dir / _OWNER} cannot be read: {error}") from error
+        if self.run_id and owner not in ("", self.run_id):
+            raise CheckpointError(
+                f"the replay in {self.scratch_dir} is of another run (id {owner}, this run has {self.run_id})"
+            )
+
+    def _take_out(self, slots: Tensor) -> None:
+        """Leave no transition in these slots, and the smallest priority."""
+        if slots.numel():
+            self._storage._storage["flags"][slots] = 0
+            self.update_priority(slots, torch.zeros(len(slots)))
+
+    def _check(self, slots: Tensor) -> Tensor:
+        """Return those of these unchecked slots int64 [n] whose sequence is not the one that was written."""
+        assert self._unchecked is not None
+        stored = self._storage._storage[slots]
+        damaged = slots[checksums(stored) != stored["checksum"]]
+        self._unchecked[slots] = False
+        self._take_out(damaged)
+        self.damaged += len(damaged)
+        return damaged
+
+    def _check_newest(self, length: int) -> int:
+        """Check sequences for some seconds, newest first: they are the ones that a power cut takes."""
+        assert self._unchecked is not None
+        began, damaged = time.monotonic(), 0
+        newest_first = self._storage._storage["serial"][:length].argsort(descending=True)
+        for slots in newest_first[self._unchecked[newest_first]].split(16):
+            damaged += len(self._check(slots))
+            if time.monotonic() - began > _CHECK_SECONDS:
+                break
+        return damaged
+
+    def _leave_damaged_out(self, data: TensorDictBase) -> None:
+        """Check the drawn sequences [B] that an earlier job wrote; damaged ones lose their transitions."""
+        index = data.get("index").reshape(-1)
+        with self._replay_lock, self._write_lock:
+            assert self._unchecked is not None
+            slots = index[self._unchecked[index]].unique()
+            damaged = self._check(slots) if len(slots) else slots
+            if not self._unchecked.any():
+                self._unchecked = None
+        if len(damaged):
+            rows = torch.isin(index, damaged)
+            for key, value in data.items(True, True):
+                if key not in ("index", "index_generation", "priority_weight"):
+                    value[rows] = 0
+            _log.warning(
+                "%d stored sequences are not what was written, as after a power cut: left out (%d so far)",
+                len(damaged),
+                self.damaged,
+            )
 
     def _give_pages_back(self) -> None:
         """Keep the pages of the files from counting as memory of this process."""
@@ -392,6 +493,7 @@ def make_replay(
     half_keys: Iterable[str] = (),
     prefetch: int | None = None,
     seed: int | None = None,
+    run_id: str = "",
 ) -> SequenceReplay:
     """Build the replay: TorchRL's prioritized buffer over memory-mapped files.
 
@@ -409,6 +511,7 @@ def make_replay(
         half_keys: Further entries stored in half precision, such as the recurrent state.
         prefetch: Batches drawn ahead by threads; None or 0 draws when asked, as reproducible runs must.
         seed: Of the draws; None uses NumPy's global generator, as TorchRL does.
+        run_id: Of the run that the files belong to; those of another one are refused. Empty accepts all.
 
     Raises:
         ConfigError: A value is out of range.
@@ -427,6 +530,7 @@ def make_replay(
     )
     return SequenceReplay(
         codec=codec,
+        run_id=run_id,
         new_priority=new_priority,
         max_within_buffer=new_priority == "maximum",
         storage=LazyMemmapStorage(capacity, scratch_dir=str(scratch_dir), existsok=True, auto_cleanup=False),

@@ -352,6 +352,7 @@ def make_replay(
             half_keys=tuple(network.state_keys) if replay.half_precision_state else (),
             prefetch=0 if config.runtime.deterministic else replay.prefetch_batches,
             seed=config.run.seed,
+            run_id=config.run.id,
         )
     except MemoryError as error:
         raise ConfigError(

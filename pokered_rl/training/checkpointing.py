@@ -149,6 +149,7 @@ class Checkpointing(Callback):
                     "random": GlobalRNGState().state_dict(),
                 },
                 write_parts=lambda folder: trainer.replay.save(folder / "replay"),
+                flush=trainer.replay.flush,
                 wait=False,
             )
         if wait:
@@ -224,7 +225,9 @@ class Checkpointing(Callback):
             return
         replay.reserve()
         if newer:
-            trainer.say(f"{newer:,} sequences are not those of the checkpoint (newer, or of an older copy): left out")
+            trainer.say(
+                f"{newer:,} sequences are not those of the checkpoint (newer, of an older copy, or damaged): left out"
+            )
 
 
 def _load_weights(trainer: Trainer, source: Path) -> None:

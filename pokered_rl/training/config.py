@@ -141,6 +141,9 @@ class RunConfig:
 
     #: Name of the run; its folder is `<folder>/<name>`. The same name again continues the run.
     name: str = "r2d2"
+    #: Identity of the run, made when it begins: its checkpoints, replay and episode logs carry it, and those of another
+    #: run are refused. What is set here is replaced.
+    id: str = ""
     #: Folder that holds the run folders.
     folder: str = "runs"
     #: Seed of the network, the replay's draws, the emulators' start states and the workers' exploration.

@@ -45,7 +45,7 @@ from pokered_rl.training.parts import (
 from pokered_rl.training.progress import ProgressRecord
 from pokered_rl.training.run_folder import Progress, RunFolder, begin_job, replay_folder
 from pokered_rl.training.run_lock import RunLock
-from pokered_rl.training.runtime import Deadline, ExitStatus, StopSignals, Target
+from pokered_rl.training.runtime import Deadline, ExitStatus, StopReason, StopSignals, Target
 from pokered_rl.training.scratch import ScratchReplay
 from pokered_rl.training.statistics import EpisodeStatistics
 from pokered_rl.training.trainer import Trainer
@@ -123,6 +123,8 @@ class Experiment:
         new = NewFolders(folder.path, replay_folder(config, folder.path))
         lock = RunLock(folder.path, heartbeat_seconds=config.runtime.heartbeat_seconds)
         with new, lock, new.emptied_if_refused(keep="run.lock"), self.build() as trainer:
+            lock.token.guard(trainer.replay.scratch_dir)
+            trainer.workers.lock = lock.token
             signals.end_now = trainer.workers.kill
             description = describe_parts(config, self.parts, network=trainer.network, loss=trainer.learner.loss)
             check_parts(folder.parts, description)
@@ -133,9 +135,9 @@ class Experiment:
                 self._say(f"changed since the last job: {change}")
             self._announce_needs(trainer)
 
-            store = CheckpointStore(folder.checkpoints, keep=config.runtime.keep_checkpoints)
+            store = CheckpointStore(folder.checkpoints, keep=config.runtime.keep_checkpoints, run_id=config.run.id)
             try:
-                checkpointing = self._connect_callbacks(trainer, store, progress, signals)
+                checkpointing = self._connect_callbacks(trainer, store, progress, signals, lock)
                 init_from = Path(config.run.init_from) if config.run.init_from else None
                 checkpoint = checkpointing.restore(trainer, init_from=init_from)
                 progress.checkpoint_steps = checkpoint.steps if checkpoint is not None else 0
@@ -152,6 +154,8 @@ class Experiment:
                     f"stopped at {trainer.steps:,} of {target:,} steps; run the same command to go on ({reason.value};"
                     f" saved in {folder.path})"
                 )
+            if signals.reason is StopReason.interrupted:
+                return ExitStatus.interrupted  # in the evaluation, or while the replay was copied
             return reason.exit_status(advanced=trainer.steps > first_step)
 
     @contextmanager
@@ -162,6 +166,7 @@ class Experiment:
             PokeredError: Cartridge, start state, reward term, part or disk is not as it should be.
         """
         config, parts = self.config, self.parts
+        config.run.id = self.folder.identity()
         keep_freed_memory()
         torch.manual_seed(config.run.seed)
         # PyTorch's own choice knows neither control groups nor SLURM.
@@ -210,7 +215,7 @@ class Experiment:
             workers.close()
 
     def _connect_callbacks(
-        self, trainer: Trainer, store: CheckpointStore, progress: Progress, signals: StopSignals
+        self, trainer: Trainer, store: CheckpointStore, progress: Progress, signals: StopSignals, lock: RunLock
     ) -> Checkpointing:
         """Give the trainer the library's callbacks and the user's, in the order in which they are called."""
         config, folder = self.config, self.folder
@@ -227,6 +232,7 @@ class Experiment:
                 home=folder.replay,
                 max_seconds=config.replay.copy_back_max_seconds,
                 deadline=deadline,
+                signals=signals,
             )
         hard = learner.target_update is TargetUpdate.hard
         checkpointing = Checkpointing(
@@ -259,6 +265,7 @@ class Experiment:
             ),
         )
         callbacks: list[Callback | None] = [
+            lock,
             signals,
             Target(steps=run.target_total_steps, episodes=run.total_episodes),
             deadline,

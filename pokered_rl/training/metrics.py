@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from torchrl.record.loggers import Logger
 
-from pokered_rl.atomic import write_atomically
+from pokered_rl.atomic import check_lock, write_atomically
 from pokered_rl.collectors import EpisodeResult
 from pokered_rl.training.callbacks import Callback
 from pokered_rl.training.evaluation import Evaluation
@@ -55,6 +55,7 @@ class CsvTable:
             self._add_columns(new)
         if self._file is None:
             self._file = self._path.open("a", newline="")
+        check_lock(self._path)
         csv.writer(self._file).writerow([_shown(row.get(name, "")) for name in self._columns])
         self._file.flush()
 

@@ -183,7 +183,8 @@ def _definition(part: Any) -> Any:
 
 
 def _defined_interactively(part: Any) -> bool:
-    return _definition(part).__module__ == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return _definition(part).__module__ == "__main__" and (file is None or not Path(file).is_file())
 
 
 def qualified_name(part: Any) -> str:

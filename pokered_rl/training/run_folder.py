@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
-from pokered_rl.atomic import write_atomically
+from pokered_rl.atomic import check_lock, write_atomically
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.config import Config, Resume, fixed_options
 
@@ -130,6 +131,11 @@ class RunFolder:
         if resume is Resume.never and exists:
             raise ConfigError(f"run.resume=never, but {self.path} holds a run; choose another run.name")
 
+    def identity(self) -> str:
+        """Return the id of the run in this folder; a new one where there is no run, or one without an id."""
+        saved = OmegaConf.select(OmegaConf.load(self.config), "run.id") if self.config.is_file() else None
+        return str(saved or uuid.uuid4().hex[:16])
+
     def check_config(self, config: Config) -> list[str]:
         """Compare a config with the one that the run was started with.
 
@@ -144,6 +150,7 @@ class RunFolder:
         before = _flat(OmegaConf.to_container(OmegaConf.load(self.config)))
         after = _flat(_plain(config))
         changes = {key: (before[key], value) for key, value in after.items() if key in before and before[key] != value}
+        changes.pop("run.id", None)
         for key, what in fixed_options().items():
             if key in changes:
                 old, new = changes[key]
@@ -159,6 +166,7 @@ class RunFolder:
 
     def append_job(self, entry: Mapping[str, Any]) -> None:
         """Add a line to ``jobs.jsonl``: one when a job begins, one when it ends."""
+        check_lock(self.jobs, now=True)
         with self.jobs.open("a") as file:
             file.write(json.dumps({"time": time.time(), **entry}) + "\n")
 

@@ -14,6 +14,7 @@ from multiprocessing import resource_tracker
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from pokered_rl.signals import STOP_SIGNALS
 from pokered_rl.training.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class StopReason(Enum):
 
 
 class StopSignals(Callback):
-    """Stop after the current step on SIGINT, SIGTERM or SIGUSR1.
+    """Stop after the current step on SIGINT, SIGTERM, SIGUSR1 or SIGHUP; SIGHUP only unless it is ignored (``nohup``).
 
     A second SIGINT ends the process at once: everything on disk is written atomically, so nothing is damaged. Outside
     of the main thread Python delivers no signals, and the context does nothing.
@@ -74,6 +75,8 @@ class StopSignals(Callback):
     """
 
     def __init__(self, *, end_now: Callable[[], None] | None = None, until_exit: bool = False) -> None:
+        #: Signals that have come: what takes long at the end of a job stops when there is another one.
+        self.received = 0
         #: Unix time at which this job began.
         self.started_at = time.time()
         #: Ends the children on the second SIGINT.
@@ -94,12 +97,14 @@ class StopSignals(Callback):
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is not threading.main_thread():
             return self
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            self._previous[number] = signal.signal(number, self._receive)
+        for number in STOP_SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._receive)
         _start_resource_tracker()
         if self._until_exit:
             # In its last moments the interpreter takes its handlers away, but leaves what is ignored.
-            atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+            for each in self._previous:
+                atexit.register(signal.signal, each, signal.SIG_IGN)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -110,6 +115,7 @@ class StopSignals(Callback):
         self._previous.clear()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received += 1
         if number == signal.SIGINT:
             if self._reason is StopReason.interrupted:
                 if self.end_now is not None:
@@ -190,9 +196,9 @@ class Deadline(Callback):
 def _start_resource_tracker() -> None:
     """Start multiprocessing's tracker of shared memory so that a signal to all processes of a job passes it by.
 
-    Python lets it ignore SIGINT and SIGTERM; a scheduler's SIGUSR1 would end it.
+    Python lets it ignore SIGINT and SIGTERM; a scheduler's SIGUSR1 or a closing terminal's SIGHUP would end it.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGHUP})
     try:
         resource_tracker.ensure_running()
     finally:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from pokered_rl.atomic import check_lock
 from pokered_rl.data import SequenceReplay, matching_sequences
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.callbacks import Callback
-from pokered_rl.training.runtime import Deadline, StopReason
+from pokered_rl.training.runtime import Deadline, StopReason, StopSignals
 
 if TYPE_CHECKING:
     from pokered_rl.training.trainer import Trainer
@@ -37,6 +38,7 @@ class ScratchReplay(Callback):
         home: Where the copy lies, in the run folder.
         max_seconds: Longest time that copying back may take; 0 never copies.
         deadline: Says how long the end of the job may take.
+        signals: One that comes while files are copied ends the copying.
         clock: Seconds.
     """
 
@@ -47,6 +49,7 @@ class ScratchReplay(Callback):
         home: Path,
         max_seconds: float,
         deadline: Deadline,
+        signals: StopSignals | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._replay = replay
@@ -54,6 +57,7 @@ class ScratchReplay(Callback):
         self._home = home
         self._max_seconds = max_seconds
         self._deadline = deadline
+        self._signals = signals
         self._clock = clock
         #: Bytes a second into the run folder; None before :meth:`measure`.
         self.bytes_per_second: float | None = None
@@ -84,7 +88,12 @@ class ScratchReplay(Callback):
             return 0
         staging = _staging(self._scratch)
         try:
-            shutil.copytree(self._home, staging)
+            self._copy_all(staging)
+        except InterruptedError:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise CheckpointError(
+                f"interrupted while the replay was copied to {self._scratch}; nothing is lost: start the run again"
+            ) from None
         except OSError as error:  # copytree's own, which lists what became of each file
             shutil.rmtree(staging, ignore_errors=True)
             raise CheckpointError(
@@ -137,6 +146,9 @@ class ScratchReplay(Callback):
                     f" there are {seconds:.0f} s"
                 )
             _put_in_place(staging, self._home)
+        except InterruptedError:
+            shutil.rmtree(staging, ignore_errors=True)
+            return f"{lost}: copying them back was interrupted"
         except OSError as error:  # the run itself is saved: only the replay did not fit
             shutil.rmtree(staging, ignore_errors=True)
             return f"{lost}: they cannot be copied back to {self._home}: {error}"
@@ -148,15 +160,18 @@ class ScratchReplay(Callback):
         Returns:
             Bytes a second, and the seconds that the whole copy takes at that speed.
         """
-        files = self._files()
+        files = _files(self._scratch)
         if not files:
             raise FileNotFoundError(f"{self._scratch} is empty")
+        interrupted = self._watch()
         share, total, done, began, spent = self._share, self._filled_bytes(), 0, self._clock(), 0.0
         for source in files:
             target = target_folder / source.relative_to(self._scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open("rb") as file, target.open("wb") as copy:
                 for chunk in _chunks(file, _filled_bytes(source, share)):
+                    interrupted()
+                    check_lock(target_folder)
                     copy.write(chunk)
                     done += len(chunk)
                     spent = self._clock() - began
@@ -167,8 +182,26 @@ class ScratchReplay(Callback):
                 os.fsync(copy.fileno())
         return done / max(1e-6, self._clock() - began), spent
 
-    def _files(self) -> list[Path]:
-        return sorted(path for path in self._scratch.rglob("*") if path.is_file())
+    def _copy_all(self, staging: Path) -> None:
+        """Copy the run folder's copy of the replay."""
+        interrupted = self._watch()
+        for source in _files(self._home):
+            target = staging / source.relative_to(self._home)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source.open("rb") as file, target.open("wb") as copy:
+                for chunk in _chunks(file, source.stat().st_size):
+                    interrupted()
+                    copy.write(chunk)
+
+    def _watch(self) -> Callable[[], None]:
+        """Return a function that raises InterruptedError when a signal has come since."""
+        signals, before = self._signals, 0 if self._signals is None else self._signals.received
+
+        def interrupted() -> None:
+            if signals is not None and signals.received > before:
+                raise InterruptedError
+
+        return interrupted
 
     @property
     def _share(self) -> float:
@@ -176,7 +209,11 @@ class ScratchReplay(Callback):
         return len(self._replay) / self._replay.capacity_sequences
 
     def _filled_bytes(self) -> int:
-        return sum(_filled_bytes(path, self._share) for path in self._files())
+        return sum(_filled_bytes(path, self._share) for path in _files(self._scratch))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _staging(folder: Path) -> Path:
@@ -188,6 +225,7 @@ def _staging(folder: Path) -> Path:
 
 def _put_in_place(staging: Path, folder: Path) -> None:
     """Rename ``staging`` to ``folder``, then remove the old one, which takes time."""
+    check_lock(folder, now=True)
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

@@ -10,6 +10,7 @@ from torch import nn
 
 from pokered_rl.collectors import WorkerPool
 from pokered_rl.data import RateLimiter, SequenceReplay, bytes_per_sequence
+from pokered_rl.errors import RunLostError
 from pokered_rl.training.callbacks import Callback, CallbackList
 from pokered_rl.training.learner import Learner
 from pokered_rl.training.runtime import StopReason
@@ -88,6 +89,8 @@ class Trainer:
         """
         try:
             reason = self._learn_while_workers_play()
+        except RunLostError:
+            raise  # what callbacks do at the end of a job is to write
         except Exception as error:
             self.callbacks.end(self, error)
             raise

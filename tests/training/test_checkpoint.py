@@ -104,7 +104,7 @@ def test_loading_refuses_what_is_cut_short_or_missing(tmp_path: Path):
     save_tensors(path, {"a": torch.arange(1000)})
     assert load_tensors(path)["a"].sum() == 499_500
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(CheckpointError, match="cut short"):
+    with pytest.raises(CheckpointError, match="truncated"):
         load_tensors(path)
 
 
