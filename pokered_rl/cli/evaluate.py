@@ -57,7 +57,8 @@ def _play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps
     """Play episodes with the agent, or with a random policy where ``epsilon`` is None."""
     from pokered_rl.training.evaluation import GAME_FIELDS, RandomPolicy, evaluate
 
-    only_one = epsilon == 0 and len(trained.config.env.start_states) < 2
+    states = trained.config.env.start_states or ()
+    only_one = epsilon == 0 and (isinstance(states, str) or len(states) < 2)
     env = trained.make_env(
         num_emulators=1 if only_one else episodes,
         epsilon=epsilon or 0.0,

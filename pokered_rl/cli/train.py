@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
+import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
@@ -27,12 +31,13 @@ from pokered_rl.training.load_config import (
     load_config,
     register_schema,
 )
+from pokered_rl.training.run_folder import RunFolder
 from pokered_rl.training.runtime import ExitStatus, StopSignals
 
 if TYPE_CHECKING:
     from pokered_rl.training.experiment import Experiment
 
-__all__ = ["main"]
+__all__ = ["figure_of_merit", "main"]
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
@@ -55,18 +60,69 @@ def _library_experiment(config: Config) -> Experiment:
 
 def _sweep(arguments: argparse.Namespace, folder: Path, make_experiment: Callable[[Config], Experiment]) -> int:
     import hydra
+    from hydra.core.hydra_config import HydraConfig
 
     register_schema()
 
-    @hydra.main(config_path=str(folder.resolve()), config_name=arguments.config_name, version_base="1.3")
-    def job(tree: DictConfig) -> None:
-        status = _train(config_from(tree), make_experiment)
-        if status is not ExitStatus.complete:
-            raise SystemExit(status)
+    overrides = expand(arguments.overrides, sweep=True)
+    statuses: list[ExitStatus] = []
 
-    sys.argv = [sys.argv[0], "--multirun", "hydra.output_subdir=null", *expand(arguments.overrides, sweep=True)]
+    @hydra.main(config_path=str(folder.resolve()), config_name=arguments.config_name, version_base="1.3")
+    def job(tree: DictConfig) -> float:
+        hydra_config = HydraConfig.get()
+        status, figure = ExitStatus.error, math.nan
+        try:
+            config = config_from(tree)
+            config.run.name = _name_of_point(config.run.name, overrides, hydra_config.overrides.task)
+            status = _train(config, make_experiment)
+            figure = figure_of_merit(RunFolder(Path(config.run.folder) / config.run.name))
+        except PokeredError as error:
+            sys.stderr.write(f"error: {error}\n")
+        # One after the other in this process, the next point is worked on; a job of a cluster has a status of its own.
+        here = hydra_config.launcher._target_.endswith("BasicLauncher")
+        if status is ExitStatus.interrupted or (status is not ExitStatus.complete and not here):
+            raise SystemExit(status)
+        statuses.append(status)
+        return figure
+
+    sys.argv = [sys.argv[0], "--multirun", "hydra.output_subdir=null", *overrides]
     job()
-    return ExitStatus.complete
+    failed = [status for status in statuses if status is not ExitStatus.complete]
+    return ExitStatus.error if ExitStatus.error in failed else failed[0] if failed else ExitStatus.complete
+
+
+def _name_of_point(name: str, given: Sequence[str], overrides: Sequence[str]) -> str:
+    """Return the name of the run at one point of a sweep: what was swept is added unless the name says it already."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if any(override.partition("=")[0] == "run.name" and "${" in override for override in given):
+        return name
+    # What was given without several values is the same at every point.
+    parsed = OverridesParser.create().parse_overrides(list(given))
+    fixed = {override.key_or_group for override in parsed if not override.is_sweep_override()}
+    point = [override.lstrip("+").split("=", 1) for override in overrides if "=" in override]
+    swept = [(key, value) for key, value in point if key not in fixed]
+    if any(key == "run.name" for key, _ in swept):
+        return name
+    points = [f"{key.rpartition('.')[2]}={value}" for key, value in swept]
+    return re.sub(r"[^\w.=+-]+", "_", "-".join([name, *points]))
+
+
+def figure_of_merit(folder: RunFolder) -> float:
+    """Return what an optimiser of the config maximises, for sweeps.
+
+    That is the mean return of the trained agent's evaluation (``run.evaluation_episodes``); without one the most
+    milestones reached in an episode; without any the best return.
+
+    Args:
+        folder: The run.
+    """
+    evaluation = folder.path / "evaluation.json"
+    if evaluation.is_file():
+        return float(mean(json.loads(evaluation.read_text())["trained"]["returns"]))
+    progress = folder.read_progress()
+    best = progress.best if progress is not None else {}
+    return float(best.get("milestones", best.get("return", math.nan)))
 
 
 def _train(config: Config, make_experiment: Callable[[Config], Experiment], *, until_exit: bool = False) -> ExitStatus:

@@ -189,7 +189,7 @@ class EnvConfig:
     terminate_at_hall_of_fame: bool = True
     #: Save states that episodes start from, drawn at random: a list of files, a mapping of files to weights, or of
     #: names to files or to pairs of a file and a weight; empty boots to the playable start.
-    start_states: Any = field(default_factory=list)
+    start_states: Any = None
     #: Keep the emulator running while the game ignores its buttons, instead of spending decisions on it.
     wait_while_busy: bool = True
     #: Emulator frames after which such a wait is given up.

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -17,8 +18,19 @@ def test_recipe_has_a_base_image_of_a_supported_python_and_scripts_that_parse():
     assert f'"Programming Language :: Python :: 3.{version[1]}"' in (ROOT / "pyproject.toml").read_text()
     sections = {name.strip(): body for name, _, body in (part.partition("\n") for part in parts)}
     assert set(sections) == {"files", "post", "runscript"}
-    copied, target = sections["files"].split()
-    assert copied == "."
+    target = "/opt/pokered_rl"
+    copied = dict(line.split() for line in sections["files"].splitlines() if line and not line.startswith("#"))
+    for source, place in copied.items():
+        assert (ROOT / source).exists()
+        assert place == f"{target}/{source}"
+    # What the build names, and nothing that may hold runs or a ROM of the user's.
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = needed["tool"]["hatch"]["build"]["targets"]["wheel"]
+    project = needed["project"]
+    assert set(copied) == {
+        *("pyproject.toml", project["readme"], *project["license-files"], *wheel["packages"]),
+        *wheel["force-include"],
+    }
     assert f"install --no-cache-dir {target}\n" in sections["post"]
     for name in ("post", "runscript"):
         assert subprocess.run(["bash", "-n", "-c", sections[name]], check=False).returncode == 0
