@@ -8,6 +8,7 @@ which would break its episodes.
 import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import shutil
 import signal
@@ -70,12 +71,30 @@ class ProcessPool(SupervisedPool):
     def _open(self, worker: int) -> Worker:
         return _ProcessWorker(self.worker_spec(worker), num_steps=self.emulators_per_worker * self.steps_per_batch)
 
+    def _abort_start(self) -> None:
+        # The server still imports, or its child has not said yet which worker it is. Both end with their last batch
+        # or with this process, but only after their imports, and not in silence.
+        server: Any = multiprocessing.forkserver._forkserver
+        pid = server._forkserver_pid
+        if pid is not None:
+            for each in (*_children(pid), pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+
     def _kill_worker(self, worker: int) -> None:
         pid = self.control.pid(worker)
         if pid:
             self.control.forget(worker)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _children(pid: int) -> list[int]:
+    """Return the processes that a process has started and that live (Linux; elsewhere none are known)."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (OSError, ValueError):
+        return []
 
 
 class _ProcessWorker:

@@ -137,11 +137,12 @@ class SupervisedPool(WorkerPool):
         self._stop.set()
         deadline = time.monotonic() + SHUTDOWN_SECONDS + 2
         while any(thread.is_alive() for thread in self._threads) and time.monotonic() < deadline:
-            for thread in self._threads:
-                if not thread.has_state:
-                    # Still starting, so it has nothing to finish; its process may come to life only now.
-                    self._kill_worker(thread.worker)
-            time.sleep(0.02)
+            starting = [thread for thread in self._threads if thread.is_alive() and not thread.has_state]
+            for thread in starting:
+                self._kill_worker(thread.worker)  # it has nothing to finish
+            if starting:
+                self._abort_start()
+            time.sleep(0.05)
         self.kill()
         self._threads = []
         atexit.unregister(self.close)
@@ -157,6 +158,9 @@ class SupervisedPool(WorkerPool):
     def _open(self, worker: int) -> Worker:
         """Start a worker and wait until it is ready."""
         raise NotImplementedError
+
+    def _abort_start(self) -> None:
+        """End workers that are starting and cannot be named yet; called until there are none."""
 
     def _kill_worker(self, worker: int) -> None:
         """End a worker at once; called from any thread, also when there is none."""

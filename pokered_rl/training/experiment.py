@@ -143,6 +143,7 @@ class Experiment:
                 progress.checkpoint_steps = checkpoint.steps if checkpoint is not None else 0
                 first_step = trainer.steps
                 new.forget()
+                signals.has_work_to_save = True
                 reason = trainer.run()
             finally:
                 store.close()

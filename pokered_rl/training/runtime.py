@@ -6,6 +6,7 @@ import atexit
 import math
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -75,6 +76,9 @@ class StopSignals(Callback):
     """
 
     def __init__(self, *, end_now: Callable[[], None] | None = None, until_exit: bool = False) -> None:
+        #: Whether the job has begun to play. Before that, a signal ends the program at once: imports, building and
+        #: restoring take many seconds, and nothing is lost with them.
+        self.has_work_to_save = not until_exit
         #: Signals that have come: what takes long at the end of a job stops when there is another one.
         self.received = 0
         #: Unix time at which this job began.
@@ -109,6 +113,7 @@ class StopSignals(Callback):
 
     def __exit__(self, *exception: object) -> None:
         if self._until_exit:
+            self.has_work_to_save = True  # an exit status, that is
             return
         for number, handler in self._previous.items():
             signal.signal(number, handler)
@@ -116,6 +121,9 @@ class StopSignals(Callback):
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.received += 1
+        if not self.has_work_to_save:
+            sys.stderr.write(f"{signal.Signals(number).name} before the job began to play\n")
+            raise SystemExit(ExitStatus.interrupted if number == signal.SIGINT else ExitStatus.error)
         if number == signal.SIGINT:
             if self._reason is StopReason.interrupted:
                 if self.end_now is not None:

@@ -88,12 +88,7 @@ class ScratchReplay(Callback):
             return 0
         staging = _staging(self._scratch)
         try:
-            self._copy_all(staging)
-        except InterruptedError:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise CheckpointError(
-                f"interrupted while the replay was copied to {self._scratch}; nothing is lost: start the run again"
-            ) from None
+            shutil.copytree(self._home, staging)
         except OSError as error:  # copytree's own, which lists what became of each file
             shutil.rmtree(staging, ignore_errors=True)
             raise CheckpointError(
@@ -181,17 +176,6 @@ class ScratchReplay(Callback):
                 copy.flush()
                 os.fsync(copy.fileno())
         return done / max(1e-6, self._clock() - began), spent
-
-    def _copy_all(self, staging: Path) -> None:
-        """Copy the run folder's copy of the replay."""
-        interrupted = self._watch()
-        for source in _files(self._home):
-            target = staging / source.relative_to(self._home)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with source.open("rb") as file, target.open("wb") as copy:
-                for chunk in _chunks(file, source.stat().st_size):
-                    interrupted()
-                    copy.write(chunk)
 
     def _watch(self) -> Callable[[], None]:
         """Return a function that raises InterruptedError when a signal has come since."""

@@ -102,6 +102,8 @@ class Trainer:
         self.callbacks.call("on_start", self)
         # In-process workers that were restored keep the weights that acted.
         self.workers.set_weights(self.network, version=self.updates)
+        if (reason := self.callbacks.should_stop(self)) is not None:
+            return reason
         self.workers.start()
         while (reason := self.callbacks.should_stop(self)) is None:
             self.workers.check()
