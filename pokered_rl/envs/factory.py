@@ -17,6 +17,7 @@ from pokered_rl.envs.transforms import (
     ContextFeatures,
     EpisodeRecorder,
     GameStateReader,
+    HelperActions,
     LastActionReward,
     MapMemory,
     RewardTerms,
@@ -39,11 +40,12 @@ def default_transforms(
     map_memory: Mapping[str, Any] | None = None,
     reward: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     recorder: Mapping[str, Any] | None = None,
+    helpers: Iterable[str] = (),
 ) -> list[Transform]:
     """Make the transforms that the agent of this library uses, in their order.
 
-    GameStateReader (if it has fields), AffordanceMask, MapMemory, ContextFeatures, RewardTerms, LastActionReward,
-    EpisodeRecorder (if ``recorder`` is given).
+    GameStateReader (if it has fields), AffordanceMask, HelperActions (if there are helpers), MapMemory,
+    ContextFeatures, RewardTerms, LastActionReward, EpisodeRecorder (if ``recorder`` is given).
 
     Args:
         profile: Names of maps and events; None takes Red's.
@@ -55,6 +57,7 @@ def default_transforms(
             :func:`pokered_rl.envs.rewards.make_terms` (``weights``, ``options``, ``goals``); ``extra_terms``,
             :class:`~pokered_rl.envs.rewards.RewardTerm` objects added to those; and ``write_terms``.
         recorder: Keyword arguments of :class:`EpisodeRecorder`; None records nothing.
+        helpers: Helpers that are on (:class:`HelperActions`).
     """
     actions = action_set or ActionSet()
     reward = load_preset(reward) if isinstance(reward, str | os.PathLike) else dict(reward or {})
@@ -66,8 +69,10 @@ def default_transforms(
     transforms: list[Transform] = []
     if fields is None or fields:
         transforms.append(GameStateReader(fields=fields))
+    transforms.append(AffordanceMask(actions=actions, **(mask or {})))
+    if helpers := tuple(helpers):
+        transforms.append(HelperActions(helpers=helpers, profile=profile, actions=actions))
     transforms += [
-        AffordanceMask(actions=actions, **(mask or {})),
         MapMemory(actions=actions, **(map_memory or {})),
         ContextFeatures(profile=profile, actions=actions),
         RewardTerms(terms=terms, write_terms=write_terms),
@@ -115,6 +120,7 @@ def make_env(
     map_memory: Mapping[str, Any] | None = None,
     reward: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     recorder: Mapping[str, Any] | None = None,
+    helpers: Iterable[str] = (),
     extra_transforms: Sequence[Transform] = (),
     **env_arguments: Any,
 ) -> TransformedEnv:
@@ -129,12 +135,13 @@ def make_env(
         actions: An :class:`~pokered_rl.emulator.ActionSet` or names of actions.
         frames_per_action: Length of a step in frames.
         hold_frames: Frames that the button is held.
-        transforms: Instead of :func:`default_transforms`; ``game_fields`` to ``recorder`` are unused then.
+        transforms: Instead of :func:`default_transforms`; ``game_fields`` to ``helpers`` are unused then.
         game_fields: See :func:`default_transforms`.
         mask: See :func:`default_transforms`.
         map_memory: See :func:`default_transforms`.
         reward: See :func:`default_transforms`.
         recorder: See :func:`default_transforms`.
+        helpers: See :func:`default_transforms`.
         extra_transforms: Put behind all others, such as the primers of a recurrent policy.
         **env_arguments: Passed on to :class:`PokemonRedEnv` (``num_threads``, ``screen``, ``start_states``,
             ``max_episode_steps``, ``wait_while_busy``, ``max_wait_frames``, ``seed``, ...).
@@ -158,6 +165,7 @@ def make_env(
             map_memory=map_memory,
             reward=reward,
             recorder=recorder,
+            helpers=helpers,
         )
     layout = env_arguments.pop("ram_layout", None)
     if layout is None:

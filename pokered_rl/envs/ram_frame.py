@@ -36,6 +36,14 @@ _FIRST_TEXT_TILE = 0x60
 _ARROW_TILE = 0xEE
 _BLANK_TILE = 0x7F
 
+#: Place on the screen of the tile in front of the player, by facing: down, up, left, right
+#: (_GetTileAndCoordsInFrontOfPlayer), and the square's distance in map steps.
+_IN_FRONT = np.array([11 * 20 + 8, 7 * 20 + 8, 9 * 20 + 6, 9 * 20 + 10])
+_STEP_X, _STEP_Y = np.array([0, 0, -1, 1]), np.array([1, -1, 0, 0])
+#: Trees that CUT removes: the tile in the tilesets OVERWORLD and GYM (UsedCut); 0 for none.
+_TREE_TILES = np.zeros(128, np.uint8)
+_TREE_TILES[[0, 7]] = 0x3D, 0x50
+
 # The party changes in every round of a battle, the rest rarely.
 _PARTY_LABELS = ("wPartyCount", "wPartySpecies", "wPartyMons")
 _OTHER_LABELS = (
@@ -258,6 +266,33 @@ class RamFrame:
     def text_open(self) -> _Flags:
         """Whether a text or menu of the overworld is open (bit 0 of wFontLoaded)."""
         return _IS_TEXT_OPEN.take(self._place[7])
+
+    @cached_property
+    def square_in_front(self) -> tuple[_Ints, _Ints]:
+        """Column and line, in map steps, of the square that the player faces."""
+        return self.x + _STEP_X[self.facing], self.y + _STEP_Y[self.facing]
+
+    @cached_property
+    def tile_in_front(self) -> _Bytes:
+        """Tile of the map that the player faces, uint8; valid while nothing covers the map."""
+        tiles: _Bytes = self.tile_map[np.arange(self.num_emulators), _IN_FRONT[self.facing]]
+        return tiles
+
+    @cached_property
+    def tree_in_front(self) -> _Flags:
+        """Whether the player faces a tree that CUT removes; valid while nothing covers the map."""
+        trees = _TREE_TILES[self._place[5] & 0x7F]
+        faces: _Flags = (trees > 0) & (self.tile_in_front == trees)
+        return faces
+
+    def sprite_at(self, x: _Ints, y: _Ints) -> _Ints:
+        """Return the slot of the person or object on square (x, y), 0 for none; needs wSpriteStateData1 and 2."""
+        pictures = self.block("wSpriteStateData1").reshape(-1, 16, 16)[:, :, 0]
+        places = self.block("wSpriteStateData2").reshape(-1, 16, 16)  # map coordinates plus 4
+        there = (pictures > 0) & (places[:, :, 4] == (y + 4)[:, None]) & (places[:, :, 5] == (x + 4)[:, None])
+        there[:, 0] = False  # the player
+        slot: _Ints = there.argmax(1)
+        return slot
 
     @property
     def in_battle(self) -> _Ints:

@@ -121,6 +121,7 @@ def _transform_options(config: Config, parts: Parts) -> dict[str, Any]:
             "goals": reward.goals,
             "write_terms": False,
         },
+        **({"helpers": tuple(env.helpers)} if env.helpers else {}),
     }
 
 

@@ -165,6 +165,10 @@ class RunConfig:
     evaluation_episodes: int = option(0, ge=0)
 
 
+#: Names of :data:`pokered_rl.envs.assistance.HELPERS`, whose import would load PyTorch.
+HELPER_NAMES = ("skip_nicknaming", "deposit_items", "teach_field_moves", "use_field_moves")
+
+
 @dataclass
 class EnvConfig:
     """The game, its buttons and the length of an episode."""
@@ -196,6 +200,9 @@ class EnvConfig:
     max_wait_frames: int = option(240, ge=0)
     #: Let the agent choose only among buttons that can do something; off for the ablation.
     action_mask: bool = option(True, fixed="the meaning of the values")
+    #: Helpers that press the buttons of a routine task: `skip_nicknaming`, `deposit_items`, `teach_field_moves`,
+    #: `use_field_moves`. Off by default; they narrow the action mask.
+    helpers: list[str] = option(factory=list, fixed="the meaning of the values")
     #: Keep what the mask has learned about menus over episodes and jobs, shared by the emulators of a worker.
     persistent_action_mask: bool = False
     #: Radius in tiles of the map-memory crop around the player; the crop is (2 r + 1) tiles wide.
@@ -557,6 +564,20 @@ def _check_combinations(config: Config) -> None:
         env.actions,
         "free of repetitions",
         "name each one once",
+    )
+    require(
+        set(env.helpers) <= set(HELPER_NAMES),
+        "env.helpers",
+        env.helpers,
+        f"a list of names out of {', '.join(HELPER_NAMES)}",
+        "leave out the others",
+    )
+    require(
+        env.action_mask or not env.helpers,
+        "env.helpers",
+        env.helpers,
+        "empty with env.action_mask=false",
+        "helpers act through the mask",
     )
     require(
         workers == "auto" or (isinstance(workers, int) and workers >= 1),

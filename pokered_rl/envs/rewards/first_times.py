@@ -13,8 +13,6 @@ from pokered_rl.game import ScreenKind
 
 __all__ = ["FieldMoves", "HiddenItems", "Signs", "Talks", "Warps"]
 
-_STEP_X = np.array([0, 0, -1, 1])  # by facing: down, up, left, right
-_STEP_Y = np.array([1, -1, 0, 0])
 _BITS_SET = np.array([bin(value).count("1") for value in range(256)])
 
 
@@ -56,9 +54,9 @@ class Talks(_FirstTime):
         if not any_of(opened):
             return now.map_id, opened
         opened &= now.screen_kind != ScreenKind.START_MENU
-        x, y = now.x + _STEP_X[now.facing], now.y + _STEP_Y[now.facing]
-        slot = _sprite_at(now, x, y)
-        beyond = _sprite_at(now, x + _STEP_X[now.facing], y + _STEP_Y[now.facing])
+        x, y = now.square_in_front
+        slot = now.sprite_at(x, y)
+        beyond = now.sprite_at(2 * x - now.x, 2 * y - now.y)
         slot = np.where(slot > 0, slot, beyond)
         if self._people:
             return now.map_id << 8 | slot, opened & (slot > 0)
@@ -111,15 +109,43 @@ class HiddenItems(ProgressTerm):
 
 
 class FieldMoves(_FirstTime):
-    """Pays 1 for the first effect of SURF, STRENGTH and FLASH on each map in the episode.
+    """Pays 1 for the first effect of SURF, STRENGTH and FLASH on each map, and for each tree that CUT removes.
 
     SURF: wWalkBikeSurfState becomes 2. STRENGTH: bit 0 of wStatusFlags1 is set. FLASH: wMapPalOffset returns to 0 on
-    the same map.
+    the same map. CUT: the tree that the player faced in the overworld is gone when the overworld is back, the player
+    not having moved; each tree once in an episode. The flute's effect on a sleeping SNORLAX sets FIGHT_ROUTE12_SNORLAX
+    or FIGHT_ROUTE16_SNORLAX, which the term ``events`` pays.
     """
 
     name = "field_moves"
     default_weight = 0.0
-    labels = ("wWalkBikeSurfState", "wStatusFlags1", "wMapPalOffset")
+    labels = ("wWalkBikeSurfState", "wStatusFlags1", "wMapPalOffset", "wTileMap")
+    reads_screen = True
+
+    def _allocate(self, num_emulators: int) -> None:
+        super()._allocate(num_emulators)
+        #: Map, line, column and facing of the player before a tree when the map was last seen; -1 before none.
+        self._tree = np.full(num_emulators, -1)
+
+    def _start(self, frame: RamFrame, emulators: Flags) -> None:
+        super()._start(frame, emulators)
+        self._tree = np.where(emulators, np.where(self._map_seen(frame), self._faced(frame), -1), self._tree)
+
+    def _map_seen(self, frame: RamFrame) -> Flags:
+        """Return where the tile map shows the map and the player stands still."""
+        seen: Flags = (frame.screen_kind == ScreenKind.OVERWORLD) & frame.on_map
+        return seen
+
+    def _faced(self, frame: RamFrame) -> npt.NDArray[np.int64]:
+        """Return map, line, column and facing where the player faces a tree, -1 elsewhere."""
+        return np.where(frame.tree_in_front, _place(frame), -1)
+
+    def _cut(self, frame: RamFrame) -> Flags:
+        """Return where the tree that was faced is gone, and remember those that are faced now."""
+        seen, faced = self._map_seen(frame), self._faced(frame)
+        gone: Flags = seen & (self._tree == _place(frame)) & (faced < 0)
+        self._tree = np.where(seen, faced, self._tree)
+        return gone
 
     def _keys(self, step: RewardStep) -> tuple[npt.NDArray[Any], Flags]:
         now, before = step.now, step.before
@@ -128,14 +154,11 @@ class FieldMoves(_FirstTime):
         strong = (now.u8("wStatusFlags1") & ~before.u8("wStatusFlags1") & 1).astype(bool)
         lit = (now.u8("wMapPalOffset") == 0) & (before.u8("wMapPalOffset") != 0)
         move = np.select([surfs, strong, lit], [1, 2, 3], 0)
-        return now.map_id << 2 | move, same & (move > 0)
+        cut = self._cut(now)
+        x, y = now.square_in_front
+        keys = np.where(cut, 1 << 32 | now.map_id << 16 | y << 8 | x, now.map_id << 2 | move)
+        return keys, cut | same & (move > 0)
 
 
-def _sprite_at(frame: RamFrame, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the slot of the person or object on tile (x, y), 0 for none, int64 [E]."""
-    pictures = frame.block("wSpriteStateData1").reshape(-1, 16, 16)[:, :, 0]
-    places = frame.block("wSpriteStateData2").reshape(-1, 16, 16)  # map coordinates plus 4
-    there = (pictures > 0) & (places[:, :, 4] == (y + 4)[:, None]) & (places[:, :, 5] == (x + 4)[:, None])
-    there[:, 0] = False  # the player
-    slot: npt.NDArray[np.int64] = there.argmax(1)
-    return slot
+def _place(frame: RamFrame) -> npt.NDArray[np.int64]:
+    return frame.map_id << 24 | frame.y << 16 | frame.x << 8 | frame.facing

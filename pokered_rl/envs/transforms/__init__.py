@@ -7,6 +7,7 @@ from pokered_rl.envs.transforms.context import ContextFeatures
 from pokered_rl.envs.transforms.episode_figures import EpisodeFigures, EpisodeMeter
 from pokered_rl.envs.transforms.episode_recorder import EpisodeRecorder
 from pokered_rl.envs.transforms.game_state import GameStateReader
+from pokered_rl.envs.transforms.helper_actions import HelperActions
 from pokered_rl.envs.transforms.last_action import LastActionReward
 from pokered_rl.envs.transforms.map_memory import MapMemory, Saliency
 from pokered_rl.envs.transforms.reward_terms import RewardTerms
@@ -19,6 +20,7 @@ __all__ = [
     "EpisodeMeter",
     "EpisodeRecorder",
     "GameStateReader",
+    "HelperActions",
     "LastActionReward",
     "MapMemory",
     "RamTransform",

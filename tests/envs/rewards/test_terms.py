@@ -432,6 +432,20 @@ def test_field_moves(play):
     assert play("field_moves", {}, {"wWalkBikeSurfState": 1}, dark, there) == [0, 0, 0]
 
 
+def test_field_moves_pay_for_a_tree_that_is_cut_once(play):
+    # The tile in front of a player who looks up is (8, 7).
+    tree = bytes([0] * 148 + [0x3D]).ljust(360, b"\0")
+    up = {"wSpritePlayerStateData1FacingDirection": 4}
+    before, gone, busy = {**up, "wTileMap": tree}, up, {**up, "wStatusFlags5": 0x80}
+    # Grown again, as after the map was left, and cut again: nothing.
+    assert play("field_moves", before, busy, gone, before, busy, gone) == [0, 1, 0, 0, 0]
+    # Turning round, walking on and another map lead away from a tree without cutting it.
+    for away in ({}, {**up, "wXCoord": 7}, {**up, "wCurMap": 12}):
+        assert play("field_moves", before, away, before) == [0, 0]
+    # In a gym the tree is another tile.
+    assert play("field_moves", {**before, "wCurMapTileset": 7}, {**gone, "wCurMapTileset": 7}) == [0]
+
+
 def test_defeats_of_ordinary_trainers_can_count_less(play):
     story, trainer = event(119), event(114)  # BEAT_BROCK, BEAT_PEWTER_GYM_TRAINER_0
     assert play("events", {}, story, trainer, trainers=0.25) == [1, 0.25]
