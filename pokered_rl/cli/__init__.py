@@ -8,6 +8,9 @@ from pokered_rl.signals import raise_on_ctrl_c
 
 __all__ = ["main"]
 
+if sys.platform == "win32":
+    raise SystemExit("error: pokered_rl runs on Linux and macOS; on Windows install it inside WSL (wsl --install)")
+
 #: Commands, each run by `main` of the module of its name, and what they do.
 _COMMANDS = {
     "train": "train an agent, or continue a run",
