@@ -26,6 +26,7 @@ from pokered_rl.atomic import LockToken
 from pokered_rl.collectors.control import flatten_parameters
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
+from pokered_rl.disk import disk_message
 from pokered_rl.envs import EpisodeFigures, EpisodeMeter, EpisodeRecorder
 from pokered_rl.errors import ConfigError
 from pokered_rl.signals import STOP_SIGNALS
@@ -336,7 +337,9 @@ def _end_with_learner() -> None:
 
 def pack_error(worker: int, error: BaseException) -> bytes:
     """Return the message, as bytes, of a worker that an exception ends; to be called while that is handled."""
-    text = (type(error).__name__, str(error), traceback.format_exc())
+    # A full disk is one line; anything else is a defect, whose place matters.
+    told = disk_message(error) if isinstance(error, OSError) else None
+    text = (type(error).__name__, str(error), told or traceback.format_exc())
     return _pack(WorkerMessage(batch=None, worker=worker, error=text))
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pokered_rl.disk import disk_message
 from pokered_rl.errors import ConfigError, PokeredError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class CallbackList:
         """Call ``on_end`` of every callback, of those behind a failing one, too.
 
         Raises:
-            CallbackError: One failed, where ``stop`` is no exception; otherwise its traceback is printed.
+            CallbackError: One failed, where ``stop`` is no exception; otherwise that is printed.
         """
         failed: Exception | None = None
         for callback in self._callbacks:
@@ -139,7 +140,9 @@ class CallbackList:
                 _call(callback, "on_end", trainer, stop)
             except Exception as error:  # noqa: BLE001 - the others end first
                 if failed is not None or isinstance(stop, Exception):
-                    self._say(f"{_name(callback)} failed at the end, too\n{traceback.format_exc()}")
+                    # A full disk is one line for each; anything else is a defect, whose place matters.
+                    told = disk_message(error) if isinstance(error, OSError) else None
+                    self._say(f"{_name(callback)} failed at the end, too: {told or traceback.format_exc()}")
                 else:
                     failed = error
         if failed is not None:
