@@ -1,6 +1,7 @@
 """Worker pools: the part that all kinds have in common, the sink of their batches, and the in-process kind."""
 
 import copy
+import logging
 import threading
 import time
 from collections import deque
@@ -33,11 +34,15 @@ from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceReplay
 from pokered_rl.envs import EpisodeFigures
 from pokered_rl.errors import ConfigError, PokeredError
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["EpisodeResult", "ExperienceSink", "InlinePool", "WorkerError", "WorkerPool"]
 
 
 #: Emulators that began together end together: one batch of every worker of a large run can end this many episodes.
 _RECENT_EPISODES = 20_000
+#: Sequences with a reward that is not finite that are left out in any case.
+_MOST_NOT_FINITE = 20
 #: How many of these a checkpoint holds.
 _SAVED_EPISODES = 100
 
@@ -86,6 +91,8 @@ class ExperienceSink:
         self.steps = 0
         self.episodes = 0
         self.sequences = 0
+        #: Sequences that were left out for a reward or priority that is not finite.
+        self.not_finite = 0
         #: The latest finished episodes, oldest first.
         self.recent: deque[EpisodeResult] = deque(maxlen=_RECENT_EPISODES)
         self._running: dict[int, NDArray[np.float64]] = {}  # [2, E]: return and length of the open episodes
@@ -94,6 +101,7 @@ class ExperienceSink:
         """Build sequences of a batch and inserts them."""
         assert message.batch is not None
         with self.lock:
+            self._find_not_finite(worker, message.batch)
             self._insert(self.builder.extend(message.batch, worker=worker))
             self.steps += message.num_steps
             self._measure_episodes(worker, message)
@@ -143,15 +151,52 @@ class ExperienceSink:
     def _insert(self, sequences: TensorDict | None) -> None:
         if sequences is None or not len(sequences):
             return
+        sequences = self._finite(sequences)
+        if not len(sequences):
+            return
         self.replay.extend(sequences)
         self.sequences += len(sequences)
         if self.limiter is not None:
             self.limiter.inserted(len(sequences))
 
+    def _find_not_finite(self, worker: int, batch: TensorDictBase) -> None:
+        """Say in which episode a reward is not finite."""
+        reward = batch.get("steps").get("reward")
+        if bool(torch.isfinite(reward.sum())):
+            return
+        for emulator in (~torch.isfinite(reward)).any(1).nonzero().flatten().tolist():
+            _log.warning(
+                "worker %d, emulator %d: a reward in its episode that began %d steps before this batch is not finite"
+                " (the run has %d finished episodes, %d steps); a line of the worker names the term",
+                *(worker, emulator, int(self._running[worker][1, emulator]) if worker in self._running else 0),
+                *(self.episodes, self.steps),
+            )
+
+    def _finite(self, sequences: TensorDict) -> TensorDict:
+        """Leave out sequences with a reward or priority that is not finite.
+
+        Raises:
+            ConfigError: They are most of all sequences: leaving them out would hide that the run does not learn.
+        """
+        kept = torch.ones(len(sequences), dtype=torch.bool)
+        for key in ("reward", "td_error"):
+            value = sequences.get(key, None)
+            if value is not None:
+                kept &= torch.isfinite(value.reshape(len(sequences), -1)).all(1)
+        if bool(kept.all()):
+            return sequences
+        self.not_finite += int((~kept).sum())
+        if self.not_finite > max(_MOST_NOT_FINITE, self.sequences):
+            raise ConfigError(
+                f"{self.not_finite} sequences have a reward or value that is not finite, more than the {self.sequences}"
+                " others: correct the reward term that a line above names, or lower learner.learning_rate"
+            )
+        return sequences[kept]
+
     def _measure_episodes(self, worker: int, message: WorkerMessage) -> None:
         assert message.batch is not None
         steps = message.batch.get("steps")
-        reward = steps.get("reward").double().cumsum(1).numpy()  # [E, T]
+        reward = steps.get("reward").double().nan_to_num(0, 0, 0).cumsum(1).numpy()  # [E, T]
         done = (steps.get("terminated") | steps.get("truncated")).numpy()
         num_emulators, time = reward.shape
         running = self._running.setdefault(worker, np.zeros((2, num_emulators)))
@@ -327,6 +372,8 @@ class WorkerPool:
             "steps_lost": float(counts["steps_lost"]),
             "episodes_cut": float(counts["episodes_cut"]),
         }
+        if self.sink.not_finite:
+            result["sequences_not_finite"] = float(self.sink.not_finite)
         if self.sink.limiter is not None:
             result["samples_per_insert"] = self.sink.limiter.ratio
         return result

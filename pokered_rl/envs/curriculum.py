@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from pokered_rl.atomic import check_lock
 from pokered_rl.emulator import SaveState
 from pokered_rl.envs.start_states import StartSource, StartState
 from pokered_rl.errors import CheckpointError, ConfigError, PokeredError
@@ -176,7 +177,11 @@ class StateArchive:
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             # The name is new and becomes known by the journal's line, after it is whole: no renaming, no flush.
-            (self.folder / f"{name}.state").write_bytes(data)
+            path = self.folder / f"{name}.state"
+            check_lock(path)
+            path.unlink(missing_ok=True)  # of a job that went on from here before and was lost
+            with path.open("xb") as file:
+                file.write(data)
         self._record({"do": "state", "key": key, "name": name, "bytes": len(data), "depth": depth_steps})
         cell = self.cells[key]
         for old in cell.states[: -self.states_per_cell]:
@@ -293,6 +298,7 @@ class StateArchive:
         else:
             positions = state["positions"]
             own = self._journal(self.writer)
+            _refuse_link(own)
             if own.is_file() and own.stat().st_size > positions.get(self.writer, 0):
                 os.truncate(own, positions.get(self.writer, 0))
             for name, position in positions.items():
@@ -308,13 +314,16 @@ class StateArchive:
         if self.folder is not None:
             line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
             path = self._journal(self.writer)
+            check_lock(path)
             path.parent.mkdir(parents=True, exist_ok=True)
+            _refuse_link(path)
             with path.open("ab") as file:
                 file.write(line)
                 self._positions[self.writer] = file.tell()
 
     def _read(self, path: Path, *, until: int | None = None) -> None:
         begin = self._positions.get(path.stem, 0)
+        _refuse_link(path)
         try:
             with path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -380,6 +389,7 @@ class StateArchive:
     def _drop(self, name: str) -> None:
         """Give up a state here and in the folder."""
         if self.folder is not None:
+            check_lock(self.folder / name)
             (self.folder / f"{name}.state").unlink(missing_ok=True)
         self._record({"do": "gone", "key": name.split("-")[0], "name": name})
 
@@ -415,7 +425,7 @@ class StateArchive:
 
     def _load(self, cell: Cell, name: str) -> StartState | None:
         try:
-            data = self._contents[name] if self.folder is None else (self.folder / f"{name}.state").read_bytes()
+            data = self._contents[name] if self.folder is None else _read_state(self.folder / f"{name}.state")
             tree = torch.load(io.BytesIO(data), weights_only=True)
             state = SaveState.from_bytes(tree["state"].numpy().tobytes())
         except (FileNotFoundError, KeyError):
@@ -537,6 +547,16 @@ def _hash(start: bytes, *parts: int) -> int:
     for part in parts:
         digest.update(part.to_bytes(8, "little", signed=True))
     return int.from_bytes(digest.digest(), "little")
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise CheckpointError(f"{path} is a symbolic link; an archive of states holds files only: copy the file itself")
+
+
+def _read_state(path: Path) -> bytes:
+    _refuse_link(path)
+    return path.read_bytes()
 
 
 def _cell_record(cell: Cell) -> dict[str, Any]:

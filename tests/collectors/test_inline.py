@@ -190,3 +190,52 @@ def test_error_of_the_environment_keeps_its_class(make_pool, counting_env, tmp_p
 def test_more_than_one_worker_is_refused(counting_env, make_pool):
     with pytest.raises(ConfigError, match="one worker"):
         make_pool(make_envs=[counting_env, counting_env])
+
+
+class _Poisoned(InlinePool):
+    """The reward of step 3 of each batch is not a number, on emulator 1."""
+
+    def _receive(self, worker, message):
+        message.batch["steps"]["reward"][1, 3] = float("nan")
+        super()._receive(worker, message)
+
+
+def test_sequences_with_a_reward_that_is_not_finite_are_left_out_and_the_run_goes_on(
+    counting_env, counting_policy, caplog
+):
+    replay = ListReplay()
+    builder = SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask"))
+    options = {"policy": counting_policy, "emulators_per_worker": 2, "builder": builder, "replay": replay}
+    with _Poisoned(make_envs=[counting_env], steps_per_batch=28, **options) as workers:
+        for _ in range(5):
+            workers.collect()
+        assert workers.stats()["sequences_not_finite"] == workers.sink.not_finite > 0
+        assert len(replay.items) == workers.sink.sequences > 0
+        assert all(bool(torch.isfinite(item["reward"]).all()) for item in replay.items)
+        assert all(result.total_reward == result.total_reward for result in workers.sink.recent), "returns stay numbers"
+    assert "worker 0, emulator 1: a reward in its episode" in caplog.text
+
+
+def test_run_ends_when_most_sequences_would_be_left_out(counting_env, counting_policy):
+    builder = SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask"))
+    options = {"policy": counting_policy, "emulators_per_worker": 2, "builder": builder, "replay": ListReplay()}
+
+    class Always(_Poisoned):
+        def _receive(self, worker, message):
+            message.batch["steps"]["reward"][:] = float("inf")
+            super()._receive(worker, message)
+
+    workers = Always(make_envs=[counting_env], steps_per_batch=28 * 20, **options)
+    with workers, pytest.raises(ConfigError, match=r"not finite, more than the 0 others"):
+        workers.collect()
+
+
+def test_state_of_worker_processes_goes_on_inline(make_pool):
+    before = make_pool()
+    before.collect()
+    state = before.state_dict()
+    del state["weights"], state["weights_number"]  # which only a pool in this process saves
+    after = make_pool()
+    after.load_state_dict(state)
+    after.collect()
+    assert after.steps == 2 * before.steps

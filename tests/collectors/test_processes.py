@@ -164,6 +164,58 @@ def test_environment_that_cannot_be_built_is_told_from_a_crash(counting_env, cou
         play_until(workers, lambda: False)
 
 
+@pytest.mark.faults
+def test_worker_that_never_delivers_ends_the_run_after_three_tries(counting_policy):
+    from counting_world import build_never
+    from pokered_rl.collectors import WorkerError
+
+    with (
+        make_pool(counting_policy, [build_never], max_restarts_per_hour=1000) as workers,
+        pytest.raises(WorkerError, match=r"worker 0 has not delivered a batch in 3 tries.*no display"),
+    ):
+        play_until(workers, lambda: False)
+    assert workers.restarts["raised"] == 3
+
+
+def test_program_from_standard_input_and_a_long_temporary_folder_do_not_keep_workers_from_starting(tmp_path):
+    folder = tmp_path / ("long-" * 25)
+    folder.mkdir()
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from functools import partial\n"
+        "from counting_world import CountingPolicy, make_counting_env\n"
+        "from test_processes import make_pool\n"
+        "with make_pool(CountingPolicy(), [make_counting_env]) as workers:\n"
+        "    while workers.steps < 40: workers.collect()\n"
+        "print('played', workers.restarts)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-", str(Path(__file__).parent)],
+        input=code,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+        env={
+            **os.environ,
+            "TMPDIR": str(folder),
+            "PYTHONPATH": path,
+        },
+    )
+    assert done.stdout == "played {'raised': 0, 'died': 0, 'hung': 0}\n", done.stderr
+
+
+@pytest.mark.faults
+def test_pool_that_is_closed_while_its_workers_start_leaves_none_within_seconds(counting_env, counting_policy):
+    began = time.monotonic()
+    with make_pool(counting_policy, [counting_env] * 3) as workers:
+        workers.start()
+        time.sleep(0.3)
+    assert time.monotonic() - began < 10
+    assert remaining_children() == []
+
+
 def test_workers_wait_while_the_learner_is_too_far_behind(counting_env, counting_policy):
     limiter = RateLimiter(samples_per_insert=1.0, min_fill_sequences=1, slack_sequences=50.0)
     with make_pool(counting_policy, [counting_env], limiter=limiter) as workers:

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import pickle
 import shutil
@@ -19,6 +20,7 @@ from pokered_rl.data import (
     make_replay,
     matching_sequences,
 )
+from pokered_rl.data import replay as replay_module
 from pokered_rl.errors import CheckpointError, ConfigError
 
 LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)  # L = 8
@@ -367,3 +369,76 @@ def test_example_of_the_builder_fits_what_it_sends(tmp_path, rollout_stream):
 def test_options_out_of_range_are_refused(tmp_path, options, message):
     with pytest.raises(ConfigError, match=message):
         make_replay(**({"scratch_dir": tmp_path, "capacity_transitions": 40, "layout": LAYOUT} | options))
+
+
+# A sequence with a page that never reached the disk is found and left out, whichever page it is.
+ENTRIES = ("pixels", "action", "reward", "flags", "recurrent_state_h", "context", "checksum", "serial")
+
+
+def _save_eight(folder: Path) -> None:
+    replay = replay_in(folder / "sequences", run_id="a")
+    sequences = make_sequences(8)
+    replay.allocate(sequences)
+    replay.extend(sequences)
+    replay.flush()
+    replay.save(folder / "saved")
+
+
+def _lose(folder: Path, entry: str, slot: int) -> None:
+    """Put zeros, which a fresh file holds, in the place of what a slot holds of an entry."""
+    path = folder / "sequences" / f"{entry}.memmap"
+    content = bytearray(path.read_bytes())
+    size = len(content) // 8
+    content[slot * size : (slot + 1) * size] = bytes(size)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_lost_page_of_any_entry_is_found_when_the_files_are_opened(tmp_path: Path, entry: str):
+    _save_eight(tmp_path)
+    _lose(tmp_path, entry, slot=3)
+    replay = replay_in(tmp_path / "sequences", run_id="a")
+    assert replay.load(tmp_path / "saved") == 1
+    drawn = replay.sample(400)
+    assert 3 not in drawn["index"].tolist() or not bool(drawn["mask"][drawn["index"] == 3].any())
+
+
+@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry != "serial"])
+def test_lost_page_is_found_when_its_sequence_is_drawn(tmp_path: Path, monkeypatch, caplog, entry: str):
+    _save_eight(tmp_path)
+    for slot in range(8):
+        _lose(tmp_path, entry, slot)
+    monkeypatch.setattr(replay_module.SequenceReplay, "_check_newest", lambda self, length: 0)  # no time for it
+    replay = replay_in(tmp_path / "sequences", run_id="a")
+    assert replay.load(tmp_path / "saved") == 0
+    with caplog.at_level(logging.WARNING):
+        drawn = replay.sample(64)
+    assert not bool(drawn["mask"].any())
+    assert replay.damaged == len(drawn["index"].unique())
+    assert "left out" in caplog.text
+    assert bool(torch.isfinite(drawn["priority_weight"]).all())
+
+
+def test_intact_sequences_are_drawn_as_before_and_checked_once(tmp_path: Path):
+    _save_eight(tmp_path)
+    replay = replay_in(tmp_path / "sequences", run_id="a")
+    assert replay.load(tmp_path / "saved") == 0
+    drawn = replay.sample(64)
+    assert torch.equal(drawn["reward"], make_sequences(8)["reward"][drawn["index"]])
+    assert replay.damaged == 0
+
+
+def test_overwritten_sequence_is_not_checked_against_what_it_was(tmp_path: Path):
+    _save_eight(tmp_path)
+    replay = replay_in(tmp_path / "sequences", run_id="a")
+    replay.load(tmp_path / "saved")
+    replay.extend(make_sequences(8, seed=1))
+    drawn = replay.sample(64)
+    assert torch.equal(drawn["reward"], make_sequences(8, seed=1)["reward"][drawn["index"]])
+
+
+def test_sequences_of_another_run_are_refused_by_its_id(tmp_path: Path):
+    _save_eight(tmp_path)
+    assert json.loads((tmp_path / "sequences" / "run.json").read_text()) == {"run": "a"}
+    with pytest.raises(CheckpointError, match=r"another run \(id a, this run has b\)"):
+        replay_in(tmp_path / "sequences", run_id="b").load(tmp_path / "saved")

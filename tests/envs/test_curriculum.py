@@ -8,11 +8,12 @@ import pytest
 import torch
 from torchrl.envs.utils import step_mdp
 
+from pokered_rl.atomic import LockToken
 from pokered_rl.emulator import Cartridge, Emulator, SaveState
 from pokered_rl.envs import ArchiveStates, StateArchive, make_env
 from pokered_rl.envs.curriculum import ArchiveStarts, Level, level_of
 from pokered_rl.envs.start_states import StartStates
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import CheckpointError, ConfigError, RunLostError
 
 
 @pytest.fixture(scope="module")
@@ -279,3 +280,40 @@ def test_environment_with_archive_continues_identically(tmp_path):
     found = go_on(again, saved[2])
     again.close()
     assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+@pytest.mark.parametrize("name", ["0.jsonl", "other.jsonl"])
+def test_link_in_the_folder_is_refused_and_what_it_names_is_left_alone(state, tmp_path, name):
+    outside = tmp_path / "outside"
+    outside.write_text("precious")
+    archive = StateArchive(folder=tmp_path / "archive", refresh_seconds=0)
+    _cell(archive, "a", state)
+    saved = archive.state_dict()
+    (tmp_path / "archive" / name).unlink(missing_ok=True)
+    (tmp_path / "archive" / name).symlink_to(outside)
+    with pytest.raises(CheckpointError, match="symbolic link"):
+        archive.load()
+    if name == "0.jsonl":
+        with pytest.raises(CheckpointError, match="symbolic link"):
+            _cell(archive, "b")
+        saved["positions"]["0"] = 0
+        with pytest.raises(CheckpointError, match="symbolic link"):
+            archive.load_state_dict(saved)
+    assert outside.read_text() == "precious"
+
+
+def test_job_that_lost_its_run_adds_nothing_to_the_archive(state, tmp_path):
+    folder = tmp_path / "archive"
+    archive = StateArchive(folder=folder)
+    _cell(archive, "a", state)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    token = LockToken(tmp_path / "run.lock", "mine", heartbeat_seconds=0)  # there is no such lock
+    token.guard(tmp_path)
+    try:
+        with pytest.raises(RunLostError):
+            archive.add_start("a")
+        with pytest.raises(RunLostError):
+            archive.add_state("a", state, {}, depth_steps=1)
+    finally:
+        token.release()
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

@@ -180,3 +180,29 @@ def test_walking_to_and_fro_on_the_cartridge_pays_nothing_after_the_first_round(
         assert max(total[1:]) <= 0
     finally:
         env.close()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_term_that_is_not_finite_is_named_with_what_to_do(overworld, play, caplog, value):
+    class Broken(RewardTerm):
+        name, default_weight = "broken", 0.1
+
+        def _value(self, step):
+            return step.now.x * 0 + value
+
+    assert not torch.isfinite(
+        play(RewardTerms(terms=[Steps(weight=1.0), Broken(weight=1.0)]), [overworld()] * 3)[1:]
+    ).any()
+    assert len(caplog.records) == 1, "once, not at every step"
+    assert "the reward term broken gave" in caplog.text
+    assert "reward.weights.broken=0" in caplog.text
+
+
+def test_weight_of_zero_turns_a_term_off_that_is_not_finite(overworld, play):
+    class Broken(RewardTerm):
+        name, default_weight = "broken", 0.1
+
+        def _value(self, step):
+            return step.now.x * float("nan")
+
+    assert play(RewardTerms(terms=[Steps(weight=1.0), Broken(weight=0.0)]), [overworld()] * 3)[1:].tolist() == [-1, -1]

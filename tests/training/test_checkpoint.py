@@ -1,5 +1,6 @@
 import json
 import resource
+import shutil
 import threading
 from pathlib import Path
 
@@ -139,3 +140,99 @@ def test_weights_on_a_full_disk_say_so_and_leave_the_old_ones(tmp_path: Path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert load_tensors(path)["a"].tolist() == [1, 1]
+
+
+class TestFoldersOfOthers:
+    """Nothing but complete checkpoints of the run itself is ever removed."""
+
+    @pytest.mark.parametrize("name", ["best", "analysis", "000000000005-000000000.old", "12"])
+    def test_folder_of_another_name_stays_and_is_no_checkpoint(self, tmp_path: Path, name: str):
+        store = CheckpointStore(tmp_path, keep=1, run_id="run")
+        _saved(store, 10)
+        shutil.copytree(tmp_path / "000000000010-000000001", tmp_path / name)
+        for steps in (20, 30):
+            _saved(store, steps)
+        assert {path.name for path in tmp_path.iterdir()} == {name, "000000000030-000000003"}
+        assert store.newest().steps == 30
+
+    @pytest.mark.parametrize("kind", ["another run", "a file put into it", "damaged", "no manifest"])
+    def test_folder_that_is_not_a_whole_checkpoint_of_this_run_stays_and_fills_no_slot(self, tmp_path: Path, kind: str):
+        first = tmp_path / "000000000010-000000001"
+        _saved(CheckpointStore(tmp_path, run_id="other" if kind == "another run" else "run"), 10)
+        if kind == "a file put into it":
+            (first / "keep").touch()
+        elif kind == "damaged":
+            (first / "state.pt").write_bytes(b"cut")
+        elif kind == "no manifest":
+            (first / "manifest.json").unlink()
+        store = CheckpointStore(tmp_path, keep=2, run_id="run")
+        for steps in (20, 30, 40):
+            _saved(store, steps)
+        kept = ["000000000010-000000001", "000000000030-000000003", "000000000040-000000004"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+    def test_same_damage_of_the_same_size_fills_no_slot_once_it_was_seen(self, tmp_path: Path):
+        _saved(CheckpointStore(tmp_path, run_id="run"), 10)
+        _saved(CheckpointStore(tmp_path, run_id="run"), 20)
+        state = tmp_path / "000000000020-000000002" / "state.pt"
+        state.write_bytes(bytes(state.stat().st_size))
+        store = CheckpointStore(tmp_path, keep=1, run_id="run")
+        with pytest.warns(UserWarning, match="damaged"):
+            assert store.newest().steps == 10
+        _saved(store, 15)
+        assert {path.name for path in tmp_path.iterdir()} == {"000000000015-000000001", "000000000020-000000002"}
+
+    def test_second_checkpoint_at_a_step_takes_no_place_of_the_first(self, tmp_path: Path):
+        store = CheckpointStore(tmp_path, keep=2)
+        _saved(store, 10)
+        store.save(steps=10, updates=1, state={"second": True})
+        assert len(list(tmp_path.iterdir())) == 2
+        assert store.newest().state() == {"second": True}
+
+    def test_symbolic_link_is_no_checkpoint(self, tmp_path: Path):
+        store = CheckpointStore(tmp_path / "a", run_id="run")
+        _saved(store, 10)
+        _saved(CheckpointStore(tmp_path / "b", run_id="run"), 20)
+        (tmp_path / "a" / "000000000020-000000002").symlink_to(tmp_path / "b" / "000000000020-000000002")
+        with pytest.warns(UserWarning, match="symbolic link"):
+            assert store.newest().steps == 10
+
+
+class TestNothingBeginsFromNothing:
+    @pytest.mark.parametrize(
+        ("damage", "words"),
+        [("cut", "is damaged"), ("other run", r"another run \(id theirs"), ("renamed", "rename best to STEPS-UPDATES")],
+    )
+    @pytest.mark.filterwarnings("ignore:checkpoint")
+    def test_run_whose_checkpoints_cannot_be_used_is_refused_with_what_to_do(
+        self, tmp_path: Path, damage: str, words: str
+    ):
+        _saved(CheckpointStore(tmp_path, run_id="theirs"), 10)
+        folder = tmp_path / "000000000010-000000001"
+        if damage == "cut":
+            (folder / "state.pt").write_bytes(b"")
+        elif damage == "renamed":
+            folder.rename(tmp_path / "best")
+        with pytest.raises(CheckpointError, match=words) as caught:
+            CheckpointStore(tmp_path, run_id="mine").newest()
+        assert "does not begin again from nothing" in str(caught.value)
+
+    def test_disk_that_fails_is_not_taken_for_damage(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        store = CheckpointStore(tmp_path)
+        _saved(store, 10)
+        _saved(store, 20)
+
+        def fail(path: Path) -> str:
+            raise OSError(5, "Input/output error", str(path))
+
+        monkeypatch.setattr("pokered_rl.training.checkpoint.sha256_of", fail)
+        with pytest.raises(CheckpointError, match=r"000000000020-000000002 cannot be read .* may be intact"):
+            store.newest()
+
+
+def test_what_a_checkpoint_refers_to_is_flushed_before_it_has_its_name(tmp_path: Path):
+    names: list[list[str]] = []
+    store = CheckpointStore(tmp_path)
+    store.save(steps=1, updates=0, state={}, flush=lambda: names.append([path.name for path in tmp_path.iterdir()]))
+    assert names == [[".writing-000000000001-000000000"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000001-000000000"]

@@ -61,6 +61,7 @@ def test_deadline_keeps_time_for_what_else_the_end_takes():
         (signal.SIGINT, StopReason.interrupted),
         (signal.SIGTERM, StopReason.requested),
         (signal.SIGUSR1, StopReason.requested),
+        (signal.SIGHUP, StopReason.requested),
     ],
 )
 def test_signal_becomes_a_wish_to_stop(number, reason):
@@ -99,3 +100,29 @@ def test_program_keeps_its_status_when_interrupted_again_while_it_ends():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (75, "")
+
+
+def test_hangup_stays_ignored_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signals.reason is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 1), ("SIGHUP", 1), ("SIGINT", 130)])
+def test_signal_before_the_job_plays_ends_a_program_at_once_and_in_order(number, status):
+    code = (
+        "import os, signal, sys, time\n"
+        "from pokered_rl.training.runtime import StopSignals\n"
+        "with StopSignals(until_exit=True) as signals:\n"
+        "    try:\n"
+        f"        os.kill(os.getpid(), signal.{number}); time.sleep(30)\n"
+        "    finally: print('lock released')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=25, check=False)
+    assert done.returncode == status
+    assert done.stdout == "lock released\n"
+    assert done.stderr == f"{number} before the job began to play\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -20,6 +22,8 @@ from pokered_rl.errors import ConfigError
 from pokered_rl.game import SCREEN_RANGES, RamLayout
 
 __all__ = ["RewardTerms"]
+
+_log = logging.getLogger(__name__)
 
 
 class RewardTerms(RamTransform):
@@ -77,6 +81,7 @@ class RewardTerms(RamTransform):
         keys = choose_keys("out_keys", out_keys, self.OUT_KEYS)
         self._reward_key, self._terms_key = keys
         self.out_keys = keys if write_terms else keys[:1]
+        self._not_finite: Counter[str] = Counter()
         self._weights = np.array([[term.weight for term in self.terms]], np.float32)
 
     @property
@@ -113,7 +118,22 @@ class RewardTerms(RamTransform):
             if happened[term.only_with]:
                 values[:, column] = term.evaluate(step)
         values *= self._weights
+        if not np.isfinite(values.sum()):
+            self._report(values)
         memory.values, memory.before = values, frame
+
+    def _report(self, values: npt.NDArray[np.float32]) -> None:
+        """Say which terms are not finite, each at its first and at every thousandth time; a weight of 0 is 0."""
+        values[:, self._weights[0] == 0] = 0
+        for emulator, column in np.argwhere(~np.isfinite(values)):
+            name = self.term_names[column]
+            self._not_finite[name] += 1
+            if self._not_finite[name] % 1000 == 1:
+                _log.warning(
+                    "the reward term %s gave %s on emulator %d of this worker (time %d); stored sequences with it are"
+                    " left out: correct the term, or set reward.weights.%s=0",
+                    *(name, values[emulator, column], emulator, self._not_finite[name], name),
+                )
 
     def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
         if not self.write_terms:
