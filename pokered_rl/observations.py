@@ -23,10 +23,7 @@ _BIT_SHIFTS = (7, 6, 5, 4, 3, 2, 1, 0)
 
 
 def unpack_shades(packed: _Bytes) -> _Bytes:
-    """Unpack four 2-bit shades a byte, the leftmost pixel in the two highest bits.
-
-    Args:
-        packed: uint8 [..., H, W/4], an array or a tensor.
+    """Unpack uint8 [..., H, W/4], array or tensor: four 2-bit shades a byte, the leftmost in the highest bits.
 
     Returns:
         uint8 [..., H, W] of the same kind: 0 black to 3 white.
@@ -65,11 +62,7 @@ def unpack_bits(packed: Tensor, size: int) -> Tensor:
 
 
 def allowed_actions(mask: Tensor) -> Tensor:
-    """Return which actions a policy may take, bool [..., A]: a mask that allows none allows all.
-
-    Args:
-        mask: bool [..., A], True is allowed.
-    """
+    """Return which actions a policy may take, bool [..., A]: a mask that allows none allows all."""
     return mask | ~mask.any(-1, keepdim=True)
 
 

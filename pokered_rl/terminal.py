@@ -15,9 +15,6 @@ def make_console(*, stderr: bool = False) -> Console:
 
     Rich takes a file for a terminal where ``FORCE_COLOR`` is set, and shows nothing that moves on a terminal that
     cannot do it (``TERM=dumb``).
-
-    Args:
-        stderr: Write to standard error instead of standard output.
     """
     stream = sys.stderr if stderr else sys.stdout
     can_move = os.environ.get("TERM", "").lower() not in ("dumb", "unknown")

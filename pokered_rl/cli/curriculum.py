@@ -8,12 +8,11 @@ pokered_rl curriculum runs/quickstart --export states --best 20
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pokered_rl.cli.failures import os_failure
+from pokered_rl.cli.failures import command
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
 from pokered_rl.terminal import make_console
@@ -41,49 +40,35 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     return parser.parse_args(argv)
 
 
+@command(remedy="choose another place")
 def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
-    """Show an archive; return the exit status.
-
-    Args:
-        argv: Arguments without the program's name. None takes those of this process.
-        program: Name shown in the help.
-    """
+    """Show an archive; arguments and result as for :func:`pokered_rl.cli.main`."""
     arguments = _parse(argv, program)
-    try:
-        if not arguments.run.is_dir():
-            raise PokeredError(f"there is no run folder {arguments.run}")
-        if arguments.map is not None:
-            check_writable(arguments.map, option="--map", is_file=True)
-        if arguments.export is not None:
-            check_writable(arguments.export, option="--export")
-    except PokeredError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    if not arguments.run.is_dir():
+        raise PokeredError(f"there is no run folder {arguments.run}")
+    if arguments.map is not None:
+        check_writable(arguments.map, option="--map", is_file=True)
+    if arguments.export is not None:
+        check_writable(arguments.export, option="--export")
 
     from pokered_rl.envs import StateArchive
     from pokered_rl.training.run_folder import RunFolder
 
     folder = RunFolder(arguments.run).curriculum
-    try:
-        if not folder.is_dir():
-            raise PokeredError(f"there is no archive of states in {folder}; a run with curriculum=on has one")
-        archive = StateArchive(folder=folder, writer="reader")
-        archive.load()
-        profile = _profile(arguments.run)
-        console = make_console()
-        console.print(_table(archive, profile))
-        if arguments.map is not None:
-            _draw(archive, profile).savefig(arguments.map, dpi=120)
-            console.print(f"the cells are drawn in {arguments.map}", markup=False)
-        if arguments.export is not None:
-            console.print(
-                f"{_export(archive, arguments.export, arguments.best)} states are in {arguments.export}", markup=False
-            )
-    except PokeredError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except OSError as error:
-        return os_failure(error, remedy="choose another place")
+    if not folder.is_dir():
+        raise PokeredError(f"there is no archive of states in {folder}; a run with curriculum=on has one")
+    archive = StateArchive(folder=folder, writer="reader")
+    archive.load()
+    profile = _profile(arguments.run)
+    console = make_console()
+    console.print(_table(archive, profile))
+    if arguments.map is not None:
+        _draw(archive, profile).savefig(arguments.map, dpi=120)
+        console.print(f"the cells are drawn in {arguments.map}", markup=False)
+    if arguments.export is not None:
+        console.print(
+            f"{_export(archive, arguments.export, arguments.best)} states are in {arguments.export}", markup=False
+        )
     return 0
 
 

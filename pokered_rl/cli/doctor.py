@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from pokered_rl.cli.failures import command
 from pokered_rl.disk import existing_parent
 from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.resources import available_cpus, available_memory_bytes
@@ -329,16 +330,9 @@ def _filesystem(folder: Path, mounts: Path = Path("/proc/mounts")) -> str:
     return kind
 
 
+@command(remedy="choose another place")
 def main(argv: Sequence[str] | None = None, *, program: str = "pokered_rl doctor") -> int:
-    """Print all findings.
-
-    Args:
-        argv: Arguments without the program's name. None takes those of this process.
-        program: Name shown in the help.
-
-    Returns:
-        0 when training with this config can start, 1 when a finding says that it cannot; wrong arguments end in 2.
-    """
+    """Print all findings; the result is 1 when one says that training with this config cannot start."""
     parser = argparse.ArgumentParser(
         prog=program,
         description="Check whether this machine can train with a config: versions, CPU, GPU, ROM, disk, memory, speed.",
@@ -347,11 +341,7 @@ def main(argv: Sequence[str] | None = None, *, program: str = "pokered_rl doctor
     add_config_arguments(parser)
     arguments = parser.parse_intermixed_args(argv)
     console = make_console()
-    try:
-        config = load_config(arguments.config_name, arguments.overrides, folder=arguments.config_dir)
-    except PokeredError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+    config = load_config(arguments.config_name, arguments.overrides, folder=arguments.config_dir)
     table = Table(box=None, show_header=False, pad_edge=False)
     colours = {Verdict.ok: "green", Verdict.note: "yellow", Verdict.error: "red"}
     errors = 0

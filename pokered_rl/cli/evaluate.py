@@ -13,17 +13,15 @@ Exit status: 0 evaluated, 1 the run or its weights cannot be used, 2 wrong argum
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from pokered_rl.cli.failures import check_source, os_failure
+from pokered_rl.cli.failures import check_source, command
 from pokered_rl.cli.measurement import command_line, provenance, write_json
 from pokered_rl.disk import check_writable
-from pokered_rl.errors import PokeredError
 from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:
@@ -94,37 +92,25 @@ def _cell(value: float, interval: tuple[float, float] | None, form: str) -> str:
     return f"{value:{form}}" + (f" ({interval[0]:{form}} to {interval[1]:{form}})" if interval else "")
 
 
+@command(remedy="give another run")
 def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
-    """Evaluate an agent; return the exit status.
-
-    Args:
-        argv: Arguments without the program's name. None takes those of this process.
-        program: Name shown in the help.
-    """
+    """Evaluate an agent; arguments and result as for :func:`pokered_rl.cli.main`."""
     arguments = _parse(argv, program)
-    try:
-        check_source(arguments.source)
-        if arguments.json is not None:
-            check_writable(arguments.json, option="--json", is_file=True)
+    check_source(arguments.source)
+    if arguments.json is not None:
+        check_writable(arguments.json, option="--json", is_file=True)
 
-        from pokered_rl.training import load_policy
+    from pokered_rl.training import load_policy
 
-        trained = load_policy(arguments.source, cartridge=arguments.rom)
-        env = trained.config.env
-        steps = arguments.steps or env.max_episode_steps or env.log_segment_steps
-        names = trained.cartridge.profile.milestones.names
-        results, samples = {}, {}
-        for epsilon in [*dict.fromkeys(arguments.epsilon), *([None] if arguments.random else [])]:
-            name = "random" if epsilon is None else f"epsilon {epsilon:g}"
-            played = _play(trained, episodes=arguments.episodes, epsilon=epsilon, steps=steps, seed=arguments.seed)
-            results[name], samples[name] = played.summary(names), played.as_dict()
-    except PokeredError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except OSError as error:
-        return os_failure(error, remedy="give another run")
-    except KeyboardInterrupt:
-        return 130
+    trained = load_policy(arguments.source, cartridge=arguments.rom)
+    env = trained.config.env
+    steps = arguments.steps or env.max_episode_steps or env.log_segment_steps
+    names = trained.cartridge.profile.milestones.names
+    results, samples = {}, {}
+    for epsilon in [*dict.fromkeys(arguments.epsilon), *([None] if arguments.random else [])]:
+        name = "random" if epsilon is None else f"epsilon {epsilon:g}"
+        played = _play(trained, episodes=arguments.episodes, epsilon=epsilon, steps=steps, seed=arguments.seed)
+        results[name], samples[name] = played.summary(names), played.as_dict()
     _show(make_console(), results)
     if arguments.json is not None:
         measured = {

@@ -1,14 +1,48 @@
-"""What commands say when something outside of the program is wrong."""
+"""What ends a command early: one line for the user, and the exit status."""
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec
 
 from pokered_rl.disk import disk_message
-from pokered_rl.errors import CheckpointError
+from pokered_rl.errors import CheckpointError, PokeredError
 
-__all__ = ["check_source", "os_failure"]
+__all__ = ["check_source", "command", "os_failure"]
+
+_Arguments = ParamSpec("_Arguments")
+
+
+def command(
+    *, remedy: str, interrupted: str = "interrupted"
+) -> Callable[[Callable[_Arguments, int]], Callable[_Arguments, int]]:
+    """Decorate the ``main`` of a command: an error of the user's or of the file system is one line and status 1.
+
+    Args:
+        remedy: What to do about a place that cannot be used.
+        interrupted: Written after Ctrl-C, whose status is 130.
+    """
+
+    def decorate(main: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
+        @functools.wraps(main)
+        def run(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> int:
+            try:
+                return main(*args, **kwargs)
+            except PokeredError as error:
+                sys.stderr.write(f"error: {error}\n")
+                return 1
+            except OSError as error:
+                return os_failure(error, remedy=remedy)
+            except KeyboardInterrupt:
+                sys.stderr.write(f"{interrupted}\n")
+                return 130
+
+        return run
+
+    return decorate
 
 
 def check_source(source: Path) -> None:

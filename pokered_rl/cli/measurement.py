@@ -72,12 +72,7 @@ def _commit(folder: Path) -> str:
 
 
 def provenance(command: str | None = None, *, folder: Path = Path(__file__).parent) -> dict[str, Any]:
-    """Return command, commit, machine and date of this measurement.
-
-    Args:
-        command: What made it; by default the command of this process.
-        folder: A folder of the checkout.
-    """
+    """Return command (by default that of this process), commit of the checkout at ``folder``, machine and date."""
     return {
         "command": command or command_line(None, None),
         "commit": _commit(folder),

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pokered_rl.cli.failures import os_failure
+from pokered_rl.cli.failures import command
 from pokered_rl.cli.screens import Terminal, Window, raw_terminal
 from pokered_rl.disk import check_writable
-from pokered_rl.errors import PokeredError
 
 if TYPE_CHECKING:
     from pokered_rl.emulator import ActionTiming, Cartridge
@@ -73,13 +72,9 @@ def _play(screen: Terminal | Window, *, cartridge: Cartridge, folder: Path, timi
         return writer.finish(Outcome.SHUTDOWN, ram_hash=pool.ram_hash(0), end_unix_seconds=time.time())
 
 
+@command(remedy="choose another place with --log")
 def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
-    """Play by hand; return the exit status.
-
-    Args:
-        argv: Arguments without the program's name. None takes those of this process.
-        program: Name shown in the help.
-    """
+    """Play by hand; arguments and result as for :func:`pokered_rl.cli.main`."""
     parser = argparse.ArgumentParser(
         prog=program,
         description=(__doc__ or "").partition("\n")[0],
@@ -93,26 +88,18 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     parser.add_argument("--frames-per-action", type=int, default=24, help="frames of one step")
     options = parser.parse_args(argv)
 
-    try:
-        check_writable(options.log, option="--log")
+    check_writable(options.log, option="--log")
 
-        from pokered_rl.emulator import ActionTiming, Cartridge
+    from pokered_rl.emulator import ActionTiming, Cartridge
 
-        timing = ActionTiming(
-            frames_per_action=options.frames_per_action, hold_frames=min(8, options.frames_per_action - 1)
-        )
-        cartridge = Cartridge.find(options.rom)
-        if options.terminal:
-            with raw_terminal():
-                path = _play(Terminal(), cartridge=cartridge, folder=options.log, timing=timing)
-        else:
-            path = _play(Window(options.scale), cartridge=cartridge, folder=options.log, timing=timing)
-    except PokeredError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except OSError as error:
-        return os_failure(error, remedy="choose another place with --log")
-    except KeyboardInterrupt:
-        return 130
+    timing = ActionTiming(
+        frames_per_action=options.frames_per_action, hold_frames=min(8, options.frames_per_action - 1)
+    )
+    cartridge = Cartridge.find(options.rom)
+    if options.terminal:
+        with raw_terminal():
+            path = _play(Terminal(), cartridge=cartridge, folder=options.log, timing=timing)
+    else:
+        path = _play(Window(options.scale), cartridge=cartridge, folder=options.log, timing=timing)
     sys.stdout.write(f"{path}\nrender it: pokered_rl render {path}\n" if path else "nothing was pressed, no log\n")
     return 0

@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pokered_rl.cli.failures import os_failure
+from pokered_rl.cli.failures import command
 from pokered_rl.disk import check_writable
-from pokered_rl.errors import PokeredError
 from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:
@@ -37,23 +36,14 @@ _DEFAULT_PALETTE = "grey"
 
 
 def add_palette_argument(parser: argparse._ActionsContainer) -> None:
-    """Add ``--palette``; its values are checked after parsing, since the module that has them takes seconds to import.
-
-    Args:
-        parser: A parser, or a group of its arguments.
-    """
+    """Add ``--palette``; checked after parsing, since the module that has its values takes seconds to import."""
     parser.add_argument(
         "--palette", default=_DEFAULT_PALETTE, metavar="NAME", help="grey, green, pocket, amber or night"
     )
 
 
 def check_palette(parser: argparse.ArgumentParser, name: str) -> None:
-    """End with exit status 2 and a message unless a palette has this name.
-
-    Args:
-        parser: Writes the message.
-        name: Value of ``--palette``.
-    """
+    """End the parser with exit status 2 and a message unless a palette has this name."""
     if name == _DEFAULT_PALETTE:
         return
     from pokered_rl.record.palettes import PALETTES
@@ -179,24 +169,19 @@ class _Reporter:
             )
 
 
+@command(
+    remedy="choose another place with --out",
+    interrupted="interrupted; finished videos stay, the rest can be rendered later",
+)
 def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
-    """Render episodes; return the exit status.
-
-    Args:
-        argv: Arguments without the program's name. None takes those of this process.
-        program: Name shown in the help.
-    """
+    """Render episodes; arguments and result as for :func:`pokered_rl.cli.main`."""
     arguments = _parse(argv, program)
 
     console = make_console(stderr=True)
     errors: list[str] = []
     report = _Reporter(console, errors, whole=arguments.last_step is None)
     out = arguments.out or _output_folder(arguments.sources[0])
-    try:
-        check_writable(out, option="--out")
-    except PokeredError as error:
-        report.error(str(error))
-        return 1
+    check_writable(out, option="--out")
 
     from pokered_rl.emulator import Cartridge
     from pokered_rl.episodes import find_logs
@@ -204,38 +189,29 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     from pokered_rl.record.render import RenderOptions
     from pokered_rl.record.video import check_encoder
 
-    try:
-        check_encoder()
-        options = RenderOptions(
-            scale=arguments.scale,
-            palette=arguments.palette,
-            fps=arguments.fps,
-            speed=arguments.speed,
-            panel=arguments.panel,
-            first_step=arguments.first_step,
-            last_step=arguments.last_step,
-            qp=arguments.qp,
-            preset=arguments.preset,
-            sound=arguments.sound,
-        )
-        cartridge = Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None
-        logs, unreadable = load_logs(find_logs(arguments.sources))
-        logs = select_logs(logs, best=arguments.best, last=arguments.last, every=arguments.every)
-        make_jobs = joined_jobs if arguments.joined else grid_job if arguments.grid else single_jobs
-        jobs = make_jobs(logs, out)
-        values = _values(arguments.values, cartridge) if arguments.values else None
-        for text in unreadable:
-            errors.append(text)
-            report.error(text)
-        report.render(jobs, options, cartridge=cartridge, workers=arguments.workers, values=values)
-    except PokeredError as error:
-        report.error(str(error))
-        return 1
-    except OSError as error:
-        return os_failure(error, remedy="choose another place with --out")
-    except KeyboardInterrupt:
-        console.print("interrupted; finished videos stay, the rest can be rendered later", style="yellow")
-        return 130
+    check_encoder()
+    options = RenderOptions(
+        scale=arguments.scale,
+        palette=arguments.palette,
+        fps=arguments.fps,
+        speed=arguments.speed,
+        panel=arguments.panel,
+        first_step=arguments.first_step,
+        last_step=arguments.last_step,
+        qp=arguments.qp,
+        preset=arguments.preset,
+        sound=arguments.sound,
+    )
+    cartridge = Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None
+    logs, unreadable = load_logs(find_logs(arguments.sources))
+    logs = select_logs(logs, best=arguments.best, last=arguments.last, every=arguments.every)
+    make_jobs = joined_jobs if arguments.joined else grid_job if arguments.grid else single_jobs
+    jobs = make_jobs(logs, out)
+    values = _values(arguments.values, cartridge) if arguments.values else None
+    for text in unreadable:
+        errors.append(text)
+        report.error(text)
+    report.render(jobs, options, cartridge=cartridge, workers=arguments.workers, values=values)
     if errors:
         console.print(f"{len(errors)} of the logs gave no video", style="red")
         return 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from pokered_rl.cli.failures import os_failure
+from pokered_rl.cli.failures import command
 from pokered_rl.cli.render import add_palette_argument, check_palette
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
@@ -49,56 +49,39 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     return options
 
 
+@command(remedy="choose another place with --out")
 def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
-    """Write a report; return the exit status.
-
-    Args:
-        argv: Arguments without the program's name. None takes those of this process.
-        program: Name shown in the help.
-    """
+    """Write a report; arguments and result as for :func:`pokered_rl.cli.main`."""
     arguments = _parse(argv, program)
     console = make_console(stderr=True)
     out = arguments.out or arguments.run / "report.html"
-    try:
-        if not arguments.run.is_dir():
-            raise PokeredError(f"there is no run folder {arguments.run}")
-        check_writable(out, option="--out", is_file=True)
-    except PokeredError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
+    if not arguments.run.is_dir():
+        raise PokeredError(f"there is no run folder {arguments.run}")
+    check_writable(out, option="--out", is_file=True)
 
     from pokered_rl.emulator import Cartridge
     from pokered_rl.record.render import RenderOptions
     from pokered_rl.record.report import write_report
 
-    try:
-        with Progress(console=console) as progress:
-            task = progress.add_task("reading", total=None)
+    with Progress(console=console) as progress:
+        task = progress.add_task("reading", total=None)
 
-            def on_progress(what: str, done: int, total: int) -> None:
-                progress.update(task, description=what, completed=done, total=total)
+        def on_progress(what: str, done: int, total: int) -> None:
+            progress.update(task, description=what, completed=done, total=total)
 
-            result = write_report(
-                arguments.run,
-                out,
-                cartridge=Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None,
-                seeds=arguments.seeds,
-                most_replays=arguments.episodes,
-                workers=arguments.workers,
-                videos=RenderOptions(
-                    fps=arguments.fps, speed=arguments.speed, scale=arguments.scale, palette=arguments.palette
-                ),
-                on_progress=on_progress,
-            )
-            progress.remove_task(task)
-    except PokeredError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
-    except OSError as error:
-        return os_failure(error, remedy="choose another place with --out")
-    except KeyboardInterrupt:
-        console.print("interrupted", style="yellow")
-        return 130
+        result = write_report(
+            arguments.run,
+            out,
+            cartridge=Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None,
+            seeds=arguments.seeds,
+            most_replays=arguments.episodes,
+            workers=arguments.workers,
+            videos=RenderOptions(
+                fps=arguments.fps, speed=arguments.speed, scale=arguments.scale, palette=arguments.palette
+            ),
+            on_progress=on_progress,
+        )
+        progress.remove_task(task)
     for text in result.errors:
         console.print(text, style="red", markup=False, soft_wrap=True)
     size = result.path.stat().st_size / 2**20

@@ -27,11 +27,7 @@ class Terminal:
     _GREYS = (232, 240, 248, 255)
 
     def show(self, shades: NDArray[np.uint8]) -> None:
-        """Draw a picture.
-
-        Args:
-            shades: uint8 [144, 160], 0 black to 3 white; every second pixel is drawn, 80 x 36 characters.
-        """
+        """Draw a picture, uint8 [144, 160], 0 black to 3 white: every second pixel, 80 x 36 characters."""
         small = shades[::2, ::2]
         lines = []
         for upper, lower in zip(small[::2], small[1::2], strict=True):

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from pokered_rl.cli.failures import os_failure
+from pokered_rl.cli.failures import command
 from pokered_rl.disk import check_writable
-from pokered_rl.errors import ConfigError, PokeredError
+from pokered_rl.errors import ConfigError
 from pokered_rl.signals import raise_on_ctrl_c
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import (
@@ -138,6 +138,7 @@ def _train(config: Config, make_experiment: Callable[[Config], Experiment], *, u
         return experiment.run(signals)
 
 
+@command(remedy="set run.folder to another place")
 def main(
     argv: Sequence[str] | None = None,
     *,
@@ -156,25 +157,17 @@ def main(
     Returns:
         The exit status: see :class:`~pokered_rl.training.runtime.ExitStatus`.
     """
-    try:
-        raise_on_ctrl_c()
-        arguments = _parser(program).parse_intermixed_args(argv)
-        folder = arguments.config_dir or config_folder()
-        if not folder.is_dir():
-            raise ConfigError(f"--config-dir: there is no folder {folder}")
-        if arguments.multirun:
-            return _sweep(arguments, folder, make_experiment)
-        config = load_config(arguments.config_name, arguments.overrides, folder=folder)
-        if arguments.print_config:
-            from omegaconf import OmegaConf
+    raise_on_ctrl_c()
+    arguments = _parser(program).parse_intermixed_args(argv)
+    folder = arguments.config_dir or config_folder()
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir: there is no folder {folder}")
+    if arguments.multirun:
+        return _sweep(arguments, folder, make_experiment)
+    config = load_config(arguments.config_name, arguments.overrides, folder=folder)
+    if arguments.print_config:
+        from omegaconf import OmegaConf
 
-            sys.stdout.write(OmegaConf.to_yaml(OmegaConf.structured(config)))
-            return ExitStatus.complete
-        return _train(config, make_experiment, until_exit=argv is None)
-    except PokeredError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return ExitStatus.error
-    except OSError as error:
-        return os_failure(error, remedy="set run.folder to another place")
-    except KeyboardInterrupt:
-        return ExitStatus.interrupted
+        sys.stdout.write(OmegaConf.to_yaml(OmegaConf.structured(config)))
+        return ExitStatus.complete
+    return _train(config, make_experiment, until_exit=argv is None)

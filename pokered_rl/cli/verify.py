@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
 
-from pokered_rl.cli.failures import os_failure
+from pokered_rl.cli.failures import command
 from pokered_rl.cli.measurement import command_line, provenance, write_json
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
@@ -67,13 +67,9 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+@command(remedy="give another folder or file")
 def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
-    """Verify episode logs; return the exit status.
-
-    Args:
-        argv: Arguments without the program's name. None takes those of this process.
-        program: Name shown in the help.
-    """
+    """Verify episode logs; arguments and result as for :func:`pokered_rl.cli.main`."""
     parser = argparse.ArgumentParser(
         prog=program, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -84,29 +80,21 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     options = parser.parse_args(argv)
 
     console = make_console(stderr=True)
-    try:
-        if options.json is not None:
-            check_writable(options.json, option="--json", is_file=True)
+    if options.json is not None:
+        check_writable(options.json, option="--json", is_file=True)
 
-        from pokered_rl.emulator import Cartridge
-        from pokered_rl.episodes import find_logs
+    from pokered_rl.emulator import Cartridge
+    from pokered_rl.episodes import find_logs
 
-        paths = find_logs(options.sources)
-        cartridge = Cartridge.find(options.rom, allow_unknown=True) if options.rom else None
-        check = partial(_check, cartridge=cartridge)
-        workers = min(len(paths), options.workers or available_cpus())
-        if workers <= 1:
-            results = [check(path) for path in track(paths, "replaying", console=console)]
-        else:
-            with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-                results = list(track(pool.map(check, paths), "replaying", total=len(paths), console=console))
-    except PokeredError as error:
-        console.print(str(error), style="red", markup=False, soft_wrap=True)
-        return 1
-    except OSError as error:
-        return os_failure(error, remedy="give another folder or file")
-    except KeyboardInterrupt:
-        return 130
+    paths = find_logs(options.sources)
+    cartridge = Cartridge.find(options.rom, allow_unknown=True) if options.rom else None
+    check = partial(_check, cartridge=cartridge)
+    workers = min(len(paths), options.workers or available_cpus())
+    if workers <= 1:
+        results = [check(path) for path in track(paths, "replaying", console=console)]
+    else:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            results = list(track(pool.map(check, paths), "replaying", total=len(paths), console=console))
     for result in results:
         if "error" in result:
             console.print(result["error"], style="red", markup=False, soft_wrap=True)

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pokered_rl.cli.failures import check_source, os_failure
+from pokered_rl.cli.failures import check_source, command
 from pokered_rl.cli.screens import Terminal, Window, has_display, raw_terminal
-from pokered_rl.errors import PokeredError
 
 if TYPE_CHECKING:
     from pokered_rl.emulator import SaveState
@@ -188,13 +187,9 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     return options
 
 
+@command(remedy="give another run")
 def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> int:
-    """Watch an agent; return the exit status.
-
-    Args:
-        argv: Arguments without the program's name. None takes those of this process.
-        program: Name shown in the help.
-    """
+    """Watch an agent; arguments and result as for :func:`pokered_rl.cli.main`."""
     options = _parse(argv, program)
     in_window = options.window or (has_display() and not options.terminal)
     limits: dict[str, Any] = {
@@ -204,23 +199,15 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         "max_steps": options.steps,
         "max_episodes": options.episodes,
     }
-    try:
-        check_source(options.source)
+    check_source(options.source)
 
-        from pokered_rl.training import load_policy
+    from pokered_rl.training import load_policy
 
-        policy = load_policy(options.source, cartridge=options.rom)
-        if in_window:
-            played = watch(policy, Window(options.scale), every=1, **limits)
-        else:
-            with raw_terminal():
-                played = watch(policy, Terminal(), every=4, **limits)
-    except PokeredError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except OSError as error:
-        return os_failure(error, remedy="give another run")
-    except KeyboardInterrupt:
-        return 130
+    policy = load_policy(options.source, cartridge=options.rom)
+    if in_window:
+        played = watch(policy, Window(options.scale), every=1, **limits)
+    else:
+        with raw_terminal():
+            played = watch(policy, Terminal(), every=4, **limits)
     sys.stdout.write(f"{played} steps\n")
     return 0

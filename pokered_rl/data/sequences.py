@@ -435,12 +435,7 @@ class _OpenEpisodes:
         self.states = {key: value[torch.from_numpy(kept)] for key, value in self.states.items()}
 
     def reserve(self, capacity: int, like: Mapping[str, Tensor]) -> None:
-        """Make room for ``capacity`` steps an emulator; those written so far keep their positions.
-
-        Args:
-            capacity: Steps that a ring must hold.
-            like: One tensor [n, ...] for every entry of a step.
-        """
+        """Make room for ``capacity`` steps an emulator, with entries ``like`` [n, ...]; written steps stay."""
         if capacity <= self.capacity and self.steps:
             return
         first = np.maximum(self.write - self.capacity, 0)

@@ -209,14 +209,10 @@ def entries_of(sequences: TensorDictBase) -> dict[str, list[Any]]:
 
 
 def open_sequences(folder: Path, entries: Mapping[str, Any]) -> TensorDict:
-    """Map the files of a replay.
+    """Map the files of a replay in ``folder``, whose ``entries`` :func:`entries_of` named when they were saved.
 
     Only the files of ``entries`` are opened, as bare numbers: nothing in the folder can run code. ``meta.json``, which
     TensorDict writes beside them, is compared and not followed.
-
-    Args:
-        folder: Where they are.
-        entries: What :func:`entries_of` said when they were saved.
 
     Raises:
         CheckpointError: A file is missing, too short, a symbolic link, or holds something else.

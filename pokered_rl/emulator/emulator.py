@@ -130,11 +130,7 @@ class Emulator:
         return self._frames_before + int(self._pyboy.frame_count)
 
     def press(self, button: int | str) -> None:
-        """Hold a button down from the next frame on.
-
-        Args:
-            button: Name, or index into :data:`pokered_rl.game.BUTTONS`.
-        """
+        """Hold a button, by name or index into :data:`pokered_rl.game.BUTTONS`, down from the next frame on."""
         self._send(_PRESS[_INDEX[button] if isinstance(button, str) else button])
 
     def release(self, button: int | str) -> None:

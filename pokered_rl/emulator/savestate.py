@@ -73,11 +73,7 @@ class SaveState:
 
     @classmethod
     def from_bytes(cls, data: bytes, *, source: str = "save state") -> "SaveState":
-        """Read :meth:`to_bytes` back.
-
-        Args:
-            data: The bytes of a file.
-            source: Their name in messages.
+        """Read :meth:`to_bytes` back; ``source`` names the bytes in messages.
 
         Raises:
             SaveStateError: Not a save state of this library, of a newer one, or damaged.

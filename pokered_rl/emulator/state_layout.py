@@ -36,11 +36,7 @@ def is_colour(raw: bytes) -> bool:
 
 
 def halted_at(raw: bytes) -> int | None:
-    """Return the address of the HALT instruction at which the CPU waits, None when it runs or that is unknown.
-
-    Args:
-        raw: A PyBoy state of version 5 or later.
-    """
+    """Return the address of the HALT at which the CPU of a state waits; None when it runs or before version 5."""
     version = raw[0]
     start = _cpu_start(version)
     if version < 5 or len(raw) < start + _cpu_size(version):

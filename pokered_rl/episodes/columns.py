@@ -45,14 +45,10 @@ def from_planes(data: bytes, dtype: str, shape: tuple[int, ...], place: str) -> 
 
 
 def pack_rewards(rewards: npt.NDArray[np.float32], terms: npt.NDArray[np.float32]) -> bytes:
-    """Return section REWD.
+    """Return section REWD of rewards, float32 [T], and the share of each term, float32 [T, K].
 
     The section holds a table of the bit patterns that occur, then one index a value, column by column: the reward, then
     each term. A reward that is the sum of its terms (the usual case) has index 0 and no entry in the table.
-
-    Args:
-        rewards: Rewards, float32 [T].
-        terms: Share of each term, float32 [T, K].
     """
     summed = _sum_of_terms(terms)
     explicit = rewards.view(np.uint32) != summed.view(np.uint32)  # [T]

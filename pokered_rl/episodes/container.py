@@ -56,11 +56,7 @@ def _pack_section(tag: str, raw: bytes) -> bytes:
 
 
 def unpack_container(data: bytes, *, name: str) -> dict[str, bytes]:
-    """Return the content of every section of a file by its tag.
-
-    Args:
-        data: The whole file.
-        name: Name of the file in error messages.
+    """Return the content of every section of a file by its tag; ``name`` is the file's in error messages.
 
     Raises:
         EpisodeLogError: No such file, of a newer format, cut off, or damaged; the message names the file, the section

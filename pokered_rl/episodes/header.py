@@ -165,11 +165,7 @@ def _finite(value: float) -> float | None:
 
 
 def unpack_meta(data: bytes, *, name: str) -> tuple[EpisodeHeader, Meta]:
-    """Read section META.
-
-    Args:
-        data: The section.
-        name: Name of the file in error messages.
+    """Read section META; ``name`` is the file's in error messages.
 
     Raises:
         EpisodeLogError: It is not the JSON object expected; the message names the field.

@@ -158,11 +158,7 @@ class EpisodeLog:
 
     @classmethod
     def from_bytes(cls, data: bytes, *, name: str = "episode log") -> EpisodeLog:
-        """Read what :meth:`to_bytes` wrote.
-
-        Args:
-            data: The whole file.
-            name: Name of the file in error messages.
+        """Read what :meth:`to_bytes` wrote; ``name`` is the file's in error messages.
 
         Raises:
             EpisodeLogError: The data is not an undamaged log; the message names section and remedy.

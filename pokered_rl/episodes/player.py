@@ -190,10 +190,7 @@ class EpisodePlayer:
         self._check()
 
     def play_step(self, *, render: bool = False) -> None:
-        """Play one agent step.
-
-        Args:
-            render: Render its last frame for ``emulator.pixels()``.
+        """Play one agent step; with ``render``, draw its last frame for ``emulator.pixels()``.
 
         Raises:
             ReplayDivergedError: The RAM after it is not the recorded one.

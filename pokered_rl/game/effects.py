@@ -36,9 +36,6 @@ def effect_columns(layout: RamLayout = FULL_LAYOUT) -> Tensor:
 
     Two runs from one state, with and without a button, differ in these columns if and only if the button did more than
     make a sound and delay an animation.
-
-    Args:
-        layout: The columns of ``ram``.
     """
     addresses = torch.tensor([at for start, stop in layout.ranges for at in range(start, stop)])
     counts = torch.ones(len(addresses), dtype=torch.bool)

@@ -97,11 +97,7 @@ class Milestones:
         return iter(self._milestones)
 
     def reached(self, state: GameState) -> Tensor:
-        """Which milestones hold now: bool ``[*, M]``.
-
-        Args:
-            state: A state with ``FIELDS`` decoded, batch ``[*]``.
-        """
+        """Return which milestones hold now, bool ``[*, M]``, in a state with ``FIELDS`` decoded, batch ``[*]``."""
         map_id, badge_bits = cast(Tensor, state.map_id), cast(Tensor, state.badge_bits)
         hall_of_fame, event_flags = cast(Tensor, state.hall_of_fame), cast(Tensor, state.event_flags)
         device = map_id.device

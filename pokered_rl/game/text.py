@@ -35,11 +35,7 @@ def read_text(codes: Tensor) -> str:
 
 
 def screen_lines(ram: Tensor, layout: RamLayout = FULL_LAYOUT) -> list[str]:
-    """Return the 18 lines of text on the screen of one RAM image.
-
-    Args:
-        ram: uint8 ``[R]``.
-        layout: The columns of ``ram``; it must carry wTileMap.
+    """Return the 18 lines of text on the screen of one RAM image, uint8 ``[R]``; ``layout`` carries wTileMap.
 
     Raises:
         KeyError: If it does not.

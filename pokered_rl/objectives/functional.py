@@ -60,10 +60,6 @@ def value_rescale_inverse(x: Tensor, eps: float = 1e-3) -> Tensor:
     ``eps w^2 + (1 + 2 eps) w = |x|`` in the same form, because ``z^2 - 1 = w (w + 2)`` cancels nowhere either. The
     relative error stays below 1e-6 in float32 between 1e-6 and 1e6.
 
-    Args:
-        x: Rescaled values, any shape.
-        eps: The ``eps`` of :func:`value_rescale`.
-
     Returns:
         Tensor: the values before rescaling, shape of ``x``, float32 (float64 for float64).
     """

@@ -29,15 +29,7 @@ _GLYPHS = (_BITS[:, None, :] >> np.arange(7, dtype=np.uint8)[:, None] & 1).astyp
 
 
 def draw_text(canvas: npt.NDArray[np.uint8], x: int, y: int, text: str, colour: int) -> None:
-    """Draw a line of text, cut off at the edge of the canvas. Characters outside ASCII become question marks.
-
-    Args:
-        canvas: Colour numbers, uint8 [H, W].
-        x: Left edge.
-        y: Upper edge.
-        text: The text.
-        colour: Colour number.
-    """
+    """Draw a line of text, cut off at the edge of the canvas. Characters outside ASCII become question marks."""
     for character in text:
         if x + 5 > canvas.shape[1]:
             return

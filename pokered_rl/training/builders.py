@@ -326,14 +326,7 @@ def make_replay(
     network: RecurrentQuantileNetwork,
     example: TensorDictBase,
 ) -> SequenceReplay:
-    """Build the replay of the run in ``folder``; its files are made by ``allocate`` or opened by ``load``.
-
-    Args:
-        config: The whole tree.
-        folder: The run's folder.
-        layout: The lengths of its sequences.
-        network: Names the state entries.
-        example: A batch [E, T] of a worker.
+    """Build the replay of a run in its folder; its files are made by ``allocate`` or opened by ``load``.
 
     Raises:
         ConfigError: There is not enough memory for the priorities.

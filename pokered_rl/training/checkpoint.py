@@ -69,13 +69,7 @@ def online_weights(loss: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def misfit(error: Exception, saved: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Return in a line why saved weights do not fit: the first parameter of another shape, or what ``error`` says.
-
-    Args:
-        error: Raised by ``load_state_dict``.
-        saved: The saved weights.
-        expected: The network's own.
-    """
+    """Return in a line why saved weights do not fit: the first parameter of another shape, or what ``error`` says."""
     for name, mine in expected.items():
         other = saved.get(name)
         if isinstance(mine, Tensor) and isinstance(other, Tensor) and mine.shape != other.shape:

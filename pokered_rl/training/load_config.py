@@ -104,10 +104,7 @@ def _sections() -> list[str]:
 
 
 def legacy_overrides(path: str | Path) -> list[str]:
-    """Translate a JSON config of the first version into overrides.
-
-    Args:
-        path: The JSON file, a flat object.
+    """Translate a JSON config of the first version, a flat object, into overrides.
 
     Returns:
         Overrides such as ``loss.gamma=0.997``, in the file's order.
@@ -282,11 +279,7 @@ def config_from(tree: DictConfig) -> Config:
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the ``config.yaml`` of a run.
-
-    Args:
-        path: The file.
-        overrides: Changes, such as ``learner.batch_size=32``.
+    """Read the ``config.yaml`` of a run, with overrides such as ``learner.batch_size=32``.
 
     Raises:
         CheckpointError: It is missing or damaged.

@@ -60,11 +60,7 @@ class CsvTable:
         self._file.flush()
 
     def mark_abandoned(self, steps: int) -> int:
-        """Set ``abandoned`` in the rows past a step count, which a resumed job plays again; return their number.
-
-        Args:
-            steps: Step count of the checkpoint that the job continues from.
-        """
+        """Set ``abandoned`` in the rows past a checkpoint's step count, which are played again; return their number."""
         if not self._path.is_file():
             return 0
         with self._path.open(newline="") as file:

@@ -121,10 +121,7 @@ class Parts:
         return [copy.deepcopy(each) if isinstance(each, Transform) else each() for each in self.transforms]
 
     def check_picklable(self, network: nn.Module) -> None:
-        """Check that worker processes can be given the parts.
-
-        Args:
-            network: The network that was built.
+        """Check that worker processes can be given the parts, and the network that was built.
 
         Raises:
             ConfigError: One cannot be pickled, or was defined where a worker cannot import it.
@@ -236,11 +233,7 @@ def _read_parts(path: Path) -> dict[str, str]:
 
 
 def check_parts(path: Path, description: Mapping[str, str]) -> None:
-    """Write what a run is made of when it begins, and refuse other parts later.
-
-    Args:
-        path: ``parts.json`` of the run folder.
-        description: What this job brings.
+    """Write to ``parts.json`` what a run is made of when it begins, and refuse other parts later.
 
     Raises:
         ConfigError: A part is another one than the run began with.

@@ -172,13 +172,7 @@ class RunFolder:
 
 
 def begin_job(folder: RunFolder, config: Config, cartridge: Cartridge, changes: list[str]) -> Progress:
-    """Record the beginning of a job: config, progress and a line in ``jobs.jsonl``.
-
-    Args:
-        folder: The run's folder, which this job has locked.
-        config: The whole tree.
-        cartridge: What is played.
-        changes: What :meth:`RunFolder.check_config` found.
+    """Record the beginning of a job in a locked folder: config, progress and a line in ``jobs.jsonl``.
 
     Returns:
         The progress of all jobs.

@@ -72,10 +72,7 @@ class ScratchReplay(Callback):
             trainer.say(self.bring_back())
 
     def fetch(self, saved: Path) -> int:
-        """Bring the copy to the scratch disk if it has more of a checkpoint's sequences than lie there already.
-
-        Args:
-            saved: The replay's state in the checkpoint.
+        """Bring the copy to the scratch disk if it has more of a saved replay's sequences than lie there already.
 
         Returns:
             How many sequences came with it; 0 when nothing was copied.

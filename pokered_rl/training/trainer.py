@@ -120,11 +120,7 @@ class Trainer:
         return reason
 
     def announce(self, *, waited: bool = False) -> None:
-        """Tell the callbacks which steps and episodes have arrived since the last call.
-
-        Args:
-            waited: Call ``on_batch`` even if no step has arrived.
-        """
+        """Tell the callbacks what arrived since the last call; ``waited`` calls ``on_batch`` without a step, too."""
         num_steps = self.steps - self._announced_steps
         self._announced_steps += num_steps
         if num_steps or waited:

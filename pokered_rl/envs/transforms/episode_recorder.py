@@ -185,14 +185,10 @@ class EpisodeRecorder(RamTransform):
         return self._env
 
     def follow(self, *, global_step: int, weights_version: int) -> None:
-        """Set the counters of the run; a worker calls it before each batch.
+        """Set the counters of the run (agent steps, version of the weights); a worker calls it before each batch.
 
         In between ``global_step`` is extrapolated. It never falls behind that of a log already begun here, so that the
         names of an emulator's logs stay in order.
-
-        Args:
-            global_step: Agent steps of the whole run so far.
-            weights_version: The learner's number of the weights that act from now on.
         """
         self._global_step = max(global_step, self._newest_start)
         self._weights_version = weights_version
