@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from pokered_rl.cli.failures import command
 from pokered_rl.disk import check_writable
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.signals import raise_on_ctrl_c
 from pokered_rl.training.config import Config
 from pokered_rl.training.load_config import (

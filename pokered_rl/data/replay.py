@@ -22,12 +22,13 @@ from torchrl.data import LazyMemmapStorage, PrioritizedSampler, TensorDictPriori
 from torchrl.data.replay_buffers.writers import TensorDictRoundRobinWriter
 
 from pokered_rl.atomic import check_lock, write_atomically
-from pokered_rl.data.checksums import SequenceChecksum, checksums
 from pokered_rl.data.rollouts import SequenceLayout
 from pokered_rl.data.storage import (
     MappedPages,
+    SequenceChecksum,
     SequenceCodec,
     bytes_per_sequence,
+    checksums,
     create_reserved,
     disk_full,
     entries_of,

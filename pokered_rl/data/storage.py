@@ -1,4 +1,4 @@
-"""How sequences lie on disk: the packing of every entry, its size, the files and their mapped pages."""
+"""How sequences lie on disk: the packing of every entry, its size and checksum, the files and their mapped pages."""
 
 import ctypes
 import errno
@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from tensordict import MemoryMappedTensor, TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
@@ -23,13 +25,15 @@ from pokered_rl.data.rollouts import PACKED_SUFFIX, SequenceLayout
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.observations import pack_bits, pack_two_bits, unpack_bits, unpack_two_bits
 
-__all__ = ["SequenceCodec", "bytes_per_sequence", "bytes_per_transition"]
+__all__ = ["SequenceChecksum", "SequenceCodec", "bytes_per_sequence", "bytes_per_transition", "checksums"]
 
 #: Bytes of memory for each stored sequence: sum and minimum tree (float32, twice the capacity each), write counter.
 BOOKKEEPING_BYTES = 2 * 2 * 4 + 8
 #: Truth values of a step that share one byte, from the highest bit down.
 _FLAG_KEYS = ("mask", "is_init", "terminated", "truncated")
 _ACTION_KEYS = ("action", "last_action")
+#: What no checksum covers: written by TorchRL when a sequence is stored, or the checksum itself.
+_NOT_COVERED = ("index", "checksum")
 _MADV_DONTNEED = 4
 _PAGE_BYTES = mmap.PAGESIZE
 #: Types of stored numbers, by the name that ``meta.json`` has for them.
@@ -124,6 +128,35 @@ class SequenceCodec(Transform):
             if tensordict.get(key, None) is not None:
                 tensordict.set(key, tensordict.get(key).float())
         return tensordict
+
+
+class SequenceChecksum(Transform):
+    """Add the checksum of each sequence as it is stored: after a power cut a page of it may be missing on the disk.
+
+    Writes (inverse, on ``extend``) ``checksum`` int64 [S], see :func:`checksums`. It has to be the last transform that
+    changes an entry on its way into the storage.
+    """
+
+    def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
+        return tensordict.set("checksum", checksums(tensordict))
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Return what was stored, unchanged."""
+        return tensordict
+
+
+def checksums(stored: TensorDictBase) -> Tensor:
+    """Return the CRC-32 int64 [S] of each stored sequence over all its entries, the serial number included."""
+    size = len(stored)
+    entries = sorted((key if isinstance(key, tuple) else (key,), value) for key, value in stored.items(True, True))
+    sums = [0] * size
+    for key, value in entries:
+        if key[0] in _NOT_COVERED:
+            continue
+        data = np.ascontiguousarray(value.numpy().reshape(size, -1))  # [S, n]
+        for sequence in range(size):
+            sums[sequence] = zlib.crc32(data[sequence], sums[sequence])
+    return torch.tensor(sums, dtype=torch.int64)
 
 
 def bytes_per_sequence(stored: TensorDictBase) -> int:

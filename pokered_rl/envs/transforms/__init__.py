@@ -8,9 +8,8 @@ from pokered_rl.envs.transforms.episode_figures import EpisodeFigures, EpisodeMe
 from pokered_rl.envs.transforms.episode_recorder import EpisodeRecorder
 from pokered_rl.envs.transforms.game_state import GameStateReader
 from pokered_rl.envs.transforms.helper_actions import HelperActions
-from pokered_rl.envs.transforms.last_action import LastActionReward
 from pokered_rl.envs.transforms.map_memory import MapMemory, Saliency
-from pokered_rl.envs.transforms.reward_terms import RewardTerms
+from pokered_rl.envs.transforms.reward_terms import LastActionReward, RewardTerms
 
 __all__ = [
     "AffordanceMask",
