@@ -150,6 +150,8 @@ class Helper:
     buttons: ClassVar[tuple[str, ...]] = ("a", "b", "up", "down")
     #: Entries of the RAM map that it reads, beside those of :class:`RamFrame` and of the screens.
     labels: ClassVar[tuple[str, ...]] = ()
+    #: Steps after which it gives up.
+    max_steps: ClassVar[int] = 400
     #: Cartridges that have nothing for it to do.
     absent_in: ClassVar[tuple[str, ...]] = ()
 
@@ -283,6 +285,7 @@ class _StartMenuHelper(Helper):
     """A helper that goes through the START menu; its stage is 8 * (number of what it does, from 1) + phase."""
 
     buttons = ("a", "b", "start", "up", "down")
+    max_steps = 120
     absent_in = ("sprout",)
     labels: ClassVar[tuple[str, ...]] = (
         *("wPartyCount", "wPartyMons", "wNumBagItems", "wBagItems", "wListScrollOffset"),
@@ -391,7 +394,8 @@ class UseFieldMoves(_StartMenuHelper):
 class TeachFieldMoves(_StartMenuHelper):
     """Teaches the move of an HM in the bag that no member knows to one that can learn it.
 
-    A member with a free place for the move comes first; otherwise its weakest move that is no HM's is given up.
+    Of the HMs those whose moves :class:`UseFieldMoves` uses. A member with a free place for the move comes first;
+    otherwise its weakest move that is no HM's is given up.
     """
 
     name = "teach_field_moves"
@@ -401,9 +405,10 @@ class TeachFieldMoves(_StartMenuHelper):
     def __init__(self, profile: CartridgeProfile) -> None:
         super().__init__(profile)
         machines = sorted((item.machine, item.id, item.name) for item in profile.items if item.machine[:2] == "HM")
-        #: Item and move of each HM, in order.
-        self.machines = [(item, name.removeprefix("HM_")) for _, item, name in machines]
-        self._hm_moves = frozenset(profile.moves.id(move) for _, move in self.machines)
+        moves = [(item, name.removeprefix("HM_")) for _, item, name in machines]
+        self._hm_moves = frozenset(profile.moves.id(move) for _, move in moves)
+        #: Item and move of each HM that is taught, in order.
+        self.machines = [(item, move) for item, move in moves if move in dict(_FIELD_MOVES)]
         self._items = np.array([item for item, _ in self.machines])
 
     def wanted(self, frame: RamFrame) -> Flags:

@@ -2,7 +2,9 @@
 
 import io
 import logging
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import sprout_screens as screens
@@ -14,9 +16,10 @@ from tensordict import TensorDict
 from pokered_rl.emulator import ActionSet, SaveState, load_raw, start_states
 from pokered_rl.envs import HelperActions, make_env
 from pokered_rl.envs.assistance import HELPERS
+from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.episodes import EpisodeFolder, EpisodeLog, EpisodePlayer
 from pokered_rl.errors import ConfigError
-from pokered_rl.game import FULL_LAYOUT, ITEMS, MOVES, RAM_MAP
+from pokered_rl.game import FULL_LAYOUT, ITEMS, MOVES, RAM_MAP, ScreenKind
 from pokered_rl.training.config import HELPER_NAMES
 
 _ACTIONS = ActionSet()
@@ -228,6 +231,27 @@ def _follow(transform: HelperActions, *frames: torch.Tensor, obey: bool = True) 
         td["action"] = torch.tensor([action])
         out.append(_forced(transform(td)))
     return out
+
+
+def test_the_tile_in_front_is_the_one_that_the_retail_game_finds():
+    folder = os.environ.get("POKERED_REAL_RAM")
+    if folder is None:
+        pytest.skip("POKERED_REAL_RAM is not set: no RAM images of the real game")
+    paths = sorted(Path(folder).glob("*.bin"))
+    ram = torch.stack([torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8) for path in paths])
+    frame = RamFrame(ram, FULL_LAYOUT)
+    # The game writes it at every step; 0 before the first.
+    found = frame.u8("wTileInFrontOfPlayer")
+    shown = (frame.screen_kind == ScreenKind.OVERWORLD) & (found > 0)
+    assert shown.sum() >= 5
+    assert frame.tile_in_front[shown].tolist() == found[shown].tolist()
+
+
+def test_a_helper_gives_up_after_its_most_steps(image, caplog):
+    frames = [_tree(image())] * (HELPERS["use_field_moves"].max_steps + 2)
+    pressed = _follow(HelperActions(helpers=["use_field_moves"]), *frames)
+    assert pressed == ["start"] * (len(frames) - 2) + [None, None]
+    assert "use_field_moves cannot act: it was not done after 120 steps" in caplog.text
 
 
 def test_cut_is_used_before_a_tree_by_the_member_that_knows_it(image):

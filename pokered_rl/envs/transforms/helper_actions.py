@@ -20,8 +20,6 @@ from pokered_rl.game import SCREEN_RANGES, CartridgeProfile, RamLayout
 __all__ = ["HelperActions"]
 
 _log = logging.getLogger(__name__)
-#: Steps after which a helper gives up.
-_MAX_STEPS = 400
 
 
 class HelperActions(RamTransform):
@@ -150,8 +148,8 @@ class HelperActions(RamTransform):
         if not goes_on and (memory.helper[index] >= 0 or memory.refused[index, number] == situation):
             return None
         try:
-            if goes_on and memory.steps[index] >= _MAX_STEPS:
-                raise CannotActError(f"it was not done after {_MAX_STEPS} steps")
+            if goes_on and memory.steps[index] >= helper.max_steps:
+                raise CannotActError(f"it was not done after {helper.max_steps} steps")
             press: Press | None = helper.press(view, int(memory.stage[index]) if goes_on else 0)
         except CannotActError as error:
             self._say(helper, str(error))
