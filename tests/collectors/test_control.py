@@ -8,6 +8,7 @@ from torch import nn
 
 from pokered_rl.collectors import control as control_module
 from pokered_rl.collectors.control import SharedControl, flatten_parameters, shared_bytes
+from pokered_rl.collectors.worker import pack_error, unpack_message
 from pokered_rl.errors import ConfigError
 
 
@@ -79,3 +80,13 @@ def test_shared_memory_that_is_too_small_is_refused_before_it_is_written(tmp_pat
         SharedControl(module, num_workers=2)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=91 * 4096))
     SharedControl(module, num_workers=2)
+
+
+def test_full_disk_of_a_worker_is_told_in_one_line_and_a_defect_with_its_place():
+    for error, lines in ((OSError(28, "No space left on device", "/a/b"), 1), (ValueError("wrong"), 4)):
+        try:
+            raise error
+        except (OSError, ValueError) as raised:
+            message = unpack_message(pack_error(3, raised))
+        assert message.error is not None
+        assert len(message.error[2].splitlines()) == lines
