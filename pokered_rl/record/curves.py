@@ -226,7 +226,7 @@ def evaluation_figure(rows: Sequence[Mapping[str, str]], *, most: int = 6) -> Fi
     names = [name for name in names if not name.endswith(("_low", "_high")) and any(row[name] for row in trained)]
     for index, name in enumerate(names[-most:]):
         label = _shortened(name.removeprefix("rate_"))
-        _interval_line(rates, trained, name, colour=_COLOURS[index % len(_COLOURS)], label=label, missing=0.0)
+        _interval_line(rates, trained, name, colour=_COLOURS[(index + 1) % len(_COLOURS)], label=label, missing=0.0)
     _finish(tiles, "", "tiles an episode")
     _finish(rates, "agent steps", "share of the episodes")
     rates.set_ylim(-0.03, 1.03)

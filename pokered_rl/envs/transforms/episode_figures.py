@@ -22,6 +22,8 @@ from pokered_rl.envs.transforms.reward_terms import RewardTerms
 __all__ = ["EpisodeFigures", "EpisodeMeter"]
 
 _MAP_PREFIX = "map:"
+_SEEN_STEPS = 32
+_PLACE_WEIGHTS = np.array([1 << 16, 1 << 8, 1], np.int64)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class EpisodeMeter(RamTransform):
         self._env: PokemonRedEnv | None = None
         self._rewards: RewardTerms | None = None
         self._looked = False
+        #: Action masks and wait frames of the last steps.
+        self._seen: list[tuple[torch.Tensor | None, torch.Tensor | None]] = []
 
     def take(self) -> list[EpisodeFigures]:
         """Return the figures of the episodes that have ended since the last call, in the order of their ends."""
@@ -137,6 +141,7 @@ class EpisodeMeter(RamTransform):
 
     def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
         memory = self.memory
+        self._count_seen()
         memory.tracker.start(frame, emulators)
         for counter in (memory.terms, memory.won, memory.lost, memory.wait_frames, memory.masked, memory.steps):
             counter[emulators] = 0
@@ -148,7 +153,7 @@ class EpisodeMeter(RamTransform):
 
     def _visit(self, frame: RamFrame) -> None:
         memory = self.memory
-        place = frame.map_id << 16 | frame.x << 8 | frame.y
+        place = _PLACE_WEIGHTS @ frame.gather(RamFrame.LABELS)[:3]  # map, x and y
         moved = (place != memory.place) & frame.on_map
         if any_of(moved):
             for index in np.flatnonzero(moved).tolist():
@@ -176,18 +181,26 @@ class EpisodeMeter(RamTransform):
         if self._env is None:
             return next_tensordict
         self._advance(self._frame(next_tensordict), None)
-        memory, count = self.memory, self.num_emulators
-        mask, wait = tensordict.get(self.in_keys[1], None), next_tensordict.get(self.in_keys[2], None)
-        if mask is not None:
-            allowed = mask.reshape(count, -1).numpy(force=True)
-            memory.masked += 1.0 - np.add.reduce(allowed, 1, dtype=np.int64) / allowed.shape[1]
-        if wait is not None:
-            memory.wait_frames += wait.reshape(count).numpy(force=True)
-        done = next_tensordict.get(self.in_keys[3]).reshape(count).numpy(force=True)
-        if any_of(done):
+        self._seen.append((tensordict.get(self.in_keys[1], None), next_tensordict.get(self.in_keys[2], None)))
+        done = next_tensordict.get(self.in_keys[3]).numpy(force=True).reshape(self.num_emulators)
+        some_ended = any_of(done)
+        if some_ended or len(self._seen) == _SEEN_STEPS:
+            self._count_seen()
+        if some_ended:
             frame = self._frame(next_tensordict)
             self._finished += [self._figures(frame, index) for index in np.flatnonzero(done).tolist()]
         return next_tensordict
+
+    def _count_seen(self) -> None:
+        """Add the masks and waits of the steps that were only kept so far: many at once cost little more than one."""
+        seen, self._seen = self._seen, []
+        memory, count = self.memory, self.num_emulators
+        masks = [mask.reshape(count, -1) for mask, _ in seen if mask is not None]
+        if masks:
+            memory.masked += len(masks) - torch.stack(masks).double().mean(-1).sum(0).numpy(force=True)
+        waits = [wait.reshape(count) for _, wait in seen if wait is not None]
+        if waits:
+            memory.wait_frames += torch.stack(waits).sum(0).numpy(force=True)
 
     def _reset(self, tensordict: TensorDictBase, tensordict_reset: TensorDictBase) -> TensorDictBase:
         if not self._looked:
@@ -218,6 +231,16 @@ class EpisodeMeter(RamTransform):
             masked_share=float(memory.masked[index] / max(1, memory.steps[index])),
             places=() if cell else tuple(sorted(places)),
         )
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Return the counters of the running episodes."""
+        self._count_seen()
+        return super().get_extra_state()
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Continue from :meth:`get_extra_state`."""
+        self._seen = []
+        super().set_extra_state(state)
 
     def set_container(self, container: Any) -> None:
         """Attach the transform to an environment."""
