@@ -67,6 +67,9 @@ LEGACY_KEYS: dict[str, str] = {
     "num_quantiles": "network.num_quantiles",
 }
 
+#: Options of runs that were begun with an earlier version, and where they are now.
+_MOVED_KEYS = {"run.evaluation_epsilon": "evaluation.epsilon"}
+
 
 def register_schema() -> None:
     """Make the dataclasses known to Hydra as ``pokered_rl_schema``, the base of every YAML file."""
@@ -296,6 +299,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     if not isinstance(tree, DictConfig):
         raise CheckpointError(f"{path} must hold the sections of a config, got a list")
+    for old, new in _MOVED_KEYS.items():
+        if (value := OmegaConf.select(tree, old)) is not None:
+            section, _, name = old.partition(".")
+            del tree[section][name]
+            OmegaConf.update(tree, new, value)
     changes = [override.lstrip("+") for override in overrides]
     _check_keys(changes, groups=())
     changed = OmegaConf.from_dotlist([_as_yaml(change) for change in changes])

@@ -243,3 +243,9 @@ def test_messages_are_the_same_under_a_debugger():
             load_config("r2d2", ["run.target_total_steps=many"])
     finally:
         sys.settrace(before)
+
+
+def test_config_of_a_run_that_was_begun_before_an_option_moved_is_read(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("run:\n  name: a\n  evaluation_epsilon: 0.05\n")
+    assert read_config(file).evaluation.epsilon == 0.05
