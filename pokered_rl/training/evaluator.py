@@ -12,7 +12,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -266,8 +266,8 @@ class Evaluator(Callback):
         return {
             "since_best": self._since_best,
             "stop": [] if self._stop is None else [self._stop.name, *self._stop_condition],
-            "curve": [_plain(each) for each in self._curve],
-            "random": None if self._random is None else _plain(self._random),
+            "curve": [asdict(each) for each in self._curve],
+            "random": None if self._random is None else asdict(self._random),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -387,13 +387,3 @@ class Evaluator(Callback):
 
     def _say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
-
-
-def _plain(result: Evaluation) -> dict[str, Any]:
-    return {
-        "coverage": list(result.coverage),
-        "returns": list(result.returns),
-        "lengths": list(result.lengths),
-        "milestones": [dict(each) for each in result.milestones],
-        "at_steps": result.at_steps,
-    }

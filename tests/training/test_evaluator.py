@@ -11,8 +11,8 @@ import torch
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import ConfigError, PokeredError
-from pokered_rl.training import Callback, StopReason, evaluator, load_policy
-from pokered_rl.training.builders import choose_device, granted_gpu
+from pokered_rl.training import Callback, Config, StopReason, evaluator, load_policy
+from pokered_rl.training.builders import choose_device, describe_learner, granted_gpu
 from pokered_rl.training.evaluation import Evaluation
 from pokered_rl.training.evaluator import EvaluationPlan, Evaluator
 from pokered_rl.training.run_folder import RunFolder
@@ -211,6 +211,16 @@ def test_run_says_what_learns_plays_and_is_played(train, capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert "learner: CPU, 1 thread cartridge: SPROUT," in shown
     assert "workers: none, 2 emulators in the learner's process" in shown
+
+
+def test_learner_on_a_gpu_is_named_with_memory_and_precision(monkeypatch):
+    gpu = SimpleNamespace(name="NVIDIA H100", total_memory=80_000_000_000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    config = Config()
+    assert describe_learner(config, torch.device("cuda")) == "cuda:0 NVIDIA H100, 80 GB, bfloat16"
+    config.runtime.autocast = False
+    assert describe_learner(config, torch.device("cuda:1")) == "cuda:1 NVIDIA H100, 80 GB, float32"
 
 
 @pytest.mark.parametrize(
