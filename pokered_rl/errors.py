@@ -4,6 +4,8 @@ Every message says which file or value was wrong, what was expected and what to 
 the message alone, without a traceback, and exit with a non-zero status.
 """
 
+from pokered_rl.plain_text import printable
+
 __all__ = [
     "CartridgeError",
     "CheckpointError",
@@ -16,7 +18,14 @@ __all__ = [
 
 
 class PokeredError(Exception):
-    """Base of all errors of this library."""
+    """Base of all errors of this library.
+
+    A message may quote what a file holds: characters that would control a terminal are replaced.
+    """
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return printable(super().__str__())
 
 
 class CartridgeError(PokeredError):

@@ -18,7 +18,9 @@ _COMMANDS = {
     "evaluate": "play episodes with a trained agent: coverage, return, milestones",
     "report": "write one HTML page about a run",
     "curriculum": "show or export the archive of states of a run",
-    "verify": "replay episode logs and compare their RAM hashes",
+    "verify": "replay episode logs and proofs and compare what they claim",
+    "prove": "chain the logs of a run from power-on to a milestone in one file",
+    "leaderboard": "write a page of verified proofs",
     "watch": "watch a trained agent play",
     "play": "play by hand and record an episode log",
     "doctor": "check whether this machine can train with a config",
@@ -26,7 +28,7 @@ _COMMANDS = {
 
 
 def _usage(program: str) -> str:
-    lines = "".join(f"  {name:10} {text}\n" for name, text in _COMMANDS.items())
+    lines = "".join(f"  {name:11} {text}\n" for name, text in _COMMANDS.items())
     return f"usage: {program} COMMAND [arguments]\n\n{lines}\n{program} COMMAND --help lists the arguments.\n"
 
 

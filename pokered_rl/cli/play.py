@@ -35,6 +35,7 @@ def _play(screen: Terminal | Window, *, cartridge: Cartridge, folder: Path, timi
     """Play until the player ends it; return the path of the log, None if nothing was pressed."""
     from pokered_rl.emulator import PYBOY_VERSION, ActionSet, Emulator, EmulatorPool, boot
     from pokered_rl.episodes import EpisodeFolder, EpisodeHeader, EpisodeLogWriter, Outcome
+    from pokered_rl.game import FULL_LAYOUT
     from pokered_rl.observations import unpack_shades
 
     actions = ActionSet(_ACTIONS)
@@ -55,17 +56,19 @@ def _play(screen: Terminal | Window, *, cartridge: Cartridge, folder: Path, timi
         frames_per_action=timing.frames_per_action,
         hold_frames=timing.hold_frames,
         start_unix_seconds=time.time(),
+        chain_ranges=tuple(address for span in FULL_LAYOUT.ranges for address in span),
     )
     with EmulatorPool(cartridge, num_emulators=1, actions=actions, timing=timing, screen="full") as pool:
         first = pool.reset([0], [start])
         writer = EpisodeLogWriter(folder=logs.path, header=header, start_ram_hash=pool.ram_hash(0))
+        writer.set_acting("person")
         screen.show(unpack_shades(np.asarray(first.pixels[0])))
         while (name := screen.key()) != "quit":
             if name is None:
                 continue
             action = actions.index(name)
             step = pool.step([action])
-            writer.step(action, wait_frames=int(step.wait_frames[0]), reward=0.0)
+            writer.step(action, wait_frames=int(step.wait_frames[0]), reward=0.0, ram=step.ram[0])
             if writer.ram_hash_due:
                 writer.add_ram_hash(pool.ram_hash(0))
             screen.show(unpack_shades(np.asarray(step.pixels[0])))

@@ -102,6 +102,7 @@ class WorkerSpec:
         state_keys: Recurrent state entries.
         two_bit_keys: Entries that are packed before they are sent.
         seed: Of environment and exploration.
+        attempt: How often workers of this number were replaced in the run.
         state: What :func:`capture_state` saved in an earlier job; None starts new episodes.
         lock: Of the run that the worker writes into; None checks nothing.
     """
@@ -116,6 +117,7 @@ class WorkerSpec:
     state_keys: tuple[str, ...] = STATE_KEYS
     two_bit_keys: tuple[str, ...] = ()
     seed: int = 0
+    attempt: int = 0
     state: bytes | None = None
     lock: LockToken | None = None
 
@@ -207,7 +209,7 @@ class WorkerCollector(Collector):
         self._recorders = [each for each in transforms if isinstance(each, EpisodeRecorder)]
         self._meters = [each for each in transforms if isinstance(each, EpisodeMeter)]
         for recorder in self._recorders:
-            recorder.seeds["worker"] = spec.seed
+            recorder.seeds["worker"], recorder.attempt = spec.seed, spec.attempt
 
     def rollout(self) -> TensorDictBase:
         """Collect one rollout; an exception is sent to the learner and ends the worker at the next call."""

@@ -414,6 +414,7 @@ class WorkerPool:
         spec = copy.copy(self._specs[worker])
         entropy = [self._seed, worker, self._incarnations[worker]]
         spec.seed = int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
+        spec.attempt = self._incarnations[worker]
         spec.state = self._states.get(worker)
         spec.lock = self.lock
         return spec

@@ -5,6 +5,7 @@ from pokered_rl.data.replay import RateLimiter, SequenceReplay, make_replay, mat
 from pokered_rl.data.rollouts import OBSERVATION_KEYS, STATE_KEYS, SequenceLayout, compact_rollout
 from pokered_rl.data.sequences import SequenceBuilder
 from pokered_rl.data.storage import SequenceCodec, bytes_per_sequence, bytes_per_transition
+from pokered_rl.data.verification import Verification, verify_log
 
 __all__ = [
     "OBSERVATION_KEYS",
@@ -15,10 +16,12 @@ __all__ = [
     "SequenceCodec",
     "SequenceLayout",
     "SequenceReplay",
+    "Verification",
     "bytes_per_sequence",
     "bytes_per_transition",
     "compact_rollout",
     "from_episode_logs",
     "make_replay",
     "matching_sequences",
+    "verify_log",
 ]

@@ -4,6 +4,7 @@ The retail game is not part of this library: its owner puts the file at ``roms/p
 Sprout is used, a freely licensed miniature RPG that ships with the package and keeps its state at the same addresses.
 """
 
+import errno
 import functools
 import hashlib
 import multiprocessing
@@ -16,6 +17,7 @@ from typing import Literal
 from pokered_rl.bundled import CHECKOUT, bundled_path
 from pokered_rl.errors import CartridgeError
 from pokered_rl.game.profiles import CartridgeProfile
+from pokered_rl.plain_files import read_plain_file
 
 __all__ = ["ROM_VARIABLE", "Cartridge", "CartridgeKind"]
 
@@ -145,18 +147,17 @@ class Cartridge:
 def _read(path: Path, *, named_by: str | None = None) -> bytes:
     origin = f" (named by {named_by})" if named_by else ""
     try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise CartridgeError(
-                f"{path}{origin} is not a Game Boy ROM: {size} bytes, the largest cartridge has {_MAX_BYTES}."
-            )
-        return path.read_bytes()
+        return read_plain_file(path, max_bytes=_MAX_BYTES, follow=True)
     except FileNotFoundError:
         raise CartridgeError(
             f"No ROM at {path}{origin}. Put your own copy of Pokémon Red there, or leave the path away to play the "
             f"bundled cartridge Sprout."
         ) from None
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise CartridgeError(
+                f"{path}{origin} is not a Game Boy ROM: it {error.strerror}, the largest cartridge."
+            ) from None
         raise CartridgeError(f"Cannot read the ROM {path}{origin}: {error.strerror or error}.") from error
 
 

@@ -21,7 +21,7 @@ from pokered_rl.game.screens import BusyRule
 __all__ = ["EmulatorPool", "PoolStep"]
 
 #: Frames between two checks. The overworld polls the pad every second frame, menus every third or fourth.
-_WAIT_CHUNK_FRAMES = 4
+WAIT_CHUNK_FRAMES = 4
 
 
 class PoolStep(NamedTuple):
@@ -256,7 +256,7 @@ class EmulatorPool:
     def _wait(self, emulator: Emulator) -> int:
         waited = 0
         while waited < self._max_wait_frames and self._is_busy(emulator.memory):
-            frames = min(_WAIT_CHUNK_FRAMES, self._max_wait_frames - waited)
+            frames = min(WAIT_CHUNK_FRAMES, self._max_wait_frames - waited)
             emulator.tick(frames)
             waited += frames
         return waited

@@ -134,6 +134,8 @@ class PokemonRedEnv(EnvBase):
         self._open_pool: EmulatorPool | None = self._pool
         #: Called by :meth:`close`, in order, while the emulators still exist.
         self.before_close: list[Callable[[], None]] = []
+        #: Called by :meth:`capture` with the emulator and its state.
+        self.on_capture: list[Callable[[int, SaveState], None]] = []
         self._starts: list[StartState | None] = [None] * num_emulators
         self._step_count = np.zeros(num_emulators, np.int64)
         #: Agent steps at which the episode of each emulator is truncated.
@@ -200,6 +202,22 @@ class PokemonRedEnv(EnvBase):
     def save_states(self, emulators: Iterable[int] | None = None) -> list[SaveState]:
         """Return the present state of each given emulator, or of all (about 15 ms each)."""
         return self._pool.save_states(None if emulators is None else list(emulators))
+
+    def capture(self, index: int) -> SaveState:
+        """Return the present state of an emulator for later episodes to begin in; its episode log names it."""
+        [state] = self.save_states([index])
+        for note in self.on_capture:
+            note(index, state)
+        return state
+
+    def step_count(self, index: int) -> int:
+        """Return the agent steps that the episode of emulator ``index`` has had."""
+        return int(self._step_count[index])
+
+    def step_limit(self, index: int) -> int | None:
+        """Return the agent steps after which the episode of emulator ``index`` is truncated as things are."""
+        limit = int(self._step_limits[index])
+        return None if self.max_episode_steps is None and limit >= self._longest_episode else limit
 
     def ram_hash(self, index: int) -> str:
         """Return the SHA-256 (hex) of the present full RAM image of emulator ``index``."""

@@ -13,12 +13,17 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, get_type_hints
 
-from pokered_rl.errors import EpisodeLogError
+from pokered_rl.errors import ConfigError, EpisodeLogError
+from pokered_rl.game import RamLayout
 
-__all__ = ["EpisodeHeader", "Outcome", "ReachedMilestone"]
+__all__ = ["Acted", "Captured", "EpisodeHeader", "Outcome", "ReachedMilestone"]
 
 #: Limit of the steps of an episode; a damaged count must not allocate memory.
 MAX_STEPS = 10_000_000
+#: Latest wall clock, in the year 5138: a calendar cannot show every number.
+LAST_UNIX_SECOND = 10**11
+#: Limit of the waiting frames of a step, which are stored in 16 bits.
+MAX_WAIT_FRAMES = 2**16 - 1
 
 
 class Outcome(StrEnum):
@@ -32,6 +37,24 @@ class Outcome(StrEnum):
     CONTINUED = "continued"
     #: The job ended before the episode.
     SHUTDOWN = "shutdown"
+
+
+class Acted(NamedTuple):
+    """Who takes the buttons from a step on."""
+
+    #: Steps played before.
+    step: int
+    #: ``policy``, ``person``, ``script`` or ``random``.
+    who: str
+
+
+class Captured(NamedTuple):
+    """A state that was captured, from which other episodes may begin."""
+
+    #: Steps played when it was captured.
+    step: int
+    #: `SaveState.sha256` of the state.
+    sha256: str
 
 
 class ReachedMilestone(NamedTuple):
@@ -95,6 +118,31 @@ class EpisodeHeader:
     ram_hash_every_steps: int = 100
     #: Wall clock when the episode began.
     start_unix_seconds: float = 0.0
+    #: Identity of the run, empty when unknown.
+    run_id: str = ""
+    #: Number of the job within the run, from 1; 0 when unknown. And how often its worker had been replaced.
+    job: int = 0
+    attempt: int = 0
+    #: Job and attempt in which the history of this emulator began: a checkpoint that is restored continues it.
+    history: tuple[int, ...] = ()
+    #: Agent steps of this emulator in its history when the log began; a checkpoint that is restored turns it back.
+    history_steps: int = 0
+    #: Agent steps of the whole run when the job began.
+    job_global_step: int = 0
+    #: Agent steps of the episode before this log.
+    episode_steps: int = 0
+    #: Name of the rule by which milestones were noted, empty when none was followed.
+    milestone_rule: str = ""
+    #: Step limit of the episode when it began, None without one.
+    max_episode_steps: int | None = None
+    #: Whether entering the hall of fame ends the episode.
+    terminate_at_hall_of_fame: bool = False
+    #: Whether what was remembered of earlier steps went on: rewards and milestones then depend on more than this log.
+    carried_memory: bool = False
+    #: SHA-256 of the file of weights that acted, empty when unknown.
+    weights_sha256: str = ""
+    #: Address ranges of the RAM that the chain covers, ``(start, stop)`` alternating; empty without a chain.
+    chain_ranges: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -107,6 +155,13 @@ class EpisodeHeader:
             ("hold_frames", 1, self.frames_per_action),
             ("ram_hash_every_steps", 1, MAX_STEPS),
             ("state_version", 0, 255),
+            ("max_wait_frames", 0, MAX_WAIT_FRAMES),
+            ("job", 0, 10**6),
+            ("attempt", 0, 10**6),
+            ("history_steps", 0, 10**12),
+            ("job_global_step", 0, 10**12),
+            ("episode_steps", 0, 10**12),
+            ("start_unix_seconds", 0, LAST_UNIX_SECOND),
         ):
             _check_range(name, getattr(self, name), low, high)
         for name, digits in (("start_state_sha256", 64), ("cartridge_sha1", 40)):
@@ -115,6 +170,23 @@ class EpisodeHeader:
                 raise EpisodeLogError(f"{name} must be {digits} hexadecimal digits, got {value!r}")
         if not self.actions:
             raise EpisodeLogError("actions must name at least one action, got none")
+        if len(self.history) not in (0, 2):
+            raise EpisodeLogError(f"history must be [job, attempt] or empty, got {list(self.history)}")
+        try:
+            self.chain_layout  # noqa: B018 - checks the ranges
+        except (ConfigError, ValueError) as error:
+            raise EpisodeLogError(f"chain_ranges: {error}") from error
+
+    @property
+    def chain_layout(self) -> RamLayout:
+        """Bytes of RAM that the chain covers."""
+        pairs = zip(self.chain_ranges[::2], self.chain_ranges[1::2], strict=True)
+        return RamLayout(tuple(pairs))
+
+    @property
+    def wait_limit(self) -> int:
+        """Most waiting frames that a step can have."""
+        return self.max_wait_frames if self.wait_while_busy else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +201,27 @@ class Meta:
     milestones: tuple[ReachedMilestone, ...]
     #: Wall clock when the episode ended.
     end_unix_seconds: float
+    #: Who acted, from which step on; empty when unknown.
+    acted: tuple[Acted, ...] = ()
+    #: States that were captured on the way.
+    captured: tuple[Captured, ...] = ()
 
     def __post_init__(self) -> None:
         _check_range("steps", self.steps, 0, MAX_STEPS)
+        _check_range("end_unix_seconds", self.end_unix_seconds, 0, LAST_UNIX_SECOND)
 
 
-def _check_range(name: str, value: int, low: int, high: int) -> None:
+#: Fields that a log of format version 1 does not have.
+SINCE_VERSION_2 = frozenset(
+    (
+        *("run_id", "job", "attempt", "history", "history_steps", "job_global_step", "max_episode_steps"),
+        *("episode_steps", "milestone_rule"),
+        *("terminate_at_hall_of_fame", "carried_memory", "weights_sha256", "chain_ranges", "acted", "captured"),
+    )
+)
+
+
+def _check_range(name: str, value: float, low: int, high: int) -> None:
     if not low <= value <= high:
         raise EpisodeLogError(f"{name} must be between {low} and {high}, got {value}")
 
@@ -164,8 +251,13 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def unpack_meta(data: bytes, *, name: str) -> tuple[EpisodeHeader, Meta]:
-    """Read section META; ``name`` is the file's in error messages.
+def unpack_meta(data: bytes, *, name: str, version: int) -> tuple[EpisodeHeader, Meta]:
+    """Read section META.
+
+    Args:
+        data: The section.
+        name: Name of the file in error messages.
+        version: Format of the file; version 1 lacks the fields that are in :data:`SINCE_VERSION_2`.
 
     Raises:
         EpisodeLogError: It is not the JSON object expected; the message names the field.
@@ -177,7 +269,13 @@ def unpack_meta(data: bytes, *, name: str) -> tuple[EpisodeHeader, Meta]:
     if not isinstance(fields, dict):
         raise EpisodeLogError(f"{name}: section META must be a JSON object, got {type(fields).__name__}")
     try:
-        return EpisodeHeader(**_read_fields(fields, EpisodeHeader)), Meta(**_read_fields(fields, Meta))
+        if version == 1:
+            fields = {key: value for key, value in fields.items() if key not in SINCE_VERSION_2}
+        absent = SINCE_VERSION_2 if version == 1 else frozenset()
+        return (
+            EpisodeHeader(**_read_fields(fields, EpisodeHeader, absent)),
+            Meta(**_read_fields(fields, Meta, absent)),
+        )
     except EpisodeLogError as error:
         raise EpisodeLogError(f"{name}: section META: {error}") from error
 
@@ -194,7 +292,7 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _is_milestone(value: Any) -> bool:
+def _is_step_and_text(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and _is_integer(value[0]) and _is_text(value[1])
 
 
@@ -219,10 +317,26 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
         lambda value: isinstance(value, dict) and _is_list([*value.values()], _is_integer),
         dict,
     ),
+    tuple[int, ...]: ("a list of whole numbers", lambda value: _is_list(value, _is_integer), tuple),
+    int | None: (
+        "a whole number or null",
+        lambda value: value is None or _is_integer(value),
+        lambda value: value,
+    ),
     tuple[ReachedMilestone, ...]: (
         "a list of [step, name]",
-        lambda value: _is_list(value, _is_milestone),
+        lambda value: _is_list(value, _is_step_and_text),
         lambda value: tuple(ReachedMilestone(*item) for item in value),
+    ),
+    tuple[Acted, ...]: (
+        "a list of [step, who]",
+        lambda value: _is_list(value, _is_step_and_text),
+        lambda value: tuple(Acted(*item) for item in value),
+    ),
+    tuple[Captured, ...]: (
+        "a list of [step, SHA-256]",
+        lambda value: _is_list(value, _is_step_and_text),
+        lambda value: tuple(Captured(*item) for item in value),
     ),
     Outcome: (
         f"one of {', '.join(Outcome)} (later versions may know more: update pokered_rl)",
@@ -232,10 +346,12 @@ _KINDS: dict[Any, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
 }
 
 
-def _read_fields(fields: Mapping[str, Any], target: type) -> dict[str, Any]:
-    """Return the checked values of the fields of a dataclass."""
+def _read_fields(fields: Mapping[str, Any], target: type, absent: frozenset[str]) -> dict[str, Any]:
+    """Return the checked values of the fields of a dataclass, but for those that are absent."""
     values = {}
     for key, kind in get_type_hints(target).items():
+        if key in absent:
+            continue
         expected, is_valid, convert = _KINDS[kind]
         value = fields.get(key)
         if not is_valid(value):

@@ -22,10 +22,21 @@ import numpy.typing as npt
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import SaveState
+from pokered_rl.episodes.chain import chain_end, chain_start, chain_step
 from pokered_rl.episodes.columns import from_planes, pack_rewards, to_planes, unpack_rewards
-from pokered_rl.episodes.container import pack_container, unpack_container
-from pokered_rl.episodes.header import EpisodeHeader, Meta, Outcome, ReachedMilestone, pack_meta, unpack_meta
+from pokered_rl.episodes.container import MAX_FILE_BYTES, container_version, pack_container, unpack_container
+from pokered_rl.episodes.header import (
+    Acted,
+    Captured,
+    EpisodeHeader,
+    Meta,
+    Outcome,
+    ReachedMilestone,
+    pack_meta,
+    unpack_meta,
+)
 from pokered_rl.errors import EpisodeLogError, SaveStateError
+from pokered_rl.plain_files import read_plain_file
 
 __all__ = ["LOG_SUFFIX", "EpisodeLog", "EpisodeLogWriter"]
 
@@ -33,6 +44,7 @@ __all__ = ["LOG_SUFFIX", "EpisodeLog", "EpisodeLogWriter"]
 LOG_SUFFIX = ".episode"
 
 _REQUIRED = ("META", "ACTN", "WAIT", "REWD", "HASH")
+_KNOWN = (*_REQUIRED, "STRT", "CHAI")
 _HASH_DTYPE = np.dtype([("step", "<u4"), ("sha256", "u1", 32)])
 _REMEDY = "the file is damaged or was written by a faulty writer: delete it"
 
@@ -59,6 +71,13 @@ class EpisodeLog:
     outcome: Outcome
     #: Wall clock when the episode ended.
     end_unix_seconds: float = 0.0
+    #: Who acted, from which step on; empty when unknown.
+    acted: tuple[Acted, ...] = ()
+    #: States that were captured on the way, from which other episodes may begin.
+    captured: tuple[Captured, ...] = ()
+    #: uint32 [T + 2], see :mod:`pokered_rl.episodes.chain`: before the first step, after each step, at the end; None
+    #: when it was not recorded.
+    chain: npt.NDArray[np.uint32] | None = None
     #: The start state if it is embedded in the log.
     start_state: SaveState | None = None
     #: The file it was read from.
@@ -79,7 +98,24 @@ class EpisodeLog:
                 f"{where}: action {int(self.actions[step])} at step {step}, the action set has "
                 f"{len(self.header.actions)} ({', '.join(self.header.actions)}); {_REMEDY}"
             )
-        for what, step in (*(("RAM hash", s) for s in self.ram_hashes), *((m.name, m.step) for m in self.milestones)):
+        if steps and int(self.wait_frames.max()) > self.header.wait_limit:
+            step = int(np.argmax(self.wait_frames > self.header.wait_limit))
+            raise EpisodeLogError(
+                f"{where}: step {step} waited {int(self.wait_frames[step])} frames, at most {self.header.wait_limit} "
+                f"are possible by its header; {_REMEDY}"
+            )
+        if self.chain is not None and 0 not in self.ram_hashes:
+            raise EpisodeLogError(f"{where}: a chain, but no RAM hash of the start; {_REMEDY}")
+        if self.chain is not None and self.chain.shape != (steps + 2,):
+            raise EpisodeLogError(
+                f"{where}: chain has shape {list(self.chain.shape)}, expected {[steps + 2]}; {_REMEDY}"
+            )
+        for what, step in (
+            *(("RAM hash", step) for step in self.ram_hashes),
+            *((milestone.name, milestone.step) for milestone in self.milestones),
+            *((f"acting of {who}", step) for step, who in self.acted),
+            *(("captured state", step) for step, _ in self.captured),
+        ):
             if not 0 <= step <= steps:
                 raise EpisodeLogError(f"{where}: {what} at step {step}, the episode has {steps} steps; {_REMEDY}")
         if steps not in self.ram_hashes:
@@ -128,21 +164,31 @@ class EpisodeLog:
         """SHA-256 (hex) of the RAM after the last step."""
         return self.ram_hashes[self.steps]
 
+    def chain_end(self, value: int) -> int:
+        """Return what the chain must end with, given its value after the last step."""
+        return chain_end(value, self.meta, self.ram_hashes, self.rewards, self.term_rewards)
+
+    @property
+    def meta(self) -> Meta:
+        """The facts that were known only when the episode ended."""
+        return Meta(
+            steps=self.steps,
+            outcome=self.outcome,
+            milestones=self.milestones,
+            end_unix_seconds=self.end_unix_seconds,
+            acted=self.acted,
+            captured=self.captured,
+        )
+
     def to_bytes(self) -> bytes:
         """Return the content of the file (format: ``docs/reference/episode_format.md``)."""
         hashes = np.zeros(len(self.ram_hashes), _HASH_DTYPE)
         for record, step in zip(hashes, sorted(self.ram_hashes), strict=True):
             record["step"], record["sha256"] = step, np.frombuffer(bytes.fromhex(self.ram_hashes[step]), np.uint8)
-        meta = Meta(
-            steps=self.steps,
-            outcome=self.outcome,
-            milestones=self.milestones,
-            end_unix_seconds=self.end_unix_seconds,
-        )
         sections = {
             "META": pack_meta(
                 self.header,
-                meta,
+                self.meta,
                 frames=self.frames,
                 episode_return=self.episode_return,
                 term_returns=self.term_returns,
@@ -152,6 +198,8 @@ class EpisodeLog:
             "REWD": pack_rewards(self.rewards, self.term_rewards),
             "HASH": hashes.tobytes(),
         }
+        if self.chain is not None:
+            sections["CHAI"] = self.chain.astype("<u4").tobytes()
         if self.start_state is not None:
             sections["STRT"] = self.start_state.to_bytes()
         return pack_container(sections)
@@ -163,16 +211,17 @@ class EpisodeLog:
         Raises:
             EpisodeLogError: The data is not an undamaged log; the message names section and remedy.
         """
-        sections = unpack_container(data, name=name)
+        sections = unpack_container(data, name=name, known=_KNOWN)
         for tag in sections:
-            if tag not in (*_REQUIRED, "STRT") and tag[0].isupper():
+            if tag not in _KNOWN:
                 raise EpisodeLogError(
                     f"{name}: unknown section {tag} that a reader must know; update pokered_rl, or delete the file"
                 )
         for tag in _REQUIRED:
             if tag not in sections:
                 raise EpisodeLogError(f"{name}: section {tag} is missing; {_REMEDY}")
-        header, meta = unpack_meta(sections["META"], name=name)
+        version = container_version(data)
+        header, meta = unpack_meta(sections["META"], name=name, version=version)
         rewards, term_rewards = unpack_rewards(
             sections["REWD"], meta.steps, len(header.reward_terms), f"{name}: section REWD"
         )
@@ -186,6 +235,9 @@ class EpisodeLog:
             milestones=meta.milestones,
             outcome=meta.outcome,
             end_unix_seconds=meta.end_unix_seconds,
+            acted=meta.acted,
+            captured=meta.captured,
+            chain=_read_chain(sections.get("CHAI") if version > 1 else None, meta.steps, name),
             start_state=_read_state(sections.get("STRT"), name),
             path=Path(name) if name != "episode log" else None,
         )
@@ -198,7 +250,7 @@ class EpisodeLog:
             EpisodeLogError: The file cannot be read or is not an undamaged log.
         """
         try:
-            data = Path(path).read_bytes()
+            data = read_plain_file(path, max_bytes=MAX_FILE_BYTES)
         except OSError as error:
             raise EpisodeLogError(f"{path}: cannot be read: {error.strerror or error}") from error
         return cls.from_bytes(data, name=str(path))
@@ -245,6 +297,9 @@ class EpisodeLogWriter:
     _steps: list[tuple[int, int, float, Sequence[float]]] = field(default_factory=list, init=False, repr=False)
     _ram_hashes: dict[int, str] = field(default_factory=dict, init=False, repr=False)
     _milestones: list[ReachedMilestone] = field(default_factory=list, init=False, repr=False)
+    _acted: list[Acted] = field(default_factory=list, init=False, repr=False)
+    _captured: list[Captured] = field(default_factory=list, init=False, repr=False)
+    _chain: list[int] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.start_ram_hash is not None:
@@ -260,7 +315,15 @@ class EpisodeLogWriter:
         """Whether the log needs the RAM hash after the step added last."""
         return self.steps > 0 and self.steps % self.header.ram_hash_every_steps == 0
 
-    def step(self, action: int, *, wait_frames: int, reward: float, terms: Sequence[float] = ()) -> None:
+    def step(
+        self,
+        action: int,
+        *,
+        wait_frames: int,
+        reward: float,
+        terms: Sequence[float] = (),
+        ram: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
         """Add one agent step.
 
         Args:
@@ -268,7 +331,14 @@ class EpisodeLogWriter:
             wait_frames: Frames that passed after the action's own.
             reward: As the agent received it.
             terms: One value for each of ``header.reward_terms``.
+            ram: The bytes of ``header.chain_layout`` after the step, contiguous; needed in every step where the header
+                names some and the RAM in the start state is known.
         """
+        if ram is not None and self.header.chain_ranges and self.start_ram_hash is not None:
+            if not self._steps:
+                self._chain = [chain_start(self.header, self.start_ram_hash)]
+            if self._chain is not None:
+                self._chain.append(chain_step(self._chain[-1], action, wait_frames, ram))
         self._steps.append((action, wait_frames, reward, terms))
 
     def add_ram_hash(self, sha256: str) -> None:
@@ -278,6 +348,15 @@ class EpisodeLogWriter:
     def add_milestone(self, name: str) -> None:
         """Add a milestone that was reached in the step added last."""
         self._milestones.append(ReachedMilestone(step=self.steps, name=name))
+
+    def add_captured(self, step: int, sha256: str) -> None:
+        """Add a state that was captured after ``step`` steps."""
+        self._captured.append(Captured(step, sha256))
+
+    def set_acting(self, who: str) -> None:
+        """Note who takes the buttons from the next step on."""
+        if not self._acted or self._acted[-1].who != who:
+            self._acted = [acted for acted in self._acted if acted.step < self.steps] + [Acted(self.steps, who)]
 
     def finish(self, outcome: Outcome, *, ram_hash: str, end_unix_seconds: float = 0.0) -> Path | None:
         """Write the log and return its path; return None for an episode without a step, which is not written.
@@ -304,7 +383,11 @@ class EpisodeLogWriter:
             milestones=tuple(self._milestones),
             outcome=outcome,
             end_unix_seconds=end_unix_seconds,
+            acted=tuple(self._acted),
+            captured=tuple(self._captured),
         )
+        if self._chain is not None and len(self._chain) == log.steps + 1:
+            log = replace(log, chain=np.asarray([*self._chain, log.chain_end(self._chain[-1])], np.uint32))
         return log.save(self.folder)
 
 
@@ -314,6 +397,16 @@ def _read_hashes(data: bytes, name: str) -> dict[int, str]:
             f"{name}: section HASH holds {len(data)} bytes, not a multiple of {_HASH_DTYPE.itemsize}; {_REMEDY}"
         )
     return {int(record["step"]): record["sha256"].tobytes().hex() for record in np.frombuffer(data, _HASH_DTYPE)}
+
+
+def _read_chain(data: bytes | None, steps: int, name: str) -> npt.NDArray[np.uint32] | None:
+    if data is None:
+        return None
+    if len(data) != 4 * (steps + 2):
+        raise EpisodeLogError(
+            f"{name}: section CHAI holds {len(data)} bytes, expected {4 * (steps + 2)} for {steps} steps; {_REMEDY}"
+        )
+    return np.frombuffer(data, "<u4").astype(np.uint32)
 
 
 def _read_state(data: bytes | None, name: str) -> SaveState | None:

@@ -17,11 +17,14 @@ import torch
 from tensordict import TensorDict
 
 from pokered_rl.emulator import PYBOY_VERSION, ActionSet, Cartridge, Emulator, SaveState, ScreenSize
+from pokered_rl.emulator.pool import WAIT_CHUNK_FRAMES
+from pokered_rl.episodes.chain import chain_start, chain_step
 from pokered_rl.episodes.folder import load_start_state
 from pokered_rl.episodes.header import Outcome
 from pokered_rl.episodes.log import EpisodeLog
 from pokered_rl.errors import CartridgeError, ConfigError, EpisodeLogError, SaveStateError
 from pokered_rl.game import FULL_LAYOUT, RamLayout
+from pokered_rl.game.screens import BusyRule
 
 __all__ = [
     "Divergence",
@@ -90,6 +93,22 @@ def cartridge_for(log: EpisodeLog, rom: str | os.PathLike[str] | None = None) ->
         EpisodeLogError: None of them was played.
         CartridgeError: ``rom`` cannot be read.
     """
+    return cartridge_with(log.header.cartridge_sha1, log.header.cartridge_title, name=log.name, rom=rom)
+
+
+def cartridge_with(sha1: str, title: str, *, name: str, rom: str | os.PathLike[str] | None = None) -> Cartridge:
+    """Return the cartridge with this SHA-1.
+
+    Args:
+        sha1: SHA-1 (hex) of the ROM.
+        title: Its title, for the message.
+        name: Name of the file that was played on it, for the message.
+        rom: Path of the ROM; by default the bundled cartridge and the one that ``Cartridge.find`` finds are tried.
+
+    Raises:
+        EpisodeLogError: None of them has it.
+        CartridgeError: ``rom`` cannot be read.
+    """
     if rom is not None:
         candidates: list[Callable[[], Cartridge]] = [lambda: Cartridge.find(rom, allow_unknown=True)]
     else:
@@ -102,11 +121,11 @@ def cartridge_for(log: EpisodeLog, rom: str | os.PathLike[str] | None = None) ->
             if rom is not None:
                 raise
             continue
-        if cartridge.sha1 == log.header.cartridge_sha1:
+        if cartridge.sha1 == sha1:
             return cartridge
         seen.append(f"{cartridge.path} is {cartridge.title} (SHA-1 {cartridge.sha1})")
     raise EpisodeLogError(
-        f"{log.name}: played on {log.header.cartridge_title} (SHA-1 {log.header.cartridge_sha1}); "
+        f"{name}: played on {title} (SHA-1 {sha1}); "
         f"{'; '.join(dict.fromkeys(seen)) or 'no ROM found'}. Name the ROM that was played (--rom)"
     )
 
@@ -119,7 +138,8 @@ class EpisodePlayer:
         cartridge: The cartridge it was played on; found by :func:`cartridge_for` by default.
         start_state: The start state; found by :func:`load_start_state` by default.
         screen: Size of the pictures.
-        verify: False leaves the hashes unchecked.
+        verify: False leaves the hashes and the chain unchecked.
+        check_waits: Also compare the waiting frames with those that the game asks for.
         on_sound: Called with the samples of every frame, see :class:`~pokered_rl.emulator.Emulator`. The episode was
             recorded without sound emulation; the hashes show whether the game depends on it.
 
@@ -141,6 +161,7 @@ class EpisodePlayer:
         start_state: SaveState | None = None,
         screen: ScreenSize = "full",
         verify: bool = True,
+        check_waits: bool = False,
         on_sound: Callable[[npt.NDArray[np.int8]], None] | None = None,
     ) -> None:
         self.log = log
@@ -160,6 +181,9 @@ class EpisodePlayer:
         except ConfigError as error:
             raise EpisodeLogError(f"{log.name}: its action set is unknown: {error}; update pokered_rl") from error
         self._verify = verify
+        self._is_busy = BusyRule(stack_words=cartridge.profile.stack_words) if check_waits else None
+        self._chain_layout = log.header.chain_layout
+        self._chain = log.chain if verify and self._chain_layout.size else None
         self._step_frames = log.step_frames
         self._with_sound = on_sound is not None
         self.emulator = Emulator(cartridge, screen=screen, on_sound=on_sound)
@@ -188,6 +212,13 @@ class EpisodePlayer:
         self.hashes_checked = 0
         self._last_equal_step: int | None = None
         self._check()
+        if self._chain is not None:
+            self._chain_value = chain_start(self.log.header, self.log.ram_hashes.get(0, ""))
+            if self._chain_value != self._chain[0]:
+                raise EpisodeLogError(
+                    f"{self.log.name}: its header, or the RAM hash of its start, is not the one with which it was "
+                    "recorded: the chain begins with another value; copy the log again from where it was written"
+                )
 
     def play_step(self, *, render: bool = False) -> None:
         """Play one agent step; with ``render``, draw its last frame for ``emulator.pixels()``.
@@ -231,7 +262,7 @@ class EpisodePlayer:
             for frame in self._play_step(every=every, origin=origin):
                 if frame.frame < end:
                     yield frame
-        while self.step not in self.log.ram_hashes:
+        while self._chain is None and self.step not in self.log.ram_hashes:
             self.play_step()
 
     @property
@@ -252,6 +283,8 @@ class EpisodePlayer:
             release = begin + self.log.header.hold_frames
             stops.add(release)
             self.emulator.press(button)
+        wait_looks = self._wait_looks(end) if self._is_busy is not None else {}
+        stops.update(wait_looks)
         if every:
             first_due = begin + every - (begin - origin) % every
             stops.update(range(first_due, end + 1, every))
@@ -259,14 +292,52 @@ class EpisodePlayer:
             due = every > 0 and (stop - origin) % every == 0
             self.emulator.tick(stop - self.frame, due or (render and stop == end))
             self.frame = stop
+            if stop in wait_looks:
+                self._check_wait(wait_looks[stop], end)
             if button >= 0 and stop == release:
                 self.emulator.release(button)
             if due and stop < end:
                 yield ReplayFrame(stop, self.step, self.emulator.pixels())
         self.step += 1
+        self._check_chain()
         self._check()
         if every and (end - origin) % every == 0:
             yield ReplayFrame(end, self.step, self.emulator.pixels())
+
+    def _wait_looks(self, end: int) -> dict[int, int]:
+        """Return the frames at which the emulator pool decided whether to wait on: frame to frames waited so far."""
+        waited = int(self.log.wait_frames[self.step])
+        first = end - 1 - waited
+        return {first + done: done for done in (*range(0, waited, WAIT_CHUNK_FRAMES), waited)}
+
+    def _check_wait(self, waited: int, end: int) -> None:
+        """Compare what the pool decided after ``waited`` frames with what the game asks for."""
+        assert self._is_busy is not None
+        limit = self.log.header.wait_limit
+        goes_on = self.frame < end - 1
+        if goes_on == (waited < limit and self._is_busy(self.emulator.memory)):
+            return
+        wanted = "ended" if goes_on else f"gone on, up to {limit} frames"
+        raise EpisodeLogError(
+            f"{self.log.name}: step {self.step} waited {int(self.log.wait_frames[self.step])} frames for the game; by "
+            f"the rule the wait should have {wanted} after {waited}"
+        )
+
+    def _check_chain(self) -> None:
+        if self._chain is None:
+            return
+        step = self.step - 1
+        ram = self.emulator.ram(self._chain_layout)
+        action, waited = int(self.log.actions[step]), int(self.log.wait_frames[step])
+        self._chain_value = chain_step(self._chain_value, action, waited, ram)
+        if self._chain_value != self._chain[self.step]:
+            self._diverged(f"chain {self._chain[self.step]:08x}", f"chain {self._chain_value:08x}")
+        self._last_equal_step = self.step
+        if self.step == self.log.steps and self.log.chain_end(self._chain_value) != self._chain[-1]:
+            raise EpisodeLogError(
+                f"{self.log.name}: its rewards, milestones, RAM hashes or outcome are not those with which it was "
+                "recorded: the chain ends with another value; copy the log again from where it was written"
+            )
 
     def _check(self) -> None:
         expected = self.log.ram_hashes.get(self.step)
@@ -298,8 +369,8 @@ class EpisodePlayer:
         )
         raise ReplayDivergedError(
             f"{self.log.name}: the replay is not the recorded episode: at step {self.step} of {self.log.steps} (map "
-            f"{divergence.map_name}, x {divergence.x}, y {divergence.y}) the RAM hash is {found[:16]}..., expected "
-            f"{expected[:16]}... ({since}). Likely reason: {divergence.reason}",
+            f"{divergence.map_name}, x {divergence.x}, y {divergence.y}) the RAM hash is {found[:16]}, expected "
+            f"{expected[:16]} ({since}). Likely reason: {divergence.reason}",
             divergence,
         )
 

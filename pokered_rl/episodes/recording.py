@@ -19,6 +19,7 @@ from pokered_rl.episodes.folder import EpisodeFolder
 from pokered_rl.episodes.header import EpisodeHeader, Outcome
 from pokered_rl.episodes.log import EpisodeLogWriter
 from pokered_rl.errors import ConfigError
+from pokered_rl.game import FULL_LAYOUT
 
 __all__ = ["record_episode"]
 
@@ -31,6 +32,7 @@ def record_episode(
     folder: str | os.PathLike[str],
     terms: Callable[[npt.NDArray[np.uint8]], Sequence[float]] | None = None,
     outcome: Outcome = Outcome.TRUNCATED,
+    acting: str = "script",
     **header: Any,
 ) -> Path:
     """Play actions from a start state and write the log of it.
@@ -42,6 +44,7 @@ def record_episode(
         folder: The ``episode_logs`` folder.
         terms: Computes the values of ``reward_terms`` from the full RAM image after a step; the reward is their sum.
         outcome: Why the log ends.
+        acting: Who chose the actions: ``policy``, ``person``, ``script`` or ``random``.
         **header: Fields of :class:`EpisodeHeader`, such as ``global_step`` and ``reward_terms``. The emulator is played
             with its ``actions``, ``frames_per_action``, ``hold_frames``, ``wait_while_busy`` and ``max_wait_frames``.
 
@@ -64,6 +67,7 @@ def record_episode(
         "frames_per_action": timing.frames_per_action,
         "hold_frames": timing.hold_frames,
         "start_unix_seconds": time.time(),
+        "chain_ranges": tuple(address for span in FULL_LAYOUT.ranges for address in span),
     }
     known = EpisodeHeader(
         cartridge_sha1=cartridge.sha1,
@@ -83,10 +87,12 @@ def record_episode(
     ) as pool:
         pool.reset([0], [start_state])
         writer = EpisodeLogWriter(folder=logs.path, header=known, start_ram_hash=pool.ram_hash(0))
+        writer.set_acting(acting)
         for action in actions:
             step = pool.step([action])
             values = tuple(terms(step.ram[0])) if terms is not None else (0.0,) * len(known.reward_terms)
-            writer.step(action, wait_frames=int(step.wait_frames[0]), reward=sum(values), terms=values)
+            waited = int(step.wait_frames[0])
+            writer.step(action, wait_frames=waited, reward=sum(values), terms=values, ram=step.ram[0])
             if writer.ram_hash_due:
                 writer.add_ram_hash(pool.ram_hash(0))
         path = writer.finish(outcome, ram_hash=pool.ram_hash(0), end_unix_seconds=time.time())

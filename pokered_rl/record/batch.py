@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog
+from pokered_rl.episodes.timeline import split_played_again
 from pokered_rl.errors import ConfigError, PokeredError
 from pokered_rl.record.grid import grid_frames, render_grid
 from pokered_rl.record.render import RenderedEpisode, RenderOptions, is_rendered, render_episodes, shown_frames
@@ -94,6 +95,8 @@ def select_logs(
 ) -> list[EpisodeLog]:
     """Return the logs that fulfil at least one of the conditions, in their order; all logs without a condition.
 
+    Episodes that were played again after a crash are not chosen.
+
     Args:
         logs: In order of time.
         best: Keep the N with the highest return.
@@ -108,6 +111,7 @@ def select_logs(
             raise ConfigError(f"{name} must be >= 1, got {value}")
     if best is None and last is None and every is None:
         return list(logs)
+    logs = split_played_again(logs)[0] or logs
     chosen: set[int] = set()
     if best is not None:
         chosen.update(sorted(range(len(logs)), key=lambda index: -logs[index].episode_return)[:best])

@@ -20,6 +20,7 @@ from matplotlib.ticker import EngFormatter
 
 from pokered_rl.episodes import EpisodeLog, Outcome
 from pokered_rl.errors import ConfigError
+from pokered_rl.plain_text import printable
 
 __all__ = [
     "Curve",
@@ -142,9 +143,9 @@ def curves_figure(curves: Mapping[str, Curve], *, y_label: str) -> Figure:
         colour = _COLOURS[index % len(_COLOURS)]
         band = f"{curve.seeds} seeds, 95% interval" if curve.seeds > 1 else "middle half of the episodes"
         known = ~np.isnan(curve.mean)
-        axes.plot(curve.steps[known], curve.mean[known], color=colour, lw=1.8, label=f"{name} ({band})")
+        axes.plot(curve.steps[known], curve.mean[known], color=colour, lw=1.8, label=_label(f"{name} ({band})"))
         axes.fill_between(curve.steps[known], curve.low[known], curve.high[known], color=colour, alpha=0.18, lw=0)
-    _finish(axes, "agent steps", y_label)
+    _finish(axes, "agent steps", _label(y_label))
     figure.legend(frameon=False, fontsize=9, loc="outside lower center")
     return figure
 
@@ -192,7 +193,7 @@ def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: 
         positive = np.array([np.maximum(values, 0) for values in stacked.values()])
         negative = np.array([np.minimum(values, 0) for values in stacked.values()])
         colours = [f"C{index}" for index in range(len(stacked))]
-        axes.stackplot(steps, positive, labels=list(stacked), colors=colours, alpha=0.8)
+        axes.stackplot(steps, positive, labels=[_label(name) for name in stacked], colors=colours, alpha=0.8)
         axes.stackplot(steps, negative, colors=colours, alpha=0.8)
         figure.legend(frameon=False, fontsize=9, ncols=3, loc="outside lower center")
     axes.axhline(0, color="#333", lw=0.8)
@@ -292,14 +293,19 @@ def milestone_figure(runs: Mapping[str, Sequence[EpisodeLog]], *, most: int = 30
             ms=5,
             alpha=0.8,
             clip_on=False,
-            label=name,
+            label=_label(name),
         )
-    axes.set_yticks(range(len(shown)), [_shortened(name) for name in shown], fontsize=8)
+    axes.set_yticks(range(len(shown)), [_label(_shortened(name)) for name in shown], fontsize=8)
     axes.set_ylim(max(1, len(shown)) - 0.5, -0.5)
     _finish(axes, "agent steps at which it was first reached", "")
     if len(reached) > 1:
         figure.legend(frameon=False, fontsize=9, ncols=3, loc="outside lower center")
     return figure
+
+
+def _label(name: str) -> str:
+    """Return a name for Matplotlib, in which a dollar sign begins no formula."""
+    return printable(name).replace("$", r"\$")
 
 
 def _shortened(name: str, most: int = 26) -> str:

@@ -30,7 +30,9 @@ from matplotlib.image import imsave
 from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EPISODE_FOLDER, EpisodeLog, cartridge_for, find_logs
+from pokered_rl.episodes.timeline import split_played_again
 from pokered_rl.errors import EpisodeLogError, PokeredError
+from pokered_rl.plain_text import printable
 from pokered_rl.record.batch import load_logs
 from pokered_rl.record.curves import (
     evaluation_figure,
@@ -96,7 +98,7 @@ def write_report(
     """
     run = Path(run)
     report = on_progress or (lambda _what, _done, _total: None)
-    logs, errors = load_logs(find_logs([run]))
+    logs, again, errors = _read_logs(run)
     if not logs:
         raise EpisodeLogError(f"{run}: none of its {len(errors)} episode logs can be read; the first: {errors[0]}")
     found = [(run, logs), *_logs_of(seeds, errors)]
@@ -113,22 +115,24 @@ def write_report(
         title=html.escape(f"{_name(run, logs)}: report"),
         heading=html.escape(_name(run, logs)),
         subtitle=html.escape(_subtitle(logs)),
-        cards=_cards(logs, survey, replayed, errors),
+        cards=_cards(logs, survey, replayed, errors, again),
         problems=_problems(errors),
         curves=_curves(label, logs, others) + _evaluations(run),
         maps_note=html.escape(_maps_note(logs, replayed)),
         milestones=_milestones(label, logs, others),
         videos=clips,
         affordances=_affordances(traces, survey),
-        episodes_note=html.escape(f"{len(logs)} episodes"),
-        episodes=_episode_table(logs, {id(log) for log in replayed}),
+        episodes_note=html.escape(_episodes_note(logs, again)),
+        episodes=_episode_table([*logs, *again], {id(log) for log in replayed}, {id(log) for log in again}),
         world=_world(survey),
         config=html.escape(_read(run / "config.yaml")),
         progress=html.escape(_read(run / "progress.json")),
         environment=_environment(run, logs),
         data=_map_data(survey),
     )
-    return ReportResult(path=write_atomically(Path(out), page.encode()), replayed=len(replayed), errors=tuple(errors))
+    return ReportResult(
+        path=write_atomically(Path(out), printable(page).encode()), replayed=len(replayed), errors=tuple(errors)
+    )
 
 
 def _spread(logs: Sequence[EpisodeLog], most: int) -> list[EpisodeLog]:
@@ -141,10 +145,17 @@ def _spread(logs: Sequence[EpisodeLog], most: int) -> list[EpisodeLog]:
     return [logs[index] for index in sorted(chosen[: max(2, most)])]
 
 
+def _read_logs(run: str | os.PathLike[str]) -> tuple[list[EpisodeLog], list[EpisodeLog], list[str]]:
+    """Return the logs that count, those of steps that were played again after a crash, and a message a bad log."""
+    read, errors = load_logs(find_logs([run]))
+    logs, again = split_played_again(read)
+    return (logs, again, errors) if logs else (again, [], errors)
+
+
 def _logs_of(folders: Sequence[str | os.PathLike[str]], errors: list[str]) -> Iterator[tuple[Path, list[EpisodeLog]]]:
     """Yield the readable logs of each folder; add the message of each bad one to ``errors``."""
     for folder in folders:
-        logs, bad = load_logs(find_logs([folder]))
+        logs, _, bad = _read_logs(folder)
         errors += bad
         if logs:
             yield Path(folder), logs
@@ -214,7 +225,13 @@ def _subtitle(logs: Sequence[EpisodeLog]) -> str:
     return f"{first.cartridge_title}, begun {when} UTC, {lasted} up to the last finished episode"
 
 
-def _cards(logs: Sequence[EpisodeLog], survey: MapSurvey, replayed: Sequence[EpisodeLog], errors: Sequence[str]) -> str:
+def _cards(
+    logs: Sequence[EpisodeLog],
+    survey: MapSurvey,
+    replayed: Sequence[EpisodeLog],
+    errors: Sequence[str],
+    again: Sequence[EpisodeLog],
+) -> str:
     steps = max(log.header.global_step + log.steps for log in logs)
     frames = sum(log.frames for log in logs)
     verdict = f'<b class="good">{len(replayed)}</b>' if not errors else f'<b class="bad">{len(replayed)}</b>'
@@ -229,6 +246,8 @@ def _cards(logs: Sequence[EpisodeLog], survey: MapSurvey, replayed: Sequence[Epi
         (f"<b>{len(survey.visits):,}</b>", "map steps seen"),
         (verdict, note),
     ]
+    if again:
+        cards.append((f"<b>{len(again):,}</b>", "further logs of steps that were played again, counted nowhere"))
     return "".join(f'<div class="card">{value}<span>{label}</span></div>' for value, label in cards)
 
 
@@ -363,7 +382,15 @@ def _milestone_table(logs: Sequence[EpisodeLog]) -> str:
     return _table(("milestone", "first at step", "episodes", "share"), rows)
 
 
-def _episode_table(logs: Sequence[EpisodeLog], replayed: set[int]) -> str:
+def _episodes_note(logs: Sequence[EpisodeLog], again: Sequence[EpisodeLog]) -> str:
+    note = f"{len(logs)} episodes"
+    if again:
+        note += f", and {len(again)} of which steps were played again after a crash: they count nowhere"
+    return note
+
+
+def _episode_table(logs: Sequence[EpisodeLog], replayed: set[int], again: set[int]) -> str:
+    logs = sorted(logs, key=lambda log: log.header.global_step)
     rows = [
         (
             log.path.name if log.path else "",
@@ -371,12 +398,13 @@ def _episode_table(logs: Sequence[EpisodeLog], replayed: set[int]) -> str:
             f"{log.steps:,}",
             f"{log.frames:,}",
             f"{log.episode_return:,.2f}",
-            log.outcome.value,
+            log.outcome.value + (", played again" if id(log) in again else ""),
+            str(log.header.job or ""),
             "yes" if id(log) in replayed else "",
         )
         for log in logs[-_MAX_ROWS:][::-1]
     ]
-    return _table(("log", "at step", "steps", "frames", "return", "outcome", "replayed"), rows)
+    return _table(("log", "at step", "steps", "frames", "return", "outcome", "job", "replayed"), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -160,10 +160,23 @@ class Probe:
 
 
 @contextmanager
-def probe(config: Config, cartridge: Cartridge | None = None, *, parts: Parts = _NO_PARTS) -> Iterator[Probe]:
+def probe(
+    config: Config,
+    cartridge: Cartridge | None = None,
+    *,
+    parts: Parts = _NO_PARTS,
+    max_network_bytes: int | None = None,
+) -> Iterator[Probe]:
     """Find the cartridge, unless it is given, and make the probe; its emulator ends with the context.
 
+    Args:
+        config: The config.
+        cartridge: What is played.
+        parts: Own parts of the run.
+        max_network_bytes: Refuse a larger network before memory is taken for it.
+
     Raises:
+        ConfigError: The network is larger.
         PokeredError: The cartridge, a start state or a reward term is invalid.
     """
     cartridge = cartridge or Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
@@ -171,12 +184,26 @@ def probe(config: Config, cartridge: Cartridge | None = None, *, parts: Parts = 
     try:
         network = parts.network
         if not isinstance(network, RecurrentQuantileNetwork):
+            if network is None and max_network_bytes is not None:
+                _check_size(config, env, max_network_bytes)
             network = (network or make_network)(config, env)
         if not isinstance(network, RecurrentQuantileNetwork):
             raise ConfigError(f"network must return a RecurrentQuantileNetwork, got {type(network).__name__}")
         yield Probe(cartridge, env, network)
     finally:
         env.close()
+
+
+def _check_size(config: Config, env: EnvBase, max_bytes: int) -> None:
+    assert env.observation_spec is not None  # made and kept now: it holds numbers
+    with torch.device("meta"):  # shapes without memory
+        network = make_network(config, env)
+    size = sum(each.numel() * each.element_size() for each in network.parameters())
+    if size > max_bytes:
+        raise ConfigError(
+            f"the network of the config has {size / 1e6:,.1f} MB of weights, the file has room for "
+            f"{max_bytes / 1e6:,.1f} MB: they do not belong together"
+        )
 
 
 def choose_device(name: str, environment: Mapping[str, str] = os.environ) -> torch.device:
@@ -409,6 +436,7 @@ def make_workers(
     collector = config.collector
     inline = collector.backend is Backend.inline
     num_workers = 1 if inline else worker_count(collector.num_workers, available_cpus())
+    progress = folder.read_progress()
     common: dict[str, Any] = {
         "make_envs": [
             env_factory(
@@ -425,6 +453,9 @@ def make_workers(
                     "num_workers": num_workers,
                     "config_sha256": config_sha256(config),
                     "seeds": {"run": config.run.seed},
+                    "job": 1 + (progress.jobs if progress is not None else 0),
+                    "acting": "policy",
+                    "run_id": config.run.id,
                     "every_episodes": config.env.log_every_episodes,
                     "segment_steps": None if config.env.max_episode_steps else config.env.log_segment_steps,
                 },

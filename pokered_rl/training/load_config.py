@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast, get_type_hints
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -27,6 +28,7 @@ from yaml import YAMLError
 
 from pokered_rl.bundled import bundled_path
 from pokered_rl.errors import CheckpointError, ConfigError
+from pokered_rl.plain_files import read_plain_file
 from pokered_rl.training.config import Config, known_keys, validate
 
 __all__ = [
@@ -138,6 +140,8 @@ def legacy_overrides(path: str | Path) -> list[str]:
     return overrides
 
 
+#: Bounds of the config of a run, many times what one has.
+_MAX_CONFIG_BYTES, _MAX_CONFIG_DEPTH, _MAX_CONFIG_ENTRIES = 2**20, 16, 20_000
 _OPEN_MAPPINGS = ("reward.weights.", "reward.options.")
 
 
@@ -282,21 +286,32 @@ def config_from(tree: DictConfig) -> Config:
 
 
 def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the ``config.yaml`` of a run, with overrides such as ``learner.batch_size=32``.
+    """Read the ``config.yaml`` of a run, which may be a stranger's.
+
+    A run writes its config resolved: interpolations, which could read environment variables, aliases, and more or
+    deeper entries than a config has are refused.
+
+    Args:
+        path: The file.
+        overrides: Changes, such as ``learner.batch_size=32``.
 
     Raises:
         CheckpointError: It is missing or damaged.
         ConfigError: A key is unknown, or a value has the wrong type or range.
     """
     try:
-        tree = OmegaConf.load(path)
+        text = read_plain_file(path, max_bytes=_MAX_CONFIG_BYTES).decode()
+        _check_plain(text)
+        tree = OmegaConf.create(text)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"there is no {path}: the weights alone do not say what network they belong to; "
             "copy the run's config.yaml beside them"
         ) from error
-    except (OSError, ValueError, YAMLError) as error:
-        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    except (ValueError, YAMLError, OmegaConfBaseException, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {(str(error) or 'too deep').splitlines()[0]}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     if not isinstance(tree, DictConfig):
         raise CheckpointError(f"{path} must hold the sections of a config, got a list")
     for old, new in _MOVED_KEYS.items():
@@ -317,6 +332,22 @@ def _as_yaml(override: str) -> str:
     if not equals or _text_options().get(key) is not str or value == "null" or quoted:
         return override
     return f"{key}={json.dumps(value)}"
+
+
+def _check_plain(text: str) -> None:
+    """Raise ValueError for YAML that is more than the plain entries that a run writes."""
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise ValueError("it holds anchors or aliases, which a run does not write")
+        if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+            raise ValueError(
+                f"it holds an interpolation ({event.value[:40]!r} in line {event.start_mark.line + 1}): a run writes "
+                "its config resolved; write the value itself"
+            )
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_CONFIG_DEPTH or number > _MAX_CONFIG_ENTRIES:
+            raise ValueError(f"more than {_MAX_CONFIG_DEPTH} levels or {_MAX_CONFIG_ENTRIES} entries")
 
 
 def _missing_config(name: str, folder: Path, error: MissingConfigException) -> ConfigError:

@@ -51,7 +51,10 @@ class TrainedPolicy:
         self.config = config
         self.cartridge = cartridge
         self._parts = parts or Parts()
-        with probe(config, cartridge, parts=self._parts) as probed:
+        load_tensors(weights)  # damaged ones are named before their size is looked at
+        # Weights may be stored at half or a quarter of their size in memory, not smaller.
+        room = 4 * weights.stat().st_size
+        with probe(config, cartridge, parts=self._parts, max_network_bytes=room) as probed:
             self.network: RecurrentQuantileNetwork = copy.deepcopy(probed.network).cpu()
         self.policy: R2D2Policy = make_policy(config, self.network, training=False)
         self.weights_sha256 = ""

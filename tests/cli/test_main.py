@@ -10,7 +10,10 @@ import pytest
 from pokered_rl.cli import main
 from pokered_rl.record.palettes import PALETTES
 
-COMMANDS = ("train", "render", "evaluate", "report", "curriculum", "verify", "watch", "play", "doctor")
+COMMANDS = (
+    *("train", "render", "evaluate", "report", "curriculum"),
+    *("verify", "prove", "leaderboard", "watch", "play", "doctor"),
+)
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def test_good_logs_are_counted_and_a_bad_one_is_named(verify, tmp_path):
     status, out, err = verify(tmp_path, "--workers", 1, "--json", tmp_path / "found.json")
     assert status == 1
     assert "1 of 3 logs" in out
-    assert f"{wrong}: the replay is not the recorded episode: at step 30" in err
+    assert f"{wrong}: the replay is not the recorded episode: at step 4 " in err
     assert f"{paths[2]}: cut off" in err
     content = json.loads((tmp_path / "found.json").read_text())
     assert content["results"]["bad"] == 2
@@ -64,8 +64,9 @@ def test_three_hundred_episodes_of_a_real_run_replay_with_all_hashes_equal(verif
 
 
 @pytest.mark.long
-def test_two_thousand_real_steps_are_less_than_eight_kilobytes(tmp_path):
+def test_two_thousand_real_steps_are_less_than_sixteen_kilobytes(tmp_path):
     # All reward terms of the default preset, RAM hashes every 100 steps, actions by a random policy: hard to compress.
     (path,) = _play(tmp_path, steps=2000, episodes=1)
     assert EpisodeLog.load(path).steps == 2000
-    assert path.stat().st_size < 8_000
+    # The chain takes four bytes a step, which do not compress.
+    assert path.stat().st_size < 8_000 + 4 * 2002

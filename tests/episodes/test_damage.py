@@ -59,9 +59,9 @@ def test_another_kind_of_file_is_named_as_such():
 
 def test_a_newer_format_asks_for_an_update(written):
     fields = bytearray(written[:16])
-    struct.pack_into("<H", fields, 8, 2)
+    struct.pack_into("<H", fields, 8, 3)
     newer = bytes(fields) + struct.pack("<I", zlib.crc32(bytes(fields))) + written[20:]
-    assert "episode log format 2; this pokered_rl reads format 1" in _refusal(newer)
+    assert "episode log format 3; this pokered_rl reads the formats 1 to 2" in _refusal(newer)
 
 
 def test_a_missing_or_unknown_section_is_refused_and_an_optional_one_skipped(sections):

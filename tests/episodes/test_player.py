@@ -24,7 +24,7 @@ def _changed(log, array, position, value):
     values = getattr(log, array).copy()
     assert values[position] != value
     values[position] = value
-    return replace(log, **{array: values})
+    return replace(log, **{array: values}, chain=None)  # as in a log of version 1: checked by the full hashes alone
 
 
 def _divergence(log, **options):
@@ -67,7 +67,7 @@ def test_other_waiting_frames_are_detected(played):
 
 @pytest.mark.parametrize("changes", [{"frames_per_action": 23}, {"hold_frames": 1, "frames_per_action": 25}])
 def test_another_timing_is_named_as_the_likely_reason(played, changes):
-    divergence, message = _divergence(replace(played, header=replace(played.header, **changes)))
+    divergence, message = _divergence(replace(played, header=replace(played.header, **changes), chain=None))
     assert divergence.step == 20
     assert "timing" in divergence.reason
     assert f"{changes['frames_per_action']} frames an action" in message
@@ -169,6 +169,7 @@ def test_the_first_picture_is_the_start_state(played):
 
 
 def test_a_part_of_the_episode_begins_and_ends_where_asked(played):
+    played = replace(played, chain=None)
     ends = np.cumsum(played.step_frames)
     with EpisodePlayer(played) as player:
         frames = [frame.frame for frame in player.frames(first_step=10, last_step=13)]
@@ -204,6 +205,6 @@ def test_a_trajectory_holds_the_data_of_the_environment(played):
     assert torch.equal(steps["next", "done"], steps["next", "truncated"])
     assert not steps["next", "terminated"].any()
     assert not steps["done"].any()
-    ended = trajectory(replace(played, outcome=Outcome.TERMINATED))
+    ended = trajectory(replace(played, outcome=Outcome.TERMINATED, chain=None))
     assert ended["next", "terminated"].flatten().nonzero().tolist() == [[119]]
     assert not ended["next", "truncated"].any()

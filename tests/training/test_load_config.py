@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.config import Config, Resume, fixed_options, known_keys
 from pokered_rl.training.load_config import LEGACY_KEYS, config_folder, expand, load_config, read_config
 
@@ -249,3 +249,27 @@ def test_config_of_a_run_that_was_begun_before_an_option_moved_is_read(tmp_path)
     file = tmp_path / "config.yaml"
     file.write_text("run:\n  name: a\n  evaluation_epsilon: 0.05\n")
     assert read_config(file).evaluation.epsilon == 0.05
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "run:\n  name: ${oc.env:HOME}\n",
+        "run:\n  ${oc.env:HOME}: a\n",
+        "run: {name: '${run.name}'}\n",
+        "run: &all {name: a}\n",
+        "run: " + "[" * 3000 + "]" * 3000 + "\n",
+        "run: [" + "a," * 30_000 + "]\n",
+        "run:\n  name: !!python/object/apply:os.system ['true']\n",
+        "run:\n  name: \ud800",
+        "a" * 2**21,
+    ],
+)
+def test_stored_config_that_is_more_than_a_run_writes_is_refused_in_a_line(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises((CheckpointError, ConfigError)) as caught:
+        read_config(path)
+    assert str(path) in str(caught.value) or "run" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert str(Path.home()) not in str(caught.value).replace(str(tmp_path), "")

@@ -75,6 +75,8 @@ class RewardTerm(EmulatorMemory):
     #: The term is evaluated only in steps in which this happened; its value is 0 otherwise. ``"progress"``:
     #: :attr:`RamFrame.progress` changed; ``"battle"``: a battle is or was on; ``"battle_change"``: one began or ended.
     only_with: ClassVar[str] = ""
+    #: Whether its value depends on earlier episodes: it cannot be computed again from one log.
+    outlives_episodes: ClassVar[bool] = False
     #: Entries of the RAM map that the term reads beyond `RamFrame.LABELS`.
     labels: ClassVar[tuple[str, ...]] = ()
     #: Whether the term reads :attr:`RamFrame.screen_kind`.

@@ -151,6 +151,7 @@ class Novelty(RewardTerm):
     """
 
     name = "novelty"
+    outlives_episodes = True
     default_weight = 0.0
 
     def __init__(self, *, weight: float | None = None, tile_size: int = 3) -> None:

@@ -261,7 +261,7 @@ class ArchiveStates(RamTransform):
             if not frame.usable_buttons[e].any():
                 memory.square[e] = -1
                 return  # not a moment to begin an episode in: look again at the next step
-            [state] = self.env.save_states([e])
+            state = self.env.capture(e)
             archive.add_state(name, state, self._remembered(e), depth_steps=depth)
             memory.credit -= 1 / self.num_emulators
             memory.parent[e] = key

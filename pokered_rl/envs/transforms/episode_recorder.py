@@ -25,12 +25,15 @@ from pokered_rl.game import CartridgeProfile, GameState, Milestones, RamLayout
 
 __all__ = ["EpisodeRecorder", "MilestoneTracker"]
 
+#: Name of the rule by which milestones count as reached; a change of :class:`MilestoneTracker` gives it another name.
+MILESTONE_RULE = "story and maps 1"
+
 
 class MilestoneTracker(EmulatorMemory):
     """Reports the milestones of the cartridge's story, and ``map:NAME`` for every map entered.
 
     What holds at the start of an episode is not reported, nor anything while no map is loaded. The story is compared
-    only in steps that changed a map, the party, the bag or an event.
+    only in steps that changed a map, the party, the bag or an event, or in which a map was loaded.
 
     Args:
         num_emulators: E.
@@ -48,6 +51,7 @@ class MilestoneTracker(EmulatorMemory):
         self._all = np.arange(num_emulators)
         self._known: GameProgress | None = None
         self._here = np.full(num_emulators, -1, np.int64)
+        self._was_on_map = np.zeros(num_emulators, bool)
 
     def _reached(self, frame: RamFrame) -> npt.NDArray[np.bool_]:
         milestones = self._profile.milestones
@@ -62,14 +66,15 @@ class MilestoneTracker(EmulatorMemory):
         self._maps[emulators] = False
         self._maps[self._all[emulators], frame.map_id[emulators]] = True
         self._story[emulators] = self._reached(frame)[emulators]
-        self._here = frame.map_id
+        self._here, self._was_on_map = frame.map_id, frame.on_map
 
     def advance(self, frame: RamFrame) -> list[tuple[int, str]]:
         """Take in a step; return (emulator, milestone) for each one just reached."""
         moved = frame.map_id != self._here
-        if frame.progress is self._known and not moved.any():
+        if frame.progress is self._known and not moved.any() and not (frame.on_map & ~self._was_on_map).any():
+            self._was_on_map = frame.on_map
             return []
-        self._known, self._here = frame.progress, frame.map_id
+        self._known, self._here, self._was_on_map = frame.progress, frame.map_id, frame.on_map
         fresh = self._reached(frame) & ~self._story & frame.on_map[:, None]
         self._story |= fresh
         reached = [(int(index), self._profile.milestones.names[k]) for index, k in np.argwhere(fresh)]
@@ -112,6 +117,10 @@ class EpisodeRecorder(RamTransform):
         ram_hash_every_steps: Distance of the hashes.
         every_episodes: Log each n-th episode of every emulator, the first one included.
         segment_steps: Cut an episode into logs of this many steps; None does not cut.
+        run_id: Identity of the run.
+        job: Number of the job within the run.
+        acting: Who chooses the actions: ``policy``, ``person``, ``script`` or ``random``; empty when unknown.
+        weights_sha256: SHA-256 of the file of weights that acts.
         in_keys: The entries above, in their order.
         ram_layout: See :class:`RamTransform`.
 
@@ -141,6 +150,10 @@ class EpisodeRecorder(RamTransform):
         ram_hash_every_steps: int = 100,
         every_episodes: int = 1,
         segment_steps: int | None = None,
+        run_id: str = "",
+        job: int = 0,
+        acting: str = "",
+        weights_sha256: str = "",
         in_keys: Sequence[NestedKey] | None = None,
         ram_layout: RamLayout | None = None,
     ) -> None:
@@ -161,7 +174,16 @@ class EpisodeRecorder(RamTransform):
         self.ram_hash_every_steps = ram_hash_every_steps
         self.every_episodes = every_episodes
         self.segment_steps = segment_steps
+        self.run_id = run_id
+        self.job = job
+        #: How often this worker was replaced in the run.
+        self.attempt = 0
+        #: Who chooses the actions from the next step on.
+        self.acting = acting
+        self.weights_sha256 = weights_sha256
         self._global_step = 0
+        self._job_global_step: int | None = None
+        self._restored_history: tuple[int, ...] | None = None
         self._weights_version = -1
         self._newest_start = 0
         self._env: PokemonRedEnv | None = None
@@ -179,6 +201,7 @@ class EpisodeRecorder(RamTransform):
                 )
             self._env = base
             base.before_close.append(self.finish)
+            base.on_capture.append(self._note_capture)
             container = getattr(self.container, "transform", ())
             siblings = list(container) if isinstance(container, Iterable) else []
             self._rewards = next((each for each in siblings if isinstance(each, RewardTerms)), None)
@@ -190,6 +213,8 @@ class EpisodeRecorder(RamTransform):
         In between ``global_step`` is extrapolated. It never falls behind that of a log already begun here, so that the
         names of an emulator's logs stay in order.
         """
+        if self._job_global_step is None:
+            self._job_global_step = global_step
         self._global_step = max(global_step, self._newest_start)
         self._weights_version = weights_version
 
@@ -198,6 +223,8 @@ class EpisodeRecorder(RamTransform):
         self._writers: list[EpisodeLogWriter | None] = [None] * num_emulators
         self._episodes = [0] * num_emulators
         self._segments = [0] * num_emulators
+        self._steps_before = [0] * num_emulators  # of each emulator in its history, before the open log
+        self._episode_steps_before = [0] * num_emulators  # of the episode, before the open log
         self._resumed: list[int] = []  # emulators whose episode continues in a new log from the next step on
         return MilestoneTracker(num_emulators=num_emulators, profile=profile)
 
@@ -225,10 +252,32 @@ class EpisodeRecorder(RamTransform):
             reward_terms=self._rewards.term_names if self._rewards is not None else (),
             ram_hash_every_steps=self.ram_hash_every_steps,
             start_unix_seconds=time.time(),
+            run_id=self.run_id,
+            job=self.job,
+            attempt=self.attempt,
+            history=self._history_name,
+            history_steps=self._steps_before[index],
+            episode_steps=env.step_count(index),
+            milestone_rule=MILESTONE_RULE,
+            max_episode_steps=env.step_limit(index),
+            terminate_at_hall_of_fame=env.terminate_at_hall_of_fame,
+            carried_memory=self._segments[index] > 0 or env.start(index).memory is not None,
+            chain_ranges=tuple(address for span in self.ram_layout.ranges for address in span),
         )
+        self._episode_steps_before[index] = env.step_count(index)
         self._writers[index] = EpisodeLogWriter(
             folder=self.folder.path, header=header, start_ram_hash=env.ram_hash(index)
         )
+
+    @property
+    def _history_name(self) -> tuple[int, ...]:
+        return self._restored_history or (self.job, self.attempt)
+
+    def _note_capture(self, index: int, state: SaveState) -> None:
+        """Note a state that was captured for other episodes, before or after this transform has seen its step."""
+        writer = self._writers[index] if self.num_emulators else None
+        if writer is not None:
+            writer.add_captured(self.env.step_count(index) - self._episode_steps_before[index], state.sha256)
 
     def _reset_env_preprocess(self, tensordict: TensorDictBase | None) -> TensorDictBase | None:
         # The last moment at which the emulators are in the states in which the episodes end.
@@ -266,6 +315,7 @@ class EpisodeRecorder(RamTransform):
         )
         rates = tensordict.get(self.in_keys[6], None)
         epsilons = [None] * len(actions) if rates is None else rates.reshape(-1).tolist()
+        ram = next_tensordict.get(self.in_keys[0]).reshape(frame.num_emulators, -1).numpy()
         terms = self._rewards.last_values if self._rewards is not None else np.zeros((len(actions), 0))
         for index, action in enumerate(actions.tolist()):
             writer = self._writers[index]
@@ -279,8 +329,12 @@ class EpisodeRecorder(RamTransform):
                     weights_version=self._weights_version,
                     seeds=dict(self.seeds),
                     epsilon=epsilons[index],
+                    job_global_step=self._job_global_step or 0,
+                    weights_sha256=self.weights_sha256,
                 )
-            writer.step(action, wait_frames=waits[index], reward=rewards[index], terms=terms[index])
+            if self.acting:
+                writer.set_acting(self.acting)
+            writer.step(action, wait_frames=waits[index], reward=rewards[index], terms=terms[index], ram=ram[index])
             if writer.ram_hash_due:
                 writer.add_ram_hash(self.env.ram_hash(index))
         for index, name in self.memory.advance(frame):
@@ -298,6 +352,7 @@ class EpisodeRecorder(RamTransform):
         """End the logs that are long enough and continue in new ones."""
         full = [index for index, writer in enumerate(self._writers) if writer is not None and writer.steps >= steps]
         for index, state in zip(full, self.env.save_states(full) if full else [], strict=True):
+            self._note_capture(index, state)
             self._finish(index, Outcome.CONTINUED)
             self._segments[index] += 1
             self._open(index, state)
@@ -308,6 +363,7 @@ class EpisodeRecorder(RamTransform):
         writer = self._writers[index]
         if writer is not None:
             self._writers[index] = None
+            self._steps_before[index] += writer.steps
             writer.finish(outcome, ram_hash=self.env.ram_hash(index), end_unix_seconds=time.time())
 
     def finish(self) -> None:
@@ -333,6 +389,11 @@ class EpisodeRecorder(RamTransform):
         state = {**super().get_extra_state(), "global_step": self._global_step, "newest_start": self._newest_start}
         if self.num_emulators:
             state["episodes"] = list(self._episodes)
+            state["history"] = list(self._history_name)
+            state["steps_before"] = [
+                steps + (writer.steps if writer is not None else 0)
+                for steps, writer in zip(self._steps_before, self._writers, strict=True)
+            ]
             # A log without a step is not written: the next one is still the same segment.
             state["segments"] = [
                 segment + int(writer is not None and writer.steps > 0)
@@ -354,3 +415,4 @@ class EpisodeRecorder(RamTransform):
         if self.num_emulators:
             self._episodes, self._segments = list(state["episodes"]), list(state["segments"])
             self._resumed = list(state["logged"])
+            self._restored_history, self._steps_before = tuple(state["history"]), list(state["steps_before"])
