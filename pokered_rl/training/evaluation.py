@@ -302,7 +302,7 @@ def table(results: Sequence[tuple[str, Evaluation]], story: Sequence[str] = ()) 
     count = len(results[-1][1].coverage)
     shown = Table(title=f"{count} episodes each, same starts, mask and length; 95 % intervals")
     shown.add_column("policy", no_wrap=True)
-    for heading in ("tiles", "return", "furthest milestone", "episodes"):
+    for heading in ("tiles", "return", "furthest milestone", "reached by"):
         shown.add_column(heading, justify="right")
     for name, result in results:
         summary = result.summary()

@@ -248,6 +248,8 @@ class Evaluator(Callback):
             if not isinstance(stop, StopReason) or not stop.complete:
                 return
             trainer.workers.close()  # their memory and cores are needed
+            if self._final_episodes:
+                self._leave_to_comparison(trainer)
             if self._process is not None or self._waiting:
                 self._say(f"{stop.value}; finishing {len(self._waiting) + (self._process is not None)} evaluations")
             while (self._process is not None or self._waiting) and self._stopped() is None:
@@ -304,6 +306,16 @@ class Evaluator(Callback):
         self._waiting.append(weights)
         while len(self._waiting) > _MOST_WAITING:
             self._waiting.popleft().unlink(missing_ok=True)
+
+    def _leave_to_comparison(self, trainer: Trainer) -> None:
+        """Drop weights that hardly differ from the last ones, which are compared at the end."""
+        recent = trainer.steps - self._every_steps // 4
+        while self._waiting and int(self._waiting[-1].stem) > recent:
+            self._waiting.pop().unlink(missing_ok=True)
+        if self._process is not None and int(self._process.weights.stem) > recent:
+            self._process.close()
+            self._process.weights.unlink(missing_ok=True)
+            self._process = None
 
     def _poll(self, trainer: Trainer, process: _Process) -> None:
         try:

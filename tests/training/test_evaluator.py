@@ -187,6 +187,22 @@ def test_next_job_evaluates_what_the_last_one_left_and_nothing_from_beyond_its_c
     assert not list(folder.evaluation.iterdir())
 
 
+def test_weights_that_hardly_differ_from_the_last_ones_are_left_to_the_comparison(tmp_path, monkeypatch):
+    run = _Run(tmp_path, monkeypatch, {10: 5.0, 20: 6.0}, final_episodes=2)
+    monkeypatch.setattr(run.evaluator, "_compare", lambda trainer: run.said.append("compared"))
+    monkeypatch.setattr(_Finished, "poll", lambda self: None)
+    run.play(10, 20)  # the weights of 10 are played, those of 20 wait
+    monkeypatch.undo()
+    monkeypatch.setattr(run.evaluator, "_compare", lambda trainer: run.said.append("compared"))
+    run.trainer.steps = 21
+    run.evaluator.on_end(run.trainer, StopReason.target)
+    shown = [line.partition(",")[0] for line in run.said]
+    assert shown.count("evaluation at 10 steps") == 2
+    assert "evaluation at 20 steps" not in shown
+    assert shown[-1] == "compared"
+    assert not list(run.folder.evaluation.iterdir())
+
+
 def test_a_wrong_milestone_is_named_with_the_nearest(train, capsys):
     assert train("evaluation.stop_milestone=startr") == 1
     assert "evaluation.stop_milestone must be a milestone of SPROUT, got 'startr'; did you mean starter" in (
