@@ -292,7 +292,7 @@ class _WorkerThread(threading.Thread):
                     workers._end_with(
                         WorkerError(
                             f"worker {self.worker} has not delivered a batch in {_FIRST_TRIES} tries, it {reason} each"
-                            f" time: {str(cause) or type(cause).__name__}; what it printed stands above, and with"
+                            f" time: {str(cause).partition(chr(10))[0] or type(cause).__name__}; what it printed stands above, and with"
                             " collector.backend=inline the same happens in this process"
                         )
                     )

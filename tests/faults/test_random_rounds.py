@@ -12,10 +12,12 @@ import os
 import platform
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -25,6 +27,9 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 CHECKPOINT_SECONDS = 2
 ACTOR_TIMEOUT_SECONDS = 10
+HEARTBEAT_SECONDS = 0.5
+#: Sequences of the replay: full soon, so that those of a checkpoint are overwritten after it.
+CAPACITY = 50
 STATUS = {
     "kill main": -9,
     "cut checkpoint": -9,
@@ -38,8 +43,19 @@ STATUS = {
     "kill worker": 75,
     "stop worker": 75,
     "second job": 75,
+    # Done to the folder of a job that was killed; the next job has to deal with it.
+    "lost page": -9,
+    "foreign checkpoint": -9,
+    "links": -9,
+    # A second job takes the run over while the first one is paused; the first one has to give it up.
+    "pause": 1,
+    # While the job imports, builds and restores; any status but that of a complete run.
+    "signal at start": None,
+    # While it saves, closes its workers and plays the closing evaluation; the run is complete then.
+    "signal at end": (0, 130),
 }
 KINDS = tuple(STATUS)
+SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
 
 
 def _strike(job, kind: str, chance: random.Random) -> None:
@@ -77,10 +93,104 @@ def _recover(job, kind: str, start_job, overrides, chance: random.Random) -> Non
     job.send(signal.SIGTERM)
 
 
-def _damage(run: Path, kind: str) -> None:
-    newest = max((run / "checkpoints").glob("0*"))
+def _damage(run: Path, kind: str, chance: random.Random) -> Callable[[str], None]:
+    """Damages the folder; returns a function that checks what the next job says and has left alone."""
+    newest = max((run / "checkpoints").glob("0*"), default=None)
+    if kind == "links":
+        outside = run.parent / "outside"
+        outside.write_text("precious")
+        for name in (".progress.json.writing", ".config.yaml.writing", ".online_params.pt.writing"):
+            (run / name).unlink(missing_ok=True)
+            (run / name).symlink_to(outside)
+
+        def outside_is_untouched(output: str) -> None:
+            assert outside.read_text() == "precious"
+
+        return outside_is_untouched
+    if newest is None:
+        return _nothing
+    if kind == "foreign checkpoint":
+        foreign = newest.with_name("9" + newest.name[1:])
+        shutil.rmtree(foreign, ignore_errors=True)
+        shutil.copytree(newest, foreign)
+        manifest = json.loads((foreign / "manifest.json").read_text())
+        (foreign / "manifest.json").write_text(json.dumps(manifest | {"run": "another"}))
+
+        def foreign_is_passed_over(output: str) -> None:
+            assert "is of another run (id another" in output
+            shutil.rmtree(foreign)  # fails if the job has removed it
+
+        return foreign_is_passed_over
+    if kind == "lost page":
+        length = json.loads((newest / "replay" / "replay.json").read_text())["length"]
+        path = chance.choice([path for path in (run / "replay").glob("*.memmap") if path.stem != "index"])
+        content = bytearray(path.read_bytes())
+        used = len(content) * length // CAPACITY
+        first = 4096 * chance.randrange(max(1, -(-used // 4096)))
+        lost = any(content[first : min(first + 4096, used)])
+        content[first : first + 4096] = bytes(len(content[first : first + 4096]))
+        path.write_bytes(content)
+
+        def loss_is_found(output: str) -> None:
+            assert not lost or "left out" in output, f"zeros in {path.name} at {first} were not noticed"
+
+        return loss_is_found
+    if kind in ("cut checkpoint", "damage replay metadata"):
+        _cut(newest, kind)
+    return _nothing
+
+
+def _pause(job, start_job, overrides) -> None:
+    """Pauses a job for so long that another one takes over, and wakes it up again."""
+    job.send(signal.SIGSTOP)
+    lock = job.run / "run.lock"
+    # A process of this host that is stopped still counts as alive: the lock says another host.
+    lock.write_text(json.dumps(json.loads(lock.read_text()) | {"host": "elsewhere"}))
+    time.sleep(7 * HEARTBEAT_SECONDS)
+    second = start_job(*overrides)
+    second.wait_until(lambda: "continuing" in second.output or "steps/s" in second.output)
+    job.send(signal.SIGCONT)
+    assert job.end(seconds=60) == 1, job.output
+    assert "is no longer this job's" in job.output
+    assert "Traceback" not in job.output
+    second.wait_until(lambda: second.progress().get("steps", 0) > 0)
+    second.send(signal.SIGTERM)
+    assert second.end() in (75, 1), second.output  # 1: it made no step yet
+    assert "Traceback" not in second.output
+    assert second.survivors() == []
+
+
+def _signal_in_a_phase(kind: str, start_job, overrides, played: int, chance: random.Random, busy):
+    """Sends a job a signal while it starts or while it ends."""
+    number = signal.Signals[chance.choice(SIGNALS)]
+    if kind == "signal at end":
+        ending = {"run.target_total_steps": played + 60, "run.evaluation_episodes": 4, "env.max_episode_steps": 3000}
+        kept = [override for override in overrides if override.partition("=")[0] not in ending]
+        job = start_job(*kept, *(f"{name}={value}" for name, value in ending.items()))
+        job.wait_until(lambda: "target reached" in job.output or job.progress().get("complete"), seconds=400)
+    else:
+        job = start_job(*overrides)
+        time.sleep(chance.uniform(0.2, 12))
+    began = time.monotonic()
+    job.send(number)
+    status = job.end(seconds=60)
+    assert time.monotonic() - began < 10 * busy(), f"{number.name}: {job.output}"
+    assert "Traceback" not in job.output, job.output
+    assert job.survivors() == []
+    if kind == "signal at end":
+        assert status in STATUS[kind], job.output
+    else:
+        assert status != 0, job.output
+    return job
+
+
+def _cut(newest: Path, kind: str) -> None:
     victim = newest / ("state.pt" if kind == "cut checkpoint" else "replay/replay.json")
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
+
+
+def _nothing(output: str) -> None:
+    """Nothing was done that the next job has to notice."""
 
 
 def test_run_survives_random_deaths(start_job, whole_run, busy):
@@ -94,13 +204,29 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
         "run.target_total_steps=100_000_000",
         f"runtime.checkpoint_every_seconds={CHECKPOINT_SECONDS}",
         "collector.num_workers=2",
-        "replay.capacity_transitions=300",  # 50 sequences: full soon, so that rows are overwritten after a checkpoint
+        f"replay.capacity_transitions={6 * CAPACITY}",
+        f"runtime.heartbeat_seconds={HEARTBEAT_SECONDS}",
         f"collector.worker_timeout_seconds={ACTOR_TIMEOUT_SECONDS}",
         "collector.max_restarts_per_hour=1000",
     )
     checkpoint_steps = 0
+    check_next = _nothing
     for number in range(rounds):
         kind = chance.choice(KINDS)
+        if kind in ("signal at start", "signal at end"):
+            began = time.monotonic()
+            job = _signal_in_a_phase(kind, start_job, overrides, checkpoint_steps, chance, busy)
+            if (job.run / "progress.json").is_file():
+                found = whole_run(job.run).check()
+                found.pop("checkpoint_written_at", None)
+                checkpoint_steps = found.get("checkpoint_steps", 0)
+                samples.append(
+                    {"seed": seed, "round": number, "kind": kind, "commit": commit}
+                    | {"seconds_to_end_or_recovery": round(time.monotonic() - began, 2)}
+                    | found
+                )
+            check_next = _nothing  # it may have been ended before it looked at the folder
+            continue
         job = start_job(*overrides)
         before = job.progress()
         job.wait_until(lambda job=job, before=before: job.progress().get("jobs", 0) > before.get("jobs", 0))
@@ -110,8 +236,12 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
         job.wait_until(lambda job=job, enough=enough: job.progress()["steps"] > enough, seconds=400)
         # Also before this job's first checkpoint, and while one is being written.
         time.sleep(chance.uniform(0, 2.5 * CHECKPOINT_SECONDS))
+        check_next(job.output)
+        check_next = _nothing
         began = time.monotonic()
-        if kind in ("kill worker", "stop worker", "second job"):
+        if kind == "pause":
+            _pause(job, start_job, overrides)
+        elif kind in ("kill worker", "stop worker", "second job"):
             _recover(job, kind, start_job, overrides, chance)
         else:
             _strike(job, kind, chance)
@@ -119,14 +249,28 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
         seconds, ended = time.monotonic() - began, time.time()
         assert job.survivors() == []
         found = whole_run(job.run).check()
+        if kind == "pause":
+            checkpoint_steps = found.get("checkpoint_steps", 0)
+            found.pop("checkpoint_written_at", None)
+            samples.append(
+                {"seed": seed, "round": number, "kind": kind, "commit": commit}
+                | {"seconds_to_end_or_recovery": round(seconds, 2)}
+                | found
+            )
+            continue
         at_risk = ended - max(playing_since, found.pop("checkpoint_written_at", 0.0))
         # Saving waits for one batch of each worker, for a stopped one until it is given up.
         assert at_risk < CHECKPOINT_SECONDS + ACTOR_TIMEOUT_SECONDS + 4 * busy(), "a crash costs more than the interval"
-        if kind in ("cut checkpoint", "damage replay metadata"):
-            _damage(job.run, kind)
+        check_next = _damage(job.run, kind, chance)
         checkpoint_steps = whole_run(job.run).check().get("checkpoint_steps", 0)
         samples.append(
-            {"seed": seed, "round": number, "kind": kind, "seconds_to_end_or_recovery": round(seconds, 2)}
+            {
+                "seed": seed,
+                "round": number,
+                "kind": kind,
+                "commit": commit,
+                "seconds_to_end_or_recovery": round(seconds, 2),
+            }
             | found
             | {"seconds_since_checkpoint": round(at_risk, 2), "next_job_starts_at": checkpoint_steps}
         )
