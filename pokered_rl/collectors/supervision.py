@@ -289,10 +289,11 @@ class _WorkerThread(threading.Thread):
                 workers._lost(self.worker, reason, cause)
                 delivered |= batches > 0
                 if not delivered and failures + 1 >= _FIRST_TRIES:
+                    problem = str(cause).partition("\n")[0] or type(cause).__name__
                     workers._end_with(
                         WorkerError(
                             f"worker {self.worker} has not delivered a batch in {_FIRST_TRIES} tries, it {reason} each"
-                            f" time: {str(cause).partition(chr(10))[0] or type(cause).__name__}; what it printed stands above, and with"
+                            f" time: {problem}; what it printed stands above, and with"
                             " collector.backend=inline the same happens in this process"
                         )
                     )

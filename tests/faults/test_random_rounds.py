@@ -123,7 +123,9 @@ def _damage(run: Path, kind: str, chance: random.Random) -> Callable[[str], None
         return foreign_is_passed_over
     if kind == "lost page":
         length = json.loads((newest / "replay" / "replay.json").read_text())["length"]
-        path = chance.choice([path for path in (run / "replay").glob("*.memmap") if path.stem != "index"])
+        path = chance.choice(
+            [path for path in (run / "replay").glob("*.memmap") if path.stem not in ("index", "serial")]
+        )
         content = bytearray(path.read_bytes())
         used = len(content) * length // CAPACITY
         first = 4096 * chance.randrange(max(1, -(-used // 4096)))

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
 from tensordict import TensorDict
 
 from pokered_rl.episodes import EpisodeLog
@@ -40,7 +41,8 @@ class WholeRun:
             assert {len(row) for row in rows} <= {len(rows[0])}, table
         if (self.run / "online_params.pt").is_file():
             load_tensors(self.run / "online_params.pt")
-        checkpoint = CheckpointStore(self.run / "checkpoints").newest()
+        run_id = OmegaConf.load(self.run / "config.yaml").run.id
+        checkpoint = CheckpointStore(self.run / "checkpoints", run_id=run_id).newest()
         if checkpoint is None:
             return {"logs": len(self._logs), "newer_rows": 0}
         checkpoint.state()
