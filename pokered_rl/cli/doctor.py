@@ -11,6 +11,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,6 +28,7 @@ from pokered_rl.terminal import make_console
 from pokered_rl.training.config import Config
 from pokered_rl.training.costs import ExpectedSpeed, expected_speed, measured_costs, memory_needs
 from pokered_rl.training.load_config import add_config_arguments, load_config
+from pokered_rl.training.run_lock import RunLock
 
 __all__ = [
     "Finding",
@@ -219,16 +221,22 @@ def check_shared_memory(*, needed_bytes: int, free_bytes: int | None) -> Finding
 
 
 def check_writing(folder: Path) -> Finding:
-    """Check whether files can be written and replaced in the run folder; nothing is left behind."""
+    """Check whether files can be written, replaced and locked in the run folder; nothing is left behind."""
     try:
         with tempfile.TemporaryDirectory(prefix=".doctor-", dir=existing_parent(folder.resolve())) as scratch:
             first, second = Path(scratch) / "a", Path(scratch) / "b"
             first.write_bytes(b"a")
             first.replace(second)
+            with RunLock(Path(scratch), heartbeat_seconds=0.05) as lock:
+                time.sleep(0.2)  # some heartbeats
+                lock.check()
+    except PokeredError as error:
+        remedy = "set run.folder to another disk: on this one two jobs could work on one run"
+        return Finding("run folder", Verdict.error, f"{folder} cannot hold a lock: {error}", remedy)
     except OSError as error:
         remedy = "set run.folder to a folder that you may write to"
         return Finding("run folder", Verdict.error, f"{folder} cannot be written: {error.strerror}", remedy)
-    return Finding("run folder", Verdict.ok, f"{folder} can be written")
+    return Finding("run folder", Verdict.ok, f"{folder} can be written; the run's lock is made by {lock.made_by}")
 
 
 def diagnose(config: Config) -> Iterator[Finding]:

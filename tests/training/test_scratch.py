@@ -12,7 +12,7 @@ import pytest
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.config import Config
 from pokered_rl.training.run_folder import replay_folder
-from pokered_rl.training.runtime import Deadline
+from pokered_rl.training.runtime import Deadline, StopSignals
 from pokered_rl.training.scratch import ScratchReplay
 
 
@@ -89,6 +89,23 @@ def test_rows_without_time_are_declared_lost_and_leave_nothing_half(rows, tmp_pa
     (home / "kept").write_text("an older copy")
     scratch = _scratch(rows, home=home, max_seconds=max_seconds, seconds_left=seconds_left, clock=SlowClock())
     assert "lost with this node's disk" in scratch.bring_back()
+    assert [path.name for path in home.parent.iterdir()] == ["replay"]
+    assert (home / "kept").is_file()
+
+
+def test_signal_while_rows_are_copied_back_ends_the_copying(rows, tmp_path):
+    home = tmp_path / "run" / "replay"
+    home.mkdir(parents=True)
+    (home / "kept").write_text("an older copy")
+    signals = StopSignals()
+    signals.received = 1  # the one that ended the job does not count
+
+    def clock() -> float:
+        signals.received += 1
+        return 0.0
+
+    scratch = _scratch(rows, home=home, max_seconds=60, seconds_left=60, signals=signals, clock=clock)
+    assert "copying them back was interrupted" in scratch.bring_back()
     assert [path.name for path in home.parent.iterdir()] == ["replay"]
     assert (home / "kept").is_file()
 
