@@ -8,7 +8,7 @@ import torch
 from pokered_rl.errors import ConfigError
 from pokered_rl.game.screen_rules import BUTTONS
 
-__all__ = ["DEFAULT_ACTIONS", "NOOP", "ActionSet", "ActionTiming"]
+__all__ = ["BUTTON_INDEX", "DEFAULT_ACTIONS", "NOOP", "ActionSet", "ActionTiming"]
 
 #: Name of the action that presses nothing.
 NOOP = "noop"
@@ -16,7 +16,8 @@ NOOP = "noop"
 #: All buttons but SELECT, which only reorders lists.
 DEFAULT_ACTIONS = ("noop", "a", "b", "start", "right", "left", "up", "down")
 
-_BUTTON_INDEX = {button.lower(): index for index, button in enumerate(BUTTONS)}
+#: Index into :data:`pokered_rl.game.BUTTONS` of each button, by its name in lower case.
+BUTTON_INDEX = {button.lower(): index for index, button in enumerate(BUTTONS)}
 
 
 class ActionSet:
@@ -40,7 +41,7 @@ class ActionSet:
     """
 
     def __init__(self, names: Sequence[str] = DEFAULT_ACTIONS) -> None:
-        known = (NOOP, *_BUTTON_INDEX)
+        known = (NOOP, *BUTTON_INDEX)
         unknown = [name for name in names if name not in known]
         if unknown:
             raise ConfigError(f"actions must be out of {', '.join(known)}, got {', '.join(map(repr, unknown))}")
@@ -49,7 +50,7 @@ class ActionSet:
         if not set(names) - {NOOP}:
             raise ConfigError(f"actions must name at least one button, got {list(names)}")
         self.names = tuple(names)
-        self.button_indices = tuple(_BUTTON_INDEX.get(name, -1) for name in names)
+        self.button_indices = tuple(BUTTON_INDEX.get(name, -1) for name in names)
         self.noop = self.names.index(NOOP) if NOOP in names else None
 
     @property

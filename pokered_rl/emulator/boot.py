@@ -20,13 +20,7 @@ _MENU_LABELS = ("wTopMenuItemY", "wTopMenuItemX", "wCurrentMenuItem", "wMaxMenuI
 _PLACE_LABELS = ("wCurMap", "wXCoord", "wYCoord", "wSpritePlayerStateData1FacingDirection")
 
 _TEXT = (ScreenKind.TEXT_PRINTING, ScreenKind.TEXT_WAITING, ScreenKind.YES_NO)
-_UNWANTED = (
-    ScreenKind.START_MENU,
-    ScreenKind.LIST,
-    ScreenKind.QUANTITY,
-    ScreenKind.PARTY,
-    ScreenKind.OPTIONS,
-)
+_UNWANTED = (ScreenKind.START_MENU, ScreenKind.LIST, ScreenKind.QUANTITY, ScreenKind.PARTY, ScreenKind.OPTIONS)
 _WAIT = (ScreenKind.WALKING, ScreenKind.SCRIPTED, ScreenKind.TRANSITION, ScreenKind.BATTLE_BUSY)
 
 

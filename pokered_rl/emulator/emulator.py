@@ -18,6 +18,7 @@ with warnings.catch_warnings():
     from pyboy import PyBoy
     from pyboy import utils as pyboy_utils
 
+from pokered_rl.emulator.actions import BUTTON_INDEX
 from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.emulator.readers import RamReader, ScreenReader, ScreenSize, pack_red
 from pokered_rl.emulator.savestate import SaveState
@@ -37,19 +38,14 @@ SOUND_RATE = 48_000
 
 _NR50, _NR51, _NR52 = 0xFF24, 0xFF25, 0xFF26  # volume, which channel on which side, sound on (bit 7)
 
-_EVENT_NAMES = {
-    "A": "BUTTON_A",
-    "B": "BUTTON_B",
-    "SELECT": "BUTTON_SELECT",
-    "START": "BUTTON_START",
-    "RIGHT": "ARROW_RIGHT",
-    "LEFT": "ARROW_LEFT",
-    "UP": "ARROW_UP",
-    "DOWN": "ARROW_DOWN",
-}
-_PRESS = tuple(int(getattr(pyboy_utils.WindowEvent, f"PRESS_{_EVENT_NAMES[button.upper()]}")) for button in BUTTONS)
-_RELEASE = tuple(int(getattr(pyboy_utils.WindowEvent, f"RELEASE_{_EVENT_NAMES[button.upper()]}")) for button in BUTTONS)
-_INDEX = {button.lower(): index for index, button in enumerate(BUTTONS)}
+
+def _events(kind: str) -> tuple[int, ...]:
+    """Return PyBoy's events ``PRESS`` or ``RELEASE`` of the buttons, in their order."""
+    groups = {button: "ARROW" if button in ("RIGHT", "LEFT", "UP", "DOWN") else "BUTTON" for button in BUTTONS}
+    return tuple(int(getattr(pyboy_utils.WindowEvent, f"{kind}_{groups[button]}_{button}")) for button in BUTTONS)
+
+
+_PRESS, _RELEASE = _events("PRESS"), _events("RELEASE")
 
 _live: "weakref.WeakSet[Emulator]" = weakref.WeakSet()
 
@@ -131,11 +127,11 @@ class Emulator:
 
     def press(self, button: int | str) -> None:
         """Hold a button, by name or index into :data:`pokered_rl.game.BUTTONS`, down from the next frame on."""
-        self._send(_PRESS[_INDEX[button] if isinstance(button, str) else button])
+        self._send(_PRESS[BUTTON_INDEX[button] if isinstance(button, str) else button])
 
     def release(self, button: int | str) -> None:
         """Release a button from the next frame on."""
-        self._send(_RELEASE[_INDEX[button] if isinstance(button, str) else button])
+        self._send(_RELEASE[BUTTON_INDEX[button] if isinstance(button, str) else button])
 
     def tick(self, frames: int = 1, render: bool = False) -> None:
         """Run the console.
@@ -189,11 +185,7 @@ class Emulator:
             SaveStateError: The state belongs to another cartridge or PyBoy version, or is damaged. In the last two
                 cases the emulator is back at power-on.
         """
-        if state.cartridge_sha1 != self.cartridge.sha1:
-            raise SaveStateError(
-                f"The save state belongs to another cartridge: {state.cartridge_title!r}, SHA-1 "
-                f"{state.cartridge_sha1}; this one is {self.cartridge.title!r}, SHA-1 {self.cartridge.sha1}."
-            )
+        state.check_cartridge(self.cartridge)
         self.load_raw_bytes(state.pyboy, written_by=f"PyBoy {state.pyboy_version}")
 
     def load_raw_bytes(self, raw: bytes, *, written_by: str = "an unknown PyBoy") -> None:

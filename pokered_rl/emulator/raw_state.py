@@ -42,11 +42,7 @@ def load_raw(path: str | os.PathLike[str], cartridge: Cartridge) -> SaveState:
     data = read_state_file(path)
     if data.startswith(MAGIC):
         state = SaveState.from_bytes(data, source=str(path))
-        if state.cartridge_sha1 != cartridge.sha1:
-            raise SaveStateError(
-                f"{path} belongs to another cartridge: {state.cartridge_title!r}, SHA-1 {state.cartridge_sha1}; "
-                f"this one is {cartridge.title!r}, SHA-1 {cartridge.sha1}."
-            )
+        state.check_cartridge(cartridge, source=str(path))
         return state
     if not data:
         raise SaveStateError(f"{path} is empty.")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pokered_rl.atomic import write_atomically
+from pokered_rl.emulator.cartridge import Cartridge
 from pokered_rl.errors import SaveStateError
 
 __all__ = ["MAGIC", "SaveState", "read_state_file"]
@@ -56,6 +57,14 @@ class SaveState:
     def state_version(self) -> int:
         """PyBoy's own version number of the state."""
         return self.pyboy[0]
+
+    def check_cartridge(self, cartridge: Cartridge, *, source: str = "The save state") -> None:
+        """Raise a :class:`SaveStateError` unless the state belongs to this cartridge."""
+        if self.cartridge_sha1 != cartridge.sha1:
+            raise SaveStateError(
+                f"{source} belongs to another cartridge: {self.cartridge_title!r}, SHA-1 {self.cartridge_sha1}; this "
+                f"one is {cartridge.title!r}, SHA-1 {cartridge.sha1}."
+            )
 
     def to_bytes(self) -> bytes:
         """Return the state in this library's file format."""

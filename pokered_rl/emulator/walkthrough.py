@@ -18,16 +18,7 @@ __all__ = ["CACHE_VARIABLE", "start_states"]
 #: Environment variable that names the cache folder.
 CACHE_VARIABLE = "POKERED_CACHE"
 
-_KEYS = {
-    "A": "a",
-    "B": "b",
-    "C": "select",
-    "S": "start",
-    "R": "right",
-    "L": "left",
-    "U": "up",
-    "D": "down",
-}
+_KEYS = dict(zip("ABCSRLUD", ("a", "b", "select", "start", "right", "left", "up", "down"), strict=True))
 _EVENT = re.compile(r"(\d+)([A-Za-z.])")
 
 
