@@ -137,6 +137,8 @@ class EpisodeHeader:
     max_episode_steps: int | None = None
     #: Whether entering the hall of fame ends the episode.
     terminate_at_hall_of_fame: bool = False
+    #: Helpers that were on: a step in which one pressed the button is noted in ``acted``.
+    helpers: tuple[str, ...] = ()
     #: Whether what was remembered of earlier steps went on: rewards and milestones then depend on more than this log.
     carried_memory: bool = False
     #: SHA-256 of the file of weights that acted, empty when unknown.
@@ -215,7 +217,7 @@ class Meta:
 SINCE_VERSION_2 = frozenset(
     (
         *("run_id", "job", "attempt", "history", "history_steps", "job_global_step", "max_episode_steps"),
-        *("episode_steps", "milestone_rule"),
+        *("episode_steps", "milestone_rule", "helpers"),
         *("terminate_at_hall_of_fame", "carried_memory", "weights_sha256", "chain_ranges", "acted", "captured"),
     )
 )

@@ -30,6 +30,7 @@ from matplotlib.image import imsave
 from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EPISODE_FOLDER, EpisodeLog, cartridge_for, find_logs
+from pokered_rl.episodes.header import Acted
 from pokered_rl.episodes.timeline import split_played_again
 from pokered_rl.errors import EpisodeLogError, PokeredError
 from pokered_rl.plain_text import printable
@@ -272,7 +273,31 @@ def _curves(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence
         learning = _svg(learning_figure({"return": [logs, *others.values()]}), title)
     else:
         learning = _svg(learning_figure({name: [logs]}), "Return over training; a dot is an episode.")
-    return learning + _svg(reward_stack_figure(logs), "Composition of the return.")
+    return learning + _svg(reward_stack_figure(logs), "Composition of the return.") + _helpers(logs)
+
+
+def _helpers(logs: Sequence[EpisodeLog]) -> str:
+    rows = helper_rewards(logs)
+    if not rows:
+        return ""
+    texts = [(who, f"{steps:,}", f"{reward:,.2f}") for who, steps, reward in rows]
+    return _table(("button left by", "steps", "reward of these steps"), texts)
+
+
+def helper_rewards(logs: Sequence[EpisodeLog]) -> list[tuple[str, int, float]]:
+    """Return name, steps and rewards of each helper that was on, and of the agent; nothing where none was on."""
+    names = sorted({name for log in logs for name in log.header.helpers})
+    found = {name: (0, 0.0) for name in (*names, "agent")}
+    for log in logs:
+        ends = [*(each.step for each in log.acted[1:]), log.steps]
+        for (begin, who), end in zip(log.acted or (Acted(0, "unknown"),), ends, strict=True):
+            name = who.removeprefix("helper:")
+            steps, reward = found.get(name, found["agent"])
+            found[name if name in found else "agent"] = (
+                steps + end - begin,
+                reward + float(log.rewards[begin:end].sum()),
+            )
+    return [(name, *sums) for name, sums in found.items()] if names else []
 
 
 def _evaluations(run: Path) -> str:
@@ -428,6 +453,7 @@ def _environment(run: Path, logs: Sequence[EpisodeLog]) -> str:
         ("recorded with", f"PyBoy {header.pyboy_version}, state version {header.state_version}"),
         ("timing", f"{header.frames_per_action} frames an action, {header.hold_frames} held"),
         ("actions", ", ".join(header.actions)),
+        ("helpers", ", ".join(header.helpers) or "none"),
         ("config hash", header.config_sha256 or "none"),
         ("report made with", f"Python {platform.python_version()}, " + ", ".join(_versions())),
     ]

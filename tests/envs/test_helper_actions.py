@@ -86,6 +86,9 @@ def test_nicknaming_is_skipped_and_the_log_replays_without_the_helper(on_sprout,
     env.close()
     (path,) = EpisodeFolder(tmp_path / "logs").logs()
     log = EpisodeLog.load(path)
+    asked = pressed.index("b")
+    assert log.header.helpers == ("skip_nicknaming",)
+    assert log.acted == ((0, "unknown"), (asked, "helper:skip_nicknaming"), (asked + 1, "unknown"))
     with EpisodePlayer(log) as player:
         for _ in range(log.steps):
             player.play_step()

@@ -8,16 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from pokered_rl.episodes.header import Acted
 from pokered_rl.errors import EpisodeLogError
 from pokered_rl.record import report
 from pokered_rl.record.render import RenderOptions
-from pokered_rl.record.report import write_report
+from pokered_rl.record.report import helper_rewards, write_report
 
 _SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "report.py"
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -69,6 +72,21 @@ def test_the_page_contains_the_facts_of_the_run(page):
     assert len(bedroom["first"]) == bedroom["width"] * bedroom["height"] == 80
     assert min(first for first in bedroom["first"] if first >= 0) == 0
     assert base64.b64decode(bedroom["picture"].partition(",")[2]).startswith(b"\x89PNG")
+
+
+def test_rewards_in_steps_of_helpers_are_told_apart(recorded_logs):
+    log = recorded_logs[0]
+    rewards = np.full(log.steps, 0.5, np.float32)
+    header = replace(log.header, helpers=("deposit_items", "skip_nicknaming"), reward_terms=())
+    acted = (Acted(0, "policy"), Acted(10, "helper:skip_nicknaming"), Acted(13, "policy"))
+    helped = replace(
+        log, header=header, acted=acted, rewards=rewards, term_rewards=np.zeros((log.steps, 0), np.float32)
+    )
+    # 40 steps at 0.5 each, three of them a helper's; the other log was played without helpers.
+    plain = replace(log, acted=(), rewards=rewards)
+    assert helper_rewards([helped]) == [("deposit_items", 0, 0.0), ("skip_nicknaming", 3, 1.5), ("agent", 37, 18.5)]
+    assert helper_rewards([helped, plain])[-1] == ("agent", 77, 38.5)
+    assert helper_rewards([plain]) == []
 
 
 def test_bad_logs_are_named_on_the_page_and_the_script_ends_with_1(run_folder, sprout, monkeypatch, capsys):

@@ -60,6 +60,7 @@ def test_missing_config_is_answered_with_the_nearest_name():
         ("loss.n_step=0", ["loss.n_step", ">= 1", "got 0"]),
         ("env.hold_frames=30", ["env.frames_per_action", "env.hold_frames"]),
         ("env.actions=[a,a]", ["env.actions", "repetitions"]),
+        ("env.helpers=[teach]", ["env.helpers", "skip_nicknaming", "use_field_moves"]),
         ("collector.num_workers=none", ["collector.num_workers", "auto"]),
         ("replay.sequence_period_steps=81", ["replay.sequence_period_steps", "<= replay.unroll_steps (80)"]),
         # 1,000 sequences of 80 steps are 80,000 transitions.

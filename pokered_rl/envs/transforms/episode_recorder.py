@@ -18,6 +18,7 @@ from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
 from pokered_rl.envs.ram_frame import PROGRESS_LABELS, GameProgress, RamFrame
 from pokered_rl.envs.transforms.base import RamTransform, flags
+from pokered_rl.envs.transforms.helper_actions import HelperActions
 from pokered_rl.envs.transforms.reward_terms import RewardTerms
 from pokered_rl.episodes import EpisodeFolder, EpisodeHeader, EpisodeLogWriter, Outcome
 from pokered_rl.errors import ConfigError
@@ -188,6 +189,7 @@ class EpisodeRecorder(RamTransform):
         self._newest_start = 0
         self._env: PokemonRedEnv | None = None
         self._rewards: RewardTerms | None = None
+        self._helpers: HelperActions | None = None
 
     @property
     def env(self) -> PokemonRedEnv:
@@ -205,6 +207,7 @@ class EpisodeRecorder(RamTransform):
             container = getattr(self.container, "transform", ())
             siblings = list(container) if isinstance(container, Iterable) else []
             self._rewards = next((each for each in siblings if isinstance(each, RewardTerms)), None)
+            self._helpers = next((each for each in siblings if isinstance(each, HelperActions)), None)
         return self._env
 
     def follow(self, *, global_step: int, weights_version: int) -> None:
@@ -261,6 +264,7 @@ class EpisodeRecorder(RamTransform):
             milestone_rule=MILESTONE_RULE,
             max_episode_steps=env.step_limit(index),
             terminate_at_hall_of_fame=env.terminate_at_hall_of_fame,
+            helpers=self._helpers.helpers if self._helpers is not None else (),
             carried_memory=self._segments[index] > 0 or env.start(index).memory is not None,
             chain_ranges=tuple(address for span in self.ram_layout.ranges for address in span),
         )
@@ -332,8 +336,10 @@ class EpisodeRecorder(RamTransform):
                     job_global_step=self._job_global_step or 0,
                     weights_sha256=self.weights_sha256,
                 )
-            if self.acting:
-                writer.set_acting(self.acting)
+            if self._helpers is not None and (helper := self._helpers.acted(index)) is not None:
+                writer.set_acting(f"helper:{helper}")
+            elif self.acting or self._helpers is not None:
+                writer.set_acting(self.acting or "unknown")
             writer.step(action, wait_frames=waits[index], reward=rewards[index], terms=terms[index], ram=ram[index])
             if writer.ram_hash_due:
                 writer.add_ram_hash(self.env.ram_hash(index))
@@ -382,7 +388,7 @@ class EpisodeRecorder(RamTransform):
     def set_container(self, container: Transform | EnvBase) -> None:
         """Attach the recorder to an environment."""
         super().set_container(container)
-        self._env = self._rewards = None
+        self._env = self._rewards = self._helpers = None
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the counters and milestones. Open logs are not part of it: their episodes continue in new segments."""

@@ -113,14 +113,20 @@ class HelperActions(RamTransform):
         memory = self.memory
         memory.stop(emulators)
         memory.refused[emulators] = 0
-        memory.acted &= ~emulators
+        memory.acted[emulators] = -1
 
     def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
         memory = self.memory
-        memory.acted = memory.helper >= 0
-        if action is not None and any_of(memory.acted):
-            memory.acted &= action == memory.action
-            memory.stop((memory.helper >= 0) & ~memory.acted)
+        memory.acted = memory.helper.copy()
+        if action is not None and any_of(memory.helper >= 0):
+            ignored = (memory.helper >= 0) & (action != memory.action)
+            memory.acted[ignored] = -1
+            memory.stop(ignored)
+
+    def acted(self, index: int) -> str | None:
+        """Return the helper that chose the action of the last step of an emulator, None for the policy."""
+        number = int(self.memory.acted[index]) if self.num_emulators else -1
+        return None if number < 0 else self._helpers[number].name
 
     def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
         memory = self.memory
@@ -185,8 +191,8 @@ class _HelperMemory(EmulatorMemory):
         self.action = np.full(num_emulators, -1)
         #: int64 [E, H], situation in which a helper gave up, 0 for none.
         self.refused = np.zeros((num_emulators, num_helpers), np.int64)
-        #: bool [E], whether a helper chose the action of the step just made.
-        self.acted = np.zeros(num_emulators, bool)
+        #: int64 [E], number of the helper that chose the action of the step just made, -1 for none.
+        self.acted = np.full(num_emulators, -1)
 
     def stop(self, emulators: npt.NDArray[np.bool_]) -> None:
         """End what the helpers of ``emulators`` (bool [E]) do."""
