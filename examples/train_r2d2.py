@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends without a traceback; main handles it
 
-from pokered_rl.cli.train import main
+from pokered_rl.training.main import main
 
 if TYPE_CHECKING:
     from pokered_rl.training import Config, Experiment

@@ -10,10 +10,10 @@ from torchrl.envs import RewardClipping, TransformedEnv
 from torchrl.modules import MLP
 
 from pokered_rl import Callback, Experiment, R2D2Loss, make_env
-from pokered_rl.cli.train import main
 from pokered_rl.envs.rewards import RewardTerm
 from pokered_rl.modules import RecurrentQuantileNetwork
 from pokered_rl.training import StopReason
+from pokered_rl.training.main import main
 
 
 def clipped_env(cartridge, **options):

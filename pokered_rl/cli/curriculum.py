@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pokered_rl.cli.failures import command
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.failures import command
 from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:

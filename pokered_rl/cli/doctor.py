@@ -20,9 +20,9 @@ from pathlib import Path
 
 from rich.table import Table
 
-from pokered_rl.cli.failures import command
 from pokered_rl.disk import existing_parent
 from pokered_rl.errors import ConfigError, PokeredError
+from pokered_rl.failures import command
 from pokered_rl.resources import available_cpus, available_memory_bytes
 from pokered_rl.terminal import make_console
 from pokered_rl.training.config import Config

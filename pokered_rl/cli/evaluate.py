@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from pokered_rl.cli.failures import check_source, command
 from pokered_rl.cli.measurement import command_line, provenance, write_json
 from pokered_rl.disk import check_writable
+from pokered_rl.failures import check_source, command
 from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pokered_rl.atomic import write_atomically
-from pokered_rl.cli.failures import command
 from pokered_rl.cli.verify import game_time
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.failures import command
 from pokered_rl.plain_text import printable
 
 if TYPE_CHECKING:

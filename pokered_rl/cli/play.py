@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pokered_rl.cli.failures import command
 from pokered_rl.cli.screens import Terminal, Window, raw_terminal
 from pokered_rl.disk import check_writable
+from pokered_rl.failures import command
 
 if TYPE_CHECKING:
     from pokered_rl.emulator import ActionTiming, Cartridge

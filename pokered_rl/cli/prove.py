@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pokered_rl.cli.failures import command
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.failures import command
 from pokered_rl.plain_text import printable
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pokered_rl.cli.failures import command
 from pokered_rl.disk import check_writable
+from pokered_rl.failures import command
 from pokered_rl.terminal import make_console
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from pokered_rl.cli.failures import command
 from pokered_rl.cli.render import add_palette_argument, check_palette
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.failures import command
 from pokered_rl.terminal import make_console
 
 __all__ = ["main"]

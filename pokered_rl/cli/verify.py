@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.progress import track
 
-from pokered_rl.cli.failures import command
 from pokered_rl.cli.measurement import command_line, provenance, write_json
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
+from pokered_rl.failures import command
 from pokered_rl.plain_files import read_plain_file
 from pokered_rl.plain_text import printable
 from pokered_rl.resources import available_cpus

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pokered_rl.cli.failures import check_source, command
 from pokered_rl.cli.screens import Terminal, Window, has_display, raw_terminal
+from pokered_rl.failures import check_source, command
 
 if TYPE_CHECKING:
     from pokered_rl.emulator import SaveState

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pokered_rl.cli import main
-from pokered_rl.cli.failures import os_failure
+from pokered_rl.failures import os_failure
 
 #: What takes seconds to import; a place can be judged without it.
 _SLOW = ("torch", "pyboy", "matplotlib")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pokered_rl.cli.train import main
+from pokered_rl.training.main import main
 
 ROOT = Path(__file__).parents[2]
 

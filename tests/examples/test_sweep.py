@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pokered_rl.cli.train import figure_of_merit
+from pokered_rl.training.main import figure_of_merit
 from pokered_rl.training.run_folder import Progress, RunFolder
 
 ROOT = Path(__file__).parents[2]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pokered_rl.cli.train import main
 from pokered_rl.training import Experiment
+from pokered_rl.training.main import main
 from tiny_run import TINY
 
 _RUN = (
