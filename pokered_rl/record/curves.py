@@ -40,6 +40,8 @@ _T975 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
+#: Square of the normal distribution's 97.5% point.
+_Z2 = 1.959964**2
 _COLOURS = ("#2563a8", "#c0532c", "#3c8a4f", "#8456a8", "#a8892c", "#4c8fa0")
 
 
@@ -251,6 +253,11 @@ def _interval_line(
         [float(row.get(f"{column}{end}") or row.get(column) or missing or 0.0) for row in known]
         for end in ("", "_low", "_high")
     )
+    if missing is not None:  # a rate that no episode has reached yet: the upper end of Wilson's interval of 0 in n
+        high = [
+            end if row.get(column) else _Z2 / (int(row.get("episodes") or 1) + _Z2)
+            for end, row in zip(high, known, strict=True)
+        ]
     axes.plot(steps, middle, "o-", color=colour, ms=3, lw=1.6, label=label)
     axes.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
 

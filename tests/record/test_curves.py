@@ -112,11 +112,22 @@ def test_evaluations_that_were_played_again_are_left_out_and_the_rest_is_in_orde
 
 def test_evaluations_are_drawn_with_their_intervals():
     rows = [
-        {"steps": "10", "policy": "trained", "tiles": "4", "tiles_low": "3", "tiles_high": "5", "rate_a": ""},
+        {
+            "steps": "10",
+            "policy": "trained",
+            "tiles": "4",
+            "tiles_low": "3",
+            "tiles_high": "5",
+            "rate_a": "",
+            "episodes": "10",
+        },
         {"steps": "10", "policy": "random", "tiles": "2", "tiles_low": "1", "tiles_high": "3", "rate_a": ""},
         {"steps": "20", "policy": "trained", "tiles": "6", "tiles_low": "5", "tiles_high": "8", "rate_a": "0.5"},
     ]
     tiles, rates = evaluation_figure(rows).axes
     assert [line.get_ydata().tolist() for line in tiles.lines] == [[4.0, 6.0], [2.0]]
     assert [line.get_ydata().tolist() for line in rates.lines] == [[0.0, 0.5]]
+    # Wilson's upper end of 0 in 10 is 3.8415 / 13.8415.
+    assert rates.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(0.5)
+    assert 0.2775 in rates.collections[0].get_paths()[0].vertices[:, 1].round(4)
     assert tiles.collections[0].get_paths()[0].get_extents().bounds[1::2] == (3.0, 5.0), "from 3 to 8"
