@@ -40,6 +40,7 @@ __all__ = [
     "legacy_overrides",
     "load_config",
     "read_config",
+    "read_plain_yaml",
     "register_schema",
 ]
 
@@ -285,19 +286,14 @@ def config_from(tree: DictConfig) -> Config:
     return validate(config)
 
 
-def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read the ``config.yaml`` of a run, which may be a stranger's.
+def read_plain_yaml(path: Path) -> DictConfig:
+    """Read the sections of a ``config.yaml`` that a run has written.
 
     A run writes its config resolved: interpolations, which could read environment variables, aliases, and more or
     deeper entries than a config has are refused.
 
-    Args:
-        path: The file.
-        overrides: Changes, such as ``learner.batch_size=32``.
-
     Raises:
-        CheckpointError: It is missing or damaged.
-        ConfigError: A key is unknown, or a value has the wrong type or range.
+        CheckpointError: It is missing, damaged, or more than a run writes.
     """
     try:
         text = read_plain_file(path, max_bytes=_MAX_CONFIG_BYTES).decode()
@@ -314,6 +310,21 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
     if not isinstance(tree, DictConfig):
         raise CheckpointError(f"{path} must hold the sections of a config, got a list")
+    return tree
+
+
+def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read the ``config.yaml`` of a run, which may be a stranger's: see :func:`read_plain_yaml`.
+
+    Args:
+        path: The file.
+        overrides: Changes, such as ``learner.batch_size=32``.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+        ConfigError: A key is unknown, or a value has the wrong type or range.
+    """
+    tree = read_plain_yaml(path)
     for old, new in _MOVED_KEYS.items():
         if (value := OmegaConf.select(tree, old)) is not None:
             section, _, name = old.partition(".")

@@ -22,6 +22,7 @@ from omegaconf import OmegaConf
 from pokered_rl.atomic import check_lock, write_atomically
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.config import Config, Resume, fixed_options
+from pokered_rl.training.load_config import read_plain_yaml
 
 if TYPE_CHECKING:
     from pokered_rl.emulator import Cartridge
@@ -133,7 +134,7 @@ class RunFolder:
 
     def identity(self) -> str:
         """Return the id of the run in this folder; a new one where there is no run, or one without an id."""
-        saved = OmegaConf.select(OmegaConf.load(self.config), "run.id") if self.config.is_file() else None
+        saved = OmegaConf.select(read_plain_yaml(self.config), "run.id") if self.config.is_file() else None
         return str(saved or uuid.uuid4().hex[:16])
 
     def check_config(self, config: Config) -> list[str]:
@@ -147,7 +148,7 @@ class RunFolder:
         """
         if not self.config.is_file():
             return []
-        before = _flat(OmegaConf.to_container(OmegaConf.load(self.config)))
+        before = _flat(OmegaConf.to_container(read_plain_yaml(self.config)))
         after = _flat(_plain(config))
         changes = {key: (before[key], value) for key, value in after.items() if key in before and before[key] != value}
         changes.pop("run.id", None)

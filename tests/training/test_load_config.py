@@ -7,6 +7,7 @@ import pytest
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.config import Config, Resume, fixed_options, known_keys
 from pokered_rl.training.load_config import LEGACY_KEYS, config_folder, expand, load_config, read_config
+from pokered_rl.training.run_folder import RunFolder
 
 
 def test_mission_defaults_are_the_defaults():
@@ -274,3 +275,13 @@ def test_stored_config_that_is_more_than_a_run_writes_is_refused_in_a_line(tmp_p
     assert str(path) in str(caught.value) or "run" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert str(Path.home()) not in str(caught.value).replace(str(tmp_path), "")
+
+
+def test_run_whose_config_holds_an_interpolation_is_not_resumed(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "s3cr3t")
+    folder = RunFolder(tmp_path)
+    folder.config.write_text("run:\n  id: ${oc.env:SECRET}\n")
+    for read in (folder.identity, lambda: folder.check_config(Config())):
+        with pytest.raises(CheckpointError, match="interpolation") as caught:
+            read()
+        assert "s3cr3t" not in str(caught.value)
