@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pokered_rl.emulator import Emulator, load_raw
 from pokered_rl.envs import make_env
-from pokered_rl.game import ScreenKind
+from pokered_rl.game import MOVES, ScreenKind
 
 from .checks import CheckFailed, Claim
 from .prober import MaskTrial, Prober, state_of
@@ -233,6 +233,47 @@ def _spinner(prober: Prober, masks: MaskTrial, name: str) -> str:
     raise CheckFailed("no direction led onto a spinning tile")
 
 
+def _helped(helper: str, is_done: Callable[[Prober, Prober, float], bool]) -> _Look:
+    """Return a check of a helper.
+
+    Args:
+        helper: It is let act until it leaves more than one button.
+        is_done: Told the game before and after it, and what ``field_moves`` paid.
+    """
+
+    def look(prober: Prober, masks: MaskTrial, name: str) -> str:
+        state = state_of(prober)
+        weights = {"weights": {"field_moves": 1.0}}
+        env = make_env(prober.emulator.cartridge, start_states=state, helpers=[helper], reward=weights)
+        pressed: list[str] = []
+        paid = 0.0
+        try:
+            tensordict = env.reset()
+            while int(tensordict["action_mask"].sum()) == 1 and len(pressed) < 400:
+                tensordict = env.rand_action(tensordict)
+                pressed.append(env.base_env.actions.names[int(tensordict["action"])])
+                tensordict = env.step(tensordict)["next"]
+                paid += float(tensordict["reward_terms", "field_moves"])
+            after = env.base_env.save_states()[0]
+        finally:
+            env.close()
+        with Emulator(prober.emulator.cartridge) as emulator:
+            emulator.load_state(after)
+            end = Prober(emulator)
+            last = " ".join(pressed[-12:]) or "none"
+            seen = f"{len(pressed)} buttons, the last: {last}; {end.kind.name}, field_moves {paid:g}"
+            _expect(bool(pressed) and is_done(prober, end, paid), f"{seen}, text {end.text()!r}")
+        return seen
+
+    return look
+
+
+def _field_moves(prober: Prober) -> int:
+    """Return how many of the moves that HMs teach are known to the party."""
+    known = set(prober.state().party_moves.flatten().tolist())
+    return len(known & {MOVES.id(move) for move in ("CUT", "FLY", "SURF", "STRENGTH", "FLASH")})
+
+
 #: By name, as ``--state NAME=FILE`` takes it.
 ASKED: dict[str, Asked] = {
     "shop": Asked(
@@ -330,5 +371,29 @@ ASKED: dict[str, Asked] = {
         expected="OTHER_MENU; masked buttons do nothing",
         source="engine/items/town_map.asm (LoadTownMap_Fly)",
         look=_screen(ScreenKind.OTHER_MENU),
+    ),
+    "nickname": Asked(
+        state="the YES/NO box of the question for a nickname",
+        expected="the helper skip_nicknaming answers NO with one button",
+        source="engine/menus/naming_screen.asm (AskName)",
+        look=_helped("skip_nicknaming", lambda before, after, paid: after.kind is not ScreenKind.NAMING),
+    ),
+    "full_bag": Asked(
+        state="the menu of a PC for items or of a public PC, the bag full",
+        expected="the helper deposit_items leaves 15 items in the bag",
+        source="engine/menus/players_pc.asm",
+        look=_helped("deposit_items", lambda before, after, paid: after.value("wNumBagItems") == 15),
+    ),
+    "hm": Asked(
+        state="the map, an HM (not FLY) in the bag that no member knows and one can learn",
+        expected="the helper teach_field_moves teaches it",
+        source="engine/items/item_effects.asm (ItemUseTMHM), engine/pokemon/learn_move.asm",
+        look=_helped("teach_field_moves", lambda before, after, paid: _field_moves(after) > _field_moves(before)),
+    ),
+    "field_move": Asked(
+        state="the map, facing a tree, water or a boulder, or in the dark, with badge and move",
+        expected="the helper use_field_moves uses it, and the reward term field_moves pays 1",
+        source="engine/menus/start_sub_menus.asm, engine/overworld/cut.asm",
+        look=_helped("use_field_moves", lambda before, after, paid: paid == 1),
     ),
 }

@@ -48,7 +48,8 @@ def run(tmp_path, monkeypatch, capsys):
 #: What runs without a state of its own, and what Sprout has of the rest.
 _ALWAYS = ("cartridge", "boot", "decoder", "walking", "same again", "START menu", "masks", "video", "speed")
 _ON_SPROUT = (
-    "shop", "pc", "yes_no", "naming", "pokedex", "pokedex_page", "trainer", "evolution", "hall_of_fame",
+    "shop", "pc", "yes_no", "naming", "pokedex", "pokedex_page", "trainer", "evolution", "hall_of_fame", "nickname",
+    "full_bag",
 )  # fmt: skip
 
 
@@ -120,6 +121,16 @@ def asked_states(tmp_path_factory):
         player.go((3, 2))
         player.face("up")
 
+    def nickname(player: Traveller) -> None:
+        pokedex_page(player)
+        screens.until_text(player, "name of its own?")
+        screens.menu(player)
+
+    def full_bag(player: Traveller) -> None:
+        pc(player)
+        honey = walkthrough.world.ITEMS["HONEY_JAR"][0]
+        screens.put(player, screens.BAG, 20, *([honey, 3] * 20), 0xFF)
+
     paths = {}
     for name, milestone, prepare in (
         ("shop", "badge_stone", shop),
@@ -131,6 +142,8 @@ def asked_states(tmp_path_factory):
         ("trainer", "reed_path", trainer),
         ("evolution", "reed_path", evolution),
         ("hall_of_fame", "champion", hall_of_fame),
+        ("nickname", "reed_path", nickname),
+        ("full_bag", "leave_home", full_bag),
     ):
         with at(milestone) as player:
             prepare(player)
@@ -172,12 +185,16 @@ def test_what_sprout_has_of_the_screens_asked_for_is_as_expected(run, asked_stat
     assert "battle_damage [0.0, 0.0, 0.0, 0.0]" in lines["trainer"]["seen"]
     assert "B stopped it" in lines["evolution"]["seen"]
     assert "1 team(s), was 0" in lines["hall_of_fame"]["seen"]
+    assert lines["nickname"]["seen"].startswith("1 buttons, the last: b;")
 
 
 def test_a_state_of_another_screen_is_a_failed_line(run, asked_states):
-    status, lines, _, _ = run("--state", f"safari={asked_states['yes_no']}", "--state", f"spinner={asked_states['pc']}")
+    given = {"safari": "yes_no", "spinner": "pc", "full_bag": "pc"}
+    status, lines, _, _ = run(
+        *(word for name, shown in given.items() for word in ("--state", f"{name}={asked_states[shown]}"))
+    )
     assert status == 1
-    assert (lines["safari"]["outcome"], lines["spinner"]["outcome"]) == ("FAIL", "FAIL")
+    assert [lines[name]["outcome"] for name in given] == ["FAIL"] * 3
     assert lines["safari"]["seen"].startswith("YES_NO, text")
     assert lines["safari"]["expected"] == ASKED["safari"].expected
 
