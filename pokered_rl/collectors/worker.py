@@ -1,5 +1,6 @@
 """What runs in a worker: TorchRL's ``Collector``, sending only what the learner reads."""
 
+import contextlib
 import ctypes
 import gc
 import multiprocessing.forkserver
@@ -28,7 +29,7 @@ from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
 from pokered_rl.disk import disk_message
 from pokered_rl.envs import EpisodeFigures, EpisodeMeter, EpisodeRecorder
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import ConfigError, RunLostError
 from pokered_rl.signals import STOP_SIGNALS
 
 __all__ = [
@@ -220,6 +221,11 @@ class WorkerCollector(Collector):
         except Exception as error:  # noqa: BLE001 - sent to the learner, which decides
             self._failed = True
             return _carried(pack_error(self.spec.index, error))
+
+    def shutdown(self, *arguments: Any, **options: Any) -> None:
+        """End the environment; a log that belongs to a run that was lost is not written."""
+        with contextlib.suppress(RunLostError):
+            super().shutdown(*arguments, **options)
 
     def _build_policy(self) -> nn.Module:
         policy = self.spec.make_policy().requires_grad_(False)

@@ -7,7 +7,7 @@ from torch import nn
 
 from pokered_rl.collectors import InlinePool
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
-from pokered_rl.errors import ConfigError, SaveStateError
+from pokered_rl.errors import ConfigError, RunLostError, SaveStateError
 
 LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
 
@@ -239,3 +239,14 @@ def test_state_of_worker_processes_goes_on_inline(make_pool):
     after.load_state_dict(state)
     after.collect()
     assert after.steps == 2 * before.steps
+
+
+def test_worker_of_a_lost_run_ends_in_silence(make_pool, monkeypatch):
+    workers = make_pool()
+    workers.collect()
+
+    def write_the_last_log(*_, **__):
+        raise RunLostError("another job has it")
+
+    monkeypatch.setattr(type(workers._collector.env), "close", write_the_last_log)
+    workers.close()
