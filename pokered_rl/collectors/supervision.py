@@ -286,7 +286,11 @@ class _WorkerThread(threading.Thread):
                     reason, cause = ("hung" if self.hung else "died"), error
                 if workers._stop.is_set() or workers.control.halted:
                     return
-                workers._lost(self.worker, reason, cause)
+                try:
+                    workers._lost(self.worker, reason, cause)
+                except PokeredError as error:  # its last sequences cannot be stored: another job has the run
+                    workers._end_with(error)
+                    return
                 delivered |= batches > 0
                 if not delivered and failures + 1 >= _FIRST_TRIES:
                     problem = str(cause).partition("\n")[0] or type(cause).__name__
