@@ -90,7 +90,7 @@ def test_a_replay_that_diverges_leaves_no_video(recorded_logs, tmp_path):
     log = recorded_logs[0]
     wait_frames = log.wait_frames.copy()
     wait_frames[35] += 1
-    with pytest.raises(ReplayDivergedError, match="at step 40 of 40"):
+    with pytest.raises(ReplayDivergedError, match="at step 36 of 40"):
         render_episode(replace(log, wait_frames=wait_frames), tmp_path / "a.mp4", options=RenderOptions(scale=1))
     assert list(tmp_path.iterdir()) == []
 

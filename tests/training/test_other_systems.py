@@ -43,7 +43,7 @@ def test_run_is_trained_and_continued_without_what_only_linux_has(train):
 
 
 def test_windows_is_refused_in_one_sentence_that_names_wsl():
-    program = "import sys, pokered_rl; sys.platform = 'win32'; import pokered_rl.training.main"
+    program = "import sys, pokered_rl; sys.platform = 'win32'; import pokered_rl.cli.train"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1

@@ -87,6 +87,9 @@ class _Replay:
         self.loaded = json.loads((path / "cursor.json").read_text())
         return 0
 
+    def flush(self) -> None:
+        pass
+
     def reserve(self) -> None:
         pass
 
