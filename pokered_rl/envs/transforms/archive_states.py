@@ -109,7 +109,7 @@ class ArchiveStates(RamTransform):
         *,
         power_on_share: float = 0.25,
         patience_steps: int = 160,
-        capture_every_steps: int = 1500,
+        capture_every_steps: int = 2000,
         tile_size: int = 3,
         profile: CartridgeProfile | None = None,
         **keys: Any,
