@@ -242,7 +242,7 @@ class CurriculumConfig:
     bottleneck_share: float = option(0.7, ge=0, le=1)
     #: Agent steps without a new cell or event after which an archived episode is truncated.
     patience_steps: int = option(160, ge=1)
-    #: Agent steps of a worker, all its emulators together, for each captured state on average (a capture takes 17 ms).
+    #: Agent steps of a worker, all its emulators together, for each captured state on average.
     capture_every_steps: int = option(2000, ge=1)
     #: Width and height in tiles of a cell's square.
     tile_size: int = option(3, ge=1, fixed="what a cell is")
