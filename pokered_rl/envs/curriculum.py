@@ -30,8 +30,8 @@ __all__ = ["ArchiveStarts", "Cell", "Level", "StateArchive", "cell_key", "level_
 
 _Floats = npt.NDArray[np.float64]
 
-#: Weight of a level whose next event is always or never reached: no level is given up.
-_LEVEL_FLOOR = 0.03
+#: Weight of a level whose next event is always reached, and what is added to the rate of the others.
+_LEVEL_FLOOR, _RATE_FLOOR = 0.01, 0.1
 #: Added to the two levels with the most events: what lies beyond them is unknown.
 _TOP_BONUS = 0.05
 #: Weight of a cell from which the next event is always or never reached.
@@ -69,10 +69,11 @@ class Cell:
 class StateArchive:
     """Cells with save states, drawn from where progress is uncertain (Go-Explore, Ecoffet et al. 2021).
 
-    A *level* is a set of events and badges. ``bottleneck_share`` of the draws choose a level by p (1 - p), p being the
-    moving rate at which its episodes reached another event, then a cell of the level by the same rule on its own
-    counts, so that starts move backwards from the event as the agent learns to reach it (Salimans & Chen 2018); the
-    others choose among all cells by 1 / sqrt(1 + starts).
+    A *level* is a set of events and badges. ``bottleneck_share`` of the draws choose a level by (1 - p)^2 (p + 0.1), p
+    being the moving rate at which its episodes reached another event: what nearly always succeeds is left to the
+    episodes from power-on. They then choose a cell of the level by p (1 - p) of its own counts, so that starts move
+    backwards from the event as the agent learns to reach it (Salimans & Chen 2018). The others choose among all cells
+    by 1 / sqrt(1 + starts).
 
     With a ``folder`` the archive is shared: each writer appends what it does to a journal of its own and reads the
     journals of the others (:meth:`refresh`). States are files that are written once. Without a folder it lives in
@@ -81,7 +82,7 @@ class StateArchive:
     Args:
         folder: Shared folder; None keeps everything in memory.
         writer: Name of this process among those that share the folder.
-        bottleneck_share: Share of draws by p (1 - p), 0 to 1.
+        bottleneck_share: Share of draws by success, 0 to 1.
         states_per_cell: States kept for a cell.
         max_states: States kept in all.
         max_bytes: Bytes of states kept in all.
@@ -508,7 +509,7 @@ class _Table:
     def bottleneck(self, rates: Mapping[str, float]) -> _Floats:
         """Return the probability of each cell in a bottleneck draw."""
         level = np.array([rates.get(name, 0.5) for name in self.levels])
-        level = level * (1 - level) + _LEVEL_FLOOR
+        level = (1 - level) ** 2 * (level + _RATE_FLOOR) + _LEVEL_FLOOR
         level[:2] += _TOP_BONUS
         # Laplace's rule: a cell never started from counts as 1/2; many failures approach 0 as 1 / ends.
         rate = (self.successes + 1) / (self.ends + 2)
