@@ -30,8 +30,10 @@ __all__ = ["ArchiveStarts", "Cell", "Level", "StateArchive", "cell_key", "level_
 
 _Floats = npt.NDArray[np.float64]
 
-#: Weight of a level whose next event is always reached, and what is added to the rate of the others.
-_LEVEL_FLOOR, _RATE_FLOOR = 0.01, 0.1
+#: Weight of a level whose next event is always reached.
+_LEVEL_FLOOR = 0.01
+#: Added to the rate of a new level; half of it is left after so many episodes.
+_RATE_BONUS, _RATE_BONUS_EPISODES = 0.1, 200
 #: Added to the two levels with the most events: what lies beyond them is unknown.
 _TOP_BONUS = 0.05
 #: Weight of a cell from which the next event is always or never reached.
@@ -69,11 +71,11 @@ class Cell:
 class StateArchive:
     """Cells with save states, drawn from where progress is uncertain (Go-Explore, Ecoffet et al. 2021).
 
-    A *level* is a set of events and badges. ``bottleneck_share`` of the draws choose a level by (1 - p)^2 (p + 0.1), p
-    being the moving rate at which its episodes reached another event: what nearly always succeeds is left to the
-    episodes from power-on. They then choose a cell of the level by p (1 - p) of its own counts, so that starts move
-    backwards from the event as the agent learns to reach it (Salimans & Chen 2018). The others choose among all cells
-    by 1 / sqrt(1 + starts).
+    A *level* is a set of events and badges. ``bottleneck_share`` of the draws choose a level by (1 - p)^2 (p + b), p
+    being the moving rate at which its episodes reached another event and b a bonus that falls from 0.1 with their
+    number: what nearly always succeeds is left to the episodes from power-on. They then choose a cell of the level by
+    p (1 - p) of its own counts, so that starts move backwards from the event as the agent learns to reach it
+    (Salimans & Chen 2018). The others choose among all cells by 1 / sqrt(1 + starts).
 
     With a ``folder`` the archive is shared: each writer appends what it does to a journal of its own and reads the
     journals of the others (:meth:`refresh`). States are files that are written once. Without a folder it lives in
@@ -509,7 +511,9 @@ class _Table:
     def bottleneck(self, rates: Mapping[str, float]) -> _Floats:
         """Return the probability of each cell in a bottleneck draw."""
         level = np.array([rates.get(name, 0.5) for name in self.levels])
-        level = (1 - level) ** 2 * (level + _RATE_FLOOR) + _LEVEL_FLOOR
+        ends = np.bincount(self._level, weights=self.ends, minlength=len(level))
+        bonus = _RATE_BONUS / (1 + ends / _RATE_BONUS_EPISODES)
+        level = (1 - level) ** 2 * (level + bonus) + _LEVEL_FLOOR
         level[:2] += _TOP_BONUS
         # Laplace's rule: a cell never started from counts as 1/2; many failures approach 0 as 1 / ends.
         rate = (self.successes + 1) / (self.ends + 2)
