@@ -450,22 +450,29 @@ class StateArchive:
 class ArchiveStarts:
     """Start states for an environment: some of its emulators begin at power-on, the others in an archive.
 
-    A fixed part of the emulators, spread evenly over their numbers, always begins with the given start states and
-    plays episodes of full length: shares of draws would give nearly all steps to the long episodes. The episodes of
-    the others are truncated after ``max_steps`` unless they are extended.
+    A fixed part of the emulators, spread evenly over their numbers, always begins with the given start states: shares
+    of draws would give nearly all steps to the long episodes. The episodes of the others are truncated after
+    ``max_steps`` unless they are extended.
 
     Args:
         archive: The archive.
         starts: Power-on, or what the user gave instead.
         power_on_share: Share of the emulators that do not begin in the archive, 0 to 1.
         max_steps: First limit of the archived episodes in agent steps.
+        power_on_max_steps: The same of the others; None for episodes of full length.
 
     Raises:
         ConfigError: The share is out of range.
     """
 
     def __init__(
-        self, archive: StateArchive, starts: StartSource, *, power_on_share: float = 0.25, max_steps: int = 160
+        self,
+        archive: StateArchive,
+        starts: StartSource,
+        *,
+        power_on_share: float = 0.25,
+        max_steps: int = 160,
+        power_on_max_steps: int | None = None,
     ) -> None:
         if not 0 <= power_on_share <= 1:
             raise ConfigError(f"power_on_share must be in [0, 1], got {power_on_share}")
@@ -473,6 +480,7 @@ class ArchiveStarts:
         self.starts = starts
         self.power_on_share = power_on_share
         self.max_steps = max_steps
+        self.power_on_max_steps = power_on_max_steps
 
     def draw(self, generator: np.random.Generator, *, emulator: int = 0, num_emulators: int = 1) -> StartState:
         """Draw the start of an episode of ``emulator``."""
@@ -485,7 +493,7 @@ class ArchiveStarts:
         if archived is not None:
             return archived._replace(max_steps=self.max_steps)
         start = self.starts.draw(generator)
-        return start if from_power_on else start._replace(max_steps=self.max_steps)
+        return start._replace(max_steps=self.power_on_max_steps if from_power_on else self.max_steps)
 
 
 class _Table:

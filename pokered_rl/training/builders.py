@@ -400,6 +400,7 @@ def _archive_transforms(config: Config, folder: RunFolder, worker: int) -> list[
             archive,
             power_on_share=settings.power_on_share,
             patience_steps=settings.patience_steps,
+            power_on_patience_steps=settings.power_on_patience_steps,
             capture_every_steps=settings.capture_every_steps,
             tile_size=settings.tile_size,
         )

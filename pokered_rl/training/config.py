@@ -235,13 +235,15 @@ class CurriculumConfig:
 
     #: Keep the archive and begin episodes in it.
     enabled: bool = True
-    #: Share of each worker's emulators that always begin at power-on and play episodes of full length.
+    #: Share of each worker's emulators that always begin at power-on.
     power_on_share: float = option(0.25, ge=0, le=1)
     #: Share of the archive's draws that go where the next event is reached sometimes; the others go to cells from
     #: which few episodes have begun.
     bottleneck_share: float = option(0.7, ge=0, le=1)
     #: Agent steps without a new cell or event after which an archived episode is truncated.
     patience_steps: int = option(160, ge=1)
+    #: The same for an episode from power-on; null plays it to `env.max_episode_steps`.
+    power_on_patience_steps: int | None = option(None, ge=1)
     #: Agent steps of a worker, all its emulators together, for each captured state on average.
     capture_every_steps: int = option(2000, ge=1)
     #: Width and height in tiles of a cell's square.

@@ -166,6 +166,7 @@ def test_events_and_badges_make_a_level():
         (lambda: StateArchive(bottleneck_share=1.5), "bottleneck_share must be in"),
         (lambda: StateArchive(max_states=0), "max_states"),
         (lambda: ArchiveStates(StateArchive(), patience_steps=0), "patience_steps must be >= 1"),
+        (lambda: ArchiveStates(StateArchive(), power_on_patience_steps=0), "power_on_patience_steps must be >= 1"),
         (lambda: ArchiveStarts(StateArchive(), None, power_on_share=-1), "power_on_share must be in"),
     ],
 )
@@ -245,6 +246,22 @@ def test_archived_episode_ends_some_steps_after_its_last_news():
         # The first step finds the first cell, which counts for emulator 0 alone: its 12 steps begin there.
         assert tensordict["step_count"].flatten().tolist() == [12] * 4
         assert tensordict["truncated"].flatten().tolist() == [False, True, True, False]
+    finally:
+        env.close()
+
+
+def test_episode_from_power_on_ends_some_steps_after_its_last_news_where_that_is_asked_for():
+    transform = ArchiveStates(StateArchive(), power_on_share=1.0, power_on_patience_steps=5)
+    env = make_env(num_emulators=2, seed=0, max_episode_steps=1000, extra_transforms=[transform])
+    try:
+        tensordict = env.reset()
+        truncated = []
+        for _ in range(8):
+            tensordict["action"] = torch.zeros(2, dtype=torch.int64)
+            tensordict = env.step(tensordict)["next"]
+            truncated.append(tensordict["truncated"].flatten().tolist())
+        # The first step finds the first cell, which is news to emulator 0 alone: it has 5 steps more.
+        assert [[row[e] for row in truncated].index(True) for e in range(2)] == [5, 4]
     finally:
         env.close()
 

@@ -38,8 +38,8 @@ class _Memory(EmulatorMemory):
         self.first_story = np.zeros(num_emulators, np.int64)
         self.story = np.zeros(num_emulators, np.int64)
         self.open = np.zeros(num_emulators, bool)
-        #: Whether it is truncated some time after its last news, and how long its present battle has lasted.
-        self.limited = np.zeros(num_emulators, bool)
+        #: Steps after its last news until it is truncated (0: never), and how long its present battle has lasted.
+        self.patience = np.zeros(num_emulators, np.int64)
         self.fight_steps = np.zeros(num_emulators, np.int64)
         #: Agent steps from power-on.
         self.depth = np.zeros(num_emulators, np.int64)
@@ -58,7 +58,8 @@ class ArchiveStates(RamTransform):
     ``tile_size`` tiles; inside a trainer battle, instead of the square, the trainer's class, the enemy's species, and
     the enemy's and the party's HP in quarters. A state carries what the other transforms remember of its emulator, so
     that nothing is paid twice. An episode that began in the archive is truncated ``patience_steps`` after its last
-    new cell or event; a battle that is going on then is played to its end.
+    new cell or event, one from power-on after ``power_on_patience_steps``; a battle that is going on then is played to
+    its end.
 
     Reads:
         ``ram`` uint8 [*, R]; the :class:`~pokered_rl.envs.PokemonRedEnv` it stands on, whose ``start_states`` it
@@ -74,6 +75,7 @@ class ArchiveStates(RamTransform):
         archive: The archive that is filled.
         power_on_share: Share of the emulators that always begin at power-on, 0 to 1.
         patience_steps: Agent steps without news after which an archived episode is truncated.
+        power_on_patience_steps: The same for the others; None plays them to the environment's limit.
         capture_every_steps: Agent steps, summed over the emulators, for each captured state on average; a capture
             costs as much as about 20 steps.
         tile_size: Width and height of a cell's square in tiles.
@@ -109,20 +111,26 @@ class ArchiveStates(RamTransform):
         *,
         power_on_share: float = 0.25,
         patience_steps: int = 160,
+        power_on_patience_steps: int | None = None,
         capture_every_steps: int = 2000,
         tile_size: int = 3,
         profile: CartridgeProfile | None = None,
         **keys: Any,
     ) -> None:
         super().__init__(**keys)
-        for name, value in (("patience_steps", patience_steps), ("capture_every_steps", capture_every_steps)):
-            if value < 1:
+        for name, value in (
+            ("patience_steps", patience_steps),
+            ("power_on_patience_steps", power_on_patience_steps),
+            ("capture_every_steps", capture_every_steps),
+        ):
+            if value is not None and value < 1:
                 raise ConfigError(f"{name} must be >= 1, got {value}")
         if tile_size < 1:
             raise ConfigError(f"tile_size must be >= 1, got {tile_size}")
         self.archive = archive
         self.power_on_share = power_on_share
         self.patience_steps = patience_steps
+        self.power_on_patience_steps = power_on_patience_steps
         self.capture_every_steps = capture_every_steps
         self.tile_size = tile_size
         self.profile = profile
@@ -144,7 +152,11 @@ class ArchiveStates(RamTransform):
         if not isinstance(env.start_states, ArchiveStarts):
             self.archive.load()
             env.start_states = ArchiveStarts(
-                self.archive, env.start_states, power_on_share=self.power_on_share, max_steps=self.patience_steps
+                self.archive,
+                env.start_states,
+                power_on_share=self.power_on_share,
+                max_steps=self.patience_steps,
+                power_on_max_steps=self.power_on_patience_steps,
             )
         return super()._reset_env_preprocess(tensordict)
 
@@ -171,7 +183,7 @@ class ArchiveStates(RamTransform):
             memory.depth[e] = start.depth_steps
             memory.first_story[e] = memory.story[e] = self._levels[e].story
             memory.open[e] = bool(start.cell)
-            memory.limited[e] = start.max_steps is not None
+            memory.patience[e] = start.max_steps or 0
             memory.fight_steps[e] = 0
 
     def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
@@ -279,13 +291,13 @@ class ArchiveStates(RamTransform):
         }
 
     def _extend(self, e: int) -> None:
-        if self.memory.limited[e]:
-            self.env.extend_episodes([e], self.patience_steps)
+        if self.memory.patience[e]:
+            self.env.extend_episodes([e], int(self.memory.patience[e]))
 
     def _play_fights_to_their_end(self, frame: RamFrame) -> None:
         if frame.any_battle:
             memory = self.memory
-            fighting = (frame.in_battle != 0) & memory.limited & (memory.fight_steps < _MAX_FIGHT_STEPS)
+            fighting = (frame.in_battle != 0) & (memory.patience > 0) & (memory.fight_steps < _MAX_FIGHT_STEPS)
             memory.fight_steps = np.where(frame.in_battle != 0, memory.fight_steps + 1, 0)
             self.env.extend_episodes(np.flatnonzero(fighting), _FIGHT_STEPS)
 
