@@ -23,17 +23,17 @@ extensions = [
     "sphinx.ext.doctest",
     "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # MathJax is served from the built site
     "sphinx.ext.viewcode",
-    "docs._ext.measured",
-    "docs._ext.config_reference",
+    "sphinx_copybutton",
+    "docs._ext.figures",
     "docs._ext.public_api",
     "docs._ext.pictures",
-    "docs._ext.charts",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "reference/generated", "benchmarks/generated"]
+exclude_patterns = ["_build"]
 
 autodoc_default_options = {"show-inheritance": True}
 autodoc_typehints = "description"

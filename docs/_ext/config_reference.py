@@ -1,13 +1,10 @@
-"""Write the configuration reference from the config dataclasses before the sources are read."""
+"""The configuration reference, made from the config dataclasses."""
 
 import dataclasses
 import inspect
 from collections.abc import Mapping
 from enum import Enum
-from pathlib import Path
 from typing import Any, get_type_hints
-
-from sphinx.application import Sphinx
 
 from pokered_rl.training.config import Config
 
@@ -59,15 +56,9 @@ def _bounds(metadata: Mapping[str, Any]) -> str:
     return f"{text} Fixed for the life of a run: a change would invalidate {fixed}." if fixed else text
 
 
-def markdown(root: type = Config) -> str:
-    """Return the options of all sections as a Markdown page."""
-    lines = [
-        "# Configuration",
-        "",
-        "Every key can be given on the command line: `python examples/train_r2d2.py run.name=a env.hold_frames=6`.",
-        "A key that does not exist, or a value out of range, ends the start with one message that names the remedy.",
-        "",
-    ]
+def config_reference(root: type = Config) -> str:
+    """Return the options of all sections as Markdown."""
+    lines: list[str] = []
     for section in dataclasses.fields(root):
         default = getattr(root(), section.name)
         hints = get_type_hints(type(default))
@@ -76,24 +67,9 @@ def markdown(root: type = Config) -> str:
         for option in dataclasses.fields(default):
             name = f"{section.name}.{option.name}"
             lines += [
-                f"`{name}`",
-                f": {comments[option.name]}",
+                f"- **`{name}`**: {comments[option.name]}",
                 f"  Default: `{_shown(getattr(default, option.name))}`. Type: {_type_name(hints[option.name])}."
                 f"{_bounds(option.metadata)}",
                 "",
             ]
-    return "\n".join(lines)
-
-
-def _write(app: Sphinx) -> None:
-    target = Path(app.srcdir) / "reference" / "generated" / "config.md"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    text = markdown()
-    if not target.is_file() or target.read_text() != text:
-        target.write_text(text)
-
-
-def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the writer."""
-    app.connect("builder-inited", _write)
-    return {"parallel_read_safe": True}
+    return "\n".join(lines).rstrip() + "\n"

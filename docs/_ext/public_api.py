@@ -1,14 +1,18 @@
 """The API pages, and the check that no public name is missing from them.
 
-``.. room:: pokered_rl.game`` documents what the room exports, then what only its modules export. Public is what stands
-in the ``__all__`` of a module whose path has no leading underscore. The build warns, and so fails, for every public
-name that no page shows: one without a docstring, or a constant without a ``#:`` comment.
+``.. room:: pokered_rl.game`` shows tables of what the room exports and of what only its modules export. A class that
+the room exports has a page of its own, the rest of a module shares one; they are written to ``docs/api/generated``
+before the sources are read. Public is what stands in the ``__all__`` of a module whose path has no leading underscore.
+The build warns, and so fails, for every public name that no page shows: one without a docstring, or a constant without
+a ``#:`` comment.
 """
 
+import functools
 import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from types import ModuleType
 
 from docutils.nodes import Element, Node
@@ -65,22 +69,75 @@ def _pages(room: str) -> list[tuple[str, list[str]]]:
     return pages
 
 
+@functools.cache
+def _room(room: str) -> tuple[list[tuple[str, list[str]]], dict[str, str]]:
+    """Modules of a room with their names, and the pages to generate: file name without suffix, and text."""
+    found, written = _pages(room), {}
+    if len(found) == 1 and not hasattr(importlib.import_module(room), "__path__"):
+        return found, written  # one small module: all on the room's page
+    for module, names in found:
+        shared = []
+        for name in names:
+            if module == room and inspect.isclass(getattr(importlib.import_module(module), name)):
+                written[f"{module}.{name}"] = _page(name, f".. autoclass:: {module}.{name}\n   :members:\n")
+            else:
+                shared.append(name)
+        if shared:
+            members = f"   :members: {', '.join(shared)}\n"
+            title = f"Functions of {module}" if module == room else module
+            body = f".. automodule:: {module}\n{members}"
+            written[module] = _page(title, _table(module, shared) + "\n" + body if len(shared) > 1 else body)
+    return found, written
+
+
+def _page(title: str, body: str) -> str:
+    return f"{title}\n{'=' * len(title)}\n\n{body}"
+
+
+def _table(module: str, names: list[str]) -> str:
+    entries = "".join(f"   ~{module}.{name}\n" for name in names)
+    # Without a current module: autosummary warns of full names of the module that an automodule before it has set.
+    return f".. py:currentmodule:: None\n\n.. autosummary::\n   :nosignatures:\n\n{entries}"
+
+
 class Room(SphinxDirective):
     """``.. room:: MODULE``."""
 
     required_arguments = 1
 
     def run(self) -> list[Node]:
-        """Emit an automodule for the room and for each module in it that has more to show."""
+        """Emit the docstring and the table of the room and of each module in it that has more to show."""
+        room = self.arguments[0]
+        found, written = _room(room)
         lines = []
-        for module, names in _pages(self.arguments[0]):
-            if module != self.arguments[0]:
+        for module, names in found:
+            if module != room:
                 lines += [f".. rubric:: ``{module}``", "   :heading-level: 2", ""]
-            lines += [f".. automodule:: {module}", f"   :members: {', '.join(names)}" if names else "", ""]
+            if not written:
+                lines += [*_table(module, names).splitlines(), "", f".. automodule:: {module}"]
+                lines += [f"   :members: {', '.join(names)}", ""]
+            else:
+                if module not in written:
+                    lines += [f".. automodule:: {module}", ""]
+                lines += [*_table(module, names).splitlines(), ""]
+        lines += [".. toctree::", "   :hidden:", "", *(f"   generated/{name}" for name in sorted(written))]
         source = self.get_source_info()[0]
         node = Element()
         self.state.nested_parse(StringList(lines, source), self.content_offset, node)
         return node.children
+
+
+def _write(app: Sphinx) -> None:
+    folder = Path(app.srcdir) / "api" / "generated"
+    folder.mkdir(exist_ok=True)
+    rooms = (room for page in folder.parent.glob("*.md") for room in re.findall(r"\.\. room:: (\S+)", page.read_text()))
+    pages = {f"{name}.rst": text for room in rooms for name, text in _room(room)[1].items()}
+    for old in folder.iterdir():
+        if old.name not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        if not (folder / name).is_file() or (folder / name).read_text() != text:
+            (folder / name).write_text(text)
 
 
 def _check(app: Sphinx, env: BuildEnvironment) -> None:
@@ -90,7 +147,8 @@ def _check(app: Sphinx, env: BuildEnvironment) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive and the check."""
+    """Register the directive, the pages and the check."""
     app.add_directive("room", Room)
+    app.connect("builder-inited", _write)
     app.connect("env-check-consistency", _check)
     return {"parallel_read_safe": True}

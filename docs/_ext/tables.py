@@ -1,45 +1,15 @@
-"""Write pictures and tables of the committed measurements to ``docs/benchmarks/generated``, for pages to include.
-
-They are written before the sources are read. Where there is no measurement the text says so.
-"""
+"""Tables of the docs that are made from the committed measurements and from the config."""
 
 import json
-from pathlib import Path
+from collections.abc import Callable
 
-from sphinx.application import Sphinx
-
+from docs._ext.config_reference import config_reference
 from docs._ext.results import RESULTS
-from docs.benchmarks.drawing import draw_ablation, draw_bars, draw_long_run, draw_sweep
-
-_PICTURES = {
-    "benchmark": (draw_bars, "Ratios of the rows to their limits"),
-    "sweep": (draw_sweep, "Agent steps a second over emulators a worker"),
-    "long_run": (draw_long_run, "Memory, handles, threads and steps a second over time"),
-    "ablation": (draw_ablation, "Return of the training episodes over agent steps, by agent"),
-}
+from pokered_rl.game import ScreenKind
 
 
-def _write(app: Sphinx) -> None:
-    folder = Path(app.srcdir) / "benchmarks" / "generated"
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (draw, alternative) in _PICTURES.items():
-        source, target = RESULTS / f"{name}.json", folder / f"{name}.svg"
-        if not source.is_file():
-            _write_text(folder / f"{name}.md", "Not measured yet.\n")
-            continue
-        measured = json.loads(source.read_text())
-        if not target.is_file() or target.stat().st_mtime < source.stat().st_mtime:
-            draw(measured, target)
-        text = f"![{alternative}](/benchmarks/generated/{name}.svg)\n\n{_TABLES[name](measured)}\n{_how(measured)}"
-        _write_text(folder / f"{name}.md", text)
-    profiles = RESULTS / "profiles.json"
-    _write_text(
-        folder / "profiles.md",
-        _profile_tables(json.loads(profiles.read_text())) if profiles.is_file() else "Not measured yet.\n",
-    )
-    if (RESULTS / "costs.json").is_file():
-        _write_text(folder / "scaling.md", _scaling_table())
-        _write_text(folder / "check.md", _check_table())
+def _measured(name: str) -> dict:
+    return json.loads((RESULTS / f"{name}.json").read_text())
 
 
 def _how(measured: dict) -> str:
@@ -104,14 +74,6 @@ def _ablation_table(measured: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-_TABLES = {
-    "benchmark": _bars_table,
-    "sweep": _sweep_table,
-    "long_run": _long_run_table,
-    "ablation": _ablation_table,
-}
-
-
 def _profile_tables(measured: dict) -> str:
     parts = []
     for name, shares in measured["samples"].items():
@@ -149,8 +111,7 @@ def _check_table() -> str:
     from pokered_rl.training.costs import expected_speed, measured_costs
 
     lines = ["| network | workers x emulators | measured, steps/s | model, steps/s |", "|---|---|---|---|"]
-    source = RESULTS / "benchmark.json"
-    rows = json.loads(source.read_text())["rows"] if source.is_file() else {}
+    rows = _measured("benchmark")["rows"]
     config = Config()
     config.env.wait_while_busy = False
     for size in ("tiny", "base"):
@@ -165,12 +126,42 @@ def _check_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write_text(target: Path, text: str) -> None:
-    if not target.is_file() or target.read_text() != text:
-        target.write_text(text)
+def _mask_table(measured: dict) -> str:
+    """What the rules and the memory mask on each kind of screen."""
+    rows = measured["rows"]
+    names = [name for name in ScreenKind.__members__ if name in rows]
+    lines = [
+        "| screen | states | presses without effect | masked by the rules | with the memory "
+        "| masked by the rules, but acts | with the memory |",
+        "|" + "---|" * 7,
+    ]
+    for name in [*names, "total"]:
+        row = rows[name]
+        lines.append(
+            f"| {name} | {row['screens']} | {row['idle']} | {row['masked_percent']:.1f} % "
+            f"| {row['masked_with_memory_percent']:.1f} % | {row['wrong']} | {row['wrong_with_memory']} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the drawing."""
-    app.connect("builder-inited", _write)
-    return {"parallel_read_safe": True}
+def _with_picture(name: str, table: Callable[[dict], str], alternative: str) -> str:
+    measured = _measured(name)
+    return f"![{alternative}](pictures/{name}.svg)\n\n{table(measured)}\n{_how(measured)}"
+
+
+#: What stands between ``<!-- made NAME -->`` and ``<!-- /made -->`` in a page.
+TABLES: dict[str, Callable[[], str]] = {
+    "benchmark": lambda: _with_picture("benchmark", _bars_table, "Ratios of the rows to their limits"),
+    "sweep": lambda: _with_picture("sweep", _sweep_table, "Agent steps a second over emulators a worker"),
+    "long_run": lambda: _with_picture(
+        "long_run", _long_run_table, "Memory, handles, threads and steps a second over time"
+    ),
+    "ablation": lambda: _with_picture(
+        "ablation", _ablation_table, "Return of the training episodes over agent steps, by agent"
+    ),
+    "profiles": lambda: _profile_tables(_measured("profiles")),
+    "scaling": _scaling_table,
+    "check": _check_table,
+    "action_mask": lambda: _mask_table(_measured("action_mask")),
+    "config": config_reference,
+}
