@@ -112,10 +112,9 @@ class Drawing:
         dark = ";".join(f"{name}:{colour}" for name, colour in zip(names, DARK, strict=True))
         dark = f"@media (prefers-color-scheme:dark){{svg{{background:#14181e;{dark}}}}}"
         head = f'xmlns="http://www.w3.org/2000/svg" width="{self.width}" height="{self.height}" '
-        text = (
-            self.svg(title).replace("<svg ", f"<svg {head}", 1).replace("font-family:inherit", "font-family:sans-serif")
-        )
-        return text.replace("<title>", f"{style}<title>", 1).replace("><", ">\n<") + "\n"
+        text = self.svg(title).replace("<svg ", f"<svg {head}", 1).replace("family:inherit", "family:sans-serif")
+        text = text.replace("<title>", f"<style>svg{{background:#fff}}{dark}</style><title>", 1)
+        return text.replace("><", ">\n<") + "\n"
 
 
 def data_flow() -> Drawing:
