@@ -1,0 +1,37 @@
+"""The expert in agent actions: its map, its first steps, and its logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sprout_expert as expert
+
+from pokered_rl.episodes import EpisodeLog, find_logs, verify
+
+
+def test_every_goal_of_the_expert_can_be_walked_to_from_power_on() -> None:
+    bedroom = expert.Spot("HOME_2F", 3, 6)
+    goals = [spot for _, spot in expert.STORY] + [spot for _, spots in expert.GROW.values() for spot in spots]
+    goals += [expert.SOUP, expert.HEAL_BRINDLE, expert.HEAL_HIGHMERE]
+    goals += [expert.Spot("CAVE_B1F", *at) for at in expert.PLATES]
+    for goal in goals:
+        assert bedroom in expert._distances(expert.Spot(*goal[:3]), frozenset()), goal
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_the_expert_gets_its_starter_and_its_log_replays(tmp_path: Path, noise: float) -> None:
+    steps, reached = expert.play(tmp_path, noise=noise, seed=1, until="starter", max_steps=600)
+    assert reached[-1] == "starter"
+    [path] = find_logs([tmp_path])
+    log = EpisodeLog.load(path)
+    assert log.steps == steps
+    assert log.header.actions == expert.ACTIONS
+    assert verify(log) >= 2
+
+
+@pytest.mark.long  # a minute
+def test_the_expert_finishes_the_game(tmp_path: Path) -> None:
+    steps, reached = expert.play(tmp_path, noise=0.02, seed=0)
+    assert reached[-1] == "hall_of_fame"
+    assert steps < 8192  # an episode of configs/sprout.yaml
