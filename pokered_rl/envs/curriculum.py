@@ -30,6 +30,10 @@ __all__ = ["ArchiveStarts", "Cell", "Level", "StateArchive", "cell_key", "level_
 
 _Floats = npt.NDArray[np.float64]
 
+#: Share of the draws by success that go to the levels in which episodes from power-on have ended.
+_STOP_SHARE = 0.4
+#: An episode from power-on moves these levels' shares by this much.
+_STOP_STEP = 0.02
 #: Weight of a level whose next event is always reached.
 _LEVEL_FLOOR = 0.01
 #: Added to the rate of a new level; half of it is left after so many episodes.
@@ -71,11 +75,12 @@ class Cell:
 class StateArchive:
     """Cells with save states, drawn from where progress is uncertain (Go-Explore, Ecoffet et al. 2021).
 
-    A *level* is a set of events and badges. ``bottleneck_share`` of the draws choose a level by (1 - p)^2 (p + b), p
-    being the moving rate at which its episodes reached another event and b a bonus that falls from 0.1 with their
-    number: what nearly always succeeds is left to the episodes from power-on. They then choose a cell of the level by
-    p (1 - p) of its own counts, so that starts move backwards from the event as the agent learns to reach it
-    (Salimans & Chen 2018). The others choose among all cells by 1 / sqrt(1 + starts).
+    A *level* is a set of events and badges. ``bottleneck_share`` of the draws first choose a level: 40 % of them one in
+    which an episode from power-on has ended lately, the others by (1 - p)^2 (p + b), p being the moving rate at which
+    its episodes reached another event and b a bonus that falls from 0.1 with their number. So what nearly always
+    succeeds is left to the episodes from power-on. They then choose a cell of the level by p (1 - p) of its own counts,
+    so that starts move backwards from the event as the agent learns to reach it (Salimans & Chen 2018). All other draws
+    choose among all cells by 1 / sqrt(1 + starts).
 
     With a ``folder`` the archive is shared: each writer appends what it does to a journal of its own and reads the
     journals of the others (:meth:`refresh`). States are files that are written once. Without a folder it lives in
@@ -127,6 +132,8 @@ class StateArchive:
         self.cells: dict[str, Cell] = {}
         #: Moving success rate of each level: share of its episodes that reached another event.
         self.level_rates: dict[str, float] = {}
+        #: Moving share of each level among those in which episodes from power-on ended.
+        self.level_stops: dict[str, float] = {}
         #: Numbers of the named events of each level.
         self.level_events: dict[str, tuple[int, ...]] = {}
         self._contents: dict[str, bytes] = {}
@@ -196,6 +203,10 @@ class StateArchive:
         """Note how an episode that began in a cell ended: whether it reached another event."""
         self._record({"do": "end", "key": key, "ok": int(success)})
 
+    def add_stop(self, level: str) -> None:
+        """Note that an episode from power-on ended in a level."""
+        self._record({"do": "stop", "key": level})
+
     def add_start(self, key: str) -> None:
         """Note that an episode began in a cell."""
         self._record({"do": "start", "key": key})
@@ -212,7 +223,7 @@ class StateArchive:
             if table is None:
                 return None
             bottleneck = generator.random() < self.bottleneck_share
-            weights = table.bottleneck(self.level_rates) if bottleneck else 1 / np.sqrt(1 + table.starts)
+            weights = table.bottleneck(self) if bottleneck else 1 / np.sqrt(1 + table.starts)
             cell = table.cells[_choose(weights, generator)]
             name = cell.states[int(generator.integers(len(cell.states)))]
             start = self._load(cell, name)
@@ -285,6 +296,7 @@ class StateArchive:
             "cells": json.dumps([vars(cell) for cell in self.cells.values()]),
             "levels": json.dumps(self.level_events),
             "rates": dict(self.level_rates),
+            "stops": dict(self.level_stops),
             "contents": {name: _bytes_tensor(data) for name, data in self._contents.items()},
             "made": self._made,
         }
@@ -296,6 +308,7 @@ class StateArchive:
             self.cells = {cell["key"]: Cell(**cell) for cell in json.loads(state["cells"])}
             self.level_events = {level: tuple(events) for level, events in json.loads(state["levels"]).items()}
             self.level_rates = dict(state["rates"])
+            self.level_stops = dict(state["stops"])
             self._contents = {name: data.numpy().tobytes() for name, data in state["contents"].items()}
             self._sizes = {name: len(data) for name, data in self._contents.items()}
         else:
@@ -353,6 +366,10 @@ class StateArchive:
         if what == "level":
             self.level_events[key] = tuple(record["events"])
             return
+        if what == "stop":
+            self.level_stops = {level: (1 - _STOP_STEP) * share for level, share in self.level_stops.items()}
+            self.level_stops[key] = self.level_stops.get(key, 0.0) + _STOP_STEP
+            return
         if what == "cell":
             if cell is None:
                 self.cells[key] = Cell(
@@ -407,7 +424,7 @@ class StateArchive:
         """Give up the least useful states until a tenth of the room is free; each level keeps one."""
         table = self._drawn_from()
         assert table is not None
-        usefulness = table.bottleneck(self.level_rates) + 1e-3 / np.sqrt(1 + table.starts)
+        usefulness = table.bottleneck(self) + 1e-3 / np.sqrt(1 + table.starts)
         per_level: dict[str, int] = {}
         for cell in table.cells:
             per_level[cell.level] = per_level.get(cell.level, 0) + 1
@@ -509,6 +526,9 @@ class _Table:
         self.levels = [level for _, level in names]
         of_level = {level: number for number, level in enumerate(self.levels)}
         self._level = np.array([of_level[cell.level] for cell in cells])
+        maps = sorted({(cell.level, cell.map_id) for cell in cells})
+        of_map = {place: number for number, place in enumerate(maps)}
+        self._map = np.array([of_map[cell.level, cell.map_id] for cell in cells])
 
     def count(self, cell: Cell) -> None:
         """Take in new counts of a cell."""
@@ -516,18 +536,23 @@ class _Table:
         if index is not None:
             self.starts[index], self.ends[index], self.successes[index] = cell.starts, cell.ends, cell.successes
 
-    def bottleneck(self, rates: Mapping[str, float]) -> _Floats:
-        """Return the probability of each cell in a bottleneck draw."""
-        level = np.array([rates.get(name, 0.5) for name in self.levels])
-        ends = np.bincount(self._level, weights=self.ends, minlength=len(level))
-        bonus = _RATE_BONUS / (1 + ends / _RATE_BONUS_EPISODES)
-        level = (1 - level) ** 2 * (level + bonus) + _LEVEL_FLOOR
+    def bottleneck(self, archive: StateArchive) -> _Floats:
+        """Return the probability of each cell in a draw by success."""
+        rate = np.array([archive.level_rates.get(name, 0.5) for name in self.levels])
+        ends = np.bincount(self._level, weights=self.ends, minlength=len(rate))
+        level = (1 - rate) ** 2 * (rate + _RATE_BONUS / (1 + ends / _RATE_BONUS_EPISODES)) + _LEVEL_FLOOR
         level[:2] += _TOP_BONUS
-        # Laplace's rule: a cell never started from counts as 1/2; many failures approach 0 as 1 / ends.
-        rate = (self.successes + 1) / (self.ends + 2)
-        cell = rate * (1 - rate) + _CELL_FLOOR / np.sqrt(1 + self.starts)
+        level /= level.sum()
+        stops = np.array([archive.level_stops.get(name, 0.0) for name in self.levels])
+        if stops.any():
+            level = (1 - _STOP_SHARE) * level + _STOP_SHARE * stops / stops.sum()
+        # Laplace's rule for a map in a level, whose rate is what is expected of a cell there (as two episodes).
+        reached, tried = (np.bincount(self._map, weights=counts) for counts in (self.successes, self.ends))
+        expected = (reached + 1) / (tried + 2)
+        success = (self.successes + 2 * expected[self._map]) / (self.ends + 2)
+        cell = success * (1 - success) + _CELL_FLOOR / np.sqrt(1 + self.starts)
         total = np.bincount(self._level, weights=cell, minlength=len(level))
-        probability: _Floats = (level / level.sum() / total)[self._level] * cell
+        probability: _Floats = (level / total)[self._level] * cell
         return probability
 
 

@@ -73,6 +73,33 @@ def test_level_that_always_succeeds_makes_room_for_the_next(state):
     assert drawn["c2"] + drawn["c3"] > 3 * (drawn["c0"] + drawn["c1"])
 
 
+def test_level_where_episodes_from_power_on_end_is_drawn_more_often(state):
+    archive = StateArchive(bottleneck_share=1.0)
+    for story in range(6):
+        _cell(archive, f"c{story}", state, story=story)
+        for _ in range(200):  # nothing ever succeeds
+            archive.add_outcome(f"c{story}", success=False)
+    before = _draws(archive)["c2"]
+    for _ in range(50):
+        archive.add_stop("level2")
+    assert _draws(archive)["c2"] > max(2 * before, 0.4 * 400)
+
+
+def test_cell_is_judged_by_its_map_until_it_was_tried_itself(state):
+    archive = StateArchive(bottleneck_share=1.0)
+    for map_id in (1, 2):
+        for k in range(20):
+            key = f"m{map_id}{k:02}"
+            archive.add_level(Level("level0", 0, ()))
+            archive.add_cell(key, level="level0", story=0, map_id=map_id, x=k, y=0, depth_steps=1)
+            archive.add_state(key, state, {}, depth_steps=1)
+            for _ in range(10 if k < 10 else 0):
+                archive.add_outcome(key, success=map_id == 2 and bool(_ % 2))
+    drawn = _draws(archive)
+    untried = {m: sum(drawn[f"m{m}{k}"] for k in range(10, 20)) for m in (1, 2)}
+    assert untried[2] > 4 * untried[1], "expected rates are 0.01 and 0.5: p (1 - p) is 0.0097 and 0.25"
+
+
 def test_frontier_draws_go_to_cells_that_were_started_least(state):
     archive = StateArchive(bottleneck_share=0.0)
     for key, starts in (("old", 99), ("new", 0)):
@@ -135,6 +162,7 @@ def test_saved_archive_goes_on_as_if_nothing_had_happened(state, tmp_path, share
     archive = StateArchive(folder=folder)
     for k in range(6):
         _cell(archive, f"k{k}", state, story=k % 2)
+    archive.add_stop("level1")
     saved = archive.state_dict()
     expected = _draws(archive, 50)
     _cell(archive, "later", state)

@@ -34,6 +34,8 @@ class _Memory(EmulatorMemory):
     def __init__(self, num_emulators: int) -> None:
         #: Cell that the episode began in; 0 for power-on.
         self.origin = np.zeros(num_emulators, np.uint64)
+        #: Hash of the events and badges that hold now.
+        self.level = np.zeros(num_emulators, np.uint64)
         #: Events and badges at its start, the most so far, and whether its outcome is still open.
         self.first_story = np.zeros(num_emulators, np.int64)
         self.story = np.zeros(num_emulators, np.int64)
@@ -172,6 +174,8 @@ class ArchiveStates(RamTransform):
 
     def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
         memory, env = self.memory, self.env
+        for e in np.flatnonzero(emulators & (memory.origin == 0) & (memory.depth > 0)):
+            self.archive.add_stop(f"{int(memory.level[e]):016x}")
         self._look_at_progress(frame)
         for e in np.flatnonzero(emulators):
             self._close(int(e), success=False)
@@ -214,6 +218,7 @@ class ArchiveStates(RamTransform):
         for e in np.flatnonzero(changed).tolist():
             self._levels[e] = level_of(events[e].tobytes(), int(progress.badge_bits[e]))
             self._stories[e] = self._levels[e].story
+            self.memory.level[e] = int(self._levels[e].key, 16)
             self.memory.square[e] = -1
 
     def _cells(self, frame: RamFrame) -> Iterator[tuple[int, int, bool]]:
