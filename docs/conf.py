@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from urllib.request import urlopen
 
+from docs._ext.edit_links import edit_links
+
 DOCS = Path(__file__).parent
 
 project = "pokered_rl"
@@ -74,11 +76,16 @@ intersphinx_mapping = {
 html_theme = "pydata_sphinx_theme"
 html_title = "pokered_rl"
 html_static_path = ["_static"] if (DOCS / "_static").is_dir() else []
+_options, html_context = edit_links((DOCS.parent / "pyproject.toml").read_text())
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "header_links_before_dropdown": 7,
+    **_options,
 }
+# A prompt is not copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
 
 
 def _escape_shapes(app, what, name, obj, options, lines):

@@ -50,6 +50,8 @@ def renewed(text: str) -> str:
     Raises:
         LookupError: for a figure without a measurement, a table that nobody makes, or a figure that begins a line.
     """
+    if role := re.search(r"\{measured\}|\{include\} \S*generated/", text):
+        raise LookupError(f"{role[0]} is no text for a reader of the file: see docs/_ext/figures.py")
     if re.search(r"(?m)^\s*<!-- measured", text):
         raise LookupError("a line begins with a figure, which makes it raw HTML: move a word in front of it")
     text = _FIGURE.sub(lambda match: f"<!-- measured {match[1]} -->{lookup(match[1])}<!-- /measured -->", text)

@@ -52,6 +52,8 @@ def check_ranges(config: Any) -> None:
     """
     for key, value, declared in options_of(config):
         ge, gt, le = (declared.metadata.get(name) for name in ("ge", "gt", "le"))
+        if value is None:
+            continue  # an option that is off
         if ge is not None and le is not None:
             require(ge <= value <= le, key, value, f"between {ge:g} and {le:g}")
         elif ge is not None:

@@ -26,6 +26,7 @@ def test_figure_is_renewed_from_its_file(tmp_path, monkeypatch):
         ("a <!-- measured none.json:x -->1<!-- /measured -->", "no measurement docs/benchmarks/results/none.json"),
         ("a <!-- measured quickstart.json:x.y -->1<!-- /measured -->", "has no value 'x.y'"),
         ("a\n<!-- measured quickstart.json:commit -->1<!-- /measured -->", "a line begins with a figure"),
+        ("{measured}`quickstart.json:commit`", "is no text for a reader of the file"),
         ("<!-- made nothing -->\n<!-- /made -->", "no table 'nothing'"),
     ],
 )
