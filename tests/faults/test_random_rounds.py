@@ -1,9 +1,9 @@
 """Random deaths at random times, over and over on one run; the long form writes its results as JSON.
 
-for s in 0 1 2 3 4 5 6 7 8 9; do POKERED_FAULT_SEED=$s POKERED_FAULT_ROUNDS=5 \
+for s in 0 1 2 3 4 5; do POKERED_FAULT_SEED=$s POKERED_FAULT_ROUNDS=17 \
     POKERED_FAULT_RESULTS=docs/benchmarks/results/faults.json pytest -m long tests/faults/test_random_rounds.py; done
 
-Rounds of another seed are added to those that the file holds.
+A seed deals all 17 kinds before one comes again. Rounds of another seed are added to those that the file holds.
 """
 
 import datetime
@@ -18,12 +18,12 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
-
-pytestmark = [pytest.mark.long, pytest.mark.timeout(7200)]
 
 CHECKPOINT_SECONDS = 2
 ACTOR_TIMEOUT_SECONDS = 10
@@ -55,6 +55,8 @@ STATUS = {
     "signal at end": (0, 130),
 }
 KINDS = tuple(STATUS)
+DAMAGES = ("cut checkpoint", "damage replay metadata", "lost page", "foreign checkpoint", "links")
+PHASES = ("signal at start", "signal at end")
 SIGNALS = ("SIGTERM", "SIGUSR1", "SIGHUP", "SIGINT")
 
 
@@ -95,7 +97,9 @@ def _recover(job, kind: str, start_job, overrides, chance: random.Random) -> Non
 
 def _damage(run: Path, kind: str, chance: random.Random) -> Callable[[str], None]:
     """Damages the folder; returns a function that checks what the next job says and has left alone."""
-    newest = max((run / "checkpoints").glob("0*"), default=None)
+    if kind not in DAMAGES:
+        return _nothing
+    newest = max((run / "checkpoints").glob("0*"))
     if kind == "links":
         outside = run.parent / "outside"
         outside.write_text("precious")
@@ -107,8 +111,6 @@ def _damage(run: Path, kind: str, chance: random.Random) -> Callable[[str], None
             assert outside.read_text() == "precious"
 
         return outside_is_untouched
-    if newest is None:
-        return _nothing
     if kind == "foreign checkpoint":
         foreign = newest.with_name("9" + newest.name[1:])
         shutil.rmtree(foreign, ignore_errors=True)
@@ -137,8 +139,8 @@ def _damage(run: Path, kind: str, chance: random.Random) -> Callable[[str], None
             assert not lost or "left out" in output, f"zeros in {path.name} at {first} were not noticed"
 
         return loss_is_found
-    if kind in ("cut checkpoint", "damage replay metadata"):
-        _cut(newest, kind)
+    victim = newest / ("state.pt" if kind == "cut checkpoint" else "replay/replay.json")
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
     return _nothing
 
 
@@ -186,20 +188,38 @@ def _signal_in_a_phase(kind: str, start_job, overrides, played: int, chance: ran
     return job
 
 
-def _cut(newest: Path, kind: str) -> None:
-    victim = newest / ("state.pt" if kind == "cut checkpoint" else "replay/replay.json")
-    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
-
-
 def _nothing(output: str) -> None:
     """Nothing was done that the next job has to notice."""
 
 
+def _deal(rounds: int, chance: random.Random) -> list[str]:
+    """Every kind once in a random order, then all of them again.
+
+    Damage to the folder is looked at by the job of the next round: that one has to play, and there has to be one.
+    """
+    kinds: list[str] = []
+    while len(kinds) < rounds:
+        deck = chance.sample(KINDS, len(KINDS))
+        while any(one in DAMAGES and (two is None or two in PHASES) for one, two in pairwise([*deck, None])):
+            chance.shuffle(deck)
+        kinds += deck
+    return kinds[:rounds]
+
+
+def test_every_kind_of_fault_is_drawn_equally_often():
+    for seed in range(5):
+        kinds = _deal(2 * len(KINDS), random.Random(seed))
+        assert Counter(kinds) == dict.fromkeys(KINDS, 2)
+        assert kinds[: len(KINDS)] != list(KINDS)
+        assert all(two not in PHASES for one, two in pairwise(kinds) if one in DAMAGES)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
 def test_run_survives_random_deaths(start_job, whole_run, busy):
     rounds = int(os.environ.get("POKERED_FAULT_ROUNDS", "5"))
     seed = int(os.environ.get("POKERED_FAULT_SEED", "0"))
     chance = random.Random(seed)
-    samples: list[dict] = []
     target = os.environ.get("POKERED_FAULT_RESULTS")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     overrides = (
@@ -213,87 +233,73 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
     )
     checkpoint_steps = 0
     check_next = _nothing
-    for number in range(rounds):
-        kind = chance.choice(KINDS)
-        if kind in ("signal at start", "signal at end"):
+    for number, kind in enumerate(_deal(rounds, chance)):
+        sample: dict[str, Any] = {"seed": seed, "round": number, "kind": kind, "commit": commit}
+        if kind in PHASES:
             began = time.monotonic()
             job = _signal_in_a_phase(kind, start_job, overrides, checkpoint_steps, chance, busy)
-            if (job.run / "progress.json").is_file():
-                found = whole_run(job.run).check()
-                found.pop("checkpoint_written_at", None)
-                checkpoint_steps = found.get("checkpoint_steps", 0)
-                samples.append(
-                    {"seed": seed, "round": number, "kind": kind, "commit": commit}
-                    | {"seconds_to_end_or_recovery": round(time.monotonic() - began, 2)}
-                    | found
-                )
-            check_next = _nothing  # it may have been ended before it looked at the folder
-            continue
-        job = start_job(*overrides)
-        before = job.progress()
-        job.wait_until(lambda job=job, before=before: job.progress().get("jobs", 0) > before.get("jobs", 0))
-        playing_since = time.time()
-        assert job.progress()["steps"] >= checkpoint_steps, "the job did not go on from the checkpoint"
-        enough = checkpoint_steps + 40
-        job.wait_until(lambda job=job, enough=enough: job.progress()["steps"] > enough, seconds=400)
-        # Also before this job's first checkpoint, and while one is being written.
-        time.sleep(chance.uniform(0, 2.5 * CHECKPOINT_SECONDS))
-        check_next(job.output)
-        check_next = _nothing
-        began = time.monotonic()
-        if kind == "pause":
-            _pause(job, start_job, overrides)
-        elif kind in ("kill worker", "stop worker", "second job"):
-            _recover(job, kind, start_job, overrides, chance)
+            seconds = time.monotonic() - began
         else:
-            _strike(job, kind, chance)
-        assert job.end() == STATUS[kind], job.output
-        seconds, ended = time.monotonic() - began, time.time()
-        assert job.survivors() == []
-        found = whole_run(job.run).check()
-        if kind == "pause":
-            checkpoint_steps = found.get("checkpoint_steps", 0)
-            found.pop("checkpoint_written_at", None)
-            samples.append(
-                {"seed": seed, "round": number, "kind": kind, "commit": commit}
-                | {"seconds_to_end_or_recovery": round(seconds, 2)}
-                | found
-            )
-            continue
-        at_risk = ended - max(playing_since, found.pop("checkpoint_written_at", 0.0))
-        # Saving waits for one batch of each worker, for a stopped one until it is given up.
-        assert at_risk < CHECKPOINT_SECONDS + ACTOR_TIMEOUT_SECONDS + 4 * busy(), "a crash costs more than the interval"
-        check_next = _damage(job.run, kind, chance)
-        checkpoint_steps = whole_run(job.run).check().get("checkpoint_steps", 0)
-        samples.append(
-            {
-                "seed": seed,
-                "round": number,
-                "kind": kind,
-                "commit": commit,
-                "seconds_to_end_or_recovery": round(seconds, 2),
-            }
-            | found
-            | {"seconds_since_checkpoint": round(at_risk, 2), "next_job_starts_at": checkpoint_steps}
-        )
+            job = start_job(*overrides)
+            before = job.progress()
+            job.wait_until(lambda job=job, before=before: job.progress().get("jobs", 0) > before.get("jobs", 0))
+            playing_since = time.time()
+            assert job.progress()["steps"] >= checkpoint_steps, "the job did not go on from the checkpoint"
+            enough = checkpoint_steps + 40
+            job.wait_until(lambda job=job, enough=enough: job.progress()["steps"] > enough, seconds=400)
+            if kind in DAMAGES:  # to one of this job's checkpoints; an intact one stays
+                old = _checkpoints(job.run)
+                job.wait_until(lambda job=job, old=old: len(_checkpoints(job.run) - old) >= 2, seconds=400)
+            # Also before this job's first checkpoint, and while one is being written.
+            time.sleep(chance.uniform(0, 2.5 * CHECKPOINT_SECONDS))
+            check_next(job.output)
+            check_next = _nothing
+            began = time.monotonic()
+            if kind == "pause":
+                _pause(job, start_job, overrides)
+            elif kind in ("kill worker", "stop worker", "second job"):
+                _recover(job, kind, start_job, overrides, chance)
+            else:
+                _strike(job, kind, chance)
+            assert job.end() == STATUS[kind], job.output
+            seconds, ended = time.monotonic() - began, time.time()
+            assert job.survivors() == []
+        found = whole_run(job.run).check() if (job.run / "progress.json").is_file() else {}
+        written_at = found.pop("checkpoint_written_at", 0.0)
+        checkpoint_steps = found.get("checkpoint_steps", 0)
+        if kind != "pause" and kind not in PHASES:
+            at_risk = ended - max(playing_since, written_at)
+            # Saving waits for one batch of each worker, for a stopped one until it is given up.
+            longest = CHECKPOINT_SECONDS + ACTOR_TIMEOUT_SECONDS + 4 * busy()
+            assert at_risk < longest, "a crash costs more than the interval"
+            check_next = _damage(job.run, kind, chance)
+            checkpoint_steps = whole_run(job.run).check().get("checkpoint_steps", 0)
+            found |= {"seconds_since_checkpoint": round(at_risk, 2), "next_job_starts_at": checkpoint_steps}
+        sample |= {"seconds_to_end_or_recovery": round(seconds, 2)} | found
         if target:
-            _write_results(Path(target), samples, seed=seed, commit=commit)
+            _write_results(Path(target), sample, rounds=rounds)
 
 
-def _write_results(target: Path, samples: list[dict], *, seed: int, commit: str) -> None:
-    if target.is_file():
-        samples = [old for old in json.loads(target.read_text())["samples"] if old["seed"] != seed] + samples
+def _checkpoints(run: Path) -> set[str]:
+    return {path.name for path in (run / "checkpoints").glob("0*")}
+
+
+def _write_results(target: Path, sample: dict[str, Any], *, rounds: int) -> None:
+    old = json.loads(target.read_text())["samples"] if target.is_file() else []
+    same = [(each["seed"], each["round"]) == (sample["seed"], sample["round"]) for each in old]
+    samples = [each for each, again in zip(old, same, strict=True) if not again] + [sample]
     results = {
         "command": f"for s in {' '.join(map(str, sorted({sample['seed'] for sample in samples})))}; do"
-        " POKERED_FAULT_SEED=$s POKERED_FAULT_ROUNDS=5 POKERED_FAULT_RESULTS=docs/benchmarks/results/faults.json"
+        f" POKERED_FAULT_SEED=$s POKERED_FAULT_ROUNDS={rounds}"
+        " POKERED_FAULT_RESULTS=docs/benchmarks/results/faults.json"
         " pytest -m long tests/faults/test_random_rounds.py; done",
-        "commit": commit,
+        "commit": sample["commit"],
         "machine": f"{platform.machine()}, {psutil.cpu_count()} CPUs, other work on them",
         "date": datetime.date.today().isoformat(),
         "rounds": len(samples),
         "kinds": dict(Counter(sample["kind"] for sample in samples).most_common()),
         "largest_steps_back": max(sample.get("steps_back", 0) for sample in samples),
-        "newer_rows_left_out": sum(sample["newer_rows"] for sample in samples),
+        "newer_rows_left_out": sum(sample.get("newer_rows", 0) for sample in samples),
         "samples": samples,
     }
     target.write_text(json.dumps(results, indent=1) + "\n")
