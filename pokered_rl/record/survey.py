@@ -102,11 +102,13 @@ def trace(log: EpisodeLog, *, cartridge: Cartridge | None = None, screens: bool 
 def _allowed(mask: AffordanceMask, ram: torch.Tensor, log: EpisodeLog) -> npt.NDArray[np.bool_]:
     """Return the mask of every step, bool [T + 1, A], from ``ram`` uint8 [T + 1, R]."""
     taken = torch.from_numpy(log.actions.astype(np.int64))
+    waited = torch.from_numpy(log.wait_frames.astype(np.int32)[:, None])
     allowed = np.empty((log.steps + 1, len(log.header.actions)), bool)
     for step in range(log.steps + 1):
         seen = TensorDict({"ram": ram[step : step + 1]}, batch_size=[1])
         if step:
             seen["action"] = taken[step - 1 : step]
+            seen["wait_frames"] = waited[step - 1 : step]
         allowed[step] = mask(seen)["action_mask"][0].numpy()
     return allowed
 

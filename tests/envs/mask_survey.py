@@ -203,7 +203,11 @@ class Survey:
         for _ in range(mask.fail_threshold):
             for action in allowed[0].nonzero().flatten().tolist():
                 self._pool.reset([0], [state])
-                after = torch.from_numpy(self._pool.step([action]).ram)
-                mask(TensorDict({"ram": after, "action": torch.tensor([action])}, [1]))
+                step = self._pool.step([action])
+                entries = {
+                    "ram": torch.from_numpy(step.ram),
+                    "wait_frames": torch.from_numpy(step.wait_frames)[:, None],
+                }
+                mask(TensorDict({**entries, "action": torch.tensor([action])}, [1]))
                 mask(TensorDict({"ram": ram[None]}, [1]))
         return [bool(each) for each in mask(TensorDict({"ram": ram[None]}, [1]))["action_mask"][0]]

@@ -50,6 +50,25 @@ def test_an_effect_clears_the_failures(start_menu):
     assert "a" in _allowed(mask(_td(start_menu())))
 
 
+@pytest.mark.parametrize("wait_frames", [0, 4])
+def test_a_step_in_which_the_game_was_busy_had_an_effect(start_menu, wait_frames):
+    # A refusal shows a text and leads back to the same menu: the game ignored the buttons meanwhile.
+    mask = AffordanceMask()
+    mask(_td(start_menu()))
+    for _ in range(4):
+        td = mask(_td(start_menu(), A).set("wait_frames", torch.tensor([[wait_frames]], dtype=torch.int32)))
+    assert ("a" in _allowed(td)) is bool(wait_frames)
+
+
+def test_one_emulator_that_waited_clears_nothing_of_another(start_menu):
+    mask = AffordanceMask()
+    two = TensorDict({"ram": torch.stack([start_menu()] * 2), "action": torch.tensor([A, A])}, [2])
+    two["wait_frames"] = torch.tensor([[0], [40]])
+    for _ in range(5):
+        td = mask(two.clone())
+    assert td["action_mask"][:, A].tolist() == [False, True]
+
+
 def test_failures_in_one_situation_mask_nothing_in_another(start_menu):
     mask = AffordanceMask()
     mask(_td(start_menu()))

@@ -53,15 +53,17 @@ class AffordanceMask(RamTransform):
 
     * the rules of :func:`pokered_rl.game.usable_buttons`: buttons that the game does not read on this screen;
     * a learned memory: in menus and text, an action that left the user interface unchanged ``fail_threshold`` times is
-      masked in that situation. A situation is a hash of screen kind, menu variables and the letters on the screen (not
-      of pixels, nor of the map behind). Each return to the situation multiplies its counts by ``decay``, so a masked
-      action is tried again later (it is masked while its count is at least ``fail_threshold - 0.5``); one effect clears
-      its count. The memory never masks B, which leaves menus, nor the last button left.
+      masked in that situation. A step during which the game ignored the buttons for a while (``wait_frames``) had an
+      effect, also if a text or an animation has passed and the same menu is back. A situation is a hash of screen kind,
+      menu variables and the letters on the screen (not of pixels, nor of the map behind). Each return to the situation
+      multiplies its counts by ``decay``, so a masked action is tried again later (it is masked while its count is at
+      least ``fail_threshold - 0.5``); one effect clears its count. The memory never masks B, which leaves menus, nor
+      the last button left.
 
     The no-op is never masked. When nothing else would be allowed and there is no no-op, everything is.
 
     Reads:
-        ``ram`` uint8 [*, R]; ``action`` int64 [*] or one-hot.
+        ``ram`` uint8 [*, R]; ``action`` int64 [*] or one-hot; ``wait_frames`` [*, 1], 0 without it.
 
     Writes:
         ``action_mask`` bool [*, A], True = allowed. Inside an environment also the mask of the action spec
@@ -78,7 +80,7 @@ class AffordanceMask(RamTransform):
         decay: Factor on the counts of a situation at each return to it.
         persistent: Keep the memory across episodes.
         capacity: Situations remembered; the least recently seen are replaced first.
-        in_keys: RAM and action.
+        in_keys: RAM, action, frames waited.
         out_keys: The mask.
         ram_layout: See :class:`RamTransform`.
 
@@ -94,6 +96,7 @@ class AffordanceMask(RamTransform):
         torch.Size([1, 8])
     """
 
+    IN_KEYS: ClassVar = ("ram", "action", "wait_frames")
     OUT_KEYS: ClassVar = ("action_mask",)
     labels: ClassVar[tuple[str, ...]] = (
         *RamFrame.LABELS,
@@ -215,19 +218,26 @@ class AffordanceMask(RamTransform):
             self.memory.episode[emulators] += np.uint64(1)
 
     def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
+        self.memory.action = action if self.learned and self.memory.any_menu else None
+
+    def _count(self, frame: RamFrame, action: npt.NDArray[np.int64], waited: torch.Tensor | None) -> None:
+        """Count the actions without effect that led to ``frame``."""
         memory = self.memory
-        if not (self.learned and memory.any_menu) or action is None:
-            return
         known = (memory.slot >= 0) & ~self._is_noop[action]
         if not any_of(known):
             return
-        unchanged = (self._hashes(frame)[1] == memory.state)[known]
-        self.failures.count(memory.slot[known], action[known], unchanged, decay=self.decay)
+        unchanged = self._hashes(frame)[1] == memory.state
+        if waited is not None:
+            unchanged &= waited.numpy(force=True).reshape(-1) == 0
+        self.failures.count(memory.slot[known], action[known], unchanged[known], decay=self.decay)
 
     def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
         allowed = frame.usable_buttons.take(self._buttons, 1)  # [E, A]
         allowed |= self._is_noop
         if self.learned:
+            if self.memory.action is not None:
+                self._count(frame, self.memory.action, out.get(self.in_keys[2], None))
+                self.memory.action = None
             in_menu = self._kinds.take(frame.screen_kind)
             any_menu = any_of(in_menu)
             if any_menu or self.memory.any_menu:
@@ -327,6 +337,8 @@ class _MenuMemory(EmulatorMemory):
         self.state = np.zeros(num_emulators, np.uint64)
         #: int64 [E], slot of the situation in the :class:`FailureMemory`, -1 outside of menus.
         self.slot = np.full(num_emulators, -1, np.int64)
+        #: int64 [E], the actions of a step until they are counted; None where none was in a menu.
+        self.action: npt.NDArray[np.int64] | None = None
         #: Whether any emulator was in a menu or text.
         self.any_menu = False
         #: The last frame and its hashes.
