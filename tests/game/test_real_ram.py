@@ -1,5 +1,6 @@
 """Every field of every image of the real game, decoded equal to what is known about it."""
 
+from math import isqrt
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from pokered_rl.game import (
     ScreenKind,
     read_screen,
     screen_kind,
+    screen_lines,
     state_ranges,
 )
 
@@ -118,6 +120,151 @@ def test_every_field_of_every_image_decodes_to_the_known_value(real_images: Imag
     for name, expected in real_facts.items():
         decoded = _facts(real_images[name])
         assert {key: decoded[key] for key in expected} == expected, name
+
+
+#: What the game itself has written on the screen of images that ``expected.json`` lacks, and what it says of them:
+#: own level, HP and highest HP, enemy, its level; ``None`` where nothing is written.
+_WRITTEN: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "battle_menu_left_wild": (
+        ["RATTATA", "2", "6", "23/ 23", "▶FIGHT"],
+        {"level": 6, "hp": 23, "max": 23, "enemy": "RATTATA", "enemy_level": 2, "in_battle": 1},
+    ),
+    "battle_menu_left_trainer": (
+        ["WEEDLE", "9", "10", "32/ 32", "▶FIGHT"],
+        {"level": 10, "hp": 32, "max": 32, "enemy": "WEEDLE", "enemy_level": 9, "in_battle": 2},
+    ),
+    "battle_menu_right": (
+        ["PIDGEY", "3", "6", "22/ 22", "▶RUN"],
+        {"level": 6, "hp": 22, "max": 22, "enemy": "PIDGEY", "enemy_level": 3, "in_battle": 1},
+    ),
+    "battle_move_list": (
+        ["RATTATA", "3", "CHARMANDER", "8", "3/ 24", "NORMAL", "SCRATCH", "▶GROWL", "40/40"],
+        {
+            "level": 8,
+            "hp": 3,
+            "max": 24,
+            "enemy": "RATTATA",
+            "enemy_level": 3,
+            "in_battle": 1,
+            "species": "CHARMANDER",
+            "moves": ["SCRATCH", "GROWL"],
+            "second_pp": 40,
+        },
+    ),
+    # OPP_ID_OFFSET 200 + BROCK 34; the enemy's fields are those of the battle before (wEnemyMonPartyPos is 0xFF).
+    "battle_trainer_wants_to_fight": (
+        ["BROCK wants", "to fight!"],
+        {"map": "PEWTER_GYM", "opponent": 234, "in_battle": 2},
+    ),
+    # wOptions: text speed FAST 1, bit 7 BATTLE ANIMATION OFF, bit 6 BATTLE STYLE SET.
+    "title_options": (["▷FAST", "▷OFF", "▷SHIFT"], {"options": 0x81, "party_count": 0}),
+    "title_menu": (["▶NEW GAME", "OPTION"], {"party_count": 0, "money": 0}),
+}
+#: Images without letters: the stairs of the table of warps, and the starter of level 5 in the professor's lab.
+_SEEN: dict[str, dict[str, Any]] = {
+    "title_screen": {"party_count": 0, "map": "PALLET_TOWN", "in_battle": 0},
+    "transition_stairs": {"party_count": 0, "map": "REDS_HOUSE_1F", "place": (7, 1), "money": 3000},
+    "scripted_movement": {"level": 5, "species": "SQUIRTLE", "exp": 135, "map": "OAKS_LAB", "money": 3000},
+}
+
+
+def _decoded(ram: Tensor) -> dict[str, Any]:
+    state = GameState.from_ram(ram)
+    found = {
+        "party_count": int(state.party_count),
+        "map": CartridgeProfile.get("red").maps.name(state.map_id),
+        "place": (int(state.x), int(state.y)),
+        "money": int(state.money),
+        "in_battle": int(state.in_battle),
+        "opponent": int(state.opponent),
+        "options": _number(ram, "wOptions"),
+        "enemy": SPECIES.name(state.enemy_species),
+        "enemy_level": int(state.enemy_level),
+    }
+    if found["party_count"]:
+        first = _party(ram, state)[0]
+        found |= {"species": first["sp"], "level": first["lv"], "hp": first["hp"], "max": first["maxhp"]}
+        found |= {"moves": [move for move in first["moves"] if move != "-"], "second_pp": first["pp"][1]}
+        found["exp"] = first["exp"]
+    return found
+
+
+def test_every_other_image_decodes_to_what_its_screen_says(real_images: Images, real_facts: Facts) -> None:
+    assert set(_WRITTEN) | set(_SEEN) | set(real_facts) == set(real_images)
+    for name, (words, expected) in _WRITTEN.items():
+        text = "\n".join(screen_lines(real_images[name]))
+        assert all(word in text for word in words), name
+        decoded = _decoded(real_images[name])
+        assert {key: decoded[key] for key in expected} == expected, name
+    for name, expected in _SEEN.items():
+        decoded = _decoded(real_images[name])
+        assert {key: decoded[key] for key in expected} == expected, name
+
+
+#: Base HP and growth (data/pokemon/base_stats of the disassembly) of the species in the images' parties and battles.
+_BASE_HP = {
+    "BULBASAUR": 45, "VENUSAUR": 80, "CHARMANDER": 39, "SQUIRTLE": 44, "WARTORTLE": 59, "BLASTOISE": 79, "PIDGEY": 40,
+    "PIKACHU": 35, "ODDISH": 45, "EKANS": 35, "MANKEY": 40, "EEVEE": 55, "LAPRAS": 130, "RATTATA": 30, "WEEDLE": 40,
+    "SANDSHREW": 50,
+}  # fmt: skip
+#: Somebody gave its members HP and PP that they cannot have.
+_EDITED = "lance_text_waiting"
+_SLOW, _FAST = ("LAPRAS",), ("PIKACHU", "EKANS", "MANKEY", "EEVEE")
+
+
+def _max_hp(species: str, level: int, dv: int, stat_exp: int) -> int:
+    """CalcStat (home/move_mon.asm)."""
+    root = min(255, isqrt(max(stat_exp - 1, 0)) + (stat_exp > 0))
+    return ((_BASE_HP[species] + dv) * 2 + root // 4) * level // 100 + level + 10
+
+
+def _exp_at(species: str, level: int) -> int:
+    """GrowthRateTable (data/growth_rates.asm): slow, medium fast, medium slow."""
+    if species in _SLOW:
+        return 5 * level**3 // 4
+    return level**3 if species in _FAST else 6 * level**3 // 5 - 15 * level**2 + 100 * level - 140
+
+
+def test_decoded_values_of_every_image_obey_the_laws_of_the_game(real_images: Images, real_facts: Facts) -> None:
+    maps, members, enemies = CartridgeProfile.get("red").maps, 0, 0
+    for name, ram in real_images.items():
+        state = GameState.from_ram(ram)
+        here = maps[int(state.map_id)]
+        if not name.startswith("title"):  # no game is loaded
+            assert (int(state.width_steps), int(state.height_steps)) == (here.width_steps, here.height_steps), name
+            assert _number(ram, "wNumberOfWarps") == len(here.warps), name
+            assert 0 <= int(state.x) < here.width_steps, name
+            assert 0 <= int(state.y) < here.height_steps, name
+        assert int(state.pokedex_owned) <= int(state.pokedex_seen) <= 151, name
+        records = FULL_LAYOUT.read(ram, "wPartyMons").reshape(-1, 44).to(torch.int64)
+        for slot, each in enumerate(_party(ram, state)):
+            members += 1
+            record, at = records[slot], f"{name}, {each['sp']}"
+            dvs, stat_exp = int(record[27] << 8 | record[28]), int(record[17] << 8 | record[18])
+            # The DV of HP are the lowest bits of the other four.
+            dv = sum((dvs >> 4 * place & 1) << place for place in range(4))
+            if name in real_facts:  # the DV of some of these were edited after their stats had been computed
+                lowest, highest = _max_hp(each["sp"], each["lv"], 0, 0), _max_hp(each["sp"], each["lv"], 15, stat_exp)
+            else:  # stats are computed anew at a new level only; the stat experience of later fights waits until then
+                lowest, highest = (_max_hp(each["sp"], each["lv"], dv, exp) for exp in (0, stat_exp))
+            assert lowest <= each["maxhp"] <= highest, at
+            assert _exp_at(each["sp"], each["lv"]) <= each["exp"] < _exp_at(each["sp"], each["lv"] + 1), at
+            if name == _EDITED:
+                continue
+            assert 0 <= each["hp"] <= each["maxhp"], at
+            for move, pp in zip(each["moves"], each["pp"], strict=True):
+                if move == "-":
+                    assert pp == 0, at
+                else:  # a PP-up adds a fifth, three at most
+                    assert pp <= min(63, MOVES[MOVES.id(move)].pp * 8 // 5), at
+        if int(state.in_battle) and int(state.enemy_level):
+            enemy = SPECIES.name(state.enemy_species)
+            # Trainers' have the DV 9 8 8 8 (engine/battle/core.asm), which makes 8 of HP.
+            dvs = range(16) if int(state.in_battle) == 1 else (8,)
+            assert int(state.enemy_max_hp) in {_max_hp(enemy, int(state.enemy_level), dv, 0) for dv in dvs}, name
+            assert 0 <= int(state.enemy_hp) <= int(state.enemy_max_hp), name
+            enemies += 1
+    assert (members, enemies) == (35, 5)
 
 
 def test_all_images_decoded_as_one_batch_equal_the_images_decoded_alone(real_images: Images) -> None:
