@@ -21,6 +21,7 @@ _COMMANDS = {
     "verify": "replay episode logs and proofs and compare what they claim",
     "prove": "chain the logs of a run from power-on to a milestone in one file",
     "leaderboard": "write a page of verified proofs",
+    "live": "serve a page that follows a run, or shows the logs of a finished one",
     "watch": "watch a trained agent play",
     "play": "play by hand and record an episode log",
     "doctor": "check whether this machine can train with a config",

@@ -4,26 +4,47 @@ Every worker maps the same memory, so publishing weights costs one copy for any 
 them only when their version has changed.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from pokered_rl.errors import ConfigError
 
-__all__ = ["SharedControl", "flatten_parameters", "shared_bytes"]
+__all__ = ["SharedControl", "WatchRequest", "flatten_parameters", "shared_bytes"]
 
 _ALIGNMENT = 16
 # Fields of the header, int64.
-_WRITING, _WRITTEN, _GLOBAL_STEPS, _STATE_REQUEST, _HALT, _NUMBER = range(6)
+_WRITING, _WRITTEN, _GLOBAL_STEPS, _STATE_REQUEST, _HALT, _NUMBER, _WATCH = range(7)
 _HEADER_SIZE = 8
 #: Where Linux keeps shared memory; a container's default is 64 MB.
 _SHARED_FOLDER = Path("/dev/shm")
 #: Each shared tensor is a file of whole pages.
 _PAGE_BYTES = 4096
+
+
+class WatchRequest(NamedTuple):
+    """What workers send for a live page; :attr:`SharedControl.watch` holds it as a number, 0 for nothing."""
+
+    #: Emulator of which actions values and reward terms are sent, too; counted over all workers, -1 for none.
+    emulator: int = -1
+    #: Changes when the log of that emulator's open episode is wanted, once; 0 for never.
+    log_request: int = 0
+
+    def to_number(self) -> int:
+        """Return a number that is not 0."""
+        return self.log_request << 32 | self.emulator + 2
+
+    @classmethod
+    def of_number(cls, number: int) -> WatchRequest | None:
+        """Undo :meth:`to_number`; None for 0."""
+        return cls((number & 0xFFFFFFFF) - 2, number >> 32) if number else None
 
 
 class SharedControl:
@@ -63,6 +84,15 @@ class SharedControl:
     def state_request(self) -> int:
         """Number of the last request for the workers' states; 0 before the first."""
         return int(self._header[_STATE_REQUEST])
+
+    @property
+    def watch(self) -> int:
+        """What workers send of each step for a live page: see :class:`WatchRequest`."""
+        return int(self._header[_WATCH])
+
+    @watch.setter
+    def watch(self, value: int) -> None:
+        self._header[_WATCH] = value
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_staging": None}

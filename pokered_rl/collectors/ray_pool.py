@@ -138,6 +138,7 @@ class RayPool(SupervisedPool):
             "global_steps": self.control.global_steps,
             "state_request": self.control.state_request,
             "halted": self.control.halted,
+            "watch": self.control.watch,
         }
 
 
@@ -149,12 +150,13 @@ class _RemoteControl:
         self.global_steps = 0
         self.state_request = 0
         self.halted = False
+        self.watch = 0
         self._number = -1
         self._weights: Any = None
 
     def take(self, order: Mapping[str, Any]) -> None:
         self.global_steps, self.state_request = order["global_steps"], order["state_request"]
-        self.halted = order["halted"]
+        self.halted, self.watch = order["halted"], order["watch"]
         if order["version"] != self.version:
             import ray
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from tensordict import NonTensorData, TensorDict, TensorDictBase
 from torch import nn
 from torchrl.collectors import Collector
@@ -24,12 +25,14 @@ from torchrl.data import Composite, Unbounded
 from torchrl.envs import Compose, EnvBase, TensorDictPrimer, Transform, TransformedEnv
 
 from pokered_rl.atomic import LockToken
-from pokered_rl.collectors.control import flatten_parameters
+from pokered_rl.collectors.control import WatchRequest, flatten_parameters
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
 from pokered_rl.disk import disk_message
 from pokered_rl.envs import EpisodeFigures, EpisodeMeter, EpisodeRecorder
+from pokered_rl.envs.transforms.episode_figures import WatchedSteps
 from pokered_rl.errors import ConfigError, RunLostError
+from pokered_rl.modules import RecurrentQuantileNetwork
 from pokered_rl.signals import STOP_SIGNALS
 
 __all__ = [
@@ -148,6 +151,20 @@ class WorkerSpec:
 
 
 @dataclass
+class WatchedEmulator:
+    """The emulator that a live page looks at, over T steps with A actions."""
+
+    #: Its number in the worker.
+    emulator: int
+    #: float16 [T, A], as the policy valued them.
+    values: NDArray[np.float16] | None
+    #: float16 [A, N], at the last step, with the mean weights.
+    quantiles: NDArray[np.float16] | None
+    #: The log of its open episode so far, where it was asked for.
+    log: bytes | None
+
+
+@dataclass
 class WorkerMessage:
     """What a worker sends after each rollout."""
 
@@ -159,6 +176,11 @@ class WorkerMessage:
     num_steps: int = 0
     #: Figures of the episodes that ended in the batch, where an :class:`EpisodeMeter` measures them.
     figures: list[EpisodeFigures] = field(default_factory=list)
+    #: Where the emulators were, and the one that is looked at, while a live page follows the run.
+    watched: WatchedSteps | None = None
+    watched_emulator: WatchedEmulator | None = None
+    #: Names of the reward terms in ``watched``.
+    term_names: tuple[str, ...] = ()
     #: Version of the weights that acted.
     weights_version: int = 0
     #: The request that ``state`` answers.
@@ -184,11 +206,11 @@ class WorkerCollector(Collector):
         self.spec = spec
         self._flat: torch.Tensor | None = None
         self._failed = False
-        self._served_request = 0
+        self._served_request = self._served_log = 0
         self._weights_version, self._weights_number = 0, -1
         self._recorders: list[EpisodeRecorder] = []
         self._meters: list[EpisodeMeter] = []
-        policy = self._build_policy()
+        policy = self._acting = self._build_policy()
         kwargs |= {
             "policy": policy,
             "policy_factory": None,
@@ -246,6 +268,8 @@ class WorkerCollector(Collector):
             recorder.follow(global_step=self.spec.control.global_steps, weights_version=self._weights_number)
         if self.spec.exploration is not None:
             self._carrier.set("epsilon", self.spec.exploration())
+        for meter in self._meters:
+            meter.watching = self.spec.control.watch != 0
 
     def _unread_keys(self) -> tuple[Any, ...]:
         read = {*self.spec.observation_keys, *self.spec.state_keys, "step_count", "is_init"}
@@ -276,11 +300,38 @@ class WorkerCollector(Collector):
             figures=[figures for meter in self._meters for figures in meter.take()],
             weights_version=self._weights_version,
         )
+        for meter in self._meters:
+            if meter.watching:
+                message.watched, message.term_names = meter.take_steps(), meter.term_names
+                message.watched_emulator = self._look(rollout)
         request = spec.control.state_request
         if request != self._served_request:
             self._served_request = request
             message.state_request, message.state = request, capture_state(self)
         return _carried(_pack(message))
+
+    def _look(self, rollout: TensorDictBase) -> WatchedEmulator | None:
+        """Return what a live page shows of the emulator that it looks at, if it is one of this worker's."""
+        asked = WatchRequest.of_number(self.spec.control.watch)
+        emulator = -1 if asked is None else asked.emulator - self.spec.index * rollout.shape[0]
+        if asked is None or not 0 <= emulator < rollout.shape[0]:
+            return None
+        seen = WatchedEmulator(emulator, None, None, None)
+        if (values := rollout.get("action_value", None)) is not None:
+            seen.values = values[emulator].half().numpy()
+        network = network_of(self._acting)
+        if isinstance(network, RecurrentQuantileNetwork):
+            last = rollout[emulator : emulator + 1, -1:].select(*network.observation_keys, *network.state_keys)
+            step = last.clone().auto_batch_size_(1)
+            for key in network.state_keys:
+                step.set(key, last.get(key)[:, 0])
+            with torch.no_grad():
+                seen.quantiles = network(step).get(network.quantiles_key)[0, 0].half().numpy()
+        if asked.log_request not in (0, self._served_log):
+            logs = (recorder.log_so_far(emulator) for recorder in self._recorders)
+            if (log := next(filter(None, logs), None)) is not None:  # else its episode has just ended: the next one's
+                seen.log, self._served_log = log.to_bytes(), asked.log_request
+        return seen
 
 
 def unpack_message(payload: bytes) -> WorkerMessage:

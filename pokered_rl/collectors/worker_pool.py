@@ -95,6 +95,8 @@ class ExperienceSink:
         self.not_finite = 0
         #: The latest finished episodes, oldest first.
         self.recent: deque[EpisodeResult] = deque(maxlen=_RECENT_EPISODES)
+        #: Called with each message that has :attr:`~pokered_rl.collectors.worker.WorkerMessage.watched` steps.
+        self.on_watched: Callable[[int, WorkerMessage], None] | None = None
         self._running: dict[int, NDArray[np.float64]] = {}  # [2, E]: return and length of the open episodes
 
     def add(self, worker: int, message: WorkerMessage) -> None:
@@ -105,6 +107,8 @@ class ExperienceSink:
             self._insert(self.builder.extend(message.batch, worker=worker))
             self.steps += message.num_steps
             self._measure_episodes(worker, message)
+        if message.watched is not None and self.on_watched is not None:
+            self.on_watched(worker, message)
 
     def cut(self, worker: int) -> None:
         """End the open episodes of a lost worker; what is known of them is inserted."""

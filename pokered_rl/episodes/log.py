@@ -361,6 +361,15 @@ class EpisodeLogWriter:
     def finish(self, outcome: Outcome, *, ram_hash: str, end_unix_seconds: float = 0.0) -> Path | None:
         """Write the log and return its path; return None for an episode without a step, which is not written.
 
+        The arguments are those of :meth:`log`.
+        """
+        if not self._steps:
+            return None
+        return self.log(outcome, ram_hash=ram_hash, end_unix_seconds=end_unix_seconds).save(self.folder)
+
+    def log(self, outcome: Outcome, *, ram_hash: str, end_unix_seconds: float = 0.0) -> EpisodeLog:
+        """Return the episode so far, of at least one step; the writer goes on.
+
         Args:
             outcome: Why the episode ends.
             ram_hash: Hash (hex) of the RAM after the last step.
@@ -369,9 +378,6 @@ class EpisodeLogWriter:
         Raises:
             EpisodeLogError: The steps do not fit together or to the header.
         """
-        if not self._steps:
-            return None
-        self.add_ram_hash(ram_hash)
         actions, wait_frames, rewards, terms = zip(*self._steps, strict=True)
         log = EpisodeLog(
             header=self.header,
@@ -379,7 +385,7 @@ class EpisodeLogWriter:
             wait_frames=np.asarray(wait_frames, np.uint16),
             rewards=np.asarray(rewards, np.float32),
             term_rewards=np.asarray(terms, np.float32).reshape(self.steps, -1),
-            ram_hashes=self._ram_hashes,
+            ram_hashes={**self._ram_hashes, self.steps: ram_hash},
             milestones=tuple(self._milestones),
             outcome=outcome,
             end_unix_seconds=end_unix_seconds,
@@ -388,7 +394,7 @@ class EpisodeLogWriter:
         )
         if self._chain is not None and len(self._chain) == log.steps + 1:
             log = replace(log, chain=np.asarray([*self._chain, log.chain_end(self._chain[-1])], np.uint32))
-        return log.save(self.folder)
+        return log
 
 
 def _read_hashes(data: bytes, name: str) -> dict[int, str]:

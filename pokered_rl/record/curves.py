@@ -6,11 +6,9 @@ over the seeds (Student's t). With one seed the band is the middle half of the e
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +29,6 @@ __all__ = [
     "learning_figure",
     "milestone_figure",
     "milestone_steps",
-    "read_evaluations",
     "reward_stack_figure",
 ]
 
@@ -201,15 +198,6 @@ def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: 
     axes.axhline(0, color="#333", lw=0.8)
     _finish(axes, "agent steps", "mean return by term")
     return figure
-
-
-def read_evaluations(file: Path) -> list[dict[str, str]]:
-    """Return the rows of an ``evaluation.csv`` that count, in the order of their steps; none where there is no file."""
-    if not file.is_file():
-        return []
-    with file.open(newline="") as table:
-        rows = [row for row in csv.DictReader(table) if not row.get("abandoned")]
-    return sorted((row for row in rows if row["steps"].isdigit()), key=lambda row: int(row["steps"]))
 
 
 def evaluation_figure(rows: Sequence[Mapping[str, str]], *, most: int = 6) -> Figure:

@@ -6,7 +6,7 @@ game and shows only what was seen.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -19,19 +19,15 @@ from pokered_rl.emulator import ActionSet, Cartridge
 from pokered_rl.envs import AffordanceMask, required_layout
 from pokered_rl.episodes import EpisodeLog, EpisodePlayer, cartridge_for
 from pokered_rl.errors import ConfigError
-from pokered_rl.game import GameMaps, RamLayout, ScreenKind, screen_kind, usable_buttons
-from pokered_rl.observations import unpack_shades
+from pokered_rl.game import RamLayout, ScreenKind, screen_kind, usable_buttons
+from pokered_rl.record.pictures import Cell, MapPictures
 
 __all__ = ["Cell", "EpisodeTrace", "MapSurvey", "survey", "trace"]
 
 _PLACE = RamLayout.of("wCurMap", "wYCoord", "wXCoord", "wCurrentMapHeight2", "wCurrentMapWidth2")
-#: Size of a map step on screen in pixels; below: the player's place on screen, and the size of the screen, in steps.
-_CELL = 16
-_PLAYER_COLUMN, _PLAYER_LINE = 4, 4
-_COLUMNS, _LINES = 10, 9
-
-#: Map id, x, y.
-Cell = tuple[int, int, int]
+_FACING = RamLayout.of("wSpritePlayerStateData1FacingDirection")
+#: What the game notes as facing, and the step that way: down, up, left, right.
+_WAYS = {0: ("down", 0, 1), 4: ("up", 0, -1), 8: ("left", -1, 0), 12: ("right", 1, 0)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +38,8 @@ class EpisodeTrace:
     log: EpisodeLog
     #: int64 [T + 1, 3], map id, x and y of the player.
     places: npt.NDArray[np.int64]
+    #: Places into which the player tried to walk in vain: walls, and people.
+    bumps: frozenset[Cell] = frozenset()
     #: Map id to width and height in map steps, as in the RAM of the game.
     sizes: dict[int, tuple[int, int]]
     #: uint8 [T + 1], :class:`~pokered_rl.game.ScreenKind` of the screen.
@@ -73,7 +71,7 @@ def trace(log: EpisodeLog, *, cartridge: Cartridge | None = None, screens: bool 
     cartridge = cartridge if cartridge is not None else cartridge_for(log)
     actions, stack = ActionSet(log.header.actions), cartridge.profile.stack_words
     mask = AffordanceMask(actions=actions)
-    layout = RamLayout.merged([*required_layout([mask], stack=stack).ranges, *_PLACE.ranges])
+    layout = RamLayout.merged([*required_layout([mask], stack=stack).ranges, *_PLACE.ranges, *_FACING.ranges])
     ram = np.empty((log.steps + 1, layout.size), np.uint8)
     pictures = np.empty((log.steps + 1, 144, 40), np.uint8) if screens else None
     with EpisodePlayer(log, cartridge=cartridge, screen="full") as player:
@@ -85,18 +83,36 @@ def trace(log: EpisodeLog, *, cartridge: Cartridge | None = None, screens: bool 
                 pictures[step] = player.emulator.pixels()
     columns = [layout.column(address) for start, stop in _PLACE.ranges for address in range(start, stop)]
     map_id, y, x, height, width = ram[:, columns].astype(np.int64).T
+    places = np.stack([map_id, x, y], axis=1)
     tensor = torch.from_numpy(ram)
+    kinds = screen_kind(tensor, layout, stack=stack).numpy()
+    facing = ram[:, layout.column(_FACING.ranges[0][0])]
     buttons = np.array(actions.button_indices)
     by_rules = usable_buttons(tensor, layout, stack=stack).numpy()[:, np.maximum(buttons, 0)]  # [T + 1, A]
     return EpisodeTrace(
         log=log,
-        places=np.stack([map_id, x, y], axis=1),
+        places=places,
+        bumps=_bumps(log, places, facing, kinds == ScreenKind.OVERWORLD),
         sizes={int(m): (int(width[map_id == m][-1]), int(height[map_id == m][-1])) for m in np.unique(map_id)},
-        kinds=screen_kind(tensor, layout, stack=stack).numpy(),
+        kinds=kinds,
         usable=by_rules | (buttons < 0),  # nothing forbids the no-op
         allowed=_allowed(AffordanceMask(actions=actions, ram_layout=layout), tensor, log),
         screens=pictures,
     )
+
+
+def _bumps(
+    log: EpisodeLog, places: npt.NDArray[np.int64], facing: npt.NDArray[np.uint8], standing: npt.NDArray[np.bool_]
+) -> frozenset[Cell]:
+    """Return where the player stood, faced and pressed a direction, and stayed."""
+    still = standing[:-1] & standing[1:] & (places[:-1] == places[1:]).all(1) & (facing[:-1] == facing[1:])
+    found = set()
+    for step in np.flatnonzero(still).tolist():
+        name, right, down = _WAYS.get(int(facing[step]), ("", 0, 0))
+        if log.header.actions[log.actions[step]] == name:
+            map_id, x, y = places[step].tolist()
+            found.add((map_id, x + right, y + down))
+    return frozenset(found)
 
 
 def _allowed(mask: AffordanceMask, ram: torch.Tensor, log: EpisodeLog) -> npt.NDArray[np.bool_]:
@@ -114,19 +130,17 @@ def _allowed(mask: AffordanceMask, ram: torch.Tensor, log: EpisodeLog) -> npt.ND
 
 
 @dataclass(kw_only=True)
-class MapSurvey:
-    """The union of many episodes: visits, sizes and pictures of the maps."""
+class MapSurvey(MapPictures):
+    """The union of many episodes: visits, walls, sizes and pictures of the maps."""
 
-    #: The maps of the cartridge.
-    maps: GameMaps
     #: Cell to the number of agent steps that began, or episodes that ended, on it.
     visits: Counter[Cell] = field(default_factory=Counter)
     #: Cell to the global step at which it was first reached.
     first_visit: dict[Cell, int] = field(default_factory=dict)
+    #: Places into which somebody tried to walk in vain.
+    bumps: set[Cell] = field(default_factory=set)
     #: Number of episodes.
     episodes: int = 0
-    _sizes: dict[int, tuple[int, int]] = field(default_factory=dict, repr=False)
-    _looks: dict[Cell, Counter[bytes]] = field(default_factory=lambda: defaultdict(Counter), repr=False)
 
     def add(self, traced: EpisodeTrace) -> None:
         """Add one episode."""
@@ -136,7 +150,8 @@ class MapSurvey:
             cell = map_id, x, y
             self.visits[cell] += 1
             self.first_visit[cell] = min(start + step, self.first_visit.get(cell, start + step))
-        self._enlarge(traced.sizes)
+        self.bumps |= traced.bumps
+        self.enlarge(traced.sizes)
         if traced.screens is not None:
             self._look(traced, traced.screens)
 
@@ -146,14 +161,8 @@ class MapSurvey:
         self.visits.update(other.visits)
         for cell, step in other.first_visit.items():
             self.first_visit[cell] = min(step, self.first_visit.get(cell, step))
-        self._enlarge(other._sizes)
-        for cell, looks in other._looks.items():
-            self._looks[cell].update(looks)
-
-    def _enlarge(self, sizes: dict[int, tuple[int, int]]) -> None:
-        for map_id, (width, height) in sizes.items():
-            old_width, old_height = self._sizes.get(map_id, (0, 0))
-            self._sizes[map_id] = max(width, old_width), max(height, old_height)
+        self.bumps |= other.bumps
+        self.add_looks(other)
 
     def _look(self, traced: EpisodeTrace, screens: npt.NDArray[np.uint8]) -> None:
         standing = np.flatnonzero(traced.kinds == ScreenKind.OVERWORLD)
@@ -162,15 +171,8 @@ class MapSurvey:
         for step in standing.tolist():
             map_id, x, y = traced.places[step].tolist()
             looked[map_id, x, y] += 1
-            if looked[map_id, x, y] > 3:
-                continue
-            width, height = self.size(map_id)
-            tiles = screens[step].reshape(_LINES, _CELL, _COLUMNS, _CELL // 4).swapaxes(1, 2)  # [9, 10, 16, 4]
-            for line, column in np.ndindex(_LINES, _COLUMNS):
-                cell_x, cell_y = x + column - _PLAYER_COLUMN, y + line - _PLAYER_LINE
-                hidden = column == _PLAYER_COLUMN and line in (_PLAYER_LINE, _PLAYER_LINE - 1)  # by the player
-                if not hidden and 0 <= cell_x < width and 0 <= cell_y < height:
-                    self._looks[map_id, cell_x, cell_y][tiles[line, column].tobytes()] += 1
+            if looked[map_id, x, y] <= 3:
+                self.look((map_id, x, y), screens[step])
 
     @property
     def map_ids(self) -> list[int]:
@@ -180,11 +182,11 @@ class MapSurvey:
             first[map_id] = min(step, first.get(map_id, step))
         return sorted(first, key=lambda map_id: (first[map_id], map_id))
 
-    def size(self, map_id: int) -> tuple[int, int]:
-        """Return width and height of a map in map steps: from the tables, else from the RAM, else (0, 0)."""
-        if map_id in self.maps and self.maps[map_id].width_steps:
-            return self.maps[map_id].width_steps, self.maps[map_id].height_steps
-        return self._sizes.get(map_id, (0, 0))
+    def walls(self, map_id: int) -> list[int]:
+        """Return the steps of a map that nobody could enter, as ``y * width + x``: bumped into and never visited."""
+        width, height = self.size(map_id)
+        cells = ((x, y) for m, x, y in self.bumps - self.visits.keys() if m == map_id)
+        return sorted(y * width + x for x, y in cells if 0 <= x < width and 0 <= y < height)
 
     def visit_counts(self, map_id: int) -> npt.NDArray[np.int64]:
         """Return the agent steps that began on each step of a map, int64 [height, width]."""
@@ -201,19 +203,6 @@ class MapSurvey:
             if cell_map == map_id and x < width and y < height:  # on the way through an edge they lie outside
                 grid[y, x] = value
         return grid
-
-    def background(self, map_id: int) -> npt.NDArray[np.int8]:
-        """Return the picture of a map, int8 [16 * height, 16 * width]: shades 0 (black) to 3, -1 where it was not seen.
-
-        Each step of the map shows what was seen there most often.
-        """
-        width, height = self.size(map_id)
-        picture = np.full((height, _CELL, width, _CELL), -1, np.int8)
-        for (cell_map, x, y), looks in self._looks.items():
-            if cell_map == map_id and x < width and y < height:
-                packed = np.frombuffer(looks.most_common(1)[0][0], np.uint8).reshape(_CELL, _CELL // 4)
-                picture[y, :, x] = unpack_shades(packed)
-        return picture.reshape(height * _CELL, width * _CELL)
 
 
 def survey(logs: Iterable[EpisodeLog], *, cartridge: Cartridge | None = None, screens: bool = True) -> MapSurvey:

@@ -457,6 +457,11 @@ class LoggingConfig:
     wandb_project: str = "pokered_rl"
     #: Further loggers of TorchRL, `mlflow` or `trackio`, whose packages you install; each job is a run there.
     loggers: list[str] = field(default_factory=list)
+    #: Serve the live page of the run on this machine while the job lasts (extra `live`). Without it, `pokered_rl live`
+    #: follows a run as well. On the command line `live=true` is enough.
+    live: bool = False
+    #: Its port.
+    live_port: int = option(8721, ge=1, le=65535)
     #: Seconds between two refreshes of the display on a terminal.
     display_every_seconds: float = option(0.5, gt=0)
     #: Seconds between two plain lines where there is no terminal.

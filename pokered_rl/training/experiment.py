@@ -29,6 +29,7 @@ from pokered_rl.training.config import Backend, Config, OnReplayLoss, Resume, Ta
 from pokered_rl.training.costs import measured_costs, memory_needs
 from pokered_rl.training.display import Display
 from pokered_rl.training.evaluator import EvaluationPlan, Evaluator
+from pokered_rl.training.live import LiveFeed, LiveServer
 from pokered_rl.training.load_config import load_config, read_config
 from pokered_rl.training.loggers import make_loggers
 from pokered_rl.training.metrics import Metrics
@@ -285,6 +286,8 @@ class Experiment:
                 line_seconds=config.logging.line_every_seconds,
                 console=self._console,
             ),
+            self._live_feed(),
+            LiveServer(folder.path, port=config.logging.live_port) if config.logging.live else None,
             *self._callbacks,
         ]
         trainer.callbacks = CallbackList([each for each in callbacks if each is not None], say=self._say)
@@ -313,6 +316,17 @@ class Experiment:
             stopped=lambda: signals.reason,
             console=self._console,
         )
+
+    def _live_feed(self) -> LiveFeed:
+        cartridge = self._cartridge
+        facts = {
+            "run": self.config.run.name,
+            "actions": list(self.config.env.actions),
+            "kind": cartridge.kind,
+            "cartridge": cartridge.title,
+            "cartridge_sha1": cartridge.sha1,
+        }
+        return LiveFeed(self.folder.path, facts)
 
     def _draw_coverage(self, visits: Mapping[int, int]) -> npt.NDArray[np.uint8]:
         from pokered_rl.record.maps import coverage_picture  # Matplotlib takes a second to import

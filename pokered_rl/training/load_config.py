@@ -197,8 +197,9 @@ def _text_options() -> dict[str, type]:
 def expand(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
     """Prepare overrides for Hydra.
 
-    ``+legacy_config=path`` is replaced by what the file says; the other overrides come after it and win. Text options
-    keep what was typed. Reward weights and options are open mappings, to which Hydra would want ``++`` to add a name.
+    ``live=true`` is short for ``logging.live=true``. ``+legacy_config=path`` is replaced by what the file says; the
+    other overrides come after it and win. Text options keep what was typed. Reward weights and options are open
+    mappings, to which Hydra would want ``++`` to add a name.
 
     Args:
         overrides: As typed.
@@ -208,7 +209,9 @@ def expand(overrides: Sequence[str], *, sweep: bool = False) -> list[str]:
     others: list[str] = []
     for override in overrides:
         name, _, value = override.partition("=")
-        if name.lstrip("+") == "legacy_config":
+        if name == "live":
+            others.append(f"logging.{override}")
+        elif name.lstrip("+") == "legacy_config":
             legacy += legacy_overrides(value.strip("'\""))
         elif name.startswith(_OPEN_MAPPINGS):
             others.append(f"++{override}")

@@ -12,7 +12,7 @@ from pokered_rl.record.palettes import PALETTES
 
 COMMANDS = (
     *("train", "render", "evaluate", "report", "curriculum"),
-    *("verify", "prove", "leaderboard", "watch", "play", "doctor"),
+    *("verify", "prove", "leaderboard", "live", "watch", "play", "doctor"),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.envs.transforms.episode_recorder import MilestoneTracker
 from pokered_rl.envs.transforms.reward_terms import RewardTerms
 
-__all__ = ["EpisodeFigures", "EpisodeMeter"]
+__all__ = ["EpisodeFigures", "EpisodeMeter", "WatchedSteps"]
 
 _MAP_PREFIX = "map:"
 _SEEN_STEPS = 32
@@ -55,6 +55,23 @@ class EpisodeFigures:
     masked_share: float = 0.0
     #: ``map_id << 16 | x << 8 | y`` of the tiles; empty unless the episode began outside of the archive.
     places: tuple[int, ...] = ()
+
+
+class WatchedSteps(NamedTuple):
+    """Where E emulators were after each of T steps, for a page that follows the run."""
+
+    #: int32 [T, E], ``map_id << 16 | x << 8 | y``; where the player was last while no map is loaded.
+    places: npt.NDArray[np.int32]
+    #: uint8 [T, E]: bit 0 in a battle, 1 a text or menu is open, 2 a map is loaded.
+    flags: npt.NDArray[np.uint8]
+    #: uint16 [T, E], sum of the party's levels.
+    levels: npt.NDArray[np.uint16]
+    #: float32 [T, E, K], shares of the reward terms.
+    terms: npt.NDArray[np.float32]
+    #: (step, emulator, name) of each milestone of the story that was reached.
+    milestones: list[tuple[int, int, str]]
+    #: Cell of the archive that each emulator's episode began in, at the end; empty for other starts.
+    cells: list[str]
 
 
 class _Memory(StepMemory):
@@ -113,6 +130,10 @@ class EpisodeMeter(RamTransform):
     def __init__(self, **keys: Any) -> None:
         super().__init__(**keys)
         self._finished: list[EpisodeFigures] = []
+        #: Whether each step is noted for :meth:`take_steps`.
+        self.watching = False
+        self._steps: list[tuple[npt.NDArray[Any], ...]] = []
+        self._reached: list[tuple[int, int, str]] = []
         self._env: PokemonRedEnv | None = None
         self._rewards: RewardTerms | None = None
         self._looked = False
@@ -123,6 +144,26 @@ class EpisodeMeter(RamTransform):
         """Return the figures of the episodes that have ended since the last call, in the order of their ends."""
         finished, self._finished = self._finished, []
         return finished
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the reward terms that are summed."""
+        return self._rewards.term_names if self._rewards is not None else ()
+
+    def take_steps(self) -> WatchedSteps | None:
+        """Return the steps since the last call; None where :attr:`watching` was off or nothing was measured."""
+        steps, reached, self._steps, self._reached = self._steps, self._reached, [], []
+        if not steps or self._env is None:
+            return None
+        cells = [self._env.start(index).cell for index in range(self.num_emulators)]
+        places, flags, levels, terms = (np.stack(part) for part in zip(*steps, strict=True))
+        return WatchedSteps(places, flags, levels, terms, reached, cells)
+
+    def _note(self, frame: RamFrame) -> None:
+        terms = self._rewards.last_values if self._rewards is not None else np.zeros((self.num_emulators, 0))
+        flags = ((frame.in_battle != 0) | (frame.text_open << 1) | (frame.on_map << 2)).astype(np.uint8)
+        levels = frame.progress.party_level.sum(1).astype(np.uint16)
+        self._steps.append((self.memory.place.astype(np.int32), flags, levels, terms.astype(np.float32)))
 
     def _look(self) -> None:
         """Find the environment and the reward terms."""
@@ -167,6 +208,8 @@ class EpisodeMeter(RamTransform):
         for index, name in memory.tracker.advance(frame):
             if not name.startswith(_MAP_PREFIX):
                 memory.milestones[index][name] = int(memory.steps[index])
+                if self.watching:
+                    self._reached.append((len(self._steps), index, name))
         if before is not None and any_of(frame.in_battle != before.in_battle):
             won, lost = battle_results(frame, before)
             memory.won += won
@@ -181,6 +224,8 @@ class EpisodeMeter(RamTransform):
         if self._env is None:
             return next_tensordict
         self._advance(self._frame(next_tensordict), None)
+        if self.watching:
+            self._note(self._frame(next_tensordict))
         self._seen.append((tensordict.get(self.in_keys[1], None), next_tensordict.get(self.in_keys[2], None)))
         done = next_tensordict.get(self.in_keys[3]).numpy(force=True).reshape(self.num_emulators)
         some_ended = any_of(done)
@@ -212,7 +257,6 @@ class EpisodeMeter(RamTransform):
         assert env is not None
         order = env.cartridge.profile.milestones.names
         reached, places = memory.milestones[index], memory.places[index]
-        names = self._rewards.term_names if self._rewards is not None else ()
         cell = env.start(index).cell
         return EpisodeFigures(
             emulator=index,
@@ -224,7 +268,7 @@ class EpisodeMeter(RamTransform):
             badges=int(progress.badge_bits[index]).bit_count(),
             events=int(np.unpackbits(progress.event_bytes[index]).sum()),
             party_level=int(progress.party_level[index].sum()),
-            terms={name: float(value) for name, value in zip(names, memory.terms[index], strict=True)},
+            terms={name: float(value) for name, value in zip(self.term_names, memory.terms[index], strict=True)},
             battles_won=int(memory.won[index]),
             battles_lost=int(memory.lost[index]),
             wait_frames=int(memory.wait_frames[index]),

@@ -20,7 +20,7 @@ from pokered_rl.envs.ram_frame import PROGRESS_LABELS, GameProgress, RamFrame
 from pokered_rl.envs.transforms.base import RamTransform, flags
 from pokered_rl.envs.transforms.helper_actions import HelperActions
 from pokered_rl.envs.transforms.reward_terms import RewardTerms
-from pokered_rl.episodes import EpisodeFolder, EpisodeHeader, EpisodeLogWriter, Outcome
+from pokered_rl.episodes import EpisodeFolder, EpisodeHeader, EpisodeLog, EpisodeLogWriter, Outcome
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import CartridgeProfile, GameState, Milestones, RamLayout
 
@@ -371,6 +371,13 @@ class EpisodeRecorder(RamTransform):
             self._writers[index] = None
             self._steps_before[index] += writer.steps
             writer.finish(outcome, ram_hash=self.env.ram_hash(index), end_unix_seconds=time.time())
+
+    def log_so_far(self, index: int) -> EpisodeLog | None:
+        """Return what the open log of an emulator holds up to now; None without one, or without a step."""
+        writer = self._writers[index] if self.num_emulators else None
+        if writer is None or not writer.steps:
+            return None
+        return writer.log(Outcome.SHUTDOWN, ram_hash=self.env.ram_hash(index), end_unix_seconds=time.time())
 
     def finish(self) -> None:
         """Write all open logs with the outcome ``shutdown``; the environment calls it before it closes."""

@@ -1,0 +1,103 @@
+"""The one map of the live page: where each map of the game lies on it, and its picture."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pokered_rl.game import GameMaps
+from pokered_rl.record.pictures import Cell, MapPictures
+
+__all__ = ["WorldPictures", "palette_png", "world_layout"]
+
+_GREYS = ((70, 70, 70), (130, 130, 130), (190, 190, 190), (245, 245, 245), (225, 225, 225))
+_GAP = 3
+
+
+def world_layout(maps: GameMaps) -> list[dict[str, Any]]:
+    """Return number, name, place and size, in map steps, of each map with a known size.
+
+    Outdoor maps lie where they are in the world, the others in lines below it.
+    """
+    known = [each for each in maps if each.width_steps and each.height_steps]
+    outdoor = [(each, each.global_origin) for each in known if each.outdoor and each.global_origin is not None]
+    left = min((place[0] for _, place in outdoor), default=0)
+    top = min((place[1] for _, place in outdoor), default=0)
+    layout = [_entry(each, place[0] - left, place[1] - top) for each, place in outdoor]
+    placed = {entry["id"] for entry in layout}
+    indoor = [each for each in known if each.id not in placed]
+    width = max((entry["x"] + entry["w"] for entry in layout), default=100)
+    x, y, line = 0, max((entry["y"] + entry["h"] for entry in layout), default=0) + 2 * _GAP, 0
+    for each in indoor:
+        if x and x + each.width_steps > width:
+            x, y, line = 0, y + line + 2 * _GAP, 0
+        layout.append(_entry(each, x, y))
+        x, line = x + each.width_steps + _GAP, max(line, each.height_steps)
+    return layout
+
+
+def _entry(each: Any, x: int, y: int) -> dict[str, Any]:
+    name = each.name.replace("_", " ").title()
+    return {"id": each.id, "name": name, "x": x, "y": y, "w": each.width_steps, "h": each.height_steps}
+
+
+class WorldPictures:
+    """Pictures of the maps, from screens of full and of half size.
+
+    Args:
+        maps: The maps of the cartridge.
+    """
+
+    def __init__(self, maps: GameMaps) -> None:
+        self._full, self._half = MapPictures(maps=maps), MapPictures(maps=maps, cell_pixels=8)
+        self._seen: dict[Cell, int] = {}
+        #: Map to a number that grows with each change of its picture.
+        self.versions: dict[int, int] = {}
+
+    def look(self, place: Cell, screen: npt.NDArray[np.uint8]) -> None:
+        """Add a packed screen, uint8 [144, 40] or [72, 20], of somebody who stands at ``place``."""
+        full = screen.shape == (144, 40)
+        if not full and screen.shape != (72, 20):
+            return
+        key = (*place[:1], place[1] + 256 * full, place[2])
+        if self._seen.get(key, 0) >= 3:  # three looks from each place tell moving people from the floor
+            return
+        self._seen[key] = self._seen.get(key, 0) + 1
+        (self._full if full else self._half).look(place, screen)
+        self.versions[place[0]] = self.versions.get(place[0], 0) + 1
+
+    def enlarge(self, sizes: dict[int, tuple[int, int]]) -> None:
+        """Note sizes of maps that the tables do not have."""
+        self._full.enlarge(sizes)
+        self._half.enlarge(sizes)
+
+    def png(self, map_id: int) -> bytes | None:
+        """Return the picture of a map, what was not seen transparent; None of a map without a known size."""
+        full, half = self._full.background(map_id), self._half.background(map_id)
+        if not full.size:
+            return None
+        shades = np.where(full >= 0, full, half.repeat(2, 0).repeat(2, 1))
+        return palette_png(np.where(shades < 0, 4, shades).astype(np.uint8), _GREYS, transparent=4)
+
+
+def palette_png(pixels: npt.NDArray[np.uint8], palette: Iterable[tuple[int, int, int]], *, transparent: int) -> bytes:
+    """Return a PNG of ``pixels``, uint8 [height, width], indices into ``palette``."""
+    height, width = pixels.shape
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels], 1)  # each line begins with its filter, none
+    colours = bytes(value for colour in palette for value in colour)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+        (b"PLTE", colours),
+        (b"tRNS", bytes([255] * transparent + [0])),
+        (b"IDAT", zlib.compress(rows.tobytes(), 4)),
+        (b"IEND", b""),
+    )
+    parts = (
+        struct.pack(">I", len(data)) + tag + data + struct.pack(">I", zlib.crc32(tag + data)) for tag, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

@@ -1,0 +1,168 @@
+"""Send the steps of the emulators to a live page while one is open, and start its server with a run."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pokered_rl.collectors.control import WatchRequest
+from pokered_rl.collectors.worker import WorkerMessage
+from pokered_rl.errors import RunLostError
+from pokered_rl.record.live.feed import FeedWriter, WatchFile, packed_flags
+from pokered_rl.training.callbacks import Callback
+from pokered_rl.training.runtime import StopReason
+from pokered_rl.training.trainer import Trainer
+
+__all__ = ["LiveFeed", "LiveServer"]
+
+_LOOK_SECONDS = 0.5
+#: Records that wait to be written; more are dropped.
+_MOST_WAITING = 64
+
+
+class LiveFeed(Callback):
+    """Ask the workers for steps while a page is open, and write what arrives into ``<run>/live/``.
+
+    Without a page it looks at one file twice a second.
+
+    Args:
+        run: The run folder.
+        facts: What a page must know of the run: actions, cartridge, and so on.
+    """
+
+    def __init__(self, run: Path, facts: Mapping[str, Any]) -> None:
+        self._run, self._facts = run, dict(facts)
+        self._watch = WatchFile(run)
+        self._looked_at = -_LOOK_SECONDS
+        self._waiting: queue.Queue[tuple[int, int, WorkerMessage] | None] = queue.Queue(_MOST_WAITING)
+        self._thread: threading.Thread | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Complete the facts."""
+        workers = trainer.workers
+        epsilons = workers.epsilons
+        self._facts |= {
+            "num_workers": workers.num_workers,
+            "emulators_per_worker": workers.emulators_per_worker,
+            "epsilons": [] if epsilons is None else [round(float(rate), 5) for rate in epsilons],
+            "replay_capacity": trainer.replay.capacity_sequences,
+        }
+        workers.sink.on_watched = self._take
+
+    def on_batch(self, trainer: Trainer, num_steps: int) -> None:
+        """Look whether a page is open."""
+        self._look(trainer)
+
+    def on_update(self, trainer: Trainer) -> None:
+        """Look whether a page is open."""
+        self._look(trainer)
+
+    def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
+        """Write what is left."""
+        trainer.workers.sink.on_watched = None
+        self._stop()
+
+    def _look(self, trainer: Trainer) -> None:
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_SECONDS:
+            return
+        self._looked_at = now
+        asked = self._watch.read()
+        trainer.workers.control.watch = 0 if asked is None else WatchRequest(*asked).to_number()
+        if asked is None and self._thread is not None:
+            self._stop()
+        if asked is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._write, name="live-feed", daemon=True)
+            self._thread.start()
+
+    def _stop(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._waiting.put(None)
+            thread.join(timeout=5)
+
+    def _take(self, worker: int, message: WorkerMessage) -> None:
+        """Keep a message for the writing thread; called where it arrives, with the sink locked."""
+        if self._thread is None or self._waiting.qsize() >= _MOST_WAITING - 1:
+            return
+        self._waiting.put_nowait((worker, message.num_steps, message))
+
+    def _write(self) -> None:
+        writer = FeedWriter(self._run, self._facts)
+        try:
+            while (item := self._waiting.get()) is not None:
+                writer.append(record_of(item[0], item[2]))
+        except (OSError, RunLostError):
+            return  # a full disk, or a run that was lost: the run itself will say so
+        finally:
+            writer.close()
+
+
+def record_of(worker: int, message: WorkerMessage) -> dict[str, Any]:
+    """Return the record of a worker's message for the feed."""
+    assert message.batch is not None
+    assert message.watched is not None
+    steps, watched, seen = message.batch.get("steps"), message.watched, message.watched_emulator
+    done = (steps.get("terminated") | steps.get("truncated")).numpy()
+    record: dict[str, Any] = {
+        "worker": worker,
+        "time": time.time(),
+        "first_step": message.batch.get("first_step").numpy().astype(np.int32),
+        "places": watched.places,
+        "flags": watched.flags,
+        "levels": watched.levels,
+        "actions": steps.get("action").numpy().T.astype(np.uint8),  # [T, E]
+        "rewards": steps.get("reward").numpy().T.astype(np.float32),
+        "done": done.T.astype(np.uint8),
+        "milestones": [list(each) for each in watched.milestones],
+        "cells": watched.cells,
+    }
+    pixels = steps.get("pixels", None)
+    if pixels is not None:
+        # The picture before the last step, which shows the place after the one before it.
+        record["pictures"] = pixels[:, -1].numpy().reshape(pixels.shape[0], pixels.shape[2], -1)
+    if seen is not None:
+        one = seen.emulator
+        record |= {"emulator": one, "terms": watched.terms[:, one], "term_names": list(message.term_names)}
+        if pixels is not None:
+            record["screens"] = pixels[one].numpy().reshape(*pixels.shape[1:3], -1)
+        if (mask := steps.get("action_mask", None)) is not None:
+            record["masks"] = packed_flags(mask[one].numpy())
+        for name in ("values", "quantiles", "log"):
+            if (value := getattr(seen, name)) is not None:
+                record[name] = value
+    return record
+
+
+class LiveServer(Callback):
+    """Run ``pokered_rl live`` on the run in a process of its own while the job lasts.
+
+    Args:
+        run: The run folder.
+        port: Its port on the loopback.
+        say: Prints a line for the user.
+    """
+
+    def __init__(self, run: Path, *, port: int) -> None:
+        self._run, self._port = run, port
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Start the server."""
+        command = [sys.executable, "-m", "pokered_rl", "live", str(self._run), "--port", str(self._port), "--with-job"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        trainer.say(f"live page: http://127.0.0.1:{self._port}")
+
+    def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
+        """Let the server tell its pages that the job has ended, and end it."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()  # it ends by itself a few seconds after that, or when this process is killed
