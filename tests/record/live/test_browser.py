@@ -77,7 +77,7 @@ def test_names_are_shown_as_text(serve, simulated, page):
 def test_pause_and_the_slider_go_back_in_time(serve, simulated, page):
     opened(page, serve(simulated.folder))
     page.click("#play")
-    page.wait_for_timeout(300)
+    until(page, "live.figures.get('e0').cursor === live.figures.get('e0').frozen")
     first = page.evaluate("live.figures.get('e0').cursor")
     page.wait_for_timeout(700)
     assert page.evaluate("live.figures.get('e0').cursor") == first
