@@ -35,12 +35,12 @@ from pokered_rl.episodes.timeline import split_played_again
 from pokered_rl.errors import EpisodeLogError, PokeredError
 from pokered_rl.plain_text import printable
 from pokered_rl.record.batch import load_logs
+from pokered_rl.record.charts import read_evaluations
 from pokered_rl.record.curves import (
     evaluation_figure,
     learning_figure,
     milestone_figure,
     milestone_steps,
-    read_evaluations,
     reward_stack_figure,
 )
 from pokered_rl.record.maps import affordance_figure, background_picture, has_place, map_title, world_figure

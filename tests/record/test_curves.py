@@ -5,13 +5,13 @@ import pytest
 
 from pokered_rl.episodes import Outcome, ReachedMilestone
 from pokered_rl.errors import ConfigError
+from pokered_rl.record.charts import read_evaluations
 from pokered_rl.record.curves import (
     evaluation_figure,
     learning_curve,
     learning_figure,
     milestone_figure,
     milestone_steps,
-    read_evaluations,
     reward_stack_figure,
 )
 
