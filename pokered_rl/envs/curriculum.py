@@ -34,10 +34,9 @@ _Floats = npt.NDArray[np.float64]
 _STOP_SHARE = 0.4
 #: An episode from power-on moves these levels' shares by this much.
 _STOP_STEP = 0.02
-#: Weight of a level whose next event is always reached.
-_LEVEL_FLOOR = 0.01
-#: Added to the rate of a new level; half of it is left after so many episodes.
-_RATE_BONUS, _RATE_BONUS_EPISODES = 0.1, 200
+#: Weight of a level whose next event is always or never reached, when it is new and after many episodes; half of the
+#: difference is gone after so many.
+_NEW_LEVEL, _OLD_LEVEL, _OLD_AFTER = 0.03, 0.005, 200
 #: Added to the two levels with the most events: what lies beyond them is unknown.
 _TOP_BONUS = 0.05
 #: Weight of a cell from which the next event is always or never reached.
@@ -75,12 +74,11 @@ class Cell:
 class StateArchive:
     """Cells with save states, drawn from where progress is uncertain (Go-Explore, Ecoffet et al. 2021).
 
-    A *level* is a set of events and badges. ``bottleneck_share`` of the draws first choose a level: 40 % of them one in
-    which an episode from power-on has ended lately, the others by (1 - p)^2 (p + b), p being the moving rate at which
-    its episodes reached another event and b a bonus that falls from 0.1 with their number. So what nearly always
-    succeeds is left to the episodes from power-on. They then choose a cell of the level by p (1 - p) of its own counts,
-    so that starts move backwards from the event as the agent learns to reach it (Salimans & Chen 2018). All other draws
-    choose among all cells by 1 / sqrt(1 + starts).
+    A *level* is a set of events and badges; p is the moving rate at which its episodes reached another event.
+    ``bottleneck_share`` of the draws first choose a level: 40 % of them by 1 - p among those in which episodes from
+    power-on have ended lately, the others by p (1 - p) and a floor that falls with the episodes. They then choose a
+    cell of the level by p (1 - p) of its own counts, so that starts move backwards from the event as the agent learns
+    to reach it (Salimans & Chen 2018). All other draws choose among all cells by 1 / sqrt(1 + starts).
 
     With a ``folder`` the archive is shared: each writer appends what it does to a journal of its own and reads the
     journals of the others (:meth:`refresh`). States are files that are written once. Without a folder it lives in
@@ -540,10 +538,10 @@ class _Table:
         """Return the probability of each cell in a draw by success."""
         rate = np.array([archive.level_rates.get(name, 0.5) for name in self.levels])
         ends = np.bincount(self._level, weights=self.ends, minlength=len(rate))
-        level = (1 - rate) ** 2 * (rate + _RATE_BONUS / (1 + ends / _RATE_BONUS_EPISODES)) + _LEVEL_FLOOR
+        level = rate * (1 - rate) + _OLD_LEVEL + (_NEW_LEVEL - _OLD_LEVEL) / (1 + ends / _OLD_AFTER)
         level[:2] += _TOP_BONUS
         level /= level.sum()
-        stops = np.array([archive.level_stops.get(name, 0.0) for name in self.levels])
+        stops = np.array([archive.level_stops.get(name, 0.0) for name in self.levels]) * (1 - rate)
         if stops.any():
             level = (1 - _STOP_SHARE) * level + _STOP_SHARE * stops / stops.sum()
         # Laplace's rule for a map in a level, whose rate is what is expected of a cell there (as two episodes).
