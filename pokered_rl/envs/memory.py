@@ -51,8 +51,17 @@ class EmulatorMemory:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore :meth:`state_dict` of as many emulators."""
+        """Restore :meth:`state_dict` of as many emulators.
+
+        Raises:
+            CheckpointError: The state lacks a part: another version of the library wrote it.
+        """
         for key, part in self._parts().items():
+            if key not in state:
+                raise CheckpointError(
+                    f"the saved memory of the emulators has no {key!r}: another version of pokered_rl wrote it; go on"
+                    " with that version, or begin a new run (curriculum.source takes the archive of this one)"
+                )
             if isinstance(part, EmulatorMemory):
                 part.load_state_dict(state[key])
             else:  # not in place: frames share some of these arrays

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from tensordict import TensorDict
@@ -19,8 +20,9 @@ from pokered_rl.envs import (
     RewardTerms,
     required_layout,
 )
+from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.rewards import REWARD_TERMS, make_terms
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.game import FULL_LAYOUT
 
 #: All but novelty, which counts the visits of all emulators together.
@@ -237,3 +239,13 @@ def test_attached_to_an_environment_it_passes_its_check(make, sprout, start):
         assert isinstance(env.action_spec, Categorical)
     finally:
         env.close()
+
+
+def test_memory_that_another_version_saved_is_refused_by_name():
+    class Memory(EmulatorMemory):
+        def __init__(self) -> None:
+            self.steps = np.zeros(2, np.int64)
+
+    memory = Memory()
+    with pytest.raises(CheckpointError, match=r"has no 'steps': another version of pokered_rl wrote it; go on with"):
+        memory.load_state_dict({})
