@@ -2,7 +2,7 @@
 
 TorchRL's ``TensorDictPrioritizedReplayBuffer`` does the work. Added for a run of many jobs: files that stay where they
 are while checkpoints hold only priorities and cursor, priorities that never reach a sequence which has replaced the
-drawn one, weights normalised by the batch, and blocks reserved before the first step.
+drawn one, weights normalised by the batch, compressed sequences, and memory maps reserved before the first step.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.data import LazyMemmapStorage, PrioritizedSampler, TensorDictPrioritizedReplayBuffer
+from torchrl.data import PrioritizedSampler, TensorDictPrioritizedReplayBuffer
 from torchrl.data.replay_buffers.writers import TensorDictRoundRobinWriter
 
 from pokered_rl.atomic import check_lock, write_atomically
@@ -27,7 +27,8 @@ from pokered_rl.data.storage import (
     MappedPages,
     SequenceChecksum,
     SequenceCodec,
-    bytes_per_sequence,
+    SequenceStorage,
+    block_entries,
     checksums,
     create_reserved,
     disk_full,
@@ -42,7 +43,8 @@ __all__ = ["RateLimiter", "SequenceReplay", "make_replay", "matching_sequences"]
 _log = logging.getLogger(__name__)
 
 _METADATA = "replay.json"
-_FORMAT = 2
+#: 2 had no compressed sequences; they are read and continued as they are.
+_FORMAT, _READABLE = 3, (2, 3)
 #: In the folder of the sequences: the run that they belong to.
 _OWNER = "run.json"
 #: How long a job looks for damaged sequences when it opens them, newest first; the others are checked when drawn.
@@ -112,6 +114,10 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         data = TensorDict({"serial": serial, **dict(tensordicts.items())}, batch_size=[size])
         if self.new_priority == "maximum":
             data.pop("td_error", None)
+        if self.codec.compression_level and not self._storage.initialized:
+            self.codec.inv(data[:1].clone())
+            self.scratch_dir.mkdir(parents=True, exist_ok=True)
+            self._storage.open_blocks(self.codec.block_capacity, create=True)
         check_lock(self.scratch_dir / _OWNER)
         index: Tensor = super().extend(data, update_priority=update_priority)
         if self._unchecked is not None:
@@ -140,13 +146,22 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             self.stale_priorities += int((~alive).sum())
             self.update_priority(index[alive], data.get("td_error").reshape(-1)[alive].detach().cpu())
 
-    def allocate(self, example: TensorDictBase) -> int:
-        """Create the files and reserve their blocks on the disk.
-
-        A sparse file on a disk that fills up ends the process with SIGBUS at some later write.
+    def bytes_needed(self, example: TensorDictBase) -> int:
+        """Return the bytes of disk that the full buffer needs; compressed entries count a quarter of their plain size.
 
         Args:
             example: Any batch of sequences [S], S >= 1, for example :meth:`SequenceBuilder.example`.
+        """
+        return self.codec.bytes_needed(example) * self.capacity_sequences
+
+    def allocate(self, example: TensorDictBase) -> int:
+        """Create the files and reserve the memory-mapped ones on the disk.
+
+        A sparse memory map on a disk that fills up ends the process with SIGBUS at some later write. Compressed blocks
+        are written as they come: there a full disk is an ``OSError``.
+
+        Args:
+            example: See :meth:`bytes_needed`.
 
         Returns:
             Bytes reserved.
@@ -156,8 +171,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         """
         if self._storage.initialized:
             return self.reserve()
-        stored = self.codec.inv(example[:1])
-        needed = bytes_per_sequence(stored) * self.capacity_sequences
+        needed = self.bytes_needed(example)
         self.scratch_dir.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.scratch_dir).free
         present = sum(file.stat().st_blocks * 512 for file in self.scratch_dir.glob("**/*.memmap"))
@@ -212,6 +226,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 "length": len(self._storage),
                 "write_count": int(self.write_count),
                 "entries": entries_of(self._storage._storage) if self._storage.initialized else {},
+                "compression_level": self.codec.compression_level,
+                "block": self.codec.block_entries if self._storage.initialized else {},
                 "stale_priorities": self.stale_priorities,
                 "rng": self._rng.get_state().tolist() if self._rng is not None else None,
             }
@@ -236,7 +252,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             metadata = json.loads((path / _METADATA).read_text())
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path / _METADATA} cannot be read: {error}") from error
-        if metadata.get("format") != _FORMAT or metadata["capacity_sequences"] != self.capacity_sequences:
+        if metadata.get("format") not in _READABLE or metadata["capacity_sequences"] != self.capacity_sequences:
             raise CheckpointError(
                 f"{path} holds a replay of {metadata.get('capacity_sequences')} sequences (format "
                 f"{metadata.get('format')}), this run wants {self.capacity_sequences} (format {_FORMAT})"
@@ -246,6 +262,11 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             if not isinstance(metadata["entries"], dict):
                 raise CheckpointError(f"{path / _METADATA} is damaged: entries is no object")
             self._storage._storage = open_sequences(self.scratch_dir, metadata["entries"])
+            # In the form in which the replay began, whatever this run would begin with.
+            self.codec.compression_level = int(metadata.get("compression_level", 0))
+            self.codec.block_entries = block_entries(metadata.get("block", {}))
+            if self.codec.compression_level:
+                self._storage.open_blocks(self.codec.block_capacity, create=False)
             self._pages = None
             self._storage.initialized = True
             self._storage._len = metadata["length"]
@@ -290,7 +311,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
     def _check(self, slots: Tensor) -> Tensor:
         """Return those of these unchecked slots int64 [n] whose sequence is not the one that was written."""
         assert self._unchecked is not None
-        stored = self._storage._storage[slots]
+        stored = self._storage.get(slots)
         damaged = slots[checksums(stored) != stored["checksum"]]
         self._unchecked[slots] = False
         self._take_out(damaged)
@@ -492,6 +513,7 @@ def make_replay(
     num_actions: int | None = None,
     half_observations: Iterable[str] = ("context",),
     half_keys: Iterable[str] = (),
+    compression_level: int = 1,
     prefetch: int | None = None,
     seed: int | None = None,
     run_id: str = "",
@@ -510,6 +532,7 @@ def make_replay(
         num_actions: See :class:`SequenceCodec`.
         half_observations: Float observations stored in half precision, where they are entries of the sequences.
         half_keys: Further entries stored in half precision, such as the recurrent state.
+        compression_level: See :class:`SequenceCodec`; lossless, 0 compresses nothing.
         prefetch: Batches drawn ahead by threads; None or 0 draws when asked, as reproducible runs must.
         seed: Of the draws; None uses NumPy's global generator, as TorchRL does.
         run_id: Of the run that the files belong to; those of another one are refused. Empty accepts all.
@@ -527,14 +550,17 @@ def make_replay(
         raise ConfigError(f"new_priority must be 'policy' or 'maximum', got {new_priority!r}")
     capacity = -(-capacity_transitions // layout.period_steps)
     codec = SequenceCodec(
-        two_bit_shapes=two_bit_shapes, num_actions=num_actions, half_keys=(*half_observations, *half_keys)
+        two_bit_shapes=two_bit_shapes,
+        num_actions=num_actions,
+        half_keys=(*half_observations, *half_keys),
+        compression_level=compression_level,
     )
     return SequenceReplay(
         codec=codec,
         run_id=run_id,
         new_priority=new_priority,
         max_within_buffer=new_priority == "maximum",
-        storage=LazyMemmapStorage(capacity, scratch_dir=str(scratch_dir), existsok=True, auto_cleanup=False),
+        storage=SequenceStorage(capacity, scratch_dir=str(scratch_dir), existsok=True, auto_cleanup=False),
         alpha=alpha,
         beta=beta,
         batch_size=batch_size,

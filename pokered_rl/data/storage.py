@@ -1,13 +1,15 @@
-"""How sequences lie on disk: the packing of every entry, its size and checksum, the files and their mapped pages."""
+"""How sequences lie on disk: packing and compression, sizes and checksums, the files and their mapped pages."""
 
 import ctypes
 import errno
 import json
+import logging
 import mmap
 import os
 import re
 import shutil
 import sys
+import weakref
 import zlib
 from collections.abc import Iterable, Mapping
 from math import prod
@@ -16,16 +18,27 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+import zstandard
 from tensordict import MemoryMappedTensor, TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
 from torch import Tensor
+from torchrl.data import LazyMemmapStorage
 from torchrl.envs.transforms import Transform
 
 from pokered_rl.data.rollouts import PACKED_SUFFIX, SequenceLayout
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.observations import pack_bits, pack_two_bits, unpack_bits, unpack_two_bits
 
-__all__ = ["SequenceChecksum", "SequenceCodec", "bytes_per_sequence", "bytes_per_transition", "checksums"]
+__all__ = [
+    "SequenceChecksum",
+    "SequenceCodec",
+    "SequenceStorage",
+    "bytes_per_sequence",
+    "bytes_per_transition",
+    "checksums",
+]
+
+_log = logging.getLogger(__name__)
 
 #: Bytes of memory for each stored sequence: sum and minimum tree (float32, twice the capacity each), write counter.
 BOOKKEEPING_BYTES = 2 * 2 * 4 + 8
@@ -34,6 +47,13 @@ _FLAG_KEYS = ("mask", "is_init", "terminated", "truncated")
 _ACTION_KEYS = ("action", "last_action")
 #: What no checksum covers: written by TorchRL when a sequence is stored, or the checksum itself.
 _NOT_COVERED = ("index", "checksum")
+#: Entries [S, L] that a block holds beside those of more dimensions.
+_BLOCK_KEYS = (*_ACTION_KEYS, "reward")
+#: File of the compressed blocks.
+_BLOCK_FILE = "block.memmap"
+#: Part of the plain size that is kept free for blocks. Sprout's take a thirtieth, those with noise over a tenth of each
+#: frame a fifth (``compression.json``).
+_EXPECTED_SHARE = 0.25
 _MADV_DONTNEED = 4
 _PAGE_BYTES = mmap.PAGESIZE
 #: Types of stored numbers, by the name that ``meta.json`` has for them.
@@ -55,17 +75,22 @@ class SequenceCodec(Transform):
     - ``action_mask`` bool [S, L, A] <-> ``action_mask_packed`` uint8 [S, L, ceil(A / 8)];
     - ``mask``, ``is_init``, ``terminated``, ``truncated`` bool [S, L] <-> ``flags`` uint8 [S, L];
     - ``action``, ``last_action`` int64 [S, L] <-> uint8;
-    - the entries of ``half_keys`` float32 <-> float16, the only packing that loses anything (2^-11 of a value).
+    - the entries of ``half_keys`` float32 <-> float16, the only packing that loses anything (2^-11 of a value);
+    - with ``compression_level``, all entries of a step but ``flags``, packed as above, <-> ``block`` uint8 [S, M], a
+      zstd frame for each sequence and zeros behind it, and ``block_bytes`` int32 [S], the length of the frame. What
+      zstd does not make smaller is stored as it is.
 
-    Entries that are absent, or packed already by the worker, are left as they are.
+    Entries that are absent, or packed already by the worker, are left as they are. A block that cannot be unpacked is
+    a sequence without transitions.
 
     Args:
         two_bit_shapes: Shape of one step of each two-bit entry, for example ``{"map_memory": (2, 21, 21)}``.
         num_actions: A; at most 255, since ``last_action`` counts one more value.
         half_keys: Float entries stored in half precision.
+        compression_level: Of zstd, 1 to 19; 0 compresses nothing.
 
     Raises:
-        ConfigError: ``num_actions`` does not fit a byte.
+        ConfigError: ``num_actions`` does not fit a byte, or the level is out of range.
 
     Example:
         >>> codec = SequenceCodec(two_bit_shapes={"map_memory": (2, 21, 21)}, num_actions=8)
@@ -79,13 +104,31 @@ class SequenceCodec(Transform):
         two_bit_shapes: Mapping[str, tuple[int, ...]] | None = None,
         num_actions: int | None = None,
         half_keys: Iterable[NestedKey] = (),
+        compression_level: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= compression_level <= 19:
+            raise ConfigError(f"compression_level must be in 0..19, got {compression_level}")
         if num_actions is not None and not 1 <= num_actions <= 255:
             raise ConfigError(f"num_actions must be in 1..255 to fit a byte, got {num_actions}")
         self.two_bit_shapes = dict(two_bit_shapes or {})
         self.num_actions = num_actions
         self.half_keys = tuple(half_keys)
+        self.compression_level = compression_level
+        #: Shape and dtype of each entry of a block, in its order; known once a sequence has been packed.
+        self.block_entries: dict[str, tuple[list[int], str]] = {}
+
+    @property
+    def block_capacity(self) -> int:
+        """Bytes of a block that is stored as it is."""
+        return sum(prod(shape) * _DTYPES[dtype].itemsize for shape, dtype in self.block_entries.values())
+
+    def bytes_needed(self, example: TensorDictBase) -> int:
+        """Return the bytes of disk to keep free for a sequence like ``example`` [1]: those of blocks are estimated."""
+        stored = self.inv(example[:1].clone())
+        if "block" not in stored:
+            return bytes_per_sequence(stored)
+        return bytes_per_sequence(stored.exclude("block")) + int(self.block_capacity * _EXPECTED_SHARE)
 
     def _inv_call(self, tensordict: TensorDictBase) -> TensorDictBase:
         keys = set(tensordict.keys())
@@ -104,10 +147,64 @@ class SequenceCodec(Transform):
         for key in self.half_keys:
             if tensordict.get(key, None) is not None:
                 tensordict.set(key, tensordict.get(key).half())
+        if self.compression_level and "block" not in keys:
+            self._compress(tensordict)
         return tensordict
+
+    def _compress(self, tensordict: TensorDictBase) -> None:
+        """Replace the entries of a step by a block for each sequence."""
+        names = sorted(key for key, value in tensordict.items() if value.ndim > 2 or key in _BLOCK_KEYS)
+        values = {name: tensordict.pop(name) for name in names}
+        self.block_entries = {name: (list(value.shape[1:]), str(value.dtype)) for name, value in values.items()}
+        arrays = [np.ascontiguousarray(value.numpy()) for value in values.values()]
+        compressor, plain_bytes = zstandard.ZstdCompressor(level=self.compression_level), self.block_capacity
+        blocks = []
+        for sequence in range(len(tensordict)):
+            plain = b"".join(array[sequence].data for array in arrays)
+            packed = compressor.compress(plain)
+            blocks.append(packed if len(packed) < plain_bytes else plain)
+        sizes = [len(block) for block in blocks]
+        block = np.zeros((len(blocks), max(sizes, default=0)), np.uint8)
+        for row, content in zip(block, blocks, strict=True):
+            row[: len(content)] = np.frombuffer(content, np.uint8)
+        tensordict.set("block", torch.from_numpy(block))
+        tensordict.set("block_bytes", torch.tensor(sizes, dtype=torch.int32))
+
+    def _decompress(self, tensordict: TensorDictBase) -> None:
+        """Replace the blocks by the entries that they were made of."""
+        blocks, sizes = tensordict.pop("block").numpy(), tensordict.pop("block_bytes").reshape(-1).tolist()
+        blocks = blocks.reshape(len(sizes), blocks.shape[-1])
+        decompressor, plain = zstandard.ZstdDecompressor(), np.empty(self.block_capacity, np.uint8)
+        entries = {
+            name: torch.empty((len(blocks), *shape), dtype=_DTYPES[dtype])
+            for name, (shape, dtype) in self.block_entries.items()
+        }
+        targets = [entry.flatten(1).view(torch.uint8).numpy() for entry in entries.values()]  # each [B, bytes]
+        ends = np.cumsum([target.shape[1] for target in targets])[:-1]
+        for sequence, size in enumerate(sizes):
+            block = blocks[sequence, :size]
+            if size == len(plain):
+                content = block
+            else:
+                content = plain
+                try:  # at most as many bytes as there is room for, whatever the frame says
+                    complete = decompressor.stream_reader(block).readinto(plain) == len(plain)
+                except zstandard.ZstdError:
+                    complete = False
+                if not complete:
+                    _log.warning("a stored sequence cannot be unpacked: left out")
+                    plain[:] = 0
+                    tensordict["flags"].reshape(len(blocks), -1)[sequence] = 0
+            for target, part in zip(targets, np.split(content, ends), strict=True):
+                target[sequence] = part
+        tensordict.update(
+            {name: entry.reshape(*tensordict.batch_size, *entry.shape[1:]) for name, entry in entries.items()}
+        )
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Unpack a stored batch, on any device."""
+        if "block" in tensordict:
+            self._decompress(tensordict)
         keys = set(tensordict.keys())
         for key, shape in self.two_bit_shapes.items():
             if key + PACKED_SUFFIX in keys:
@@ -154,18 +251,89 @@ def checksums(stored: TensorDictBase) -> Tensor:
         if key[0] in _NOT_COVERED:
             continue
         data = np.ascontiguousarray(value.numpy().reshape(size, -1))  # [S, n]
-        for sequence in range(size):
-            sums[sequence] = zlib.crc32(data[sequence], sums[sequence])
+        lengths = stored["block_bytes"].tolist() if key == ("block",) else [None] * size
+        for sequence, length in enumerate(lengths):
+            sums[sequence] = zlib.crc32(data[sequence, :length].data, sums[sequence])
     return torch.tensor(sums, dtype=torch.int64)
 
 
 def bytes_per_sequence(stored: TensorDictBase) -> int:
-    """Return the bytes that one sequence takes on disk.
+    """Return the bytes that one sequence takes on disk, on average; blocks in whole pages.
 
     Args:
         stored: Any batch [S, ...] as the storage sees it (``replay.codec.inv(sequences)``).
     """
-    return sum(value[0].numel() * value.element_size() for value in stored.values(True, True))
+    size = 0
+    for key, value in stored.items(True, True):
+        if key == "block":
+            pages = -(-stored["block_bytes"] // _PAGE_BYTES)
+            size += round(float(pages.float().mean()) * _PAGE_BYTES)
+        else:
+            size += value[0].numel() * value.element_size()
+    return size
+
+
+class SequenceStorage(LazyMemmapStorage):
+    """TorchRL's memory-mapped storage, with the compressed blocks of the sequences in a file of slots.
+
+    Each block begins at a slot of its own, as large as a block that is stored as it is. The file is sparse: only pages
+    that a block has reached take disk and memory. It is written and read by position, not mapped, so that a full disk
+    is an error and not the end of the process, and a read costs no page fault.
+
+    Takes the arguments of ``LazyMemmapStorage``. Data without ``block`` are stored as there.
+    """
+
+    _blocks: int | None = None
+    _slot_bytes = 0
+
+    def open_blocks(self, capacity: int, *, create: bool) -> None:
+        """Open the file of blocks, each of ``capacity`` bytes at most.
+
+        Raises:
+            CheckpointError: It is missing, a link or too short, and not to be created.
+        """
+        folder = Path(self.scratch_dir)
+        self._slot_bytes = -(-capacity // _PAGE_BYTES) * _PAGE_BYTES
+        path, size = folder / _BLOCK_FILE, self._slot_bytes * self.max_size
+        if create:
+            path.unlink(missing_ok=True)  # its blocks would stay
+        elif not _is_plain_file(folder, path) or path.stat().st_size < size:
+            raise CheckpointError(
+                f"the replay is damaged: {path} is missing, a link, or shorter than {size} bytes; copy the run again"
+            )
+        self._blocks = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        weakref.finalize(self, os.close, self._blocks)
+        os.truncate(path, size)
+
+    def set(self, cursor: Any, data: Any, *, set_cursor: bool = True) -> None:
+        """Write sequences [S] to the slots ``cursor`` int64 [S]; their serial numbers come first, their blocks last."""
+        if "block" not in data:
+            super().set(cursor, data, set_cursor=set_cursor)
+            return
+        assert self._blocks is not None, "open_blocks() comes before the first sequence"
+        super().set(cursor, data.exclude("block"), set_cursor=set_cursor)
+        blocks, sizes = data["block"].numpy(), data["block_bytes"].tolist()
+        for slot, block, size in zip(cursor.tolist(), blocks, sizes, strict=True):
+            rest, position = block[:size].data, slot * self._slot_bytes
+            try:
+                while rest:
+                    written = os.pwrite(self._blocks, rest, position)
+                    rest, position = rest[written:], position + written
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(Path(self.scratch_dir) / _BLOCK_FILE)) from error
+
+    def get(self, index: Any) -> Any:
+        """Return the sequences at ``index``; their blocks are padded to the longest of them."""
+        data = super().get(index)
+        if self._blocks is None:
+            return data
+        slots = torch.arange(self.max_size)[: len(self)][index].reshape(-1).tolist()
+        # A damaged number is told by the checksum; here it must only lead nowhere else.
+        sizes = data["block_bytes"].reshape(-1).clamp(0, self._slot_bytes)
+        blocks = np.zeros((len(slots), int(sizes.max()) if slots else 0), np.uint8)
+        for slot, block, size in zip(slots, blocks, sizes.tolist(), strict=True):
+            os.preadv(self._blocks, [block[:size].data], slot * self._slot_bytes)
+        return data.set("block", torch.from_numpy(blocks).reshape(*data.batch_size, -1))
 
 
 def bytes_per_transition(stored: TensorDictBase, layout: SequenceLayout, *, episode_steps: int | None = None) -> float:
@@ -198,6 +366,8 @@ def reserve_files(folder: Path) -> int:
     """
     total = 0
     for path in sorted(folder.glob("**/*.memmap")):
+        if path.name == _BLOCK_FILE:
+            continue  # sparse: its size is that of blocks which nothing makes smaller
         size = path.stat().st_size
         total += size
         with path.open("r+b") as file:
@@ -239,6 +409,21 @@ def entries_of(sequences: TensorDictBase) -> dict[str, list[Any]]:
         name = key if isinstance(key, str) else "/".join(key)
         entries[name] = [list(value.shape), str(value.dtype)]
     return dict(sorted(entries.items()))
+
+
+def block_entries(saved: Any) -> dict[str, tuple[list[int], str]]:
+    """Return what a saved replay says of the entries of its blocks.
+
+    Raises:
+        CheckpointError: It names anything but tensors of numbers.
+    """
+    try:
+        entries = {str(name): ([int(size) for size in shape], str(dtype)) for name, (shape, dtype) in saved.items()}
+        if all(dtype in _DTYPES and min(shape, default=0) >= 0 for shape, dtype in entries.values()):
+            return entries
+    except (AttributeError, TypeError, ValueError):
+        pass
+    raise CheckpointError(f"the replay is damaged: its blocks hold {str(saved)[:200]}")
 
 
 def open_sequences(folder: Path, entries: Mapping[str, Any]) -> TensorDict:

@@ -371,6 +371,7 @@ def make_replay(
             two_bit_shapes={key: tuple(example[key].shape[2:]) for key in _two_bit_keys(network)},
             num_actions=len(config.env.actions),
             half_keys=tuple(network.state_keys) if replay.half_precision_state else (),
+            compression_level=replay.compression_level,
             prefetch=0 if config.runtime.deterministic else replay.prefetch_batches,
             seed=config.run.seed,
             run_id=config.run.id,

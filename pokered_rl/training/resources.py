@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pokered_rl.collectors.control import shared_bytes
-from pokered_rl.data.storage import bytes_per_sequence
 from pokered_rl.resources import available_cpus, worker_count
 from pokered_rl.training.builders import make_layout, make_policy, make_replay, make_sequence_builder, probe
 from pokered_rl.training.config import Backend, Config
@@ -21,7 +20,7 @@ class StorageNeeds(NamedTuple):
 
     #: Sequences that the replay will hold.
     sequences: int
-    #: Bytes of their files.
+    #: Bytes of disk that their files need; those of compressed sequences are estimated.
     replay_bytes: int
     #: Bytes of shared memory; 0 without worker processes on this machine.
     shared_bytes: int
@@ -46,7 +45,7 @@ def storage_needs(config: Config) -> StorageNeeds:
     smallest = dataclasses.replace(config.replay, capacity_transitions=layout.period_steps, scratch_folder=None)
     with tempfile.TemporaryDirectory() as scratch:
         one = make_replay(dataclasses.replace(config, replay=smallest), Path(scratch), layout, network, example)
-        stored = one.codec.inv(make_sequence_builder(config, layout, network).example(example))
+        bytes_of_one = one.bytes_needed(make_sequence_builder(config, layout, network).example(example))
     workers = local_workers(config)
     shared = shared_bytes(make_policy(config, network), num_workers=workers) if workers else 0
-    return StorageNeeds(sequences, sequences * bytes_per_sequence(stored), shared)
+    return StorageNeeds(sequences, sequences * bytes_of_one, shared)

@@ -85,7 +85,7 @@ class ScratchReplay(Callback):
             return 0
         staging = _staging(self._scratch)
         try:
-            shutil.copytree(self._home, staging)
+            shutil.copytree(self._home, staging, copy_function=_copy)
         except OSError as error:  # copytree's own, which lists what became of each file
             shutil.rmtree(staging, ignore_errors=True)
             raise CheckpointError(
@@ -161,9 +161,10 @@ class ScratchReplay(Callback):
             target = target_folder / source.relative_to(self._scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open("rb") as file, target.open("wb") as copy:
-                for chunk in _chunks(file, _filled_bytes(source, share)):
+                for position, chunk in _chunks(file, _filled_bytes(source, share)):
                     interrupted()
                     check_lock(target_folder)
+                    copy.seek(position)
                     copy.write(chunk)
                     done += len(chunk)
                     spent = self._clock() - began
@@ -190,7 +191,9 @@ class ScratchReplay(Callback):
         return len(self._replay) / self._replay.capacity_sequences
 
     def _filled_bytes(self) -> int:
-        return sum(_filled_bytes(path, self._share) for path in _files(self._scratch))
+        """Return the bytes on disk of the filled part."""
+        share = self._share
+        return sum(min(_filled_bytes(path, share), 512 * path.stat().st_blocks) for path in _files(self._scratch))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -221,7 +224,30 @@ def _filled_bytes(path: Path, share: float) -> int:
     return min(size, int(size * share + 0.5)) if path.suffix == ".memmap" else size
 
 
-def _chunks(file: BinaryIO, size: int) -> Iterator[bytes]:
-    while size > 0 and (chunk := file.read(min(size, _CHUNK_BYTES))):
-        size -= len(chunk)
-        yield chunk
+def _chunks(file: BinaryIO, size: int) -> Iterator[tuple[int, bytes]]:
+    """Yield position and content of what the first ``size`` bytes hold; holes of a sparse file are passed over."""
+    position = 0
+    while position < size:
+        end = size
+        if hasattr(os, "SEEK_DATA"):
+            try:
+                position = os.lseek(file.fileno(), position, os.SEEK_DATA)
+                end = min(size, os.lseek(file.fileno(), position, os.SEEK_HOLE))
+            except OSError:  # nothing but a hole is left
+                return
+        file.seek(position)
+        chunk = file.read(min(end - position, _CHUNK_BYTES))
+        if not chunk:
+            return
+        yield position, chunk
+        position += len(chunk)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file for ``copytree``; a sparse one stays sparse."""
+    with Path(source).open("rb") as file, Path(target).open("wb") as copy:
+        size = os.fstat(file.fileno()).st_size
+        for position, chunk in _chunks(file, size):
+            copy.seek(position)
+            copy.write(chunk)
+        copy.truncate(size)

@@ -9,7 +9,7 @@ from tensordict import TensorDictBase
 from torch import nn
 
 from pokered_rl.collectors import WorkerPool
-from pokered_rl.data import RateLimiter, SequenceReplay, bytes_per_sequence
+from pokered_rl.data import RateLimiter, SequenceReplay
 from pokered_rl.errors import RunLostError
 from pokered_rl.training.callbacks import Callback, CallbackList
 from pokered_rl.training.learner import Learner
@@ -62,9 +62,8 @@ class Trainer:
 
     @property
     def replay_bytes(self) -> int:
-        """Bytes of the full replay on disk."""
-        stored = self.replay.codec.inv(self.example.clone())
-        return self.replay.capacity_sequences * bytes_per_sequence(stored)
+        """Bytes of disk that the full replay needs."""
+        return self.replay.bytes_needed(self.example)
 
     @property
     def steps(self) -> int:

@@ -209,7 +209,7 @@ class TestCheckpoint:
         if damage == "sequences":
             shutil.rmtree(tmp_path / "sequences")
         elif damage == "short":
-            os.truncate(tmp_path / "sequences" / "pixels.memmap", 10)
+            os.truncate(tmp_path / "sequences" / "block.memmap", 10)
         elif damage == "description":
             os.truncate(tmp_path / "sequences" / "meta.json", 20)
         elif damage == "metadata":
@@ -220,7 +220,7 @@ class TestCheckpoint:
             options["sequences"] = 9
         elif damage == "entries":
             metadata = json.loads((tmp_path / "checkpoint" / "replay.json").read_text())
-            metadata["entries"]["reward"][1] = "torch.float16"
+            metadata["entries"]["flags"][1] = "torch.float16"
             (tmp_path / "checkpoint" / "replay.json").write_text(json.dumps(metadata))
         with pytest.raises(CheckpointError):
             replay_in(tmp_path / "sequences", **options).load(tmp_path / "checkpoint")
@@ -281,12 +281,12 @@ class TestForeignFiles:
     @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/b", "", "."])
     def test_entry_whose_name_leaves_the_folder_is_refused(self, saved, name):
         meta = json.loads((saved / "sequences" / "meta.json").read_text())
-        meta[name] = meta["reward"]
+        meta[name] = meta["flags"]
         (saved / "sequences" / "meta.json").write_text(json.dumps(meta))
         with pytest.raises(CheckpointError, match="no name of an entry"):
             self.load(saved)
 
-    @pytest.mark.parametrize("name", ["pixels.memmap", "meta.json"])
+    @pytest.mark.parametrize("name", ["block.memmap", "flags.memmap", "meta.json"])
     def test_link_to_a_file_outside_is_refused_and_the_file_kept(self, saved, name):
         outside = saved / "outside"
         (saved / "sequences" / name).rename(outside)
@@ -298,15 +298,16 @@ class TestForeignFiles:
 
     def test_description_of_another_shape_is_refused_by_name(self, saved):
         meta = json.loads((saved / "sequences" / "meta.json").read_text())
-        meta["reward"]["shape"][1] *= 1000
+        meta["flags"]["shape"][1] *= 1000
         (saved / "sequences" / "meta.json").write_text(json.dumps(meta))
-        with pytest.raises(CheckpointError, match="reward"):
+        with pytest.raises(CheckpointError, match="flags"):
             self.load(saved)
 
 
 class TestDisk:
-    def test_allocated_files_have_all_their_blocks(self, tmp_path):
-        replay = replay_in(tmp_path / "sequences", sequences=4_000)
+    @pytest.mark.parametrize("level", [0, 1])
+    def test_memory_maps_have_all_their_blocks(self, tmp_path, level):
+        replay = replay_in(tmp_path / "sequences", sequences=4_000, compression_level=level)
         sequences = make_sequences(2)
         reserved = replay.allocate(sequences)
         files = list((tmp_path / "sequences").glob("*.memmap"))
@@ -315,9 +316,11 @@ class TestDisk:
         assert replay.extend(sequences).tolist() == [0, 1]
         assert replay.sample()["pixels"].shape == (4, 8, 4, 2)
 
-    def test_too_large_a_buffer_is_refused_with_sizes(self, tmp_path, monkeypatch):
-        replay = replay_in(tmp_path / "sequences", sequences=4_000)  # 1.4 MB
-        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 0, 10**6))
+    @pytest.mark.parametrize(("level", "free"), [(0, 1_000_000), (1, 500_000)])
+    def test_too_large_a_buffer_is_refused_with_sizes(self, tmp_path, monkeypatch, level, free):
+        # 1.4 MB, 0.5 MB where the observations count a quarter.
+        replay = replay_in(tmp_path / "sequences", sequences=4_000, compression_level=level)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(free, 0, free))
         with pytest.raises(ConfigError, match=r"needs .* GB at .* GB are free.*capacity_transitions"):
             replay.allocate(make_sequences(1))
 
@@ -364,6 +367,7 @@ def test_example_of_the_builder_fits_what_it_sends(tmp_path, rollout_stream):
         ({"capacity_transitions": 3}, "capacity_transitions"),
         ({"alpha": -1.0}, "alpha"),
         ({"new_priority": "best"}, "new_priority"),
+        ({"compression_level": 20}, "compression_level"),
     ],
 )
 def test_options_out_of_range_are_refused(tmp_path, options, message):
@@ -373,10 +377,12 @@ def test_options_out_of_range_are_refused(tmp_path, options, message):
 
 # A sequence with a page that never reached the disk is found and left out, whichever page it is.
 ENTRIES = ("pixels", "action", "reward", "flags", "recurrent_state_h", "context", "checksum", "serial")
+COMPRESSED_ENTRIES = ("block", "block_bytes", "flags", "recurrent_state_h", "checksum", "serial")
+CASES = [*((0, entry) for entry in ENTRIES), *((1, entry) for entry in COMPRESSED_ENTRIES)]
 
 
-def _save_eight(folder: Path) -> None:
-    replay = replay_in(folder / "sequences", run_id="a")
+def _save_eight(folder: Path, level: int = 1) -> None:
+    replay = replay_in(folder / "sequences", run_id="a", compression_level=level)
     sequences = make_sequences(8)
     replay.allocate(sequences)
     replay.extend(sequences)
@@ -393,9 +399,9 @@ def _lose(folder: Path, entry: str, slot: int) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_lost_page_of_any_entry_is_found_when_the_files_are_opened(tmp_path: Path, entry: str):
-    _save_eight(tmp_path)
+@pytest.mark.parametrize(("level", "entry"), CASES)
+def test_lost_page_of_any_entry_is_found_when_the_files_are_opened(tmp_path: Path, level: int, entry: str):
+    _save_eight(tmp_path, level)
     _lose(tmp_path, entry, slot=3)
     replay = replay_in(tmp_path / "sequences", run_id="a")
     assert replay.load(tmp_path / "saved") == 1
@@ -403,9 +409,9 @@ def test_lost_page_of_any_entry_is_found_when_the_files_are_opened(tmp_path: Pat
     assert 3 not in drawn["index"].tolist() or not bool(drawn["mask"][drawn["index"] == 3].any())
 
 
-@pytest.mark.parametrize("entry", [entry for entry in ENTRIES if entry != "serial"])
-def test_lost_page_is_found_when_its_sequence_is_drawn(tmp_path: Path, monkeypatch, caplog, entry: str):
-    _save_eight(tmp_path)
+@pytest.mark.parametrize(("level", "entry"), [case for case in CASES if case[1] != "serial"])
+def test_lost_page_is_found_when_its_sequence_is_drawn(tmp_path: Path, monkeypatch, caplog, level: int, entry: str):
+    _save_eight(tmp_path, level)
     for slot in range(8):
         _lose(tmp_path, entry, slot)
     monkeypatch.setattr(replay_module.SequenceReplay, "_check_newest", lambda self, length: 0)  # no time for it

@@ -99,11 +99,11 @@ def test_lost_replay_is_refused_unless_it_may_be_refilled(finished, train, capsy
 
 
 def test_damaged_rows_of_the_replay_are_found_before_the_first_step(finished, train, capsys):
-    pixels = finished / "replay" / "pixels.memmap"
-    pixels.write_bytes(pixels.read_bytes()[:1000])
+    flags = finished / "replay" / "flags.memmap"
+    flags.write_bytes(flags.read_bytes()[:10])
     assert train("run.target_total_steps=220") == 1
     message = capsys.readouterr().err
-    assert "pixels.memmap" in message
+    assert "flags.memmap" in message
     assert "replay.on_loss=refill" in message
 
 

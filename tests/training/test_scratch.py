@@ -1,30 +1,17 @@
-import contextlib
 import json
 import math
 import re
-import resource
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from file_limits import file_size_limit
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training.config import Config
 from pokered_rl.training.run_folder import replay_folder
 from pokered_rl.training.runtime import Deadline, StopSignals
 from pokered_rl.training.scratch import ScratchReplay
-
-
-@contextlib.contextmanager
-def file_size_limit(size_bytes: int) -> Iterator[None]:
-    """Stands in for a full disk: no file can grow beyond this."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class SlowClock:
@@ -80,6 +67,27 @@ def test_only_the_filled_part_is_copied_back_and_the_size_kept(rows, tmp_path):
     assert sorted(path.name for path in home.iterdir()) == ["meta.json", "pixels.memmap"]
     assert (home / "pixels.memmap").read_bytes() == (rows / "pixels.memmap").read_bytes()
     assert [path.name for path in home.parent.iterdir()] == ["replay"]
+
+
+def test_holes_of_a_file_are_neither_counted_nor_copied(rows, tmp_path, monkeypatch):
+    home, block = tmp_path / "run" / "replay", rows / "block.memmap"
+    with block.open("wb") as file:
+        file.seek(8 << 20)
+        file.write(b"second" * 2000)
+        file.truncate(16 << 20)
+    scratch = _scratch(rows, home=home, max_seconds=60, seconds_left=60)
+    home.parent.mkdir()
+    scratch.bytes_per_second = 1.0
+    assert scratch.seconds_needed() == 0.0  # 17 kB at that speed are more than it may take
+    scratch.bytes_per_second = 1e4
+    assert scratch.seconds_needed() < 4, "of 16 MB"
+    assert "were copied back" in scratch.bring_back()
+    monkeypatch.setattr("pokered_rl.training.scratch.matching_sequences", lambda folder, saved: int(folder == home))
+    fetched = _scratch(tmp_path / "node2" / "a", home=home, max_seconds=60)
+    assert fetched.fetch(tmp_path) == 1
+    for copy in (home, tmp_path / "node2" / "a"):
+        assert (copy / "block.memmap").read_bytes() == block.read_bytes()
+        assert (copy / "block.memmap").stat().st_blocks == block.stat().st_blocks
 
 
 @pytest.mark.parametrize(("max_seconds", "seconds_left"), [(60, 1.5), (1.5, 60), (0, 60), (60, -5)])
