@@ -1,5 +1,7 @@
 """Rows of learning: bytes and times of the replay, and the learner's step against bare forward and backward."""
 
+import lzma
+import os
 import statistics
 import tempfile
 import time
@@ -21,8 +23,6 @@ from pokered_rl.objectives import R2D2Loss
 from pokered_rl.training.config import Config
 from pokered_rl.training.learner import Learner, make_target_updater
 
-#: Bytes of one half-size screen of four shades: what a transition cannot do without.
-FRAME_BYTES = 72 * 80 // 4
 ACTIONS = len(ActionSet())
 _CONFIG = Config()
 LAYOUT = SequenceLayout(
@@ -57,8 +57,8 @@ def sequences_of(rows: TensorDictBase, count: int, *, hidden_size: int, seed: in
     window = start + torch.arange(LAYOUT.length)
     flags = torch.zeros(count, LAYOUT.length, dtype=torch.bool)
     keys = ("recurrent_state_h", "recurrent_state_c")
-    states = {key: torch.rand((count, hidden_size), generator=generator) for key in keys}
-    unroll_state = {"unroll_state": TensorDict(states, [count]).clone()} if LAYOUT.unroll_state else {}
+    states, later = ({key: torch.rand((count, hidden_size), generator=generator) for key in keys} for _ in range(2))
+    unroll_state = {"unroll_state": TensorDict(later, [count])} if LAYOUT.unroll_state else {}
     return TensorDict(
         {
             **{key: value[emulator, window] for key, value in rows.items()},
@@ -76,7 +76,9 @@ def sequences_of(rows: TensorDictBase, count: int, *, hidden_size: int, seed: in
 
 
 @contextmanager
-def filled_replay(block: TensorDict, *, sequences: int, batch_size: int, prefetch: int = 0) -> Iterator[SequenceReplay]:
+def filled_replay(
+    block: TensorDict, *, sequences: int, batch_size: int, prefetch: int = 0, level: int | None = None
+) -> Iterator[SequenceReplay]:
     """A replay of the given capacity, filled once around with a block [S] of sequences."""
     with tempfile.TemporaryDirectory() as folder:
         replay = make_replay(
@@ -86,6 +88,7 @@ def filled_replay(block: TensorDict, *, sequences: int, batch_size: int, prefetc
             batch_size=batch_size,
             two_bit_shapes={"map_memory": tuple(block["map_memory"].shape[2:])},
             num_actions=ACTIONS,
+            compression_level=_CONFIG.replay.compression_level if level is None else level,
             prefetch=prefetch,
             seed=0,
         )
@@ -120,6 +123,14 @@ class _Step:
             a = torch.tanh(a @ a)
 
 
+def _drop_pages(folder: Path) -> None:
+    """Take the files out of the page cache, as far as they are not mapped."""
+    for file in folder.glob("*.memmap"):
+        with file.open("rb") as open_file:
+            os.fsync(open_file.fileno())
+            os.posix_fadvise(open_file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def _replay_at(sequences: int, block: TensorDict, *, rounds: int) -> tuple[dict[str, Any], Row]:
     """Times at one size, and a 200 ms learner step that draws its batch, against one that does not."""
     before = psutil.Process().memory_full_info().uss
@@ -127,7 +138,13 @@ def _replay_at(sequences: int, block: TensorDict, *, rounds: int) -> tuple[dict[
     with filled_replay(block, sequences=sequences, batch_size=64) as buffer:
         few = block[:16]
         result["extend_16_ms"] = round(1e3 * statistics.median(_seconds(lambda: buffer.extend(few.clone()), rounds)), 2)
-        result["sample_64_ms"] = round(1e3 * statistics.median(_seconds(lambda: buffer.sample(64), rounds)), 2)
+        _drop_pages(buffer.scratch_dir)
+        result["sample_64_ms_without_page_cache"] = round(1e3 * statistics.median(_seconds(buffer.sample, rounds)), 2)
+        began, times = time.thread_time(), _seconds(buffer.sample, 3 * rounds)
+        result["sample_64_thread_ms"] = round(1e3 * (time.thread_time() - began) / len(times), 2)
+        result["sample_64_ms"] = round(1e3 * statistics.median(times), 2)
+        result["sample_64_ms_worst"] = round(1e3 * max(times), 2)
+        result["disk_mb"] = round(sum(512 * file.stat().st_blocks for file in buffer.scratch_dir.iterdir()) / 1e6)
         ahead = make_replay(
             scratch_dir=buffer.scratch_dir,
             capacity_transitions=sequences * LAYOUT.period_steps,
@@ -158,18 +175,48 @@ def _replay_at(sequences: int, block: TensorDict, *, rounds: int) -> tuple[dict[
     return result, row
 
 
+def _against_plain(block: TensorDict, *, rounds: int) -> Row:
+    """CPU time of inserting and of drawing 64 sequences, compressed and not."""
+    row = Row([], [], "batches of 64 inserted and drawn/s of CPU")
+    with (
+        filled_replay(block, sequences=500, batch_size=64) as ours,
+        filled_replay(block, sequences=500, batch_size=64, level=0) as plain,
+    ):
+        for _ in range(rounds):
+            for buffer, rates in ((ours, row.ours), (plain, row.limit)):
+                sequences, began = block.clone(), time.process_time()
+                buffer.extend(sequences)
+                buffer.sample()
+                rates.append(1 / (time.process_time() - began))
+    return row
+
+
+def _general_bytes(buffer: SequenceReplay, block: TensorDict) -> float:
+    """Bytes a transition that LZMA, a slow compressor of high ratio, leaves of a sequence."""
+    level, buffer.codec.compression_level = buffer.codec.compression_level, 0
+    plain = buffer.codec.inv(block[:16].clone())
+    buffer.codec.compression_level = level
+    contents = [b"".join(value.contiguous().numpy().data for value in each.values(True, True)) for each in plain]
+    sequences = -(-EPISODE_STEPS // LAYOUT.period_steps)
+    return statistics.mean(len(lzma.compress(each)) for each in contents) * sequences / EPISODE_STEPS
+
+
 def replay(*, quick: bool) -> Row:
-    """Bytes per unique transition at the default settings, against the packed frame alone."""
+    """Bytes per unique transition at the default settings, against what LZMA makes of the same sequences."""
     block = sequences_of(played_rows(), 64, hidden_size=_CONFIG.network.hidden_size)
     with filled_replay(block, sequences=64, batch_size=1) as buffer:
         stored = buffer.codec.inv(block.clone())
+        limit = _general_bytes(buffer, block)
     size = bytes_per_transition(stored, LAYOUT, episode_steps=EPISODE_STEPS)
-    times, prefetched = _replay_at(1_000 if quick else 10_000, block, rounds=7 if quick else 20)
-    row = Row([size], [float(FRAME_BYTES)], "bytes a transition", lower_is_better=True)
+    sequences = 1_000 if quick else _CONFIG.replay.capacity_transitions // LAYOUT.period_steps
+    rounds = 7 if quick else 20
+    times, prefetched = _replay_at(sequences, block, rounds=rounds)
+    row = Row([size], [limit], "bytes a transition", lower_is_better=True)
     row.extra["bytes_per_transition"] = round(size, 1)
     row.extra["bytes_per_transition_endless_episodes"] = round(bytes_per_transition(stored, LAYOUT), 1)
     row.notes |= times
     row.parts["200 ms step that draws 64, prefetched"] = prefetched
+    row.parts["compressed against plain"] = _against_plain(block, rounds=rounds)
     return row
 
 

@@ -513,7 +513,7 @@ def make_replay(
     num_actions: int | None = None,
     half_observations: Iterable[str] = ("context",),
     half_keys: Iterable[str] = (),
-    compression_level: int = 1,
+    compression_level: int = 3,
     prefetch: int | None = None,
     seed: int | None = None,
     run_id: str = "",

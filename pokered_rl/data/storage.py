@@ -51,7 +51,7 @@ _NOT_COVERED = ("index", "checksum")
 _BLOCK_KEYS = (*_ACTION_KEYS, "reward")
 #: File of the compressed blocks.
 _BLOCK_FILE = "block.memmap"
-#: Part of the plain size that is kept free for blocks. Sprout's take a thirtieth, those with noise over a tenth of each
+#: Part of the plain size that is kept free for blocks. Sprout's take a fortieth, those with noise over a tenth of each
 #: frame a fifth (``compression.json``).
 _EXPECTED_SHARE = 0.25
 _MADV_DONTNEED = 4
@@ -180,7 +180,8 @@ class SequenceCodec(Transform):
             for name, (shape, dtype) in self.block_entries.items()
         }
         targets = [entry.flatten(1).view(torch.uint8).numpy() for entry in entries.values()]  # each [B, bytes]
-        ends = np.cumsum([target.shape[1] for target in targets])[:-1]
+        ends = np.cumsum([target.shape[1] for target in targets]).tolist()
+        parts = [slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False)]
         for sequence, size in enumerate(sizes):
             block = blocks[sequence, :size]
             if size == len(plain):
@@ -195,8 +196,8 @@ class SequenceCodec(Transform):
                     _log.warning("a stored sequence cannot be unpacked: left out")
                     plain[:] = 0
                     tensordict["flags"].reshape(len(blocks), -1)[sequence] = 0
-            for target, part in zip(targets, np.split(content, ends), strict=True):
-                target[sequence] = part
+            for target, part in zip(targets, parts, strict=True):
+                target[sequence] = content[part]
         tensordict.update(
             {name: entry.reshape(*tensordict.batch_size, *entry.shape[1:]) for name, entry in entries.items()}
         )
@@ -333,7 +334,7 @@ class SequenceStorage(LazyMemmapStorage):
         blocks = np.zeros((len(slots), int(sizes.max()) if slots else 0), np.uint8)
         for slot, block, size in zip(slots, blocks, sizes.tolist(), strict=True):
             os.preadv(self._blocks, [block[:size].data], slot * self._slot_bytes)
-        return data.set("block", torch.from_numpy(blocks).reshape(*data.batch_size, -1))
+        return data.copy().set("block", torch.from_numpy(blocks).reshape(*data.batch_size, blocks.shape[1]))
 
 
 def bytes_per_transition(stored: TensorDictBase, layout: SequenceLayout, *, episode_steps: int | None = None) -> float:

@@ -1,4 +1,4 @@
-"""The replay at the capacity of the default config, filled for real: 16 GB of disk and some minutes.
+"""The replay at the capacity of the default config, filled for real: 2 GB of disk and some minutes.
 
 With the variable POKERED_RESULTS set to a folder, the figures are written there as `replay_full.json`.
 """
@@ -16,7 +16,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
-from pokered_rl.data import SequenceLayout, bytes_per_sequence, bytes_per_transition, make_replay
+from pokered_rl.data import SequenceLayout, bytes_per_transition, make_replay
 from pokered_rl.envs import make_env
 
 CAPACITY_TRANSITIONS = 5_000_000
@@ -92,7 +92,7 @@ def busy_step(products):
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_five_million_transitions_fit_in_two_gigabytes_of_private_memory(tmp_path):
+def test_five_million_transitions_fit_in_three_gigabytes_of_disk_and_two_of_private_memory(tmp_path):
     generator = torch.Generator().manual_seed(0)
     rows = played_rows()
     options = {
@@ -104,13 +104,12 @@ def test_five_million_transitions_fit_in_two_gigabytes_of_private_memory(tmp_pat
         "seed": 0,
     }
     folder = tmp_path / "sequences"
-    if shutil.disk_usage(tmp_path).free < 20e9:
-        pytest.skip("needs 20 GB of free disk")
+    if shutil.disk_usage(tmp_path).free < 8e9:
+        pytest.skip("needs 8 GB of free disk")
     replay = make_replay(scratch_dir=folder, **options)
     first = sequences_from(rows, BATCH_SEQUENCES, generator)
     stored = replay.codec.inv(first)
-    reserved = replay.allocate(first)
-    assert reserved == bytes_per_sequence(stored) * replay.capacity_sequences + 16 * replay.capacity_sequences
+    replay.allocate(first)
 
     extend_seconds = []
     last = first
@@ -122,7 +121,9 @@ def test_five_million_transitions_fit_in_two_gigabytes_of_private_memory(tmp_pat
         extend_seconds.append(time.perf_counter() - start)
     assert len(replay) == replay.capacity_sequences == 62_500
 
-    unprefetched = milliseconds(replay.sample, 20)
+    began = time.thread_time()
+    unprefetched = milliseconds(replay.sample, 50)
+    thread_seconds = time.thread_time() - began
     private = private_bytes()
     disk = sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
     for expected, begin in ((first, 0), (last, replay.capacity_sequences - len(last))):
@@ -163,6 +164,7 @@ def test_five_million_transitions_fit_in_two_gigabytes_of_private_memory(tmp_pat
         "private_bytes": private,
         "extend_64_milliseconds": round(1e3 * statistics.median(extend_seconds), 2),
         "sample_64_milliseconds": summary(unprefetched),
+        "sample_64_thread_milliseconds": round(1e3 * thread_seconds / len(unprefetched), 2),
         "step_of_200_ms_with_prefetched_sample_ratio": round(statistics.median(ratios), 3),
         "prefetched_sample_after_200_ms_milliseconds": round(statistics.median(prefetched) - 200, 2),
         "load_milliseconds": load[0],
@@ -172,5 +174,6 @@ def test_five_million_transitions_fit_in_two_gigabytes_of_private_memory(tmp_pat
     if "POKERED_RESULTS" in os.environ:
         (Path(os.environ["POKERED_RESULTS"]) / "replay_full.json").write_text(json.dumps(results, indent=2) + "\n")
     print(json.dumps(results, indent=2))
-    assert per_transition <= 3_200
+    assert per_transition <= 600
+    assert disk < 3e9
     assert private < 2e9
