@@ -10,16 +10,21 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pokered_rl.plain_files import read_plain_file
 
-__all__ = ["Chart", "metrics_charts", "read_evaluations", "series_of"]
+if TYPE_CHECKING:
+    from pokered_rl.record.curves import Curve
+
+__all__ = ["Chart", "metrics_charts", "read_evaluations", "returns_chart", "series_of"]
 
 Chart = dict[str, Any]
 
 _MOST_POINTS = 300
 _MAX_BYTES = 256 * 2**20
+#: Square of the normal distribution's 97.5% point.
+_Z2 = 1.959964**2
 #: Title of a chart of ``train.csv``, and the columns with the name of each line.
 _TRAIN = (
     ("steps and updates a second", (("steps_per_second", "steps"), ("updates_per_second", "updates"))),
@@ -51,12 +56,20 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def series_of(rows: Sequence[Mapping[str, str]], column: str, *, name: str) -> Chart | None:
+def series_of(
+    rows: Sequence[Mapping[str, str]], column: str, *, name: str, missing: float | None = None
+) -> Chart | None:
     """Return a series of a table's column over its steps, with its interval where it has one; None without a value.
 
-    Of many rows every so many are averaged.
+    Of many rows every so many are averaged. ``missing`` stands for an empty cell: with 0 for a rate, its interval
+    reaches to the upper end of Wilson's interval of 0 in ``episodes``.
     """
-    points = [(_number(row.get("steps")), _number(row.get(column)), row) for row in rows]
+
+    def value(row: Mapping[str, str]) -> float | None:
+        found = _number(row.get(column))
+        return missing if found is None else found
+
+    points = [(_number(row.get("steps")), value(row), row) for row in rows]
     known = [(x, y, row) for x, y, row in points if x is not None and y is not None]
     if not known:
         return None
@@ -68,13 +81,39 @@ def series_of(rows: Sequence[Mapping[str, str]], column: str, *, name: str) -> C
         "y": [_rounded(sum(y for _, y, _ in part) / len(part)) for part in parts],
     }
     if f"{column}_low" in known[0][2] and group == 1:
-        series["low"] = [_rounded(_number(row.get(f"{column}_low")) or 0.0) for _, _, row in known]
-        series["high"] = [_rounded(_number(row.get(f"{column}_high")) or 0.0) for _, _, row in known]
+        series["low"] = [_rounded(_end(row, f"{column}_low", y)) for _, y, row in known]
+        series["high"] = [_rounded(_end(row, f"{column}_high", y)) for _, y, row in known]
     return series
+
+
+def _end(row: Mapping[str, str], column: str, value: float) -> float:
+    """Return an end of a value's interval; the value itself where the table has none."""
+    if (found := _number(row.get(column))) is not None:
+        return found
+    episodes = _number(row.get("episodes"))
+    return _Z2 / (episodes + _Z2) if value == 0 and episodes and column.endswith("_high") else value
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.5g}")
+
+
+def returns_chart(title: str, curve: Curve, points: tuple[Sequence[float], Sequence[float]] | None = None) -> Chart:
+    """Return the chart of a learning curve over episodes.
+
+    Args:
+        title: What is shown.
+        curve: See :func:`pokered_rl.record.curves.learning_curve`.
+        points: Step and return of each episode, shown as dots.
+    """
+    known = [index for index, value in enumerate(curve.mean) if math.isfinite(value)]
+    mean: Chart = {"name": "mean of episodes", "x": [round(float(curve.steps[index])) for index in known]}
+    for name, values in (("y", curve.mean), ("low", curve.low), ("high", curve.high)):
+        mean[name] = [_rounded(float(values[index])) for index in known]
+    series = [mean]
+    if points is not None:
+        series.append({"name": "episodes", "x": [*points[0]], "y": [_rounded(y) for y in points[1]], "dots": True})
+    return {"title": title, "series": series, "lines": []}
 
 
 def metrics_charts(run: Path, *, milestones: Sequence[str] = ()) -> list[Chart]:
@@ -118,8 +157,8 @@ def _rates(
     trained = [row for row in evaluations if row.get("policy") == "trained"]
     charts = []
     for title, rows in (("milestones, training", train), ("milestones, evaluation", trained)):
-        reached = {name for row in rows[-1:] for name in milestones if _number(row.get(f"rate_{name}"))}
+        reached = {name for name in milestones if any(_number(row.get(f"rate_{name}")) for row in rows)}
         names = [name for name in milestones if name in reached][-6:]
-        series = [series_of(rows, f"rate_{name}", name=name.replace("_", " ")) for name in names]
+        series = [series_of(rows, f"rate_{name}", name=name.replace("_", " "), missing=0.0) for name in names]
         charts.append({"title": title, "series": [each for each in series if each], "lines": [], "top": 1.0})
     return charts

@@ -24,7 +24,7 @@ __all__ = [
     "Curve",
     "binned_curve",
     "curves_figure",
-    "evaluation_figure",
+    "episode_points",
     "learning_curve",
     "learning_figure",
     "milestone_figure",
@@ -37,8 +37,6 @@ _T975 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
     2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
-#: Square of the normal distribution's 97.5% point.
-_Z2 = 1.959964**2
 _COLOURS = ("#2563a8", "#c0532c", "#3c8a4f", "#8456a8", "#a8892c", "#4c8fa0")
 
 
@@ -105,10 +103,12 @@ def learning_curve(seeds: Sequence[Sequence[EpisodeLog]], *, points: int = 40, t
         ConfigError: There is no log, or a run has none.
     """
     end = max((log.header.global_step + log.steps for logs in seeds for log in logs), default=None)
-    return binned_curve([_points(logs, term) for logs in seeds], points=points, end=end)
+    return binned_curve([episode_points(logs, term) for logs in seeds], points=points, end=end)
 
 
-def _points(logs: Sequence[EpisodeLog], term: str | None) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def episode_points(
+    logs: Sequence[EpisodeLog], term: str | None = None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return middle step [K] and return [K] of every episode."""
     logs = [log for log in logs if _is_whole(log)] or logs
     values = [log.episode_return if term is None else log.term_returns.get(term, 0.0) for log in logs]
@@ -163,7 +163,9 @@ def learning_figure(
     figure = curves_figure(curves, y_label="return" if term is None else term)
     for index, seeds in enumerate(runs.values()):
         if len(seeds) == 1:
-            figure.axes[0].plot(*_points(seeds[0], term), ".", color=_COLOURS[index % len(_COLOURS)], ms=3, alpha=0.35)
+            figure.axes[0].plot(
+                *episode_points(seeds[0], term), ".", color=_COLOURS[index % len(_COLOURS)], ms=3, alpha=0.35
+            )
     return figure
 
 
@@ -198,56 +200,6 @@ def reward_stack_figure(logs: Sequence[EpisodeLog], *, points: int = 30, terms: 
     axes.axhline(0, color="#333", lw=0.8)
     _finish(axes, "agent steps", "mean return by term")
     return figure
-
-
-def evaluation_figure(rows: Sequence[Mapping[str, str]], *, most: int = 6) -> Figure:
-    """Draw evaluations beside training with their 95% intervals: tiles, and the rates of milestones.
-
-    Args:
-        rows: What :func:`read_evaluations` returns.
-        most: Number of milestones drawn, the last ones of the table, which were reached last.
-    """
-    figure = Figure(figsize=(4.8, 4.6), layout="constrained")
-    tiles, rates = figure.subplots(2, 1, sharex=True)
-    trained = [row for row in rows if row["policy"] == "trained"]
-    for policy, colour in (("trained", _COLOURS[0]), ("random", "#888888")):
-        chosen = [row for row in rows if row["policy"] == policy]
-        _interval_line(tiles, chosen, "tiles", colour=colour, label=policy)
-    names = [name for name in (trained[0] if trained else {}) if name.startswith("rate_")]
-    names = [name for name in names if not name.endswith(("_low", "_high")) and any(row[name] for row in trained)]
-    for index, name in enumerate(names[-most:]):
-        label = _shortened(name.removeprefix("rate_"))
-        _interval_line(rates, trained, name, colour=_COLOURS[(index + 1) % len(_COLOURS)], label=label, missing=0.0)
-    _finish(tiles, "", "tiles an episode")
-    _finish(rates, "agent steps", "share of the episodes")
-    rates.set_ylim(-0.03, 1.03)
-    figure.legend(frameon=False, fontsize=9, ncols=3, loc="outside lower center")
-    return figure
-
-
-def _interval_line(
-    axes: Axes,
-    rows: Sequence[Mapping[str, str]],
-    column: str,
-    *,
-    colour: str,
-    label: str,
-    missing: float | None = None,
-) -> None:
-    """Draw a column over the steps, with the band between its ``_low`` and ``_high``."""
-    known = [row for row in rows if row.get(column) or missing is not None]
-    steps = [int(row["steps"]) for row in known]
-    middle, low, high = (
-        [float(row.get(f"{column}{end}") or row.get(column) or missing or 0.0) for row in known]
-        for end in ("", "_low", "_high")
-    )
-    if missing is not None:  # a rate that no episode has reached yet: the upper end of Wilson's interval of 0 in n
-        high = [
-            end if row.get(column) else _Z2 / (int(row.get("episodes") or 1) + _Z2)
-            for end, row in zip(high, known, strict=True)
-        ]
-    axes.plot(steps, middle, "o-", color=colour, ms=3, lw=1.6, label=label)
-    axes.fill_between(steps, low, high, color=colour, alpha=0.18, lw=0)
 
 
 def milestone_steps(logs: Sequence[EpisodeLog]) -> dict[str, int]:

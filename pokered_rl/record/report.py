@@ -35,10 +35,10 @@ from pokered_rl.episodes.timeline import split_played_again
 from pokered_rl.errors import EpisodeLogError, PokeredError
 from pokered_rl.plain_text import printable
 from pokered_rl.record.batch import load_logs
-from pokered_rl.record.charts import read_evaluations
+from pokered_rl.record.charts import Chart, metrics_charts, returns_chart
 from pokered_rl.record.curves import (
-    evaluation_figure,
-    learning_figure,
+    episode_points,
+    learning_curve,
     milestone_figure,
     milestone_steps,
     reward_stack_figure,
@@ -118,7 +118,8 @@ def write_report(
         subtitle=html.escape(_subtitle(logs)),
         cards=_cards(logs, survey, replayed, errors, again),
         problems=_problems(errors),
-        curves=_curves(label, logs, others) + _evaluations(run),
+        curves=_curves(logs),
+        draw=resources.files("pokered_rl.record").joinpath("draw.js").read_text("utf-8"),
         maps_note=html.escape(_maps_note(logs, replayed)),
         milestones=_milestones(label, logs, others),
         videos=clips,
@@ -129,7 +130,7 @@ def write_report(
         config=html.escape(_read(run / "config.yaml")),
         progress=html.escape(_read(run / "progress.json")),
         environment=_environment(run, logs),
-        data=_map_data(survey),
+        data=_page_data(survey, _charts(run, label, logs, others, cartridge.profile.milestones.names)),
     )
     return ReportResult(
         path=write_atomically(Path(out), printable(page).encode()), replayed=len(replayed), errors=tuple(errors)
@@ -267,13 +268,27 @@ def _svg(figure: Figure, caption: str) -> str:
     return f"<figure>{drawing[drawing.index('<svg') :]}<figcaption>{html.escape(caption)}</figcaption></figure>"
 
 
-def _curves(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence[EpisodeLog]]) -> str:
-    if others:
-        title = f"Return over training, mean over {1 + len(others)} runs: {name}, {', '.join(others)}."
-        learning = _svg(learning_figure({"return": [logs, *others.values()]}), title)
-    else:
-        learning = _svg(learning_figure({name: [logs]}), "Return over training; a dot is an episode.")
-    return learning + _svg(reward_stack_figure(logs), "Composition of the return.") + _helpers(logs)
+def _curves(logs: Sequence[EpisodeLog]) -> str:
+    return _svg(reward_stack_figure(logs), "Composition of the return.") + _helpers(logs)
+
+
+def _charts(
+    run: Path, name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence[EpisodeLog]], story: Sequence[str]
+) -> list[Chart]:
+    """Return the charts that the page's script draws: the return of the episodes, then the run's metrics."""
+    seeds = [logs, *others.values()]
+    band = "95 % interval" if others else "middle half"
+    title = f"return, mean over {len(seeds)} runs ({band}): {name}, {', '.join(others)}" if others else "return"
+    steps, returns = episode_points(logs)
+    points = None if others else (steps.tolist(), returns.tolist())
+    charts = [returns_chart(title, learning_curve(seeds), points)]
+    for chart in metrics_charts(run, milestones=story):
+        if chart["title"] == "return":  # the logs have the curve of training: evaluation and random policy are added
+            charts[0]["series"] += [each for each in chart["series"] if each["name"] == "evaluation"]
+            charts[0]["lines"] = chart["lines"]
+        else:
+            charts.append(chart)
+    return charts
 
 
 def _helpers(logs: Sequence[EpisodeLog]) -> str:
@@ -298,13 +313,6 @@ def helper_rewards(logs: Sequence[EpisodeLog]) -> list[tuple[str, int, float]]:
                 reward + float(log.rewards[begin:end].sum()),
             )
     return [(name, *sums) for name, sums in found.items()] if names else []
-
-
-def _evaluations(run: Path) -> str:
-    rows = read_evaluations(run / "metrics" / "evaluation.csv")
-    if not rows:
-        return ""
-    return _svg(evaluation_figure(rows), "Evaluations beside training, from the same starts each time; 95% intervals.")
 
 
 def _milestones(name: str, logs: Sequence[EpisodeLog], others: Mapping[str, Sequence[EpisodeLog]]) -> str:
@@ -334,10 +342,11 @@ def _affordances(traces: Sequence[EpisodeTrace], survey: MapSurvey) -> str:
 
 def _maps_note(logs: Sequence[EpisodeLog], replayed: Sequence[EpisodeLog]) -> str:
     which = "all" if len(replayed) == len(logs) else f"{len(replayed)} of {len(logs)}"
-    return f"Replays of {which} episodes. The maps are composed of the screens shown; the slider moves through time."
+    maps = "The maps are composed of the screens shown; red is what somebody has walked into in vain"
+    return f"Replays of {which} episodes. {maps}; the slider moves through time."
 
 
-def _map_data(survey: MapSurvey) -> str:
+def _page_data(survey: MapSurvey, charts: Sequence[Chart]) -> str:
     maps = []
     for map_id in survey.map_ids:
         width, height = survey.size(map_id)
@@ -351,10 +360,11 @@ def _map_data(survey: MapSurvey) -> str:
                 "width": width,
                 "height": height,
                 "first": survey.first_visits(map_id).reshape(-1).tolist(),
+                "walls": survey.walls(map_id),
                 "picture": _data_uri("image/png", buffer.getvalue()),
             }
         )
-    data = {"maps": maps, "last_step": max(survey.first_visit.values(), default=0)}
+    data = {"maps": maps, "last_step": max(survey.first_visit.values(), default=0), "charts": charts}
     return json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
 
 

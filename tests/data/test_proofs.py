@@ -178,23 +178,26 @@ def _forgeries(proof, generator, count):
         yield kind, forged
 
 
+@pytest.mark.timeout(1800)  # one replay each, a tenth of a second of a core: on a busy machine many times that
 @pytest.mark.parametrize("count", [50, pytest.param(600, marks=pytest.mark.long)])
 def test_no_forgery_is_verified(proof, sprout, count):
     tried, passed = {}, []
     for kind, forged in _forgeries(proof, random.Random(0), count):
-        for knowing in (False, True):
-            if knowing:  # the forger knows the format: the chain begins as it must
-                chain = forged.chain.copy()
-                chain[0] = forged.chain_start()
-                forged = replace(forged, chain=chain)
-            tried[kind] = tried.get(kind, 0) + 1
+        files = [forged]
+        if forged.chain[0] != forged.chain_start():  # else the header is as it was, and both were the same file
+            chain = forged.chain.copy()  # the forger knows the format: the chain begins as it must
+            chain[0] = forged.chain_start()
+            files.append(replace(forged, chain=chain))
+        tried[kind] = tried.get(kind, 0) + len(files)
+        for each in files:
             try:
-                verified(forged, sprout)
-                passed.append((kind, knowing))
+                verified(each, sprout)
             except EpisodeLogError:
                 continue
+            passed.append((kind, each is forged))
     assert passed == []
-    assert sum(tried.values()) >= 1.6 * count  # each of them twice; some are refused before they are a file
+    # Half of the kinds change the header, too, and are two files each; some are refused before they are a file.
+    assert sum(tried.values()) >= 1.2 * count
     assert set(tried) == {"exchange", "drop", "add", "wait", "swap", "claim", "leg", "cut", "chain", "timing"}
 
 

@@ -5,9 +5,7 @@ import pytest
 
 from pokered_rl.episodes import Outcome, ReachedMilestone
 from pokered_rl.errors import ConfigError
-from pokered_rl.record.charts import read_evaluations
 from pokered_rl.record.curves import (
-    evaluation_figure,
     learning_curve,
     learning_figure,
     milestone_figure,
@@ -101,33 +99,3 @@ def test_figures_are_drawn(episodes, tmp_path):
     ):
         figure.savefig(tmp_path / f"{number}.png")
         assert (tmp_path / f"{number}.png").stat().st_size > 5000
-
-
-def test_evaluations_that_were_played_again_are_left_out_and_the_rest_is_in_order(tmp_path):
-    table = tmp_path / "evaluation.csv"
-    table.write_text("job,steps,policy,tiles,abandoned\n1,30,trained,5,1\n2,20,trained,4,\n1,10,trained,3,\n")
-    assert [row["tiles"] for row in read_evaluations(table)] == ["3", "4"]
-    assert read_evaluations(tmp_path / "gone.csv") == []
-
-
-def test_evaluations_are_drawn_with_their_intervals():
-    rows = [
-        {
-            "steps": "10",
-            "policy": "trained",
-            "tiles": "4",
-            "tiles_low": "3",
-            "tiles_high": "5",
-            "rate_a": "",
-            "episodes": "10",
-        },
-        {"steps": "10", "policy": "random", "tiles": "2", "tiles_low": "1", "tiles_high": "3", "rate_a": ""},
-        {"steps": "20", "policy": "trained", "tiles": "6", "tiles_low": "5", "tiles_high": "8", "rate_a": "0.5"},
-    ]
-    tiles, rates = evaluation_figure(rows).axes
-    assert [line.get_ydata().tolist() for line in tiles.lines] == [[4.0, 6.0], [2.0]]
-    assert [line.get_ydata().tolist() for line in rates.lines] == [[0.0, 0.5]]
-    # Wilson's upper end of 0 in 10 is 3.8415 / 13.8415.
-    assert rates.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(0.5)
-    assert 0.2775 in rates.collections[0].get_paths()[0].vertices[:, 1].round(4)
-    assert tiles.collections[0].get_paths()[0].get_extents().bounds[1::2] == (3.0, 5.0), "from 3 to 8"

@@ -52,8 +52,8 @@ def test_the_page_refers_to_no_other_file(page):
     text = page.read_text()
     reader = _Reader(text)
     assert reader.tags.count("video") >= 1
-    # Return, its terms, the world twice, what was masked twice; there are milestones or not.
-    assert reader.tags.count("svg") in (6, 7)
+    # Terms of the return, the world twice, what was masked twice; there are milestones or not. A script draws the rest.
+    assert reader.tags.count("svg") in (5, 6)
     # Every address is in the page itself; SVG's own name spaces are no addresses that anybody opens.
     outside = [link for link in reader.links if not link.startswith(("data:", "#"))]
     assert outside == []
@@ -71,6 +71,9 @@ def test_the_page_contains_the_facts_of_the_run(page):
     bedroom = data["maps"][0]
     assert len(bedroom["first"]) == bedroom["width"] * bedroom["height"] == 80
     assert min(first for first in bedroom["first"] if first >= 0) == 0
+    assert all(bedroom["first"][wall] == -1 for wall in bedroom["walls"])  # nobody stood where nobody can
+    assert {chart["title"] for chart in data["charts"]} == {"return"}  # this run has no metrics
+    assert len(data["charts"][0]["series"][1]["x"]) == 2  # a dot an episode
     assert base64.b64decode(bedroom["picture"].partition(",")[2]).startswith(b"\x89PNG")
 
 
@@ -203,6 +206,7 @@ def test_the_page_works_in_a_browser(page):
     try:
         browser.open(page)
         assert browser.run("document.documentElement.scrollWidth") <= 390  # nothing sticks out
+        assert browser.run("document.querySelectorAll('#charts svg polyline').length") == 1
         browser.run("document.getElementById('time').scrollIntoView({block: 'center'})")
         seen_at_the_end = browser.run("document.getElementById('now').textContent")
         before = browser.screenshot()

@@ -159,6 +159,7 @@ class TrackPlayer:
         map_id, x, y, width, height = (int(player.emulator.memory[address]) for address in _PLACE)
         ram = torch.from_numpy(player.emulator.ram(FULL_LAYOUT))[None]
         level = GameState.from_ram(ram, FULL_LAYOUT, fields=("party_level",)).party_level
+        assert level is not None
         on_map = width > 0 and height > 0
         screen = player.emulator.pixels()
         place = map_id << 16 | x << 8 | y
