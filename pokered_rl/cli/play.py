@@ -5,7 +5,7 @@
     pokered_rl play --rom roms/pokemon_red.gb --log runs/by_hand/episode_logs
 
 One key is one agent step: the button is held for a while, and the step ends when the game reads its buttons again, as
-for an agent. The log can be rendered. Q or Escape ends.
+for an agent. Milestones are shown as they are reached. The log can be rendered and proved. Q or Escape ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _ACTIONS = ("noop", "a", "b", "start", "select", "right", "left", "up", "down")
 
 def _play(screen: Terminal | Window, *, cartridge: Cartridge, folder: Path, timing: ActionTiming) -> Path | None:
     """Play until the player ends it; return the path of the log, None if nothing was pressed."""
+    from pokered_rl.data.verification import MilestoneFinder
     from pokered_rl.emulator import PYBOY_VERSION, ActionSet, Emulator, EmulatorPool, boot
+    from pokered_rl.envs.transforms.episode_recorder import MILESTONE_RULE
     from pokered_rl.episodes import EpisodeFolder, EpisodeHeader, EpisodeLogWriter, Outcome
     from pokered_rl.game import FULL_LAYOUT
     from pokered_rl.observations import unpack_shades
@@ -56,15 +58,20 @@ def _play(screen: Terminal | Window, *, cartridge: Cartridge, folder: Path, timi
         frames_per_action=timing.frames_per_action,
         hold_frames=timing.hold_frames,
         start_unix_seconds=time.time(),
+        milestone_rule=MILESTONE_RULE,
         chain_ranges=tuple(address for span in FULL_LAYOUT.ranges for address in span),
     )
     with EmulatorPool(cartridge, num_emulators=1, actions=actions, timing=timing, screen="full") as pool:
         first = pool.reset([0], [start])
         writer = EpisodeLogWriter(folder=logs.path, header=header, start_ram_hash=pool.ram_hash(0))
         writer.set_acting("person")
+        finder = MilestoneFinder(cartridge.profile)
+        places = [address for span in finder.LAYOUT.ranges for address in range(*span)]
+        columns = [FULL_LAYOUT.column(address) for address in places]
+        finder.show(np.asarray(first.ram[0])[columns])
         screen.show(unpack_shades(np.asarray(first.pixels[0])))
         while (name := screen.key()) != "quit":
-            if name is None:
+            if name is None or name == "take":
                 continue
             action = actions.index(name)
             step = pool.step([action])
@@ -72,6 +79,15 @@ def _play(screen: Terminal | Window, *, cartridge: Cartridge, folder: Path, timi
             if writer.ram_hash_due:
                 writer.add_ram_hash(pool.ram_hash(0))
             screen.show(unpack_shades(np.asarray(step.pixels[0])))
+            known = len(finder.found)
+            finder.show(np.asarray(step.ram[0])[columns])
+            for milestone in finder.found[known:]:
+                writer.add_milestone(milestone.name)
+            if finder.found:
+                last = finder.found[-1]
+                screen.caption(
+                    f"step {writer.steps:,}; milestone {len(finder.found)}: {last.name} (step {last.step:,})"
+                )
         return writer.finish(Outcome.SHUTDOWN, ram_hash=pool.ram_hash(0), end_unix_seconds=time.time())
 
 

@@ -21,8 +21,8 @@ class Terminal:
 
     KEYS: ClassVar[dict[str, str]] = {
         "w": "up", "a": "left", "s": "down", "d": "right", "\x1b[A": "up", "\x1b[B": "down", "\x1b[C": "right",
-        "\x1b[D": "left", "x": "a", "z": "b", "\n": "start", "\r": "start", " ": "select", ".": "noop", "q": "quit",
-        "\x1b": "quit", "\x03": "quit",
+        "\x1b[D": "left", "x": "a", "z": "b", "\n": "start", "\r": "start", " ": "select", ".": "noop", "t": "take",
+        "q": "quit", "\x1b": "quit", "\x03": "quit",
     }  # fmt: skip
     _GREYS = (232, 240, 248, 255)
 
@@ -53,9 +53,9 @@ class Terminal:
             first += os.read(sys.stdin.fileno(), 2)
         return self.KEYS.get(first.decode(errors="replace"))
 
-    def wants_end(self) -> bool:
-        """Return whether Q or Escape was pressed; False where nobody can press a key."""
-        return sys.stdin.isatty() and _has_input(0) and self.key() == "quit"
+    def pressed(self) -> str | None:
+        """Return what :meth:`key` does, without waiting; None where nobody can press a key."""
+        return self.key() if sys.stdin.isatty() and _has_input(0) else None
 
 
 class Window:
@@ -76,7 +76,7 @@ class Window:
         self._keys = {
             sdl2.SDLK_UP: "up", sdl2.SDLK_DOWN: "down", sdl2.SDLK_LEFT: "left", sdl2.SDLK_RIGHT: "right",
             sdl2.SDLK_x: "a", sdl2.SDLK_z: "b", sdl2.SDLK_RETURN: "start", sdl2.SDLK_BACKSPACE: "select",
-            sdl2.SDLK_q: "quit", sdl2.SDLK_ESCAPE: "quit",
+            sdl2.SDLK_t: "take", sdl2.SDLK_q: "quit", sdl2.SDLK_ESCAPE: "quit",
         }  # fmt: skip
         self._held: str | None = None
 
@@ -96,7 +96,7 @@ class Window:
         """Set the window's title."""
         self._window.title = text
 
-    def key(self) -> str | None:
+    def key(self, *, wait: bool = True) -> str | None:
         """Return the action of a key that is held or was pressed since the last call, "quit", or None."""
         pressed = None
         for event in self._ext.get_events():
@@ -108,17 +108,13 @@ class Window:
                 self._held = None
         if pressed or self._held:
             return pressed or self._held
-        time.sleep(0.01)
+        if wait:
+            time.sleep(0.01)
         return None
 
-    def wants_end(self) -> bool:
-        """Return whether the window was closed, or Q or Escape pressed."""
-        quit_keys = (self._sdl2.SDLK_q, self._sdl2.SDLK_ESCAPE)
-        return any(
-            event.type == self._sdl2.SDL_QUIT
-            or (event.type == self._sdl2.SDL_KEYDOWN and event.key.keysym.sym in quit_keys)
-            for event in self._ext.get_events()
-        )
+    def pressed(self) -> str | None:
+        """Return what :meth:`key` does, without waiting."""
+        return self.key(wait=False)
 
 
 def _has_input(seconds: float) -> bool:

@@ -3,9 +3,11 @@
     pokered_rl watch runs/quickstart                       # a window; the terminal where there is no display
     pokered_rl watch runs/quickstart --terminal --speed 2
     pokered_rl watch runs/big/checkpoints/000001200000-000018400 --epsilon 0.05 --episodes 3
+    pokered_rl watch runs/quickstart --log runs/shared/episode_logs    # keeps the episodes as logs
 
 The agent plays in an environment of its own and does not disturb the run. When a training run replaces its
-`online_params.pt`, the new weights are loaded within a step. Q, Escape or Ctrl-C ends.
+`online_params.pt`, the new weights are loaded within a step. T takes the buttons from the agent, with the keys of
+`play`, and gives them back; logs note who acted in which steps. Q, Escape or Ctrl-C ends.
 
 Exit status: 0 watched, 1 the run or its weights cannot be used, 2 wrong arguments, 130 interrupted.
 """
@@ -23,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pokered_rl.cli.screens import Terminal, Window, has_display, raw_terminal
+from pokered_rl.disk import check_writable
 from pokered_rl.failures import check_source, command
 
 if TYPE_CHECKING:
@@ -42,8 +45,8 @@ class Viewer(Protocol):
     def caption(self, text: str) -> None:
         """Show a line of text."""
 
-    def wants_end(self) -> bool:
-        """Return whether the viewer wants to end."""
+    def pressed(self) -> str | None:
+        """Return the action of a pressed key, "take", "quit", or None; does not wait."""
 
 
 class _Mirror:
@@ -115,8 +118,9 @@ def watch(
     every: int = 2,
     max_steps: int | None = None,
     max_episodes: int | None = None,
+    log: Path | None = None,
 ) -> int:
-    """Play and show an agent's game until the viewer wants to end.
+    """Play and show an agent's game until the viewer wants to end; the viewer may take the buttons for a while.
 
     Args:
         policy: The agent; newer weights of its run are loaded at each step.
@@ -127,6 +131,7 @@ def watch(
         every: Frames from picture to picture.
         max_steps: Steps after which to end.
         max_episodes: Episodes after which to end.
+        log: Folder for the logs of the episodes; None keeps none.
 
     Returns:
         The number of steps played.
@@ -134,7 +139,13 @@ def watch(
     import torch
     from torchrl.envs import ExplorationType, set_exploration_type
 
-    env = policy.make_env(epsilon=epsilon, seed=seed)
+    from pokered_rl.envs import EpisodeRecorder
+
+    names = policy.config.env.actions
+    recorder = {"folder": log, "run_name": policy.config.run.name, "acting": "policy"} if log is not None else None
+    env = policy.make_env(epsilon=epsilon, seed=seed, recorder=recorder)
+    recorders = [each for each in env.transform if isinstance(each, EpisodeRecorder)]
+    taken = False
     mirror = _Mirror(env.base_env, viewer, speed=speed, every=every)
     mode = ExplorationType.RANDOM if epsilon else ExplorationType.DETERMINISTIC
     played, episode, total = 0, 0, 0.0
@@ -142,15 +153,30 @@ def watch(
         with torch.no_grad(), set_exploration_type(mode):
             tensordict = env.reset()
             mirror.begin(env.base_env.start_state(0))
-            while (max_steps is None or played < max_steps) and not viewer.wants_end():
+            while (max_steps is None or played < max_steps) and (pressed := viewer.pressed()) != "quit":
                 policy.reload()
-                tensordict, following = env.step_and_maybe_reset(policy.policy(tensordict))
+                tensordict = policy.policy(tensordict)
+                taken ^= pressed == "take"
+                while taken and pressed not in names:
+                    viewer.caption("you have the buttons; T gives them back to the agent")
+                    time.sleep(0.01)
+                    if (pressed := viewer.pressed()) == "take":
+                        taken = False
+                    elif pressed == "quit":
+                        return played
+                if taken:
+                    tensordict["action"] = torch.tensor([names.index(str(pressed))])
+                for each in recorders:
+                    each.acting = "person" if taken else "policy"
+                    each.weights_sha256 = policy.weights_sha256
+                tensordict, following = env.step_and_maybe_reset(tensordict)
                 after = tensordict["next"]
                 mirror.step(int(tensordict["action"][0]), int(after["wait_frames"][0]))
                 played, total = played + 1, total + float(after["reward"][0])
+                who = "you" if taken else f"weights of step {policy.steps:,}"
                 viewer.caption(
-                    f"weights of step {policy.steps:,}  episode {episode + 1}, step {int(after['step_count'][0])}  "
-                    f"{env.base_env.actions.names[int(tensordict['action'][0])]:6s} return {total:.2f}"
+                    f"{who}  episode {episode + 1}, step {int(after['step_count'][0])}  "
+                    f"{names[int(tensordict['action'][0])]:6s} return {total:.2f}"
                 )
                 if bool(after["done"][0]):
                     episode, total = episode + 1, 0.0
@@ -176,6 +202,7 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     parser.add_argument("--speed", type=float, default=1.0, help="1 is the console's speed, 0 without waiting")
     parser.add_argument("--steps", type=int, metavar="N", help="end after N agent steps")
     parser.add_argument("--episodes", type=int, metavar="N", help="end after N episodes")
+    parser.add_argument("--log", type=Path, metavar="FOLDER", help="keep the episodes as logs")
     parser.add_argument("--rom", help="the ROM to play (as in the run)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--terminal", action="store_true", help="in the terminal (the default without a display)")
@@ -198,8 +225,11 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         "speed": options.speed,
         "max_steps": options.steps,
         "max_episodes": options.episodes,
+        "log": options.log,
     }
     check_source(options.source)
+    if options.log is not None:
+        check_writable(options.log, option="--log")
 
     from pokered_rl.training import load_policy
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from pokered_rl.cli.watch import main, watch
+from pokered_rl.episodes import EpisodeLog, find_logs, verify
+from pokered_rl.episodes.header import Acted
 from pokered_rl.training import load_policy
 from pokered_rl.training.checkpoint import load_tensors, save_tensors
 
@@ -15,10 +17,10 @@ def _no_display(monkeypatch):
 
 
 class _Eyes:
-    """Keeps what is shown; ends after `patience` looks, or never."""
+    """Keeps what is shown; ends after `patience` looks, or never; presses `keys` at its looks."""
 
-    def __init__(self, patience: int | None = None) -> None:
-        self.pictures, self.captions, self.looks, self.patience = [], [], 0, patience
+    def __init__(self, patience: int | None = None, keys: tuple[str | None, ...] = ()) -> None:
+        self.pictures, self.captions, self.looks, self.patience, self.keys = [], [], 0, patience, keys
 
     def show(self, shades) -> None:
         self.pictures.append(shades)
@@ -26,9 +28,11 @@ class _Eyes:
     def caption(self, text: str) -> None:
         self.captions.append(text)
 
-    def wants_end(self) -> bool:
+    def pressed(self) -> str | None:
         self.looks += 1
-        return self.looks == self.patience
+        if self.looks == self.patience:
+            return "quit"
+        return self.keys[self.looks - 1] if self.looks <= len(self.keys) else None
 
 
 def test_every_frame_of_the_agents_game_is_shown(trained):
@@ -64,6 +68,25 @@ def test_newer_weights_of_a_running_run_are_taken_up(trained, tmp_path):
 def test_the_viewer_can_end_it(trained):
     eyes = _Eyes(patience=4)
     assert watch(load_policy(trained), eyes, epsilon=0.0, speed=0, every=8) == 3
+
+
+def test_a_person_takes_the_buttons_and_gives_them_back(trained, tmp_path):
+    # Three steps of the agent's; from the fourth look on the person has the buttons, each press takes a look.
+    eyes = _Eyes(keys=(None, None, None, "take", "left", "up", None, "up", "select", "take"))
+    policy = load_policy(trained)
+    assert watch(policy, eyes, epsilon=0.0, speed=0, every=24, max_steps=9, log=tmp_path) == 9
+    (log,) = (EpisodeLog.load(path) for path in find_logs([tmp_path]))
+    names = log.header.actions
+    # "select" is no action of this agent: it is not taken for a press.
+    assert [names[action] for action in log.actions[3:6]] == ["left", "up", "up"]
+    assert log.acted == (Acted(0, "policy"), Acted(3, "person"), Acted(6, "policy"))
+    assert log.header.weights_sha256 == policy.weights_sha256
+    assert verify(log) > 0
+    assert any("you have the buttons" in text for text in eyes.captions)
+
+
+def test_who_leaves_while_having_the_buttons_ends_it(trained):
+    assert watch(load_policy(trained), _Eyes(keys=(None, "take", None, "quit")), epsilon=0.0, speed=0, every=24) == 1
 
 
 def test_watching_takes_as_long_as_the_console_would(trained, monkeypatch):
