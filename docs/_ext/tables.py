@@ -149,6 +149,16 @@ def _with_picture(name: str, table: Callable[[dict], str], alternative: str) -> 
     return f"![{alternative}](pictures/{name}.svg)\n\n{table(measured)}\n{_how(measured)}"
 
 
+def _board_table(measured: dict) -> str:
+    """Return the verified proofs of the board, as `pokered_rl leaderboard` lists them."""
+    columns = [name for name in measured["proofs"][0] if name != "file"]
+    lines = ["| " + " | ".join(columns) + " | proof |", "|" + "---|" * (len(columns) + 1)]
+    for row in measured["proofs"]:
+        cells = [row[name].replace("|", "/") for name in columns]
+        lines.append("| " + " | ".join(cells) + f" | [{row['file']}](proofs/{row['file']}) |")
+    return "\n".join(lines) + f"\n\n{_how(measured)}"
+
+
 #: What stands between ``<!-- made NAME -->`` and ``<!-- /made -->`` in a page.
 TABLES: dict[str, Callable[[], str]] = {
     "benchmark": lambda: _with_picture("benchmark", _bars_table, "Ratios of the rows to their limits"),
@@ -163,5 +173,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "scaling": _scaling_table,
     "check": _check_table,
     "action_mask": lambda: _mask_table(_measured("action_mask")),
+    "board": lambda: _board_table(_measured("board")),
     "config": config_reference,
 }
