@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 #: The server ends this long after its job, so that pages hear of the end.
-_LINGER_SECONDS = 4.0
+_END_SECONDS = 4.0
 
 
 @command(remedy="give another port with --port")
@@ -60,6 +60,7 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     from pokered_rl.record.live.follower import RunFollower, lower_priority
 
     token = None if is_loopback(options.host) else options.token or secrets.token_urlsafe(16)
+    listening = _listen(options.host, options.port)
     lower_priority()
     follower = RunFollower(
         options.run, _cartridge(options.run, options.rom), tracks=options.logs, action_values=_values_of(options.run)
@@ -69,7 +70,6 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
             make_app(follower, token=token), log_level="warning", server_header=False, timeout_graceful_shutdown=1
         )
     )
-    listening = _listen(options.host, options.port)
     port = listening.getsockname()[1]
     name = f"[{options.host}]" if ":" in options.host else options.host
     sys.stdout.write(f"http://{name}:{port}" + (f"/?token={token}" if token else "") + "\n")
@@ -86,6 +86,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.socket(found[0], socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(found[4])
+        listening.listen(64)
     except OSError as error:
         raise ConfigError(f"--host {host} --port {port} cannot be served: {error.strerror or error}") from error
     return listening
@@ -94,7 +95,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _end_with_job(server: Any) -> None:
     """End the server when the job that started it has closed the pipe, or is gone."""
     sys.stdin.buffer.read()
-    time.sleep(_LINGER_SECONDS)
+    time.sleep(_END_SECONDS)
     server.should_exit = True
 
 
