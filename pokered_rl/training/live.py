@@ -158,7 +158,9 @@ class LiveServer(Callback):
     def on_start(self, trainer: Trainer) -> None:
         """Start the server."""
         command = [sys.executable, "-m", "pokered_rl", "live", str(self._run), "--port", str(self._port), "--with-job"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+        )
         trainer.say(f"live page: http://127.0.0.1:{self._port}")
 
     def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
@@ -166,3 +168,4 @@ class LiveServer(Callback):
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             process.stdin.close()  # it ends by itself a few seconds after that, or when this process is killed
+            threading.Thread(target=process.wait, name="live-server", daemon=True).start()

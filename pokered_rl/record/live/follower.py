@@ -184,7 +184,9 @@ class RunFollower:
         for record in self._feed.read():
             self._take(record)
         self._send_tracks()
-        changed = {id: number for id, number in self.pictures.versions.items() if self._sent_versions.get(id) != number}
+        changed = {
+            id: number for id, number in list(self.pictures.versions.items()) if self._sent_versions.get(id) != number
+        }
         if changed and self._is_due("pictures", 1.0, now):
             self._sent_versions |= changed
             self._send("pictures", changed)
@@ -199,7 +201,8 @@ class RunFollower:
         try:
             content = json.loads(read_plain_file(self._run / "progress.json", max_bytes=2**20))
             status = {key: content[key] for key in _STATUS_KEYS if isinstance(content.get(key), str | int | float)}
-            written = float(content.get("written_at", 0.0))
+            # The lock is renewed every few seconds, whatever the run's display and metrics do.
+            written = max(float(content.get("written_at", 0.0)), _modified(self._run / "run.lock"))
             status["best"] = {str(k): v for k, v in dict(content.get("best", {})).items()}
         except (OSError, ValueError, TypeError):
             status, written = {"run": self._run.name, "last_stop": ""}, 0.0
@@ -214,7 +217,7 @@ class RunFollower:
 
     def _read_charts(self) -> None:
         files = [self._run / "metrics" / name for name in ("train.csv", "evaluation.csv")]
-        stamp = tuple(file.stat().st_mtime if file.is_file() else 0.0 for file in files)
+        stamp = tuple(map(_modified, files))
         if stamp != self._charts_stamp:
             self._charts_stamp = stamp
             self._charts = metrics_charts(self._run, milestones=self._cartridge.profile.milestones.names)
@@ -313,6 +316,14 @@ class RunFollower:
         if found.values is None or not 0 <= step < len(found.values):
             return None
         return [round(float(value), 4) for value in found.values[step]]
+
+
+def _modified(file: Path) -> float:
+    """Return when a file was written last, 0 where there is none."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _event(name: str, content: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from collections.abc import Iterable
 from typing import Any
@@ -56,6 +57,7 @@ class WorldPictures:
     def __init__(self, maps: GameMaps) -> None:
         self._full, self._half = MapPictures(maps=maps), MapPictures(maps=maps, cell_pixels=8)
         self._seen: dict[Cell, int] = {}
+        self._lock = threading.Lock()  # replays add screens in a thread of their own
         #: Map to a number that grows with each change of its picture.
         self.versions: dict[int, int] = {}
 
@@ -64,12 +66,13 @@ class WorldPictures:
         full = screen.shape == (144, 40)
         if not full and screen.shape != (72, 20):
             return
-        key = (*place[:1], place[1] + 256 * full, place[2])
-        if self._seen.get(key, 0) >= 3:  # three looks from each place tell moving people from the floor
-            return
-        self._seen[key] = self._seen.get(key, 0) + 1
-        (self._full if full else self._half).look(place, screen)
-        self.versions[place[0]] = self.versions.get(place[0], 0) + 1
+        key = (place[0], place[1] + 256 * full, place[2])
+        with self._lock:
+            if self._seen.get(key, 0) >= 3:  # three looks from each place tell moving people from the floor
+                return
+            self._seen[key] = self._seen.get(key, 0) + 1
+            (self._full if full else self._half).look(place, screen)
+            self.versions[place[0]] = self.versions.get(place[0], 0) + 1
 
     def enlarge(self, sizes: dict[int, tuple[int, int]]) -> None:
         """Note sizes of maps that the tables do not have."""
@@ -78,7 +81,8 @@ class WorldPictures:
 
     def png(self, map_id: int) -> bytes | None:
         """Return the picture of a map, what was not seen transparent; None of a map without a known size."""
-        full, half = self._full.background(map_id), self._half.background(map_id)
+        with self._lock:
+            full, half = self._full.background(map_id), self._half.background(map_id)
         if not full.size:
             return None
         shades = np.where(full >= 0, full, half.repeat(2, 0).repeat(2, 1))
