@@ -502,7 +502,7 @@ function show() {
   const flags = item(one, one.flags, at), doing = flags & 1 ? ", in a battle" : flags & 2 ? ", text open" : "";
   $("where").textContent = `${map ? map.name : "map " + (place >> 16)} (${place >> 8 & 255}, ${place & 255})${doing}; ` +
     `step ${item(one, one.at, at)} of its episode; return ${item(one, one.returns, at).toFixed(2)}; ` +
-    `party level ${item(one, one.levels, at)}; epsilon ${epsilon === null || epsilon === undefined ? "unknown" : epsilon}` +
+    `party level ${item(one, one.levels, at)}; epsilon ${epsilon === null || epsilon === undefined ? "unknown" : +epsilon.toFixed(4)}` +
     (one.cell ? `; from the archive (${one.cell})` : "") + (one.error ? `; ${one.error}` : "") + acting(one, at);
   const found = one.kind === "live" ? liveLook(one, at) : trackLook(one, at);
   if (found.bytes) drawScreen(found.bytes, found.height);
