@@ -135,7 +135,7 @@ def main() -> None:
     print(", ".join(f"{name} {value:.4g}" for name, value in results.items()))
     if arguments.json is not None:
         unit = "share of the run's processor time, one open page that looks at one of 64 emulators"
-        write_json(arguments.json, {**provenance(), "unit": unit, **results})
+        write_json(arguments.json, {**provenance(), "unit": unit, "samples": arguments.batches, **results})
 
 
 if __name__ == "__main__":

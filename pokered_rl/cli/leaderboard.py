@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     write_atomically(options.out, printable(leaderboard_page(rows, refused)).encode())
     if options.json is not None:
         known = command_line(program or "pokered_rl leaderboard", argv)
-        write_json(options.json, {**provenance(known), "refused": refused, "proofs": rows})
+        write_json(options.json, {**provenance(known), "samples": len(rows), "refused": refused, "proofs": rows})
     sys.stdout.write(f"{options.out}: {len(entries)} of {len(paths)} proofs verified\n")
     return 0
 
