@@ -26,7 +26,7 @@ from pokered_rl.record.live.feed import FeedWriter
 from pokered_rl.training import Callback, Experiment, live
 from pokered_rl.training.runtime import StopReason
 
-EMULATORS, LOOKED_AT = 64, 5
+EMULATORS, STEPS, LOOKED_AT = 64, 10, 5
 _READER = "import sys, urllib.request; page = urllib.request.urlopen(sys.argv[1])\nwhile page.read1(65536): pass"
 
 
@@ -52,7 +52,7 @@ class _Clock:
 
 
 class _Measure(Callback):
-    """Trains some batches without a page, opens one, and trains as many with it."""
+    """Trains two batches without a page, opens one, and trains some batches with it."""
 
     def __init__(self, run: Path, batches: int) -> None:
         self.run, self.batches = run, batches
@@ -79,10 +79,10 @@ class _Measure(Callback):
         self.seen += 1
         if self.seen == 2:
             self.mark("off", trainer)
-        elif self.seen == 2 + self.batches:
+        elif self.seen == 4:
             self.mark("off ends", trainer)
             self.open()
-        elif self.reader is not None and self.marks[-1][0] == "off ends" and self.added.calls > 64:
+        elif self.reader is not None and self.marks[-1][0] == "off ends" and self.added.calls > 2 * STEPS:
             self.mark("on", trainer)
             self.first, self.began = self.seen, time.monotonic()
 
@@ -124,11 +124,12 @@ def main() -> None:
     """Train, print the share, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--batches", type=int, default=8, help="of 64 x 20 steps, without a page and with one")
+    parser.add_argument("--batches", type=int, default=6, help="of 64 x 10 steps with a page (%(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         measure = _Measure(Path(folder) / "run", arguments.batches)
         overrides = [f"run.folder={folder}", "run.name=run", f"collector.emulators_per_worker={EMULATORS}"]
+        overrides.append(f"collector.steps_per_batch={STEPS}")
         overrides += ["collector.backend=inline", "run.evaluation_episodes=0", "logging.tensorboard=false"]
         Experiment("quickstart", overrides=overrides, callbacks=[measure]).run()
         results = measure.results()

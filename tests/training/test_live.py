@@ -105,3 +105,26 @@ def test_a_run_that_nobody_looks_at_writes_and_sends_nothing(tmp_path):
     Experiment("quickstart", overrides=options, callbacks=[Listens()]).run()
     assert set(seen) == {0}
     assert not (tmp_path / "a" / "live").exists()
+
+
+def test_live_true_starts_the_server_with_the_job_and_ends_it_after(tmp_path, monkeypatch, capsys):
+    started = []
+
+    class Server:
+        def __init__(self, command, *, stdin, **_):
+            started.append(command)
+            self.stdin = self
+
+        def close(self):
+            started.append("closed")
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr("pokered_rl.training.live.subprocess.Popen", Server)
+    options = [*OVERRIDES, "run.target_total_steps=20", f"run.folder={tmp_path}", "live=true", "logging.live_port=8999"]
+    Experiment("quickstart", overrides=options).run()
+    command, ended = started
+    assert command[1:] == ["-m", "pokered_rl", "live", str(tmp_path / "a"), "--port", "8999", "--with-job"]
+    assert ended == "closed"
+    assert "live page: http://127.0.0.1:8999" in capsys.readouterr().out

@@ -16,7 +16,8 @@ source.onerror = () => pill("connection lost, trying again", "bad");
 on("hello", hello => {
   figures.clear(); maps.clear();
   Object.assign(state, { facts: hello.facts, story: hello.story, logs: hello.logs });
-  for (const entry of hello.layout) maps.set(entry.id, { ...entry, walls: new Set(), seen: new Map(), version: 0, canvas: null });
+  for (const entry of hello.layout) maps.set(entry.id, { ...entry, outdoor: "x" in entry, walls: new Set(),
+    seen: new Map(), version: 0, canvas: null });
   pictures(hello.pictures); status(hello.status); charts(hello.charts); listLogs();
   if (!hello.status.running) setMode("logs"); else setMode(state.mode);
   if (state.chosen && state.chosen[0] === "e") look(false);
@@ -48,6 +49,7 @@ function takeSteps(event) {
   const now = performance.now(), T = event.steps;
   for (let e = 0; e < event.emulators; e++) {
     const number = event.first + e, one = figure("e" + number, "live", number);
+    one.names = state.facts.actions || [];
     let step = event.at[e], total = one.returns.length ? one.returns[one.returns.length - 1] : 0;
     for (let t = 0; t < T; t++) {
       const index = e * T + t;
@@ -66,7 +68,6 @@ function takeSteps(event) {
       one.base += more;
     }
     one.cell = event.cells[e] || "";
-    one.names = state.facts.actions || [];
     if (one.arrived) one.gap = one.gap ? 0.7 * one.gap + 0.3 * (now - one.arrived) : now - one.arrived;
     one.arrived = now;
     if (one.cursor < 0 || (!state.paused && end(one) - one.cursor > 4 * T)) one.cursor = Math.max(one.base, end(one) - T);
@@ -79,14 +80,31 @@ function takeSteps(event) {
   }
 }
 
+// Put the maps without a place in the world, as far as they were seen, in lines beside the others.
+function arrange() {
+  const seen = [...maps.values()].filter(map => map.version || map.seen.size), out = seen.filter(map => map.outdoor);
+  const edge = (list, of) => list.length ? Math.max(...list.map(of)) : 0;
+  const top = out.length ? Math.min(...out.map(map => map.y)) : 0, right = edge(out, map => map.x + map.w);
+  const height = Math.max(40, edge(out, map => map.y + map.h) - top);
+  let x = right + (out.length ? 4 : 0), y = top, column = 0;
+  for (const map of seen.filter(map => !map.outdoor)) {
+    if (y > top && y + map.h > top + height) { x += column + 3; y = top; column = 0; }
+    map.x = x; map.y = y;
+    y += map.h + 3; column = Math.max(column, map.w);
+  }
+}
+
 // Note a step of a map as seen, and a wall where somebody has walked in vain twice.
 function visit(one, place, flags, action) {
   const map = maps.get(place >> 16), x = place >> 8 & 255, y = place & 255;
   if (!map || x >= map.w || y >= map.h) return;
   const index = y * map.w + x, before = one.places.length ? one.places[one.places.length - 1] : -1;
-  if (!map.seen.has(index)) { map.seen.set(index, map.seen.size); map.canvas = null; }
+  if (!map.seen.has(index)) {
+    map.seen.set(index, map.seen.size); map.canvas = null;
+    if (map.seen.size === 1) arrange();
+  }
   if (map.walls.delete(index)) map.canvas = null;
-  const way = WAYS[(state.facts.actions || [])[action]];
+  const way = WAYS[one.names[action]];
   const stuck = way && place === before && flags === 4 && one.flags[one.flags.length - 1] === 4;
   if (stuck && one.bump === place * 64 + action) {
     const wx = x + way[0], wy = y + way[1], wall = wy * map.w + wx;
@@ -113,9 +131,10 @@ function takeTrack(event) {
   } else if (event.first !== one.places.length) return;
   event.places.forEach((place, index) => {
     const at = event.first + index, reward = at ? event.rewards[at - Math.max(1, event.first)] : 0;
-    visit({ places: one.places, flags: [], bump: null }, place, 4, -1);
-    one.places.push(place); one.levels.push(event.levels[index]); one.flags.push(4); one.at.push(at);
-    one.actions.push(at ? event.actions[at - Math.max(1, event.first)] : -1);
+    const action = at ? event.actions[at - Math.max(1, event.first)] : -1;
+    visit(one, place, event.flags[index], action);
+    one.places.push(place); one.levels.push(event.levels[index]); one.flags.push(event.flags[index]); one.at.push(at);
+    one.actions.push(action);
     one.rewards.push(reward);
     one.returns.push((at ? one.returns[at - 1] : 0) + reward);
   });
@@ -134,6 +153,7 @@ function pictures(versions) {
     const map = maps.get(+id);
     if (!map || map.version === version) continue;
     map.version = version;
+    arrange();
     const picture = new Image();
     picture.onload = () => { map.picture = picture; map.canvas = null; };
     picture.src = `/map/${id}.png?v=${version}`;

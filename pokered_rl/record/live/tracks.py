@@ -24,6 +24,7 @@ __all__ = ["Track", "TrackPlayer", "summary_of"]
 _PLACE = [
     RAM_MAP[name].address for name in ("wCurMap", "wXCoord", "wYCoord", "wCurrentMapWidth2", "wCurrentMapHeight2")
 ]
+_BATTLE, _TEXT = RAM_MAP["wIsInBattle"].address, RAM_MAP["wFontLoaded"].address
 _CHUNK_STEPS = 64
 #: Longest part of a log that is replayed for the page.
 _MOST_STEPS = 20_000
@@ -38,9 +39,11 @@ class Track:
     log: EpisodeLog
     #: Of an emulator that is still playing, counted over all workers; -1 for a log on the disk.
     emulator: int = -1
-    #: One entry for the start and each step that was played: place as in the feed, and the sum of the party's levels.
+    #: One entry for the start and each step that was played: place as in the feed, and the sum of the party's levels,
+    #: and the flags of :class:`~pokered_rl.envs.transforms.episode_figures.WatchedSteps`.
     places: list[int] = field(default_factory=list)
     levels: list[int] = field(default_factory=list)
+    flags: list[int] = field(default_factory=list)
     #: Why it was not played to its end.
     error: str = ""
     done: bool = False
@@ -49,13 +52,14 @@ class Track:
     _chunks: list[bytes] = field(default_factory=list)
     _open: list[bytes] = field(default_factory=list)
 
-    def add(self, place: int, level: int, screen: npt.NDArray[np.uint8]) -> None:
+    def add(self, place: int, level: int, flags: int, screen: npt.NDArray[np.uint8]) -> None:
         """Add a step."""
         self._open.append(screen.tobytes())
         if len(self._open) == _CHUNK_STEPS:
             self._chunks.append(zlib.compress(b"".join(self._open), 1))
             self._open = []
         self.levels.append(level)
+        self.flags.append(flags)
         self.places.append(place)
 
     def screen(self, step: int) -> bytes | None:
@@ -75,6 +79,7 @@ class Track:
             "first": first,
             "places": self.places[first:upto],
             "levels": self.levels[first:upto],
+            "flags": self.flags[first:upto],
             "actions": log.actions[played].tolist(),
             "rewards": np.nan_to_num(log.rewards[played]).round(4).tolist(),
             "done": self.done,
@@ -156,14 +161,16 @@ class TrackPlayer:
             track.error = f"only the first {_MOST_STEPS:,} steps are shown"
 
     def _note(self, track: Track, player: EpisodePlayer) -> None:
-        map_id, x, y, width, height = (int(player.emulator.memory[address]) for address in _PLACE)
+        memory = player.emulator.memory
+        map_id, x, y, width, height = (int(memory[address]) for address in _PLACE)
         ram = torch.from_numpy(player.emulator.ram(FULL_LAYOUT))[None]
         level = GameState.from_ram(ram, FULL_LAYOUT, fields=("party_level",)).party_level
         assert level is not None
         on_map = width > 0 and height > 0
         screen = player.emulator.pixels()
         place = map_id << 16 | x << 8 | y
-        track.add(place if on_map or not track.places else track.places[-1], int(level.sum()), screen)
+        flags = bool(memory[_BATTLE]) | (memory[_TEXT] & 1) << 1 | on_map << 2
+        track.add(place if on_map or not track.places else track.places[-1], int(level.sum()), flags, screen)
         if on_map:
             self._pictures.enlarge({map_id: (width, height)})
             kind = screen_kind(ram, FULL_LAYOUT, stack=self._cartridge.profile.stack_words)

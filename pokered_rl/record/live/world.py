@@ -17,34 +17,22 @@ from pokered_rl.record.pictures import Cell, MapPictures
 __all__ = ["WorldPictures", "palette_png", "world_layout"]
 
 _GREYS = ((70, 70, 70), (130, 130, 130), (190, 190, 190), (245, 245, 245), (225, 225, 225))
-_GAP = 3
 
 
 def world_layout(maps: GameMaps) -> list[dict[str, Any]]:
     """Return number, name, place and size, in map steps, of each map with a known size.
 
-    Outdoor maps lie where they are in the world, the others in lines below it.
+    Outdoor maps have a place, in the world; the page puts the others beside those of them that were seen.
     """
-    known = [each for each in maps if each.width_steps and each.height_steps]
-    outdoor = [(each, each.global_origin) for each in known if each.outdoor and each.global_origin is not None]
-    left = min((place[0] for _, place in outdoor), default=0)
-    top = min((place[1] for _, place in outdoor), default=0)
-    layout = [_entry(each, place[0] - left, place[1] - top) for each, place in outdoor]
-    placed = {entry["id"] for entry in layout}
-    indoor = [each for each in known if each.id not in placed]
-    width = max((entry["x"] + entry["w"] for entry in layout), default=100)
-    x, y, line = 0, max((entry["y"] + entry["h"] for entry in layout), default=0) + 2 * _GAP, 0
-    for each in indoor:
-        if x and x + each.width_steps > width:
-            x, y, line = 0, y + line + 2 * _GAP, 0
-        layout.append(_entry(each, x, y))
-        x, line = x + each.width_steps + _GAP, max(line, each.height_steps)
+    layout = []
+    for each in maps:
+        if each.width_steps and each.height_steps:
+            entry = {"id": each.id, "name": each.name.replace("_", " ").title()}
+            entry |= {"w": each.width_steps, "h": each.height_steps}
+            if each.outdoor and each.global_origin is not None:
+                entry |= dict(zip("xy", each.global_origin, strict=True))
+            layout.append(entry)
     return layout
-
-
-def _entry(each: Any, x: int, y: int) -> dict[str, Any]:
-    name = each.name.replace("_", " ").title()
-    return {"id": each.id, "name": name, "x": x, "y": y, "w": each.width_steps, "h": each.height_steps}
 
 
 class WorldPictures:
