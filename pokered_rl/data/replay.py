@@ -515,6 +515,7 @@ def make_replay(
     half_keys: Iterable[str] = (),
     compression_level: int = 3,
     prefetch: int | None = None,
+    pin_memory: bool = False,
     seed: int | None = None,
     run_id: str = "",
 ) -> SequenceReplay:
@@ -534,6 +535,7 @@ def make_replay(
         half_keys: Further entries stored in half precision, such as the recurrent state.
         compression_level: See :class:`SequenceCodec`; lossless, 0 compresses nothing.
         prefetch: Batches drawn ahead by threads; None or 0 draws when asked, as reproducible runs must.
+        pin_memory: Put samples into memory from which a GPU copies by itself; with ``prefetch`` in its threads.
         seed: Of the draws; None uses NumPy's global generator, as TorchRL does.
         run_id: Of the run that the files belong to; those of another one are refused. Empty accepts all.
 
@@ -565,5 +567,6 @@ def make_replay(
         beta=beta,
         batch_size=batch_size,
         prefetch=prefetch or None,
+        pin_memory=pin_memory,
         generator=None if seed is None else torch.Generator().manual_seed(seed),
     )

@@ -359,6 +359,7 @@ def make_replay(
         ConfigError: There is not enough memory for the priorities.
     """
     replay = config.replay
+    prefetch = 0 if config.runtime.deterministic else replay.prefetch_batches
     try:
         return data.make_replay(
             scratch_dir=replay_folder(config, folder),
@@ -372,7 +373,8 @@ def make_replay(
             num_actions=len(config.env.actions),
             half_keys=tuple(network.state_keys) if replay.half_precision_state else (),
             compression_level=replay.compression_level,
-            prefetch=0 if config.runtime.deterministic else replay.prefetch_batches,
+            prefetch=prefetch,
+            pin_memory=prefetch > 0 and config.runtime.device != "cpu" and torch.cuda.is_available(),
             seed=config.run.seed,
             run_id=config.run.id,
         )

@@ -10,7 +10,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torchrl.objectives.utils import HardUpdate, SoftUpdate, TargetNetUpdater
 
-from pokered_rl.errors import PokeredError
+from pokered_rl.errors import ConfigError, PokeredError
 
 __all__ = ["Learner", "LearnerError", "PrioritizedReplay", "make_target_updater", "snapshot"]
 
@@ -55,11 +55,37 @@ def snapshot(tree: Any) -> Any:
     return tree
 
 
+class _Unread:
+    """An update whose report is on its way from the device.
+
+    Args:
+        sampled: What was drawn.
+        report: Its priorities and the norm of its gradient, [B+1], on any device.
+        update: Its number.
+    """
+
+    def __init__(self, sampled: TensorDictBase, report: Tensor, update: int) -> None:
+        self.sampled, self.update = sampled, update
+        self._report, self._copied = report, None
+        if report.is_cuda:
+            # Copied now: a copy that begins later would wait for all that was sent to the device meanwhile.
+            self._report = torch.empty(report.shape, pin_memory=True).copy_(report, non_blocking=True)
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    def report(self) -> Tensor:
+        """Return the report [B+1] on the CPU, once the device has got that far."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        return self._report
+
+
 class Learner:
     """Draw a batch, take an optimizer step, update the target network and the priorities.
 
     The gradient is checked before the optimizer uses it: one that is not finite never reaches the weights, so what is
-    saved after :class:`LearnerError` is valid.
+    saved after :class:`LearnerError` is valid. On CUDA with a fused optimizer the device makes that check, and the CPU
+    reads loss and priorities of an update while the next one runs: it never waits for the update that it has begun.
 
     Args:
         loss: Takes a batch [B], returns parts `loss_*` and further scalars, writes `td_error` [B].
@@ -72,6 +98,10 @@ class Learner:
         autocast: bfloat16 autocast; used on CUDA only.
         scheduler: Learning-rate schedule, stepped after each update.
         diagnose: Computes further metrics from the last batch, for :meth:`diagnostics`.
+        read_late: Read losses and priorities one update late; needs a fused optimizer. None does so on CUDA.
+
+    Raises:
+        ConfigError: ``read_late`` with an optimizer that is not fused.
     """
 
     def __init__(
@@ -87,6 +117,7 @@ class Learner:
         autocast: bool = True,
         scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
         diagnose: Callable[[TensorDictBase], Mapping[str, float]] | None = None,
+        read_late: bool | None = None,
     ) -> None:
         self.loss = loss
         self.optimizer = optimizer
@@ -104,6 +135,11 @@ class Learner:
         self._last_batch: TensorDictBase | None = None
         self._sums: dict[str, Tensor] = {}
         self._summed = 0
+        fused = bool(optimizer.defaults.get("fused"))
+        if read_late and not fused:
+            raise ConfigError("read_late needs a fused optimizer, which can leave out an update that is not finite")
+        self._read_late = (device.type == "cuda" and fused) if read_late is None else read_late
+        self._unread: _Unread | None = None
 
     def step(self) -> None:
         """Do one update.
@@ -127,22 +163,42 @@ class Learner:
             ) from error
         if "td_error" not in batch:
             raise LearnerError(f"{type(self.loss).__name__} must write the priorities `td_error` [B] into its batch")
-        # The one place where the CPU waits for the device: priorities have to come back anyway.
-        report = torch.cat([batch["td_error"].detach().float(), grad_norm.detach().float().reshape(1)]).cpu()  # [B+1]
-        if not bool(torch.isfinite(report).all()):
-            raise LearnerError(
-                f"loss or gradient is not finite in update {self.updates + 1} (gradient norm {float(report[-1])});"
-                " the weights of the update before are saved; lower learner.learning_rate or look at the rewards"
-            )
+        report = torch.cat([batch["td_error"].detach().float(), grad_norm.detach().float().reshape(1)])  # [B+1]
+        if self._read_late:
+            self.settle()
+            # A fused optimizer leaves weights and moments as they are where this is 1.
+            self.optimizer.found_inf = (~torch.isfinite(report).all()).float()  # type: ignore[attr-defined]
+            self._unread = _Unread(sampled, report, self.updates + 1)
+        else:
+            # The one place where the CPU waits for the device.
+            self._read(sampled, report.cpu(), self.updates + 1)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
         self.target_updater.step()
         self.updates += 1
-        sampled.set("td_error", report[:-1])
-        self._replay.update_tensordict_priority(sampled)
         self._add_to_means(losses, grad_norm)
         self._last_batch = batch
+
+    def settle(self) -> None:
+        """Read the losses and write the priorities of an update that has not been read yet.
+
+        Raises:
+            LearnerError: They are not finite; that update has left the weights unchanged.
+        """
+        if self._unread is not None:
+            unread, self._unread = self._unread, None
+            self._read(unread.sampled, unread.report(), unread.update)
+
+    def _read(self, sampled: TensorDictBase, report: Tensor, update: int) -> None:
+        """Check the report [B+1] of an update and write its priorities."""
+        if not bool(torch.isfinite(report).all()):
+            raise LearnerError(
+                f"loss or gradient is not finite in update {update} (gradient norm {float(report[-1])});"
+                " the weights of the update before are saved; lower learner.learning_rate or look at the rewards"
+            )
+        sampled.set("td_error", report[:-1])
+        self._replay.update_tensordict_priority(sampled)
 
     def diagnostics(self) -> dict[str, float]:
         """Compute the diagnostics of the last update; costs about as much as one, so call it for logged rows only."""
@@ -162,6 +218,8 @@ class Learner:
 
     def state_dict(self) -> dict[str, Any]:
         """Return a snapshot of all that the next update depends on, apart from the replay and the random state."""
+        if self._unread is not None and bool(torch.isfinite(self._unread.report()).all()):
+            self.settle()  # its priorities belong to what is saved; what is not finite is told by the next update
         state = {
             "updates": self.updates,
             "loss": self.loss.state_dict(),
@@ -200,7 +258,9 @@ class Learner:
     def _to_device(self, sampled: TensorDictBase) -> TensorDictBase:
         if self.device.type != "cuda":
             return sampled.copy()  # the loss writes into its batch; the sample keeps its own entries
-        return sampled.pin_memory().to(self.device, non_blocking=True)
+        if not next(iter(sampled.values(True, True))).is_pinned():  # a replay that draws ahead has pinned it already
+            sampled = sampled.pin_memory()
+        return sampled.to(self.device, non_blocking=True)
 
     def _add_to_means(self, losses: TensorDictBase, grad_norm: Tensor) -> None:
         for name, value in [*losses.items(), ("grad_norm", grad_norm)]:

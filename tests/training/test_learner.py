@@ -5,6 +5,7 @@ from tensordict.nn import TensorDictModule, TensorDictParams
 from torch import nn
 from torchrl.objectives import LossModule
 
+from pokered_rl.errors import ConfigError
 from pokered_rl.training.learner import Learner, LearnerError, make_target_updater, snapshot
 
 
@@ -57,10 +58,11 @@ def _learner(
     momentum: float = 0.0,
     halve_rate_every: int | None = None,
     diagnose=None,
+    read_late: bool = False,
 ) -> Learner:
     torch.manual_seed(0)
     loss = _MeanLoss()
-    optimizer = torch.optim.SGD(loss.parameters(), lr=rate, momentum=momentum)
+    optimizer = torch.optim.SGD(loss.parameters(), lr=rate, momentum=momentum, fused=read_late)
     return Learner(
         loss=loss,
         optimizer=optimizer,
@@ -73,6 +75,7 @@ def _learner(
         max_grad_norm=max_grad_norm,
         device=torch.device("cpu"),
         diagnose=diagnose,
+        read_late=read_late,
     )
 
 
@@ -131,6 +134,52 @@ def test_gradient_that_is_not_finite_never_reaches_the_weights():
     assert torch.equal(learner.loss.weight, before)
     assert learner.updates == 1
     assert len(learner._replay.written) == 1
+
+
+def test_priorities_that_are_read_late_are_those_of_the_update_before():
+    late, prompt = _learner(read_late=True), _learner()
+    for updates in range(1, 4):
+        late.step()
+        prompt.step()
+        assert torch.equal(late.loss.weight, prompt.loss.weight)
+        assert len(late._replay.written) == updates - 1
+    late.state_dict()  # a checkpoint holds the priorities of all its updates
+    for (index, priority), (expected_index, expected) in zip(late._replay.written, prompt._replay.written, strict=True):
+        assert index == expected_index
+        assert torch.equal(priority, expected)
+
+
+def test_gradient_that_is_found_late_not_to_be_finite_never_reaches_the_weights_either():
+    learner = _learner(read_late=True, momentum=0.9)
+    learner.step()
+    learner.step()
+    before = snapshot(learner.optimizer.state_dict()), learner.loss.weight.detach().clone()
+    learner.loss.scale = float("nan")
+    learner.step()
+    assert torch.equal(learner.loss.weight, before[1])
+    assert torch.equal(
+        learner.state_dict()["optimizer"]["state"][0]["momentum_buffer"], before[0]["state"][0]["momentum_buffer"]
+    )
+    learner.loss.scale = 1.0
+    with pytest.raises(LearnerError, match="not finite in update 3"):
+        learner.step()
+    assert torch.equal(learner.loss.weight, before[1])
+    assert len(learner._replay.written) == 2
+
+
+def test_reading_late_needs_an_optimizer_that_can_leave_an_update_out():
+    loss = _MeanLoss()
+    with pytest.raises(ConfigError, match="fused"):
+        Learner(
+            loss=loss,
+            optimizer=torch.optim.SGD(loss.parameters(), lr=1.0),
+            target_updater=make_target_updater(loss),
+            replay=_FixedReplay(),
+            batch_size=2,
+            max_grad_norm=1.0,
+            device=torch.device("cpu"),
+            read_late=True,
+        )
 
 
 def test_a_loss_that_writes_no_priorities_is_named():
