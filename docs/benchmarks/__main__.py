@@ -4,39 +4,37 @@
     python examples/benchmark.py --quick --only env emulator
     python examples/benchmark.py --json docs/benchmarks/results/benchmark.json
     python examples/benchmark.py --sweep --json docs/benchmarks/results/sweep.json
+    python examples/benchmark.py --device cuda        # learner, sampler and both with arriving sequences, on a GPU
+    python examples/benchmark.py --python other/bin/python    # bare PyBoy of another environment against ours
 
 A ratio of 1.0 means as fast as the limit (for `peer`: as fast as the peer; larger is faster). Absolute figures depend
 on the machine; the ratio is the result. Rounds alternate, so that drift of the machine affects both alike.
 """
 
 import argparse
+import importlib
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from acting import collector_base, collector_tiny
-from drawing import draw_sweep
-from emulation import emulator, env
-from learning import learner, replay
 from pairs import Row
-from peers import peer
 from pokered_rl.cli.measurement import provenance, write_json
-from rendering import render
-from sweep import EMULATORS, sweep
 
+#: Module of each row, imported when it is measured: a machine for another row may lack what it needs.
 ROWS = {
-    "emulator": emulator,
-    "env": env,
-    "collector_tiny": collector_tiny,
-    "collector_base": collector_base,
-    "peer": peer,
-    "replay": replay,
-    "learner": learner,
-    "render": render,
+    "emulator": "emulation",
+    "env": "emulation",
+    "collector_tiny": "acting",
+    "collector_base": "acting",
+    "peer": "peers",
+    "replay": "learning",
+    "learner": "learning",
+    "render": "rendering",
 }
 
 
@@ -47,6 +45,13 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=list(ROWS), metavar="ROW", help=f"of {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes: about 4 minutes")
     parser.add_argument("--sweep", action="store_true", help="instead: workers x emulators, and which are best here")
+    parser.add_argument(
+        "--device", type=torch.device, help="instead: learner and sampler there (cpu tries the program)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=40_000.0, metavar="STEPS", help="agent steps a second that arrive with --device"
+    )
+    parser.add_argument("--python", type=Path, metavar="FILE", help="instead: bare PyBoy under that interpreter")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the sweep there (.png, .svg)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine, ratios and raw samples there")
     return parser.parse_args()
@@ -66,6 +71,9 @@ def _print(rows: dict[str, Row]) -> None:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
+    from drawing import draw_sweep
+    from sweep import EMULATORS, sweep
+
     emulators_of_cells = (8, 32) if arguments.quick else EMULATORS
     result = sweep(seconds=3.0 if arguments.quick else 6.0, emulators=emulators_of_cells)
     table = Table(title="agent steps a second (share of its speed that the learner keeps)")
@@ -88,6 +96,22 @@ def _sweep(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _measured(arguments: argparse.Namespace) -> Iterator[tuple[str, Row]]:
+    """Measure one row after the other."""
+    if arguments.device is not None:
+        from device import device_rows
+
+        yield from device_rows(arguments.device, quick=arguments.quick, steps_per_second=arguments.rate).items()
+    elif arguments.python is not None:
+        from versions import pyboy_versions
+
+        yield "pyboy", pyboy_versions(arguments.python, quick=arguments.quick)
+    else:
+        for name in arguments.only or ROWS:
+            Console(stderr=True).print(f"{name} ...")
+            yield name, getattr(importlib.import_module(ROWS[name]), name)(quick=arguments.quick)
+
+
 def main() -> int:
     """Run the chosen rows."""
     arguments = _parse()
@@ -97,9 +121,8 @@ def main() -> int:
         return _sweep(arguments)
     rows: dict[str, Row] = {}
     started = provenance()
-    for name in arguments.only or ROWS:
-        Console(stderr=True).print(f"{name} ...")
-        rows[name] = ROWS[name](quick=arguments.quick)
+    for name, measured in _measured(arguments):
+        rows[name] = measured
         if arguments.json is not None:  # after every row, so that an interrupted run keeps what was measured
             report = started | {"rows": {name: row.as_json() for name, row in rows.items()}}
             write_json(arguments.json, report | {"samples": {name: row.samples() for name, row in rows.items()}})

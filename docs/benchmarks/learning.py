@@ -1,5 +1,6 @@
 """Rows of learning: bytes and times of the replay, and the learner's step against bare forward and backward."""
 
+import copy
 import lzma
 import os
 import statistics
@@ -13,6 +14,8 @@ from typing import Any
 import psutil
 import torch
 from tensordict import TensorDict, TensorDictBase
+from torch import Tensor
+from torch.nn import functional
 
 from pairs import Row
 from pokered_rl.data import SequenceLayout, SequenceReplay, bytes_per_transition, make_replay
@@ -77,7 +80,13 @@ def sequences_of(rows: TensorDictBase, count: int, *, hidden_size: int, seed: in
 
 @contextmanager
 def filled_replay(
-    block: TensorDict, *, sequences: int, batch_size: int, prefetch: int = 0, level: int | None = None
+    block: TensorDict,
+    *,
+    sequences: int,
+    batch_size: int,
+    prefetch: int = 0,
+    level: int | None = None,
+    pin_memory: bool = False,
 ) -> Iterator[SequenceReplay]:
     """A replay of the given capacity, filled once around with a block [S] of sequences."""
     with tempfile.TemporaryDirectory() as folder:
@@ -90,6 +99,7 @@ def filled_replay(
             num_actions=ACTIONS,
             compression_level=_CONFIG.replay.compression_level if level is None else level,
             prefetch=prefetch,
+            pin_memory=pin_memory,
             seed=0,
         )
         replay.allocate(block)
@@ -220,10 +230,59 @@ def replay(*, quick: bool) -> Row:
     return row
 
 
+def bare_update(network: R2D2Network, batch: TensorDictBase) -> Callable[[], None]:
+    """Return an update in plain PyTorch on a batch that is on the device: what R2D2 cannot do without, and no more.
+
+    Both networks over burn-in and unroll, double Q-learning, the quantile Huber loss of n-step targets, backward,
+    Adam. No noise is drawn, nothing is rescaled, masked, clipped, checked or reported.
+    """
+    online, first, n_step = copy.deepcopy(network), LAYOUT.burn_in_steps, LAYOUT.n_step
+    target, device = copy.deepcopy(network).requires_grad_(False), batch.device or torch.device("cpu")
+    cuda = device.type == "cuda"
+    optimizer = torch.optim.Adam(online.parameters(), lr=1e-4, eps=1e-3, fused=cuda)
+    keys, states = network.observation_keys, network.state_keys
+    burn_in, rest = ({key: batch[key][:, part] for key in keys} for part in (slice(first), slice(first, None)))
+    stored = {key: batch[key] for key in states}
+    action, steps = batch["action"][:, first:], LAYOUT.unroll_steps  # U
+    discounts = 0.997 ** torch.arange(n_step, device=device)
+    reward = (batch["reward"][:, first : first + steps + n_step - 1].unfold(1, n_step, 1) * discounts).sum(-1)  # [B, U]
+    taus = (torch.arange(network.num_quantiles, device=device) + 0.5) / network.num_quantiles
+
+    def unroll(module: R2D2Network) -> Tensor:
+        with torch.no_grad():
+            warm = module(TensorDict({**burn_in, **stored}, [len(action)]))
+        state = {key: warm["next", key] for key in states}
+        quantiles: Tensor = module(TensorDict({**rest, **state}, [len(action)]))["quantiles"]  # [B, U + n, A, N]
+        return quantiles.float()
+
+    def of_action(quantiles: Tensor, chosen: Tensor) -> Tensor:
+        index = chosen[..., None, None].expand(*chosen.shape, 1, quantiles.shape[-1])
+        return quantiles.gather(-2, index).squeeze(-2)  # [B, U, N]
+
+    def update() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            quantiles = unroll(online)
+            with torch.no_grad():
+                ahead = unroll(target)[:, n_step:]
+        best = quantiles[:, n_step:].detach().mean(-1).argmax(-1)
+        goal = reward[..., None] + 0.997**n_step * of_action(ahead, best)[:, :steps]
+        value = of_action(quantiles[:, :steps], action[:, :steps])
+        difference = goal.unsqueeze(-2) - value.unsqueeze(-1)  # [B, U, N, N]
+        huber = functional.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none")
+        loss = ((taus[:, None] - (difference < 0).float()).abs() * huber).mean(-1).sum((-1, -2)).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if cuda:
+            torch.cuda.synchronize()
+
+    return update
+
+
 def learner_parts(
     size: str, block: TensorDict, buffer: SequenceReplay, *, batch_size: int, device: torch.device
 ) -> tuple[Learner, Callable[[], None]]:
-    """The learner, and forward, backward and optimizer on a batch that never changes."""
+    """The learner, and the limit of its steps."""
     torch.manual_seed(0)
     network = R2D2Network(
         num_actions=ACTIONS,
@@ -236,18 +295,8 @@ def learner_parts(
         network, burn_in_steps=LAYOUT.burn_in_steps, n_step=LAYOUT.n_step, log_delta_q=_CONFIG.loss.log_delta_q
     )
     cuda = device.type == "cuda"
+    bare = bare_update(network, block[:batch_size].clone().to(device))
     optimizer = torch.optim.Adam(loss.parameters(), lr=1e-4, eps=1e-3, fused=cuda)
-    resident = block[:batch_size].clone().to(device)
-
-    def bare() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
-            losses = loss(resident.copy())
-        optimizer.zero_grad(set_to_none=True)
-        sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
-        optimizer.step()
-        if cuda:
-            torch.cuda.synchronize()
-
     whole = Learner(
         loss=loss,
         optimizer=optimizer,
@@ -260,9 +309,10 @@ def learner_parts(
     return whole, bare
 
 
-def _learner_row(size: str, batch_size: int, device: torch.device, block: TensorDict, seconds: float) -> Row:
+def learner_row(size: str, batch_size: int, device: torch.device, block: TensorDict, seconds: float) -> Row:
     row = Row([], [], "updates/s", notes={"network": size, "batch": f"{batch_size} x {LAYOUT.length} rows"})
-    with filled_replay(block, sequences=256, batch_size=batch_size, prefetch=2) as buffer:
+    cuda = device.type == "cuda"
+    with filled_replay(block, sequences=256, batch_size=batch_size, prefetch=2, pin_memory=cuda) as buffer:
         whole, bare = learner_parts(size, block, buffer, batch_size=batch_size, device=device)
         end = time.perf_counter() + seconds
         while len(row.ours) < 5 or time.perf_counter() < end:
@@ -290,15 +340,9 @@ def _loss_value(loss: torch.nn.Module, batch: TensorDictBase, *, autocast: bool)
 
 
 def learner(*, quick: bool) -> Row:
-    """One step from sampled batch to written priorities, against forward, backward and optimizer on one batch.
-
-    On the CPU; where there is a GPU, a part measures it with bf16 autocast and the default batch.
-    """
+    """One step from sampled batch to written priorities, against :func:`bare_update` on one batch; on the CPU."""
     rows, seconds = played_rows(), 12.0 if quick else 40.0
     cpu = torch.device("cpu")
-    row = _learner_row("base", 4 if quick else 8, cpu, sequences_of(rows, 64, hidden_size=512), seconds)
-    row.parts["tiny"] = _learner_row("tiny", 8, cpu, sequences_of(rows, 64, hidden_size=128), seconds / 2)
-    if torch.cuda.is_available():
-        block = sequences_of(rows, 64, hidden_size=512)
-        row.parts["GPU"] = _learner_row("base", _CONFIG.learner.batch_size, torch.device("cuda"), block, seconds)
+    row = learner_row("base", 4 if quick else 8, cpu, sequences_of(rows, 64, hidden_size=512), seconds)
+    row.parts["tiny"] = learner_row("tiny", 8, cpu, sequences_of(rows, 64, hidden_size=128), seconds / 2)
     return row

@@ -533,7 +533,7 @@ def make_learner(
     module = module.to(device)
     if config.runtime.compile:
         # The loss shares these modules. Workers step through `forward`, and a copy for a worker is not compiled.
-        network.compile_parts()
+        network.compile_parts(mode="reduce-overhead" if config.runtime.cuda_graphs else None)
     hard = settings.target_update is TargetUpdate.hard
     try:
         updater = make_target_updater(

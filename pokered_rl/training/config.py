@@ -483,6 +483,8 @@ class RuntimeConfig:
     autocast: bool = True
     #: Compile encoder, heads and loss mathematics; pays off on a GPU after a minute of warm-up.
     compile: bool = False
+    #: Capture what is compiled in CUDA graphs (PyTorch's mode `reduce-overhead`). Not yet tried on a GPU.
+    cuda_graphs: bool = False
     #: One in-process collector, no threads, no prefetch: two runs with one seed are bit-identical.
     deterministic: bool = option(False, fixed="what it means to repeat the run")
     #: Seconds between two checkpoints. What a crash costs at most.

@@ -147,9 +147,8 @@ class Learner:
         Raises:
             LearnerError: The gradient is not finite, or the device is out of memory; the weights are unchanged.
         """
-        sampled = self._replay.sample(self.batch_size)
         try:
-            batch = self._to_device(sampled)
+            sampled, batch = self.draw()
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
                 losses = self.loss(batch)
             self.optimizer.zero_grad(set_to_none=True)
@@ -179,6 +178,11 @@ class Learner:
         self.updates += 1
         self._add_to_means(losses, grad_norm)
         self._last_batch = batch
+
+    def draw(self) -> tuple[TensorDictBase, TensorDictBase]:
+        """Return a sample, and what the loss gets of it: a copy on the device."""
+        sampled = self._replay.sample(self.batch_size)
+        return sampled, self._to_device(sampled)
 
     def settle(self) -> None:
         """Read the losses and write the priorities of an update that has not been read yet.
