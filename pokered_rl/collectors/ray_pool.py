@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -199,6 +200,11 @@ class _RemoteWorker:
         spec = self._spec
         torch.set_num_threads(1)
         torch.manual_seed(spec.seed)
+        if spec.lock is not None:
+            folder = spec.lock.path.parent
+            if not folder.is_dir():
+                raise ConfigError(f"there is no {folder} on {socket.gethostname()}: every node needs the run folder")
+            spec.lock.guard(folder)
         spec.control = self._control
         if spec.exploration is not None:
             spec.exploration = Exploration(

@@ -286,6 +286,7 @@ class _WorkerThread(threading.Thread):
                     reason, cause = ("hung" if self.hung else "died"), error
                 if workers._stop.is_set() or workers.control.halted:
                     return
+                self._starting = True  # until then nobody waits for its state
                 try:
                     workers._lost(self.worker, reason, cause)
                 except PokeredError as error:  # its last sequences cannot be stored: another job has the run

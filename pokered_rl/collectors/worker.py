@@ -28,10 +28,10 @@ from pokered_rl.atomic import LockToken
 from pokered_rl.collectors.control import WatchRequest, flatten_parameters
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
-from pokered_rl.disk import disk_message
+from pokered_rl.disk import FULL, disk_message
 from pokered_rl.envs import EpisodeFigures, EpisodeMeter, EpisodeRecorder
 from pokered_rl.envs.transforms.episode_figures import WatchedSteps
-from pokered_rl.errors import ConfigError, RunLostError
+from pokered_rl.errors import ConfigError, PokeredError, RunLostError
 from pokered_rl.modules import RecurrentQuantileNetwork
 from pokered_rl.signals import STOP_SIGNALS
 
@@ -396,9 +396,11 @@ def _end_with_learner() -> None:
 
 def pack_error(worker: int, error: BaseException) -> bytes:
     """Return the message, as bytes, of a worker that an exception ends; to be called while that is handled."""
-    # A full disk is one line; anything else is a defect, whose place matters.
+    # The file system is one line; anything else is a defect, whose place matters.
     told = disk_message(error) if isinstance(error, OSError) else None
     text = (type(error).__name__, str(error), told or traceback.format_exc())
+    if told and isinstance(error, OSError) and error.errno in FULL:
+        text = (PokeredError.__name__, told, told)  # another worker would find no room either: the run ends
     return _pack(WorkerMessage(batch=None, worker=worker, error=text))
 
 

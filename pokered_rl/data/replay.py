@@ -33,10 +33,13 @@ from pokered_rl.data.storage import (
     create_reserved,
     disk_full,
     entries_of,
+    is_description,
+    is_plain_file,
     open_sequences,
     reserve_files,
 )
 from pokered_rl.errors import CheckpointError, ConfigError
+from pokered_rl.plain_files import read_plain_file
 
 __all__ = ["RateLimiter", "SequenceReplay", "make_replay", "matching_sequences"]
 
@@ -47,6 +50,8 @@ _METADATA = "replay.json"
 _FORMAT, _READABLE = 3, (2, 3)
 #: In the folder of the sequences: the run that they belong to.
 _OWNER = "run.json"
+#: Largest size of a file that describes a replay.
+_MAX_METADATA_BYTES = 1 << 20
 #: How long a job looks for damaged sequences when it opens them, newest first; the others are checked when drawn.
 _CHECK_SECONDS = 2.0
 #: Mapped pages of the files above which they are given back; a batch may map half as much again.
@@ -222,6 +227,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             self._writer.dumps(path / "writer")
             metadata = {
                 "format": _FORMAT,
+                "run": self.run_id,
                 "capacity_sequences": self.capacity_sequences,
                 "length": len(self._storage),
                 "write_count": int(self.write_count),
@@ -248,19 +254,15 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             CheckpointError: Folder or files are missing, damaged, or of another shape.
         """
         path = Path(path)
-        try:
-            metadata = json.loads((path / _METADATA).read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{path / _METADATA} cannot be read: {error}") from error
-        if metadata.get("format") not in _READABLE or metadata["capacity_sequences"] != self.capacity_sequences:
+        metadata = _saved_state(path)
+        if metadata["format"] not in _READABLE or metadata["capacity_sequences"] != self.capacity_sequences:
             raise CheckpointError(
-                f"{path} holds a replay of {metadata.get('capacity_sequences')} sequences (format "
-                f"{metadata.get('format')}), this run wants {self.capacity_sequences} (format {_FORMAT})"
+                f"{path} holds a replay of {metadata['capacity_sequences']} sequences (format {metadata['format']}),"
+                f" this run wants {self.capacity_sequences} (format {_FORMAT})"
             )
+        self._check_run(metadata.get("run", ""), path)
         self._check_owner()
         if metadata["entries"]:
-            if not isinstance(metadata["entries"], dict):
-                raise CheckpointError(f"{path / _METADATA} is damaged: entries is no object")
             self._storage._storage = open_sequences(self.scratch_dir, metadata["entries"])
             # In the form in which the replay began, whatever this run would begin with.
             self.codec.compression_level = int(metadata.get("compression_level", 0))
@@ -277,7 +279,9 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
                 self._sampler.alpha, self._sampler.beta = alpha, beta  # this run's, not those it was saved with
             self._writer.loads(path / "writer")
             foreign = _foreign(self.scratch_dir, path) if metadata["length"] else torch.zeros(0, dtype=torch.int64)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            if self._rng is not None and metadata["rng"] is not None:
+                self._rng.set_state(torch.tensor(metadata["rng"], dtype=torch.uint8))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"the priorities in {path} cannot be read: {error}") from error
         self._take_out(foreign)
         self._unchecked = torch.zeros(self.capacity_sequences, dtype=torch.bool)
@@ -285,21 +289,22 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         self._unchecked[foreign] = False
         damaged = self._check_newest(metadata["length"]) if metadata["length"] else 0
         self.stale_priorities = metadata["stale_priorities"]
-        if self._rng is not None and metadata["rng"] is not None:
-            self._rng.set_state(torch.tensor(metadata["rng"], dtype=torch.uint8))
         return foreign.numel() + damaged
 
     def _check_owner(self) -> None:
         """Refuse the sequences of another run."""
         try:
-            owner = json.loads((self.scratch_dir / _OWNER).read_text())["run"]
+            owner = json.loads(read_plain_file(self.scratch_dir / _OWNER, max_bytes=_MAX_METADATA_BYTES))["run"]
         except FileNotFoundError:
             return  # nothing is there, which is told later, or it was copied without this file
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{self.scratch_dir / _OWNER} cannot be read: {error}") from error
+        self._check_run(owner, self.scratch_dir)
+
+    def _check_run(self, owner: Any, where: Path) -> None:
         if self.run_id and owner not in ("", self.run_id):
             raise CheckpointError(
-                f"the replay in {self.scratch_dir} is of another run (id {owner}, this run has {self.run_id})"
+                f"the replay in {where} is of another run (id {str(owner)[:40]}, this run has {self.run_id})"
             )
 
     def _take_out(self, slots: Tensor) -> None:
@@ -311,6 +316,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
     def _check(self, slots: Tensor) -> Tensor:
         """Return those of these unchecked slots int64 [n] whose sequence is not the one that was written."""
         assert self._unchecked is not None
+        if not len(slots):  # all were taken out of use
+            return slots
         stored = self._storage.get(slots)
         damaged = slots[checksums(stored) != stored["checksum"]]
         self._unchecked[slots] = False
@@ -335,7 +342,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         with self._replay_lock, self._write_lock:
             assert self._unchecked is not None
             slots = index[self._unchecked[index]].unique()
-            damaged = self._check(slots) if len(slots) else slots
+            damaged = self._check(slots)
             if not self._unchecked.any():
                 self._unchecked = None
         if len(damaged):
@@ -364,10 +371,61 @@ def matching_sequences(sequences: str | os.PathLike[str], saved: str | os.PathLi
         saved: What :meth:`SequenceReplay.save` wrote.
     """
     try:
-        length = int(json.loads((Path(saved) / _METADATA).read_text())["length"])
+        length: int = _saved_state(Path(saved))["length"]
         return length - len(_foreign(Path(sequences), Path(saved))) if length else 0
-    except (OSError, ValueError, KeyError, RuntimeError):
+    except (OSError, ValueError, KeyError, RuntimeError, CheckpointError):
         return 0
+
+
+def _saved_state(saved: Path) -> dict[str, Any]:
+    """Return what :meth:`SequenceReplay.save` described, checked: the folder may be a stranger's.
+
+    Raises:
+        CheckpointError: A file is missing, a link, too large or too small, or describes no replay.
+    """
+    name = _METADATA
+    try:
+        metadata = json.loads(read_plain_file(saved / name, max_bytes=_MAX_METADATA_BYTES))
+        capacity, length = metadata["capacity_sequences"], metadata["length"]
+        _require_counts(metadata, "format", "capacity_sequences", "length", "write_count", "stale_priorities")
+        if not 0 < capacity < 2**40 or not length <= min(capacity, metadata["write_count"]):
+            raise ValueError("length, write_count and capacity_sequences do not fit one another")
+        rng = metadata["rng"]
+        if rng is not None and not (
+            isinstance(rng, list) and len(rng) < 2**16 and all(type(byte) is int and 0 <= byte < 256 for byte in rng)
+        ):
+            raise ValueError("rng is no list of bytes")
+        if not isinstance(metadata.get("run", ""), str):
+            raise ValueError("run is no text")
+        if metadata.get("compression_level", 0) not in range(23):
+            raise ValueError("compression_level is no level of zstandard")
+        if not is_description(metadata["entries"], capacity):
+            raise ValueError("entries are no shapes and types of numbers, one for each sequence")
+        name = "writer/metadata.json"
+        writer = json.loads(read_plain_file(saved / name, max_bytes=_MAX_METADATA_BYTES))
+        _require_counts(writer, "cursor", *(["write_count"] if writer.get("write_count") is not None else []))
+        if writer["cursor"] >= capacity or writer.get("generation_shape") not in (None, [capacity]):
+            raise ValueError("cursor or generation_shape do not fit the capacity")
+        tables = ["writer/generation"] if writer.get("generation_shape") else []
+        if length:
+            tables += ["sampler/sumtree", "sampler/mintree"]
+            name = "sampler/sampler_metadata.json"
+            read_plain_file(saved / name, max_bytes=_MAX_METADATA_BYTES)
+        for table in tables:
+            name = f"{table}.memmap"
+            if not is_plain_file(saved, saved / name) or (saved / name).stat().st_size < 8 * capacity:
+                raise ValueError(f"missing, a link, or shorter than {8 * capacity} bytes")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{saved / name} cannot be read: {problem}") from error
+    checked: dict[str, Any] = metadata
+    return checked
+
+
+def _require_counts(described: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if type(described[name]) is not int or not 0 <= described[name] < 2**53:
+            raise ValueError(f"{name} is no count: {str(described[name])[:40]!r}")
 
 
 def _foreign(folder: Path, saved: Path) -> Tensor:

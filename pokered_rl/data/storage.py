@@ -64,6 +64,8 @@ _DTYPES = {
 #: Names of entries: they become names of files.
 _NAME = re.compile(r"\w[\w.-]*")
 _MAX_DESCRIPTION_BYTES, _MAX_ENTRIES = 2**20, 1000
+#: Numbers of a sequence that a block may say it holds, many times those of one.
+_MAX_BLOCK_NUMBERS = 1 << 26
 
 
 class SequenceCodec(Transform):
@@ -298,7 +300,7 @@ class SequenceStorage(LazyMemmapStorage):
         path, size = folder / _BLOCK_FILE, self._slot_bytes * self.max_size
         if create:
             path.unlink(missing_ok=True)  # its blocks would stay
-        elif not _is_plain_file(folder, path) or path.stat().st_size < size:
+        elif not is_plain_file(folder, path) or path.stat().st_size < size:
             raise CheckpointError(
                 f"the replay is damaged: {path} is missing, a link, or shorter than {size} bytes; copy the run again"
             )
@@ -420,11 +422,27 @@ def block_entries(saved: Any) -> dict[str, tuple[list[int], str]]:
     """
     try:
         entries = {str(name): ([int(size) for size in shape], str(dtype)) for name, (shape, dtype) in saved.items()}
-        if all(dtype in _DTYPES and min(shape, default=0) >= 0 for shape, dtype in entries.values()):
+        fitting = all(dtype in _DTYPES and min(shape, default=0) >= 0 for shape, dtype in entries.values())
+        if fitting and sum(prod(shape) for shape, _ in entries.values()) <= _MAX_BLOCK_NUMBERS:
             return entries
-    except (AttributeError, TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError, OverflowError):
         pass
     raise CheckpointError(f"the replay is damaged: its blocks hold {str(saved)[:200]}")
+
+
+def is_description(entries: Any, capacity: int) -> bool:
+    """Return whether ``entries`` are what :func:`entries_of` returns for ``capacity`` sequences, or empty."""
+    return isinstance(entries, dict) and all(
+        isinstance(name, str)
+        and all(_NAME.fullmatch(part) for part in name.split("/"))
+        and isinstance(entry, list)
+        and len(entry) == 2
+        and entry[1] in _DTYPES
+        and isinstance(entry[0], list)
+        and entry[0][:1] == [capacity]
+        and all(type(size) is int and 0 <= size < 2**40 for size in entry[0])
+        for name, entry in entries.items()
+    )
 
 
 def open_sequences(folder: Path, entries: Mapping[str, Any]) -> TensorDict:
@@ -446,7 +464,7 @@ def open_sequences(folder: Path, entries: Mapping[str, Any]) -> TensorDict:
     for name, (shape, dtype) in entries.items():
         size = prod(shape) * _DTYPES[dtype].itemsize
         file = folder / f"{name}.memmap"
-        if not _is_plain_file(folder, file) or file.stat().st_size < size:
+        if not is_plain_file(folder, file) or file.stat().st_size < size:
             raise CheckpointError(
                 f"the replay is damaged: {file} is missing, a link, or shorter than {size} bytes; copy the run again"
             )
@@ -471,7 +489,7 @@ def _described_entries(folder: Path) -> dict[str, Any]:
         if not file.exists():
             raise CheckpointError(f"the sequences of the replay are gone: {file.parent} has no meta.json")
         try:
-            if not _is_plain_file(folder, file) or file.stat().st_size > _MAX_DESCRIPTION_BYTES:
+            if not is_plain_file(folder, file) or file.stat().st_size > _MAX_DESCRIPTION_BYTES:
                 raise ValueError("a link, or far too large")
             for name, entry in json.loads(file.read_text()).items():
                 if name in ("shape", "device", "_type") and not isinstance(entry, dict):
@@ -491,7 +509,7 @@ def _described_entries(folder: Path) -> dict[str, Any]:
     return dict(sorted(found.items()))
 
 
-def _is_plain_file(folder: Path, file: Path) -> bool:
+def is_plain_file(folder: Path, file: Path) -> bool:
     """Return whether a file exists and neither it nor a folder between it and ``folder`` is a symbolic link."""
     between = [file, *(parent for parent in file.parents if parent.is_relative_to(folder) and parent != folder)]
     return not any(path.is_symlink() for path in between) and file.is_file()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import time
 import warnings
@@ -21,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.atomic import check_lock
+from pokered_rl.atomic import check_lock, write_atomically
 from pokered_rl.emulator import SaveState
 from pokered_rl.envs.start_states import StartSource, StartState
 from pokered_rl.errors import CheckpointError, ConfigError, PokeredError
+from pokered_rl.plain_files import read_plain_file
 
 __all__ = ["ArchiveStarts", "Cell", "Level", "StateArchive", "cell_key", "level_of"]
 
@@ -43,6 +45,22 @@ _TOP_BONUS = 0.05
 _CELL_FLOOR = 0.02
 #: An outcome moves a level's success rate by this share.
 _RATE_STEP = 0.1
+#: Bounds on what the files of an archive may hold, far above what a run writes: a folder may be a stranger's.
+_MAX_JOURNAL_BYTES, _MAX_STATE_BYTES, _MAX_CELLS, _MAX_EVENTS = 1 << 30, 16 << 20, 1_000_000, 4096
+#: Names of cells, levels and states; the latter become names of files.
+_CELL, _LEVEL, _STATE = (re.compile(each) for each in (r"[0-9a-f]{1,16}", r"\w{1,64}", r"\w+-[\w.-]{1,64}-\d{1,12}"))
+#: What a record has beside ``do`` and ``key``: counts, names of cells and levels, names of states, other things.
+_FIELDS: dict[str, tuple[str, ...]] = {
+    "level": ("events",),
+    "cell": ("level", "parent", "story", "map", "x", "y", "depth"),
+    "state": ("name", "bytes", "depth"),
+    "gone": ("name",),
+    "start": (),
+    "stop": (),
+    "end": ("ok",),
+}
+#: The run that an archive belongs to.
+_OWNER = "run.json"
 
 
 @dataclass
@@ -251,18 +269,42 @@ class StateArchive:
         """Read the whole folder, this writer's journal included.
 
         Raises:
-            CheckpointError: A journal cannot be read.
+            CheckpointError: A journal cannot be read, or holds what no archive writes.
         """
         self.reset()
         if self.folder is not None and self.folder.is_dir():
             for path in sorted(self.folder.glob("*.jsonl")):
                 self._read(path)
 
+    def claim(self, run_id: str) -> None:
+        """Note the run that the folder belongs to.
+
+        Raises:
+            CheckpointError: It belongs to another one.
+        """
+        assert self.folder is not None
+        path = self.folder / _OWNER
+        try:
+            owner = json.loads(read_plain_file(path, max_bytes=4096))["run"]
+        except FileNotFoundError:
+            write_atomically(path, json.dumps({"run": run_id}).encode())
+            return
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}") from error
+        if owner != run_id:
+            raise CheckpointError(
+                f"the archive of states in {self.folder} is of another run (id {str(owner)[:40]}, this run has"
+                f" {run_id}): move it away, or begin a run with curriculum.source"
+            )
+
     def copy_to(self, folder: Path) -> int:
         """Copy the states of this folder into a new one, with the counts of their cells; return how many they are.
 
+        At most ``max_states`` and ``max_bytes`` are copied.
+
         Raises:
             FileNotFoundError: There is no archive in this folder.
+            CheckpointError: A file is a symbolic link, or holds what no archive writes.
         """
         if self.folder is None or not self.folder.is_dir():
             raise FileNotFoundError(errno.ENOENT, "no archive", str(self.folder))
@@ -273,18 +315,24 @@ class StateArchive:
         lines: list[dict[str, Any]] = [
             {"do": "level", "key": level, "events": events} for level, events in self.level_events.items()
         ]
+        num_states = num_bytes = 0
         for cell in self.cells.values():
-            names = [name for name in cell.states if (self.folder / f"{name}.state").is_file()]
             lines.append(_cell_record(cell))
-            for name in names:
-                shutil.copyfile(self.folder / f"{name}.state", staging / f"{name}.state")
+            for name in cell.states:
+                try:
+                    data = _read_state(self.folder / f"{name}.state")
+                except FileNotFoundError:
+                    continue
+                if num_states == self.max_states or num_bytes + len(data) > self.max_bytes:
+                    continue
+                num_states, num_bytes = num_states + 1, num_bytes + len(data)
+                (staging / f"{name}.state").write_bytes(data)
                 lines.append(
-                    {"do": "state", "key": cell.key, "name": name, "bytes": self._sizes[name]}
-                    | {"depth": cell.depth_steps}
+                    {"do": "state", "key": cell.key, "name": name, "bytes": len(data), "depth": cell.depth_steps}
                 )
         (staging / "source.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         staging.rename(folder)
-        return sum(line["do"] == "state" for line in lines)
+        return num_states
 
     def state_dict(self) -> dict[str, Any]:
         """Return how far the journals have been read, or the whole archive where there is no folder."""
@@ -339,8 +387,12 @@ class StateArchive:
         begin = self._positions.get(path.stem, 0)
         _refuse_link(path)
         try:
+            if path.exists() and not path.is_file():
+                raise CheckpointError(f"{path} is not a regular file")
             with path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
+                if size > _MAX_JOURNAL_BYTES:
+                    raise CheckpointError(f"{path} has {size} bytes, at most {_MAX_JOURNAL_BYTES} are read")
                 if size <= begin:
                     self._positions[path.stem] = min(begin, size)
                     return
@@ -353,9 +405,14 @@ class StateArchive:
         data = data[: data.rfind(b"\n") + 1]  # a line that is being written is read next time
         for line in data.splitlines():
             try:
-                self._apply(json.loads(line))
-            except (ValueError, KeyError, TypeError):
-                continue  # a line cut short by a crash
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                continue  # cut short by a crash
+            if not _is_record(record) or len(self.cells) > _MAX_CELLS:
+                raise CheckpointError(
+                    f"{path} is no journal of an archive: {line[:80].decode(errors='replace')!r}; move the archive away"
+                )
+            self._apply(record)
         self._positions[path.stem] = begin + len(data)
 
     def _apply(self, record: Mapping[str, Any]) -> None:
@@ -443,12 +500,19 @@ class StateArchive:
 
     def _load(self, cell: Cell, name: str) -> StartState | None:
         try:
-            data = self._contents[name] if self.folder is None else _read_state(self.folder / f"{name}.state")
-            tree = torch.load(io.BytesIO(data), weights_only=True)
-            state = SaveState.from_bytes(tree["state"].numpy().tobytes())
-        except (FileNotFoundError, KeyError):
+            data = self._contents.get(name) if self.folder is None else _read_state(self.folder / f"{name}.state")
+        except FileNotFoundError:
+            data = None
+        if data is None:
             return None
-        except (ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError, PokeredError) as error:
+        try:
+            tree = torch.load(io.BytesIO(data), weights_only=True)
+            state, memory = SaveState.from_bytes(tree["state"].numpy().tobytes()), dict(tree["memory"])
+            depth_steps = int(tree["depth"])
+        except (
+            *(ValueError, RuntimeError, OSError, EOFError, pickle.UnpicklingError, PokeredError),
+            *(KeyError, TypeError, AttributeError, OverflowError),
+        ) as error:
             # A crash of the machine can leave part of a file.
             warnings.warn(f"the archived state {name} in {self.folder} is left out: {error}", stacklevel=2)
             return None
@@ -456,8 +520,8 @@ class StateArchive:
             name=f"cell {cell.key}",
             state=state,
             weight=1.0,
-            memory=tree["memory"],
-            depth_steps=int(tree["depth"]),
+            memory=memory,
+            depth_steps=depth_steps,
             cell=cell.key,
         )
 
@@ -591,8 +655,34 @@ def _refuse_link(path: Path) -> None:
 
 
 def _read_state(path: Path) -> bytes:
-    _refuse_link(path)
-    return path.read_bytes()
+    try:
+        return read_plain_file(path, max_bytes=_MAX_STATE_BYTES)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path} {error.strerror}; an archive of states holds files only") from error
+
+
+def _is_record(record: Any) -> bool:
+    """Return whether a line of a journal is one that an archive writes."""
+    if not isinstance(record, dict) or record.get("do") not in _FIELDS:
+        return False
+    return all(name in record and _is_valid(name, record[name], record) for name in ("key", *_FIELDS[record["do"]]))
+
+
+def _is_valid(name: str, value: Any, record: Mapping[str, Any]) -> bool:
+    if name in ("key", "level", "parent"):
+        pattern = _LEVEL if name == "level" or record["do"] in ("level", "stop") else _CELL
+        return isinstance(value, str) and (bool(pattern.fullmatch(value)) or (name == "parent" and not value))
+    if name == "name":  # becomes the name of a file
+        return isinstance(value, str) and bool(_STATE.fullmatch(value)) and value.split("-")[0] == record["key"]
+    if name == "events":
+        return isinstance(value, list) and len(value) <= _MAX_EVENTS and all(map(_is_count, value))
+    return _is_count(value) and (name != "ok" or value <= 1)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**53
 
 
 def _cell_record(cell: Cell) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from pokered_rl.game.tables import (
 __all__ = ["CartridgeProfile"]
 
 #: Names of events that are no part of the story: trainers by number, and flags named by their number.
+_LEADER = re.compile(r"BEAT_(BROCK|MISTY|LT_SURGE|ERIKA|KOGA|SABRINA|BLAINE|VIRIDIAN_GYM_GIOVANNI|LEADER_\w+)")
 _ORDINARY = re.compile(r"TRAINER_\d+$|^[0-9A-F]{3}$")
 
 
@@ -71,6 +72,15 @@ class CartridgeProfile:
     def story_events(self) -> tuple[int, ...]:
         """Bits of the named events but for the defeats of ordinary trainers, ascending."""
         return tuple(bit for bit in self.events if not _ORDINARY.search(self.events.name(bit)))
+
+    @cached_property
+    def required_events(self) -> tuple[int, ...]:
+        """Bits of the events that the milestones and the leaders of the badges stand for, ascending.
+
+        The game cannot be finished without them, or without one of two (fossils, sleepers on the roads).
+        """
+        leaders = [bit for bit in self.events if _LEADER.fullmatch(self.events.name(bit))]
+        return tuple(sorted({*leaders, *(bit for milestone in self.milestones for bit in milestone.events)}))
 
     @classmethod
     def get(cls, name: str) -> CartridgeProfile:

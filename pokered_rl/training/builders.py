@@ -415,14 +415,25 @@ def copy_archive(config: Config, folder: RunFolder) -> int:
 
     Raises:
         ConfigError: That run has no archive.
+        CheckpointError: The run's own archive is another run's, or the other one holds what no archive writes.
     """
-    source = config.curriculum.source
-    if source is None or not config.curriculum.enabled or folder.curriculum.is_dir():
+    settings, copied = config.curriculum, 0
+    if not settings.enabled:
         return 0
-    try:
-        return StateArchive(folder=RunFolder(Path(source)).curriculum).copy_to(folder.curriculum)
-    except FileNotFoundError as error:
-        raise ConfigError(f"curriculum.source={source}: there is no archive of states in {error.filename}") from error
+    if settings.source is not None and not folder.curriculum.is_dir():
+        source = StateArchive(
+            folder=RunFolder(Path(settings.source)).curriculum,
+            max_states=settings.max_states,
+            max_bytes=settings.max_megabytes << 20,
+        )
+        try:
+            copied = source.copy_to(folder.curriculum)
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"curriculum.source={settings.source}: there is no archive of states in {error.filename}"
+            ) from error
+    StateArchive(folder=folder.curriculum).claim(config.run.id)
+    return copied
 
 
 def make_workers(

@@ -140,8 +140,10 @@ class CallbackList:
                 _call(callback, "on_end", trainer, stop)
             except Exception as error:  # noqa: BLE001 - the others end first
                 if failed is not None or isinstance(stop, Exception):
-                    # A full disk is one line for each; anything else is a defect, whose place matters.
+                    # What a user can act on is one line for each; anything else is a defect, whose place matters.
                     told = disk_message(error) if isinstance(error, OSError) else None
+                    if isinstance(error, PokeredError) and not isinstance(error, CallbackError):
+                        told = str(error)
                     self._say(f"{_name(callback)} failed at the end, too: {told or traceback.format_exc()}")
                 else:
                     failed = error

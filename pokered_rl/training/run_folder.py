@@ -124,8 +124,15 @@ class RunFolder:
         """Check that this job may work here.
 
         Raises:
-            ConfigError: ``resume=must`` without a run, or ``resume=never`` with one.
+            ConfigError: ``resume=must`` without a run, or ``resume=never`` with one; or something in the folder is a
+                symbolic link, through which the job would write elsewhere.
         """
+        for path in vars(self).values():
+            if path != self.path and path.is_symlink():
+                raise ConfigError(
+                    f"{path} is a symbolic link, and a job writes into its own folder only: put what it names in its"
+                    " place (another disk for the replay is replay.scratch_folder, for the whole run run.folder)"
+                )
         exists = self.config.is_file()
         if resume is Resume.must and not exists:
             raise ConfigError(f"run.resume=must, but there is no run in {self.path}; check run.name and run.folder")

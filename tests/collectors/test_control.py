@@ -9,6 +9,7 @@ from torch import nn
 from pokered_rl.collectors import control as control_module
 from pokered_rl.collectors.control import SharedControl, flatten_parameters, shared_bytes
 from pokered_rl.collectors.worker import pack_error, unpack_message
+from pokered_rl.collectors.worker_pool import WorkerError, error_of
 from pokered_rl.errors import ConfigError
 
 
@@ -90,3 +91,5 @@ def test_full_disk_of_a_worker_is_told_in_one_line_and_a_defect_with_its_place()
             message = unpack_message(pack_error(3, raised))
         assert message.error is not None
         assert len(message.error[2].splitlines()) == lines
+        # No other worker would find room: the run ends. A defect of one worker is left to supervision.
+        assert isinstance(error_of(message.error), WorkerError) is (lines == 4)

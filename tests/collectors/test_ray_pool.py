@@ -3,14 +3,18 @@
 import re
 import time
 from functools import partial
+from socket import gethostname
 
 import pytest
 import torch
 from torch import nn
 
+from pokered_rl.atomic import LockToken, check_lock
 from pokered_rl.collectors import RayPool
+from pokered_rl.collectors.ray_pool import _RemoteWorker
+from pokered_rl.collectors.worker import WorkerSpec, unpack_message
 from pokered_rl.data import SequenceBuilder, SequenceLayout
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import ConfigError, RunLostError
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
 
@@ -72,6 +76,44 @@ def test_ray_that_does_not_come_up_says_what_to_do(monkeypatch, counting_env, co
     with pytest.raises(ConfigError, match=re.escape(message)):
         workers.start()
     workers.close()
+
+
+def test_worker_checks_the_lock_of_the_run_and_a_node_without_its_folder_is_named(tmp_path, counting_env):
+    order = {"version": 0, "number": -1, "weights": [None], "global_steps": 0, "state_request": 0, "halted": False}
+    path, checked = tmp_path / "a" / "run.lock", []
+
+    def make_env(**options):
+        try:
+            check_lock(path.with_name("episode"))
+        except RunLostError as error:
+            checked.append(error)
+            raise
+        return counting_env(**options)
+
+    spec = WorkerSpec(
+        index=0,
+        make_env=make_env,
+        make_policy=nn.Identity,
+        exploration=None,
+        control=None,
+        layout=LAYOUT,
+        observation_keys=("pixels",),
+        lock=LockToken(path, "mine", heartbeat_seconds=0),
+    )
+    name, text, _ = unpack_message(_RemoteWorker(spec, 20).collect(order)).error
+    assert (name, text) == (
+        "ConfigError",
+        f"there is no {path.parent} on {gethostname()}: every node needs the run folder",
+    )
+    path.parent.mkdir()
+    path.write_text('{"token": "another", "pid": 7, "host": "elsewhere"}')
+    try:
+        name, text, _ = unpack_message(_RemoteWorker(spec, 20).collect(order)).error
+    finally:
+        spec.lock.release()
+    assert name == "RunLostError"
+    assert "process 7 on elsewhere has taken it over" in text
+    assert len(checked) == 1
 
 
 @pytest.mark.long

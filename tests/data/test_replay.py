@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -296,6 +297,61 @@ class TestForeignFiles:
             self.load(saved)
         assert outside.read_bytes() == before
 
+    @pytest.mark.parametrize(
+        ("file", "change", "message"),
+        [
+            ("replay.json", {"length": 10**12}, "do not fit"),
+            ("replay.json", {"length": "5"}, "length"),
+            ("replay.json", {"length": True}, "length"),
+            ("replay.json", {"write_count": -1}, "write_count"),
+            ("replay.json", {"write_count": 1e300}, "write_count"),
+            ("replay.json", {"capacity_sequences": 0}, "do not fit"),
+            ("replay.json", {"stale_priorities": []}, "stale_priorities"),
+            ("replay.json", {"rng": [1, 2, 999]}, "rng"),
+            ("replay.json", {"rng": "x" * 100}, "rng"),
+            ("replay.json", {"run": {"a": 1}}, "run"),
+            ("replay.json", {"run": "another"}, "another run"),
+            ("replay.json", {"compression_level": 10**9}, "compression_level"),
+            ("replay.json", {"block": {"pixels": [[10**12], "torch.uint8"]}}, "blocks"),
+            ("replay.json", {"entries": [1]}, "entries"),
+            ("replay.json", {"entries": {"../x": [[8], "torch.uint8"]}}, "entries"),
+            ("replay.json", {"entries": {"x": [[10**15], "torch.uint8"]}}, "entries"),
+            ("replay.json", {"entries": {"x": [[8], "builtins.exec"]}}, "entries"),
+            ("writer/metadata.json", {"cursor": 10**9}, "cursor"),
+            ("writer/metadata.json", {"cursor": None}, "cursor"),
+            ("writer/metadata.json", {"generation_shape": [10**12]}, "generation_shape"),
+            ("writer/metadata.json", {"generation_dtype": "none"}, "priorities"),
+            ("sampler/sampler_metadata.json", {"_max_capacity": 10**12}, "priorities"),
+            ("sampler/sampler_metadata.json", {"_max_priority": 7}, "priorities"),
+        ],
+    )
+    def test_what_describes_the_priorities_is_checked_value_by_value(self, tmp_path, file, change, message):
+        replay = replay_in(tmp_path / "sequences", run_id="mine")
+        replay.extend(make_sequences(5))
+        replay.save(tmp_path / "checkpoint")
+        described = json.loads((tmp_path / "checkpoint" / file).read_text())
+        (tmp_path / "checkpoint" / file).write_text(json.dumps(described | change))
+        with pytest.raises(CheckpointError, match=message):
+            replay_in(tmp_path / "sequences", run_id="mine").load(tmp_path / "checkpoint")
+
+    @pytest.mark.parametrize(
+        "name", ["replay.json", "writer/metadata.json", "sampler/sampler_metadata.json", "sampler/sumtree.memmap"]
+    )
+    @pytest.mark.parametrize("what", ["link", "pipe", "large"])
+    def test_file_of_the_priorities_that_is_no_plain_one_is_refused(self, saved, name, what):
+        file, outside = saved / "checkpoint" / name, saved / "outside"
+        file.rename(outside)
+        if what == "link":
+            file.symlink_to(outside)
+        elif what == "pipe":
+            os.mkfifo(file)
+        elif name.endswith(".json"):
+            file.write_text(" " * (2 << 20) + outside.read_text())
+        else:
+            file.write_bytes(b"")  # too short
+        with pytest.raises(CheckpointError, match=re.escape(name)):
+            self.load(saved)
+
     def test_description_of_another_shape_is_refused_by_name(self, saved):
         meta = json.loads((saved / "sequences" / "meta.json").read_text())
         meta["flags"]["shape"][1] *= 1000
@@ -432,6 +488,16 @@ def test_intact_sequences_are_drawn_as_before_and_checked_once(tmp_path: Path):
     drawn = replay.sample(64)
     assert torch.equal(drawn["reward"], make_sequences(8)["reward"][drawn["index"]])
     assert replay.damaged == 0
+
+
+def test_replay_of_which_no_sequence_is_the_checkpoints_is_opened(tmp_path: Path):
+    _save_eight(tmp_path)
+    replay = replay_in(tmp_path / "sequences", run_id="a")
+    replay.load(tmp_path / "saved")
+    # A long job went on and was killed before its first checkpoint: every slot was written again.
+    replay.extend(make_sequences(8, seed=1))
+    again = replay_in(tmp_path / "sequences", run_id="a")
+    assert again.load(tmp_path / "saved") == 8
 
 
 def test_overwritten_sequence_is_not_checked_against_what_it_was(tmp_path: Path):

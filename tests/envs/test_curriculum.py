@@ -1,6 +1,8 @@
 """The archive of states: what is kept, what is drawn, how processes share it."""
 
 import json
+import os
+import re
 from collections import Counter
 
 import numpy as np
@@ -161,15 +163,15 @@ def test_saved_archive_goes_on_as_if_nothing_had_happened(state, tmp_path, share
     folder = tmp_path if shared else None
     archive = StateArchive(folder=folder)
     for k in range(6):
-        _cell(archive, f"k{k}", state, story=k % 2)
+        _cell(archive, f"c{k}", state, story=k % 2)
     archive.add_stop("level1")
     saved = archive.state_dict()
     expected = _draws(archive, 50)
-    _cell(archive, "later", state)
+    _cell(archive, "dead", state)
 
     again = StateArchive(folder=folder)
     again.load_state_dict(saved)
-    assert "later" not in again.cells
+    assert "dead" not in again.cells
     assert _draws(again, 50) == expected
 
 
@@ -345,6 +347,88 @@ def test_link_in_the_folder_is_refused_and_what_it_names_is_left_alone(state, tm
         with pytest.raises(CheckpointError, match="symbolic link"):
             archive.load_state_dict(saved)
     assert outside.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"do": "state", "key": "a", "name": "../../x-0-1", "bytes": 1, "depth": 1},
+        {"do": "state", "key": "a", "name": "b-0-1", "bytes": 1, "depth": 1},
+        {"do": "state", "key": "a", "name": "a-0-1", "bytes": -1, "depth": 1},
+        {"do": "state", "key": "a", "name": "a-0-1", "bytes": 1, "depth": "1"},
+        {"do": "gone", "key": "a", "name": "a/../../x-0-1"},
+        {"do": "gone", "key": "a"},
+        {"do": "level", "key": "a", "events": [0] * 5000},
+        {"do": "level", "key": "a", "events": [{}]},
+        {"do": "level", "key": ["a"], "events": []},
+        {"do": "cell", "key": "b", "level": "l", "parent": "", "story": 1e9, "map": 1, "x": 1, "y": 1, "depth": 1},
+        {"do": "cell", "key": "b/c", "level": "l", "parent": "", "story": 1, "map": 1, "x": 1, "y": 1, "depth": 1},
+        {"do": "end", "key": "a", "ok": 10**9},
+        {"do": "start", "key": "no_number"},
+        {"do": "run", "key": "a"},
+        ["do"],
+    ],
+)
+def test_journal_of_a_stranger_is_checked_value_by_value(state, tmp_path, record):
+    archive = StateArchive(folder=tmp_path / "archive")
+    _cell(archive, "a", state)
+    (tmp_path / "archive" / "other.jsonl").write_text(json.dumps(record) + "\n")
+    with pytest.raises(CheckpointError, match=r"other\.jsonl is no journal of an archive"):
+        StateArchive(folder=tmp_path / "archive").copy_to(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("what", ["link", "pipe", "large"])
+def test_file_of_an_archive_that_is_no_plain_one_is_not_copied(state, tmp_path, what):
+    archive = StateArchive(folder=tmp_path / "archive")
+    _cell(archive, "a", state)
+    (file,) = (tmp_path / "archive").glob("*.state")
+    file.rename(tmp_path / "outside")
+    if what == "link":
+        file.symlink_to(tmp_path / "outside")
+    elif what == "pipe":
+        os.mkfifo(file)
+    else:
+        with file.open("wb") as hole:
+            hole.truncate(1 << 40)
+    with pytest.raises(CheckpointError, match=re.escape(file.name)):
+        StateArchive(folder=tmp_path / "archive").copy_to(tmp_path / "copy")
+    (tmp_path / "archive" / "pipe.jsonl").unlink(missing_ok=True)
+    os.mkfifo(tmp_path / "archive" / "pipe.jsonl")
+    with pytest.raises(CheckpointError, match=r"pipe\.jsonl is not a regular file"):
+        StateArchive(folder=tmp_path / "archive").load()
+
+
+def test_no_more_is_copied_than_the_archive_may_hold(state, tmp_path):
+    archive = StateArchive(folder=tmp_path / "archive")
+    for key in "abcde":
+        _cell(archive, key, state)
+    copied = StateArchive(folder=tmp_path / "archive", max_states=3).copy_to(tmp_path / "copy")
+    assert copied == len(list((tmp_path / "copy").glob("*.state"))) == 3
+    assert StateArchive(folder=tmp_path / "archive").copy_to(tmp_path / "all") == 5
+
+
+def test_archive_of_another_run_is_refused_by_its_id(state, tmp_path):
+    archive = StateArchive(folder=tmp_path)
+    _cell(archive, "a", state)
+    archive.claim("mine")
+    archive.claim("mine")
+    with pytest.raises(CheckpointError, match=r"another run \(id mine, this run has yours\)"):
+        archive.claim("yours")
+
+
+@pytest.mark.parametrize("memory", [{}, {"cell": "x"}, 7, [torch.zeros(3)]])
+def test_memory_that_does_not_fit_is_one_error_that_names_the_state(state, tmp_path, memory):
+    archive = StateArchive(folder=tmp_path)
+    key = _cell(archive, "a")
+    archive.add_state(key, state, {"MapMemory": memory}, depth_steps=1)
+    transform = ArchiveStates(archive, power_on_share=0.0)
+    env = make_env(num_emulators=1, seed=0, extra_transforms=[transform])
+    try:
+        with pytest.raises(CheckpointError, match="cell a carries a memory that MapMemory cannot read"):
+            env.reset()
+    finally:
+        env.close()
 
 
 def test_job_that_lost_its_run_adds_nothing_to_the_archive(state, tmp_path):

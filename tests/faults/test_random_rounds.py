@@ -235,6 +235,7 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
     check_next = _nothing
     for number, kind in enumerate(_deal(rounds, chance)):
         sample: dict[str, Any] = {"seed": seed, "round": number, "kind": kind, "commit": commit}
+        slowdown = busy()
         if kind in PHASES:
             began = time.monotonic()
             job = _signal_in_a_phase(kind, start_job, overrides, checkpoint_steps, chance, busy)
@@ -270,7 +271,7 @@ def test_run_survives_random_deaths(start_job, whole_run, busy):
         if kind != "pause" and kind not in PHASES:
             at_risk = ended - max(playing_since, written_at)
             # Saving waits for one batch of each worker, for a stopped one until it is given up.
-            longest = CHECKPOINT_SECONDS + ACTOR_TIMEOUT_SECONDS + 4 * busy()
+            longest = CHECKPOINT_SECONDS + ACTOR_TIMEOUT_SECONDS + 4 * max(slowdown, busy())
             assert at_risk < longest, "a crash costs more than the interval"
             check_next = _damage(job.run, kind, chance)
             checkpoint_steps = whole_run(job.run).check().get("checkpoint_steps", 0)

@@ -10,10 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from pokered_rl.errors import ConfigError
 from pokered_rl.training import Callback, StopReason
 from pokered_rl.training.checkpoint import load_tensors
 from pokered_rl.training.checkpointing import Checkpointing
+from pokered_rl.training.config import Resume
 from pokered_rl.training.learner import Learner, LearnerError
+from pokered_rl.training.run_folder import RunFolder
 
 
 class StopAt(Callback):
@@ -45,6 +48,20 @@ def test_finished_run_is_readable(finished):
     assert len(begin["cartridge"]["sha1"]) == 40
     assert (end["reason"], end["status"], end["steps"]) == ("target reached", 0, 140)
     assert not (finished / "run.lock").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoints", "replay", "episode_logs", "best", "curriculum", "metrics", "jobs.jsonl"]
+)
+def test_link_in_the_place_of_a_part_of_the_run_is_refused_by_name(tmp_path, name):
+    folder = RunFolder(tmp_path / "a")
+    folder.path.mkdir()
+    (tmp_path / "outside").mkdir()
+    (folder.path / "notes").symlink_to(tmp_path / "outside")  # not a place that a job writes to
+    folder.check_resume(Resume.auto)
+    (folder.path / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(ConfigError, match=rf"{name} is a symbolic link"):
+        folder.check_resume(Resume.auto)
 
 
 def test_second_job_went_on_where_the_first_had_stopped(finished):

@@ -1,5 +1,6 @@
 """The loop and its checkpoints, with a learner of four weights and workers that only count."""
 
+import errno
 import json
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ from torchrl.checkpoint import GlobalRNGState
 from pokered_rl.data import RateLimiter
 from pokered_rl.errors import CheckpointError
 from pokered_rl.training import Callback, StopReason
+from pokered_rl.training.callbacks import CallbackList
 from pokered_rl.training.checkpoint import CheckpointStore, load_tensors
 from pokered_rl.training.checkpointing import Checkpointing
 from pokered_rl.training.runtime import Target
@@ -193,6 +195,23 @@ def test_checkpoint_of_another_network_is_refused(tmp_path: Path):
     other, checkpointing = _trainer(tmp_path, target_steps=50)
     with pytest.raises(CheckpointError, match=r"does not fit this network: size mismatch"):
         checkpointing.restore(other)
+
+
+def test_what_fails_at_the_end_of_a_failed_job_is_a_line_or_a_defect_with_its_place():
+    class Fails(Callback):
+        def __init__(self, error):
+            self.error = error
+
+        def on_end(self, trainer, stop):
+            raise self.error
+
+    Fails.__module__ = "pokered_rl.training.callbacks"  # errors of the library's own callbacks pass unchanged
+    said: list[str] = []
+    full = OSError(errno.ENOSPC, "No space left on device", "/a")
+    callbacks = CallbackList([Fails(full), Fails(CheckpointError("no room")), Fails(ValueError("x"))], say=said.append)
+    callbacks.end(None, CheckpointError("the first one"))
+    assert [len(text.splitlines()) > 1 for text in said] == [False, False, True]
+    assert said[1] == "Fails failed at the end, too: no room"
 
 
 def test_measured_saving_replaces_the_guess(tmp_path: Path):

@@ -116,10 +116,12 @@ class Events(RewardTerm):
 
     Args:
         weight: Factor on the whole sum.
-        flags: Weight of single flags by name; the others keep ``default`` or ``trainers``.
+        flags: Weight of single flags by name; the others keep ``default``, ``optional`` or ``trainers``.
         default: Weight of the flags that ``profile`` names. Flags without a name count 0: many of them are switches.
         trainers: Weight of those that are no part of the story (:attr:`CartridgeProfile.story_events`), the defeats of
-            ordinary trainers; None takes ``default``.
+            ordinary trainers; None takes ``optional``.
+        optional: Weight of those without which the game can be finished (all but
+            :attr:`CartridgeProfile.required_events`); None takes ``default``.
         profile: Whose names count; None takes Red's.
 
     Raises:
@@ -137,14 +139,16 @@ class Events(RewardTerm):
         flags: Mapping[str, float] | None = None,
         default: float = 1.0,
         trainers: float | None = None,
+        optional: float | None = None,
         profile: CartridgeProfile | None = None,
     ) -> None:
         super().__init__(weight=weight)
         profile = profile or CartridgeProfile.get("red")
-        events = profile.events
+        events, optional = profile.events, default if optional is None else optional
         self._weights = np.zeros(2560, np.float32)
-        self._weights[list(events)] = default if trainers is None else trainers
-        self._weights[list(profile.story_events)] = default
+        self._weights[list(events)] = optional if trainers is None else trainers
+        self._weights[list(profile.story_events)] = optional
+        self._weights[list(profile.required_events)] = default
         for name, value in (flags or {}).items():
             if name not in events:
                 raise ConfigError(f"reward term events: no event flag is called {name!r}")

@@ -14,7 +14,7 @@ from torchrl.envs import EnvBase, Transform
 
 from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.ram_frame import RamFrame, label_ranges, read_frame
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.game import RamLayout
 
 __all__ = ["RamTransform", "choose_keys", "flags", "put"]
@@ -182,9 +182,15 @@ class RamTransform(Transform):
         if start_of is None or self.memory is None:
             return
         for index in np.flatnonzero(starting).tolist():
-            carried = start_of(index).memory or {}
-            if type(self).__name__ in carried:
-                self.load_emulator_state(index, carried[type(self).__name__])
+            start, name = start_of(index), type(self).__name__
+            if start.memory and name in start.memory:
+                try:
+                    self.load_emulator_state(index, start.memory[name])
+                except (KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+                    raise CheckpointError(
+                        f"the start state {start.name} carries a memory that {name} cannot read"
+                        f" ({type(error).__name__}: {error}); it is damaged, or of another version or layout"
+                    ) from error
 
     def emulator_state(self, index: int) -> dict[str, Any]:
         """Return what is remembered of one emulator, as tensors and plain values."""

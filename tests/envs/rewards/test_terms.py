@@ -452,6 +452,14 @@ def test_defeats_of_ordinary_trainers_can_count_less(play):
     assert play("events", {}, trainer) == [1]
 
 
+def test_events_without_which_the_game_can_be_finished_can_count_less(play):
+    # BEAT_BROCK, GOT_STARTER and BEAT_LORELEIS_ROOM_TRAINER_0 are required, GOT_TOWN_MAP (24) is not.
+    for required in (119, 34, 2273):
+        assert play("events", {}, event(required), optional=0.5, trainers=0.25) == [1]
+    assert play("events", {}, event(24), event(114), optional=0.5, trainers=0.25) == [0.5, 0.25]
+    assert play("events", {}, event(24), event(114), optional=0.0) == [0, 0]
+
+
 def test_steps(play):
     assert play("steps", {}, {}, at(6, 6)) == [-1, -1]
     assert play("steps", {}, {"wIsInBattle": 1}) == [-1]
