@@ -6,8 +6,8 @@ import csv
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ class CsvTable:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._columns: list[str] = []
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_file():
             self._drop_unfinished_row()
@@ -54,10 +54,12 @@ class CsvTable:
         if new:
             self._add_columns(new)
         if self._file is None:
-            self._file = self._path.open("a", newline="")
+            # Without a buffer: what a full disk did not take would be written again, and fail again, on closing.
+            self._file = self._path.open("ab", buffering=0)
         check_lock(self._path)
-        csv.writer(self._file).writerow([_shown(row.get(name, "")) for name in self._columns])
-        self._file.flush()
+        rest = _line([_shown(row.get(name, "")) for name in self._columns])
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     def mark_abandoned(self, steps: int) -> int:
         """Set ``abandoned`` in the rows past a checkpoint's step count, which are played again; return their number."""
@@ -97,12 +99,15 @@ class CsvTable:
 
     def _write_all(self, rows: Sequence[Sequence[str]]) -> None:
         self.close()
-        text = "".join(",".join(_quoted(cell) for cell in row) + "\r\n" for row in (self._columns, *rows))
-        write_atomically(self._path, text.encode())
+        write_atomically(self._path, b"".join(_line(row) for row in (self._columns, *rows)))
 
 
 def _shown(value: Value) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _line(cells: Sequence[str]) -> bytes:
+    return (",".join(_quoted(cell) for cell in cells) + "\r\n").encode()
 
 
 def _quoted(cell: str) -> str:

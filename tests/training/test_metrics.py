@@ -1,5 +1,6 @@
 import csv
 import io
+import resource
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,21 @@ def test_rows_of_a_second_job_follow_those_of_the_first(tmp_path: Path):
         table.append({"job": job, "steps": job * 10, "loss": 0.5})
         table.close()
     assert [(row["job"], row["steps"]) for row in _rows(tmp_path / "a.csv")] == [("1", "10"), ("2", "20")]
+
+
+def test_row_that_a_full_disk_did_not_take_is_not_tried_again_on_closing(tmp_path):
+    table = CsvTable(tmp_path / "a.csv")
+    table.append({"steps": 1})
+    before = (tmp_path / "a.csv").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before), limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            table.append({"steps": 2})
+        table.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (tmp_path / "a.csv").read_bytes() == before
 
 
 def test_column_that_appears_later_leaves_earlier_rows_empty(tmp_path: Path):
