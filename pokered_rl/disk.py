@@ -13,10 +13,9 @@ from types import TracebackType
 
 from pokered_rl.errors import ConfigError
 
-__all__ = ["FULL", "NewFolders", "check_writable", "disk_message", "existing_parent"]
+__all__ = ["NewFolders", "check_writable", "disk_message", "existing_parent", "is_full"]
 
-#: Errors of a disk, a quota or a limit that is used up.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REFUSED = (
     *(errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
     *(errno.ELOOP, errno.EIO, errno.ENXIO, errno.EINVAL, errno.EEXIST, errno.EMFILE, errno.ENFILE, errno.ESTALE),
@@ -67,11 +66,20 @@ def disk_message(error: OSError, *, remedy: str = "") -> str | None:
         remedy: What to do about a place that cannot be used.
     """
     where = f" at {error.filename}" if error.filename else ""
-    if error.errno in FULL:
+    if error.errno in _FULL:
         return f"{_fullness(error)}{where} ({error.strerror}); make room and start again"
     if error.errno in _REFUSED:
         return f"{error.filename or 'a file'} cannot be used ({error.strerror})" + (f"; {remedy}" if remedy else "")
     return None
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Return whether an error, or what caused it, says that a disk, a quota or a limit is used up."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        error = error.__cause__
+    return False
 
 
 def _fullness(error: OSError) -> str:

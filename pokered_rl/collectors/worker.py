@@ -28,7 +28,7 @@ from pokered_rl.atomic import LockToken
 from pokered_rl.collectors.control import WatchRequest, flatten_parameters
 from pokered_rl.collectors.worker_state import capture_state, restore_state
 from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
-from pokered_rl.disk import FULL, disk_message
+from pokered_rl.disk import disk_message, is_full
 from pokered_rl.envs import EpisodeFigures, EpisodeMeter, EpisodeRecorder
 from pokered_rl.envs.transforms.episode_figures import WatchedSteps
 from pokered_rl.errors import ConfigError, PokeredError, RunLostError
@@ -399,7 +399,7 @@ def pack_error(worker: int, error: BaseException) -> bytes:
     # The file system is one line; anything else is a defect, whose place matters.
     told = disk_message(error) if isinstance(error, OSError) else None
     text = (type(error).__name__, str(error), told or traceback.format_exc())
-    if told and isinstance(error, OSError) and error.errno in FULL:
+    if told and is_full(error):
         text = (PokeredError.__name__, told, told)  # another worker would find no room either: the run ends
     return _pack(WorkerMessage(batch=None, worker=worker, error=text))
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pokered_rl.disk import disk_message
+from pokered_rl.disk import disk_message, is_full
 from pokered_rl.errors import ConfigError, PokeredError
 
 if TYPE_CHECKING:
@@ -139,6 +139,8 @@ class CallbackList:
             try:
                 _call(callback, "on_end", trainer, stop)
             except Exception as error:  # noqa: BLE001 - the others end first
+                if isinstance(stop, Exception) and is_full(stop) and is_full(error):
+                    continue  # one line about a full disk is enough
                 if failed is not None or isinstance(stop, Exception):
                     # What a user can act on is one line for each; anything else is a defect, whose place matters.
                     told = disk_message(error) if isinstance(error, OSError) else None

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from pokered_rl.atomic import check_lock, write_atomically
+from pokered_rl.disk import disk_message
 from pokered_rl.errors import CheckpointError
 
 __all__ = [
@@ -199,7 +200,9 @@ class CheckpointStore:
                 write_parts(staging)
         except OSError as error:
             shutil.rmtree(staging, ignore_errors=True)
-            raise CheckpointError(f"the checkpoint at step {steps} could not be written: {error}") from error
+            raise CheckpointError(
+                f"the checkpoint at step {steps} could not be written: {disk_message(error) or error}"
+            ) from error
         self._pending = self._writer.submit(self._commit, staging, steps, updates, state, flush)
         if wait:
             self.wait()
@@ -216,7 +219,10 @@ class CheckpointStore:
             try:
                 pending.result()
             except (OSError, RuntimeError) as error:
-                raise CheckpointError(f"a checkpoint could not be written to {self._folder}: {error}") from error
+                told = disk_message(error) if isinstance(error, OSError) else None
+                raise CheckpointError(
+                    f"a checkpoint could not be written to {self._folder}: {told or error}"
+                ) from error
 
     def close(self) -> None:
         """Finish what is being written."""

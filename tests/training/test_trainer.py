@@ -212,6 +212,13 @@ def test_what_fails_at_the_end_of_a_failed_job_is_a_line_or_a_defect_with_its_pl
     callbacks.end(None, CheckpointError("the first one"))
     assert [len(text.splitlines()) > 1 for text in said] == [False, False, True]
     assert said[1] == "Fails failed at the end, too: no room"
+    # A full disk that ended the job stops the others, too: one line is enough.
+    said.clear()
+    stop = CheckpointError("the checkpoint could not be written")
+    stop.__cause__ = full
+    callbacks.end(None, stop)
+    assert len(said) == 2
+    assert "no room" in said[0]
 
 
 def test_measured_saving_replaces_the_guess(tmp_path: Path):
