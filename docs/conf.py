@@ -31,6 +31,7 @@ extensions = [
     "docs._ext.figures",
     "docs._ext.public_api",
     "docs._ext.pictures",
+    "docs._ext.tutorial",
 ]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "fieldlist"]
 myst_heading_anchors = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -173,7 +173,7 @@ class PokemonRedEnv(EnvBase):
     @property
     def num_emulators(self) -> int:
         """Number of emulators E."""
-        return self._pool.num_emulators
+        return int(self.batch_size[0])
 
     def start_state(self, index: int) -> SaveState:
         """Return the save state in which the current episode of emulator ``index`` began.
@@ -355,7 +355,15 @@ class PokemonRedEnv(EnvBase):
                     hook()
             finally:
                 pool.close()
+                self._pool = cast(EmulatorPool, _Closed())
         super().close(raise_if_closed=raise_if_closed)
+
+
+class _Closed:
+    """Stand in for the emulators of a closed environment."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError("the environment was closed, and its emulators with it; make a new one")
 
 
 def _to_tensor(data: bytes) -> torch.Tensor:

@@ -45,17 +45,21 @@ class StartSource(Protocol):
         """Draw the start of an episode of ``emulator``, one of ``num_emulators``."""
 
 
+_KINDS = (str, os.PathLike, SaveState)
+
+
 def _entry(key: Any, value: Any) -> tuple[str, StateLike, float]:
     """Return name, state and weight of an entry of a mapping: state to weight, or name to state (and weight)."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(key, _KINDS) and isinstance(value, int | float) and not isinstance(value, bool):
         return key.sha256[:12] if isinstance(key, SaveState) else Path(key).stem, key, value
     pair = tuple(value) if isinstance(value, list | tuple) else (value, 1.0)
-    if len(pair) == 2 and isinstance(pair[0], str | os.PathLike | SaveState) and isinstance(pair[1], int | float):
+    if len(pair) == 2 and isinstance(pair[0], _KINDS) and isinstance(pair[1], int | float):
         return str(key), pair[0], pair[1]
-    raise ConfigError(
-        f"start_states must be files or states, map them to weights, or map names to them;"
-        f" got {value!r:.80} for {key!r}"
-    )
+    raise _wrong_kind(f"{value!r:.80} for {key!r:.80}")
+
+
+def _wrong_kind(got: str) -> ConfigError:
+    return ConfigError(f"start_states must be files or states, map them to weights, or map names to them; got {got}")
 
 
 class StartStates:
@@ -74,8 +78,10 @@ class StartStates:
     def __init__(self, states: StatesLike) -> None:
         self._entries: list[StartState] = []
         self._cumulated = np.zeros(0)
-        if isinstance(states, str | os.PathLike | SaveState):
+        if isinstance(states, _KINDS):
             states = [states]
+        elif isinstance(states, bytes) or not isinstance(states, Iterable):
+            raise _wrong_kind(f"{states!r:.80}")
         entries = states if isinstance(states, Mapping) else dict.fromkeys(states, 1.0)
         for key, value in entries.items():
             name, source, weight = _entry(key, value)

@@ -456,6 +456,9 @@ class LoggingConfig:
     wandb: Wandb = Wandb.off
     #: Seconds between two pictures of the coverage in TensorBoard and Weights & Biases; each takes a second to draw.
     coverage_every_seconds: float = option(900.0, gt=0)
+    #: Every so many evaluations one episode of the agent is filmed: into `videos/` of the run folder, TensorBoard (as a
+    #: GIF) and Weights & Biases; 0 for none. At most 20 s, sped up; rendering costs about what playing it did.
+    video_every_evaluations: int = option(0, ge=0)
     #: Project of the run there.
     wandb_project: str = "pokered_rl"
     #: Further loggers of TorchRL, `mlflow` or `trackio`, whose packages you install; each job is a run there.

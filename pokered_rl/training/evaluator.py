@@ -98,18 +98,28 @@ class EvaluationPlan:
             stopped=stopped,
         )
 
+    def film(self, weights: Path, video: Path) -> None:
+        """Play an episode with a file of weights and render it.
+
+        Raises:
+            PokeredError: The weights or a part cannot be used, or the video cannot be made.
+        """
+        from pokered_rl.training.film import film_episode  # PyAV; most runs film nothing
+
+        trained = TrainedPolicy(weights=weights, config=self.config, cartridge=self.cartridge, parts=self.parts)
+        film_episode(trained, video, max_steps=self.max_steps, epsilon=self.epsilon, seed=self.seed)
+
 
 class _Process:
     """One evaluation in a process of its own."""
 
-    def __init__(self, plan: EvaluationPlan, weights: Path, policies: Sequence[str]) -> None:
+    def __init__(self, plan: EvaluationPlan, weights: Path, policies: Sequence[str], video: Path | None = None) -> None:
         methods = multiprocessing.get_all_start_methods()
         context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         self.weights = weights
         self._receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_play_in_process, args=(sender, plan, weights, tuple(policies)), name="evaluation", daemon=True
-        )
+        arguments = (sender, plan, weights, tuple(policies), video)
+        self._process = context.Process(target=_play_in_process, args=arguments, name="evaluation", daemon=True)
         self._process.start()
         sender.close()
 
@@ -139,12 +149,16 @@ class _Process:
         self._receiver.close()
 
 
-def _play_in_process(sender: Any, plan: EvaluationPlan, weights: Path, policies: tuple[str, ...]) -> None:
+def _play_in_process(
+    sender: Any, plan: EvaluationPlan, weights: Path, policies: tuple[str, ...], video: Path | None
+) -> None:
     prepare_process()
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
     try:
         answer: tuple[Any, str] = plan.play(weights, policies), ""
+        if video is not None:
+            plan.film(weights, video)
     except PokeredError as error:
         answer = None, str(error)
     except Exception:  # noqa: BLE001 - sent to the learner, which says it
@@ -173,6 +187,7 @@ class Evaluator(Callback):
         stop_without_progress: End the run then.
         stop_milestone: End the run when this milestone is reached ...
         stop_rate: ... in this share of an evaluation's episodes.
+        video_every: Film an episode in every so many evaluations; 0 films none.
         stopped: The reason of a signal that has come, or None: it ends the comparison at the end, too.
         console: Where results are shown.
     """
@@ -188,6 +203,7 @@ class Evaluator(Callback):
         stop_without_progress: bool = False,
         stop_milestone: str | None = None,
         stop_rate: float = 1.0,
+        video_every: int = 0,
         stopped: Callable[[], StopReason | None] = lambda: None,
         console: Console | None = None,
     ) -> None:
@@ -199,6 +215,7 @@ class Evaluator(Callback):
         self._stop_without_progress = stop_without_progress
         self._stop_milestone = stop_milestone
         self._stop_rate = stop_rate
+        self._video_every = video_every
         self._stopped = stopped
         self._console = console if console is not None else make_console()
         self._story = plan.cartridge.profile.milestones.names
@@ -299,7 +316,13 @@ class Evaluator(Callback):
             self._poll(trainer, self._process)
         if self._process is None and self._waiting:
             policies = ("trained",) if self._random is not None else ("trained", "random")
-            self._process = _Process(self._plan, self._waiting.popleft(), policies)
+            weights = self._waiting.popleft()
+            self._process = _Process(self._plan, weights, policies, self._video(int(weights.stem)))
+
+    def _video(self, steps: int) -> Path | None:
+        """Return where an episode of the next evaluation is filmed, or None if it is not."""
+        is_due = self._video_every and (len(self._curve) + 1) % self._video_every == 0
+        return self._folder.evaluation_video(steps) if is_due else None
 
     def _wait_with(self, weights: Path) -> None:
         """Evaluate these weights when those before them have been; where too many wait, the oldest are left out."""
@@ -389,6 +412,9 @@ class Evaluator(Callback):
         content = {name: result.as_dict() for name, result in results.items()}
         write_atomically(self._folder.path / "evaluation.json", json.dumps(content, indent=1).encode())
         trained = results["trained"]
+        if video := self._video(trained.at_steps):
+            self._say("rendering an episode")
+            plan.film(self._folder.online_params, video)
         if self._every_steps and self._is_best(trained):
             self._keep_best(trained, self._folder.online_params)
         rows = [("random", results["random"])]

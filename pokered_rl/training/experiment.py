@@ -254,6 +254,7 @@ class Experiment:
             statistics=statistics,
             draw_coverage=self._draw_coverage,
             coverage_every_seconds=config.logging.coverage_every_seconds,
+            evaluation_video=folder.evaluation_video,
             open_loggers=partial(
                 make_loggers,
                 folder.metrics,
@@ -313,6 +314,7 @@ class Experiment:
             stop_without_progress=settings.stop_without_progress,
             stop_milestone=settings.stop_milestone,
             stop_rate=settings.stop_rate,
+            video_every=config.logging.video_every_evaluations,
             stopped=lambda: signals.reason,
             console=self._console,
         )

@@ -15,7 +15,7 @@ from torchrl.record.loggers import Logger, TensorboardLogger, WandbLogger, get_l
 from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import ConfigError
 
-__all__ = ["log_picture", "make_loggers", "takes_pictures", "tensorboard_logger", "wandb_logger"]
+__all__ = ["log_picture", "log_video", "make_loggers", "takes_pictures", "tensorboard_logger", "wandb_logger"]
 
 #: Loggers of TorchRL that need no settings; each job is a run of its own there.
 _OTHERS = ("mlflow", "trackio")
@@ -80,6 +80,26 @@ def log_picture(logger: Logger, name: str, picture: npt.NDArray[np.uint8], *, st
         from wandb import Image
 
         logger.experiment.log({name: Image(picture)})
+
+
+def log_video(logger: Logger, name: str, path: Path, *, step: int) -> None:
+    """Send an MP4 file, to TensorBoard as an animated picture; loggers that take none are left out.
+
+    TorchRL's ``log_video`` would need MoviePy, and the pictures in memory.
+    """
+    if isinstance(logger, TensorboardLogger):
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        from pokered_rl.training.film import as_gif
+
+        gif, (width, height) = as_gif(path)
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=gif)
+        summary = Summary(value=[Summary.Value(tag=name, image=image)])
+        logger.experiment._get_file_writer().add_summary(summary, step)
+    elif isinstance(logger, WandbLogger):
+        from wandb import Video
+
+        logger.experiment.log({name: Video(str(path), format="mp4")})
 
 
 def _other_logger(name: str, folder: Path, *, run_name: str, project: str) -> Logger:

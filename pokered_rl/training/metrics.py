@@ -17,7 +17,7 @@ from pokered_rl.atomic import check_lock, write_atomically
 from pokered_rl.collectors import EpisodeResult
 from pokered_rl.training.callbacks import Callback
 from pokered_rl.training.evaluation import Evaluation
-from pokered_rl.training.loggers import log_picture, takes_pictures
+from pokered_rl.training.loggers import log_picture, log_video, takes_pictures
 from pokered_rl.training.run_folder import Progress
 from pokered_rl.training.runtime import StopReason
 from pokered_rl.training.statistics import EpisodeStatistics, episode_columns
@@ -152,6 +152,7 @@ class Metrics(Callback):
         statistics: Its means and rates become columns of ``train.csv``; called before this callback.
         draw_coverage: Draws its visits, uint8 [height, width, 3]; None draws none.
         coverage_every_seconds: Seconds between two of these pictures.
+        evaluation_video: Path of the video of an evaluation, by its steps; sent if it is there.
         open_loggers: Opens TorchRL's loggers at the step count ``resume_step``
             (:func:`pokered_rl.training.loggers.make_loggers`); they get ``train/NAME``, ``episode/NAME`` and
             ``evaluation/NAME`` at the run's step count, and are closed with the files.
@@ -166,6 +167,7 @@ class Metrics(Callback):
         statistics: EpisodeStatistics | None = None,
         draw_coverage: Callable[[Mapping[int, int]], npt.NDArray[np.uint8]] | None = None,
         coverage_every_seconds: float = 600.0,
+        evaluation_video: Callable[[int], Path] | None = None,
         open_loggers: Callable[..., Sequence[Logger]] | None = None,
     ) -> None:
         self._train = CsvTable(folder / "train.csv")
@@ -174,6 +176,7 @@ class Metrics(Callback):
         self._statistics = statistics if statistics is not None else EpisodeStatistics()
         self._draw_coverage = draw_coverage
         self._coverage_every_seconds = coverage_every_seconds
+        self._evaluation_video = evaluation_video
         self._drawn_at = -math.inf
         #: The last row of ``train.csv`` with means over updates.
         self.latest: dict[str, Value] = {}
@@ -215,6 +218,11 @@ class Metrics(Callback):
             self._log(
                 "evaluation", {f"{name}_{key}": value for key, value in figures.items()} | {"steps": row["steps"]}
             )
+
+        steps = results["trained"].at_steps
+        if self._evaluation_video is not None and (video := self._evaluation_video(steps)).is_file():
+            for logger in self._loggers:
+                log_video(logger, "evaluation/episode", video, step=steps)
 
     def on_end(self, trainer: Trainer, stop: StopReason | Exception) -> None:
         """Write the last row and close everything."""

@@ -96,6 +96,11 @@ class RunFolder:
         self.curriculum = path / "curriculum"
         self.evaluation = path / "evaluation"
         self.best = path / "best"
+        self.videos = path / "videos"
+
+    def evaluation_video(self, steps: int) -> Path:
+        """Return the path of the video of the evaluation at so many agent steps."""
+        return self.videos / f"evaluation_{steps:012d}.mp4"
 
     def read_progress(self) -> Progress | None:
         """Read ``progress.json``; None where there is none.

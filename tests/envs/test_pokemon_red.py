@@ -183,6 +183,26 @@ def test_start_states_are_read_from_files(make, start, tmp_path):
     assert env.start(0).name == "bedroom"
 
 
+@pytest.mark.parametrize(
+    "wrong", [5, True, b"a.state", object(), [5], [None], [b"a.state"], {5: 1.0}, {"a": None}, {"a": []}], ids=repr
+)
+def test_start_states_of_a_wrong_kind_are_refused_at_construction(make, wrong):
+    with pytest.raises(ConfigError, match=r"start_states must be files or states, .*; got "):
+        make(start_states=wrong)
+
+
+@pytest.mark.parametrize("build", [PokemonRedEnv, make_env])
+def test_use_after_close_is_one_clear_error(sprout, start, build):
+    env = build(sprout, num_emulators=2, start_states=start)
+    td = env.rand_action(env.reset())
+    env.close()
+    env.close(raise_if_closed=False)
+    save_states = getattr(env, "base_env", env).save_states
+    for use in (env.reset, lambda: env.step(td), lambda: env.rollout(2), save_states):
+        with pytest.raises(RuntimeError, match=r"the environment was closed.*make a new one"):
+            use()
+
+
 def test_weights_of_start_states_are_respected(start, make):
     env = make()
     td = env.reset()

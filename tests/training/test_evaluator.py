@@ -1,13 +1,17 @@
 """Evaluations beside training: what is evaluated when, what is kept, when they end a run."""
 
 import csv
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import av
 import pytest
 import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import ConfigError, PokeredError
@@ -23,6 +27,8 @@ _EVALUATED = (
     "run.evaluation_episodes=2",
     "evaluation.episodes=2",
     "evaluation.episode_steps=12",
+    "logging.video_every_evaluations=2",
+    "logging.tensorboard=true",
 )
 
 
@@ -83,6 +89,22 @@ def test_best_weights_can_be_loaded_and_are_those_with_the_highest_score(evaluat
     assert json.loads((runs / "with" / "best" / "evaluation.json").read_text())["at_steps"] == best.at_steps
 
 
+def test_every_second_evaluation_is_filmed_into_the_run_folder_and_tensorboard(evaluated):
+    runs, _ = evaluated
+    (video,) = (runs / "with" / "videos").iterdir()
+    assert video.name == "evaluation_000000000120.mp4"
+    with av.open(str(video)) as container:
+        # 12 steps of at least 24 console frames, of which 59.7275 pass in a second
+        assert 12 * 24 / 59.7275 <= container.duration / av.time_base <= 20.2
+    board = EventAccumulator(str(runs / "with" / "metrics" / "tensorboard"))
+    board.Reload()
+    (picture,) = board.Images("evaluation/episode")
+    assert picture.step == 120
+    assert picture.encoded_image_string.startswith(b"GIF89a")
+    gif = Image.open(io.BytesIO(picture.encoded_image_string))
+    assert (gif.size, gif.is_animated) == ((picture.width, picture.height), True)
+
+
 @dataclass
 class _Finished:
     """An evaluation that is there when it is asked for."""
@@ -126,7 +148,7 @@ class _Run:
         monkeypatch.setattr(evaluator, "_Process", self._process)
         monkeypatch.setattr(evaluator, "_POLL_SECONDS", 0.0)
 
-    def _process(self, plan, weights: Path, policies):
+    def _process(self, plan, weights: Path, policies, video):
         score = self.scores[int(weights.stem)]
         if isinstance(score, PokeredError):
             return _Finished(weights, score)

@@ -4,17 +4,18 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torchrl.record.loggers import WandbLogger
 
 from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import ConfigError
 from pokered_rl.record.maps import coverage_picture
 from pokered_rl.training import StopReason
-from pokered_rl.training.loggers import log_picture, make_loggers, takes_pictures
+from pokered_rl.training.loggers import log_picture, log_video, make_loggers, takes_pictures
 from pokered_rl.training.metrics import Metrics
 from pokered_rl.training.run_folder import Progress
 
@@ -95,13 +96,21 @@ def test_wandb_offline_writes_files_and_later_jobs_go_on_with_the_same_run(tmp_p
     assert any(b"train/loss" in file.read_bytes() for file in files)
 
 
+def test_wandb_gets_the_file_of_a_video(monkeypatch):
+    fake, sent = ModuleType("wandb"), []
+    fake.Video = lambda path, format: (path, format)
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    logger = WandbLogger.__new__(WandbLogger)
+    logger.experiment = SimpleNamespace(log=sent.append)
+    log_video(logger, "evaluation/episode", Path("a.mp4"), step=7)
+    assert sent == [{"evaluation/episode": ("a.mp4", "mp4")}]
+
+
 class _RefusedError(Exception):
     pass
 
 
 def test_wandb_says_where_it_sends_and_how_to_be_let_in(tmp_path: Path, monkeypatch):
-    from types import ModuleType
-
     fake, errors = ModuleType("wandb"), ModuleType("wandb.errors")
     errors.Error = _RefusedError
     fake.errors = errors
