@@ -46,7 +46,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pokered_rl.cli.measurement import write_json
+from pokered_rl.disk import check_writable
 from pokered_rl.emulator import Cartridge, Emulator, SaveState
+from pokered_rl.failures import command
 
 _PACKAGES = ("pyboy", "torch", "torchrl", "tensordict", "numpy", "av")
 _STYLES = {"pass": "green", "FAIL": "bold red", "not run": "yellow"}
@@ -184,9 +186,13 @@ def _texts(line: Check) -> tuple[str, ...]:
     return line.name, line.outcome, line.expected, line.source, line.seen
 
 
+@command(remedy="choose another place with --video or --json")
 def main(arguments: list[str] | None = None) -> int:
     """The command line; exit status 0, or 1 if a check failed."""
     options = parse_arguments(arguments)
+    for option, path in (("--video", options.video), ("--json", options.json)):
+        if path is not None and not options.list_states:
+            check_writable(path, option=option, is_file=True)
     if options.list_states:
         for name, asked in ASKED.items():
             print(f"{name:14}{asked.state}")

@@ -22,8 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorial.md"
 _BLOCK = re.compile(r"```(python|sh)\n(.*?)```\n(?:\n```text\n(.*?)```\n)?", re.DOTALL)
-#: What depends on the speed of the machine.
-_PROGRESS = re.compile(r"(?m)^\S+: [\d,]+/[\d,]+ steps.*\n|^memory: .*\n")
+#: Lines that depend on the speed of the machine.
+_PROGRESS = re.compile(r"(?m)^\S+: [\d,]+/[\d,]+ steps.*\n|^memory: .*\n|^.*━.*\n")
 
 
 class Session:
@@ -53,7 +53,7 @@ def renewed(page: str, run: Callable[[str, str], str]) -> str:
 
     def block(match: re.Match[str]) -> str:
         language, code, shown = match.groups()
-        output = _PROGRESS.sub("", run(language, code)).replace(f"{ROOT}{os.sep}", "").rstrip()
+        output = _PROGRESS.sub("", run(language, code)).replace(f"{ROOT}{os.sep}", "").strip()
         text = f"```{language}\n{code}```\n"
         return text if shown is None else f"{text}\n```text\n{output}\n```\n"
 
@@ -61,8 +61,8 @@ def renewed(page: str, run: Callable[[str, str], str]) -> str:
 
 
 def words(page: str) -> list[str]:
-    """Return what must be the same on another machine."""
-    return re.sub(r"[^A-Za-z_]+", " ", page).split()
+    """Return what must be the same on another machine: words without digits."""
+    return re.sub(r"\S*\d\S*|[^A-Za-z_]+", " ", page).split()
 
 
 def setup(app) -> dict[str, bool]:

@@ -18,7 +18,7 @@ from rich.progress import Progress
 from pokered_rl.cli.render import add_palette_argument, check_palette
 from pokered_rl.disk import check_writable
 from pokered_rl.errors import PokeredError
-from pokered_rl.failures import command
+from pokered_rl.failures import check_source, command
 from pokered_rl.terminal import make_console
 
 __all__ = ["main"]
@@ -57,13 +57,16 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     out = arguments.out or arguments.run / "report.html"
     if not arguments.run.is_dir():
         raise PokeredError(f"there is no run folder {arguments.run}")
+    for run in arguments.seeds:
+        check_source(run)
     check_writable(out, option="--out", is_file=True)
 
     from pokered_rl.emulator import Cartridge
     from pokered_rl.record.render import RenderOptions
     from pokered_rl.record.report import write_report
 
-    with Progress(console=console) as progress:
+    cartridge = Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None
+    with Progress(console=console, transient=True) as progress:
         task = progress.add_task("reading", total=None)
 
         def on_progress(what: str, done: int, total: int) -> None:
@@ -72,7 +75,7 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         result = write_report(
             arguments.run,
             out,
-            cartridge=Cartridge.find(arguments.rom, allow_unknown=True) if arguments.rom else None,
+            cartridge=cartridge,
             seeds=arguments.seeds,
             most_replays=arguments.episodes,
             workers=arguments.workers,
@@ -81,7 +84,6 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
             ),
             on_progress=on_progress,
         )
-        progress.remove_task(task)
     for text in result.errors:
         console.print(text, style="red", markup=False, soft_wrap=True)
     size = result.path.stat().st_size / 2**20

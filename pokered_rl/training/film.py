@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["as_gif", "film_episode"]
 
 #: Most seconds of a film, and its pictures a second.
-_SECONDS, _FPS = 20.0, 10.0
-_COLOURS = 12
+_SECONDS, _FPS = 20.0, 6.0
+_COLOURS = 24
 
 
 def film_episode(trained: TrainedPolicy, video: Path, *, max_steps: int, epsilon: float, seed: int) -> None:

@@ -24,6 +24,8 @@ _WRITERS = {
     "evaluate": (["evaluate", "{run}", "--json", "{bad}/a.json"], "--json"),
     "verify": (["verify", "{log}", "--json", "{bad}/a.json"], "--json"),
     "play": (["play", "--log", "{bad}", "--terminal"], "--log"),
+    "prove": (["prove", "{log}", "--milestone", "starter", "--out", "{bad}/a.proof"], "--out"),
+    "leaderboard": (["leaderboard", "{run}", "--out", "{bad}/a.html"], "--out"),
     "curriculum, map": (["curriculum", "{run}", "--map", "{bad}/a.png"], "--map"),
     "curriculum, states": (["curriculum", "{run}", "--export", "{bad}"], "--export"),
 }
@@ -57,12 +59,38 @@ def test_place_that_cannot_be_written_is_one_line_that_names_the_option(places, 
     assert sorted(Path(places["run"]).parent.rglob("*")) == before
 
 
-@pytest.mark.parametrize("command", ["evaluate", "watch", "report", "curriculum"])
-def test_run_that_does_not_exist_is_one_line(tmp_path: Path, capsys, command: str):
-    assert main([command, str(tmp_path / "none")]) == 1
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "{none}"],
+        ["watch", "{none}"],
+        ["report", "{none}"],
+        ["report", "{run}", "--seeds", "{none}"],
+        ["curriculum", "{none}"],
+        ["render", "{none}"],
+        ["verify", "{none}"],
+        ["prove", "{none}", "--milestone", "starter"],
+        ["leaderboard", "{none}"],
+    ],
+    ids=" ".join,
+)
+def test_run_that_does_not_exist_is_one_line(places, tmp_path: Path, capsys, arguments: list[str]):
+    none = str(tmp_path / "none")
+    assert main([argument.format(**places, none=none) for argument in arguments]) == 1
     message = capsys.readouterr().err
     assert len(message.splitlines()) == 1
-    assert f"there is no {tmp_path}" in message.replace("run folder ", "")
+    assert none in message
+
+
+@pytest.mark.parametrize(
+    "arguments", [["report", "{run}"], ["render", "{log}"], ["verify", "{log}"], ["play", "--terminal"]], ids=" ".join
+)
+def test_rom_that_does_not_exist_is_one_line(places, capsys, arguments: list[str]):
+    rom = f"{places['run']}/none.gb"
+    assert main([argument.format(**places) for argument in [*arguments, "--rom", rom]]) == 1
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1
+    assert rom in message
 
 
 def test_no_refusal_of_a_place_waits_for_slow_imports(places):

@@ -303,3 +303,12 @@ def test_impossible_numbers_are_named(label, value, words):
     assert _faults(ram) == []
     write(label, value)
     assert any(words in fault for fault in _faults(ram))
+
+
+@pytest.mark.parametrize("option", ["--json", "--video"])
+def test_a_place_that_cannot_be_written_is_one_line_before_any_check(tmp_path, capsys, option):
+    (tmp_path / "file").write_bytes(b"")
+    place = tmp_path / "file" / "out"
+    assert check_retail.main([option, str(place)]) == 1
+    message = capsys.readouterr().err
+    assert (len(message.splitlines()), str(place) in message, option in message) == (1, True, True)
