@@ -114,7 +114,7 @@ def main() -> None:
         shot = TARGET / "report.png"
         command = [arguments.chromium, "--headless", "--no-sandbox", "--hide-scrollbars", f"--screenshot={shot}"]
         subprocess.run([*command, "--window-size=1000,1500", arguments.report.resolve().as_uri()], check=True)
-        Image.open(shot).convert("RGB").quantize(48).save(shot, optimize=True)
+        Image.open(shot).convert("RGB").crop((0, 0, 1000, 1150)).quantize(48).save(shot, optimize=True)
 
 
 if __name__ == "__main__":

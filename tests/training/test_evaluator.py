@@ -94,8 +94,8 @@ def test_every_second_evaluation_is_filmed_into_the_run_folder_and_tensorboard(e
     (video,) = (runs / "with" / "videos").iterdir()
     assert video.name == "evaluation_000000000120.mp4"
     with av.open(str(video)) as container:
-        # 12 steps of at least 24 console frames, of which 59.7275 pass in a second
-        assert 12 * 24 / 59.7275 <= container.duration / av.time_base <= 20.2
+        # 12 steps of at least 24 console frames, of which 59.7275 pass in a second: 4.82 s
+        assert 4.8 <= container.duration / av.time_base <= 20.2
     board = EventAccumulator(str(runs / "with" / "metrics" / "tensorboard"))
     board.Reload()
     (picture,) = board.Images("evaluation/episode")
