@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Chart", "metrics_charts", "read_evaluations", "returns_chart", "series_of"]
 
+#: A chart, as the module describes it.
 Chart = dict[str, Any]
 
 _MOST_POINTS = 300
