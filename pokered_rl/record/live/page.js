@@ -128,9 +128,11 @@ function takeTrack(event) {
   if (!event.first) {
     Object.assign(one, { places: [], actions: [], rewards: [], levels: [], returns: [], flags: [], at: [], names: event.names,
       milestones: event.milestones, acted: event.acted, summary: event, emulator: event.emulator, base: 0 });
-  } else if (event.first !== one.places.length) return;
+  } else if (event.first > one.places.length) return;
   event.places.forEach((place, index) => {
-    const at = event.first + index, reward = at ? event.rewards[at - Math.max(1, event.first)] : 0;
+    const at = event.first + index;
+    if (at < one.places.length) return;  // known since this page was opened
+    const reward = at ? event.rewards[at - Math.max(1, event.first)] : 0;
     const action = at ? event.actions[at - Math.max(1, event.first)] : -1;
     visit(one, place, event.flags[index], action);
     one.places.push(place); one.levels.push(event.levels[index]); one.flags.push(event.flags[index]); one.at.push(at);
@@ -318,7 +320,7 @@ function position(one) {
 function tint(one) {
   const by = $("colour").value;
   const hue = share => `hsl(${Math.round(220 - 220 * Math.max(0, Math.min(1, share)))} 85% 48%)`;
-  if (by === "start") return (one.kind === "live" ? one.cell : one.summary.at < 0) ? "#d07a00" : "#1f6fd0";
+  if (by === "start") return one.cell ? "#d07a00" : "#1f6fd0";
   if (by === "return") {
     const value = item(one, one.returns, Math.floor(one.cursor)), all = shown().map(each => item(each, each.returns, Math.floor(each.cursor)));
     const low = Math.min(...all), high = Math.max(...all);
