@@ -188,6 +188,8 @@ def test_no_forgery_is_verified(proof, sprout, count):
             chain = forged.chain.copy()  # the forger knows the format: the chain begins as it must
             chain[0] = forged.chain_start()
             files.append(replace(forged, chain=chain))
+        # Where only the chain's beginning was forged, who corrects it has the honest file again.
+        files = [each for each in files if each.to_bytes() != proof.to_bytes()]
         tried[kind] = tried.get(kind, 0) + len(files)
         for each in files:
             try:
