@@ -1,5 +1,8 @@
 """What a run sends to a live page, and that it sends nothing without one."""
 
+import subprocess
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -121,7 +124,9 @@ def test_live_true_starts_the_server_with_the_job_and_ends_it_after(tmp_path, mo
         def wait(self):
             return 0
 
-    monkeypatch.setattr("pokered_rl.training.live.subprocess.Popen", Server)
+    # Not `subprocess.Popen` itself, which asks git for the state of the checkout.
+    processes = SimpleNamespace(Popen=Server, PIPE=subprocess.PIPE, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr("pokered_rl.training.live.subprocess", processes)
     options = [*OVERRIDES, "run.target_total_steps=20", f"run.folder={tmp_path}", "live=true", "logging.live_port=8999"]
     Experiment("quickstart", overrides=options).run()
     command, ended = started
