@@ -4,7 +4,7 @@
 
 CPU seconds of one thread, so that a busy machine disturbs little: emulation, everything else in a worker at two batch
 sizes (which gives a part for each step of the worker and a part for each emulator), what the learner's process does
-with a batch, and the learner's step for each stored step. `pokered_rl.training.costs` computes the rest.
+with a batch, drawing a batch, and the learner's step, both for each stored step. `pokered_rl.training.costs` computes the rest.
 """
 
 import argparse
@@ -91,6 +91,17 @@ def _learner_costs(size: str, rows: Any, updates: int) -> list[float]:
     return times[1:]
 
 
+def _sample_costs(rows: Any, batches: int) -> list[float]:
+    """Microseconds of drawing and unpacking a batch for each stored step of it."""
+    block, times = sequences_of(rows, 64, hidden_size=512), []
+    with filled_replay(block, sequences=1_000, batch_size=64) as buffer:
+        for _ in range(batches + 1):
+            start = time.thread_time()
+            buffer.sample()
+            times.append(1e6 * (time.thread_time() - start) / (64 * LAYOUT.length))
+    return times[1:]
+
+
 def _process_costs() -> dict[str, float]:
     """Private bytes of a worker process, and bytes that it sends for an agent step."""
     private, sent = {}, []
@@ -122,6 +133,8 @@ def main() -> None:
     costs: dict[str, Any] = {"worker_step_us": {}, "learner_step_us": {}}
     processes = {name: round(value) for name, value in _process_costs().items()}
     rows = played_rows()
+    samples["sample_step_us"] = _sample_costs(rows, 4 * arguments.batches)
+    costs["sample_step_us"] = round(statistics.median(samples["sample_step_us"]), 3)
     everything = []
     for size in SIZES:
         by_emulators = {emulators: _worker_costs(size, emulators, arguments.batches) for emulators in EMULATORS}
@@ -131,7 +144,7 @@ def main() -> None:
         each = (many - few) / (EMULATORS[1] - EMULATORS[0])
         costs["worker_step_us"][size] = {"fixed": round(few - each * EMULATORS[0], 1), "each": round(each, 2)}
         samples["learner_step_us"][size] = _learner_costs(size, rows, arguments.batches)
-        costs["learner_step_us"][size] = round(statistics.median(samples["learner_row_us"][size]), 2)
+        costs["learner_step_us"][size] = round(statistics.median(samples["learner_step_us"][size]), 2)
     costs["frame_us"] = round(statistics.median(value for found in everything for value in found["frame_us"]), 3)
     for name in ("drain_us", "wait_frames"):  # means: not every batch completes sequences, not every step waits
         costs[name] = round(statistics.fmean(value for found in everything for value in found[name]), 3)
