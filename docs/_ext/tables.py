@@ -91,7 +91,7 @@ def _scaling_table() -> str:
     costs, config = measured_costs(), Config()
     sequences = config.replay.capacity_transitions // config.replay.sequence_period_steps
     lines = [
-        "| workers x emulators | acting, steps/s | taking in, steps/s | updates/s to keep up | memory, GB |",
+        "| workers x emulators | acting, steps/s | learner's process, steps/s | updates/s to keep up | memory, GB |",
         "|" + "---|" * 5,
     ]
     for workers in (16, 48, 256):

@@ -4,7 +4,7 @@
 
 CPU seconds of one thread, so that a busy machine disturbs little: emulation, everything else in a worker at two batch
 sizes (which gives a part for each step of the worker and a part for each emulator), what the learner's process does
-with a batch, drawing a batch, and the learner's step, both for each stored step. `pokered_rl.training.costs` computes the rest.
+with a batch, and for each stored step drawing it and the learner's step. `pokered_rl.training.costs` computes the rest.
 """
 
 import argparse

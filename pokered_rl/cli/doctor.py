@@ -315,7 +315,7 @@ def describe_speed(speed: ExpectedSpeed, *, target_steps: int) -> Finding:
         "speed",
         Verdict.ok,
         f"about {speed.steps:,.0f} steps/s and {speed.steps / speed.steps_per_update:.2g} updates/s, limited by "
-        f"{speed.bound_by} (each part alone, steps/s: {limits}{learning}); "
+        f"{speed.bound_by} (each part alone, steps/s: {limits}{learning}; costs measured on Sprout); "
         f"run.target_total_steps in {duration}",
     )
 

@@ -557,9 +557,8 @@ def make_learner(
             f"loss: {qualified_name(module)} must have target parameters, made by convert_to_functional(network,"
             f' "network", create_target_params=True) ({error})'
         ) from error
-    optimizer = torch.optim.Adam(
-        module.parameters(), lr=settings.learning_rate, eps=settings.adam_epsilon, fused=device.type == "cuda"
-    )
+    # Fused takes a third of the time on the CPU, too.
+    optimizer = torch.optim.Adam(module.parameters(), lr=settings.learning_rate, eps=settings.adam_epsilon, fused=True)
     return Learner(
         loss=module,
         optimizer=optimizer,

@@ -4,7 +4,8 @@ The model, with the costs of ``docs/benchmarks/results/costs.json`` (made by ``d
 
 - a worker takes ``E * frames * frame_us + fixed + E * each`` of a core for one step of its E emulators;
 - workers share the cores with the learner's process when there are more processes than cores;
-- the learner's process takes ``drain_us`` for each agent step that arrives;
+- the learner's process takes ``drain_us`` for each agent step that arrives, and ``sample_step_us`` for each stored step
+  of a batch that it draws; its threads share one interpreter lock, so these times add up;
 - an update takes ``learner_step_us`` for each stored step of its batch, on one CPU thread;
 - ``replay.samples_per_insert`` fixes the number of agent steps per update, so the slowest part sets the pace.
 """
@@ -47,6 +48,9 @@ class Costs:
     emulator_bytes: float
     #: Private memory of the learner's process.
     learner_bytes: float
+    #: Time of the learner's process for drawing and unpacking a batch, for each stored step of it; by default what
+    #: ``replay_full.json`` has for 64 sequences of 125 steps.
+    sample_step_us: float = 2.15
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class ExpectedSpeed:
 
     #: Workers, emulating and choosing actions.
     acting: float
-    #: The learner's process, taking in what workers send.
+    #: The learner's process, taking in what workers send and drawing batches.
     intake: float
     #: Updates, times the agent steps that belong to one; None for a learner on a GPU, whose costs were not measured.
     learning: float | None
@@ -79,7 +83,7 @@ class ExpectedSpeed:
     @property
     def limits(self) -> dict[str, float]:
         """Each part's steps per second, by the part's name."""
-        parts = {"acting": self.acting, "taking in": self.intake}
+        parts = {"acting": self.acting, "taking in and drawing": self.intake}
         return parts if self.learning is None else parts | {"learning": self.learning}
 
     @property
@@ -150,10 +154,11 @@ def expected_speed(config: Config, costs: Costs, *, cores: int, on_gpu: bool = F
 
     transitions = config.learner.batch_size * config.replay.sequence_period_steps
     steps_per_update = transitions / config.replay.samples_per_insert
+    drawing_us = _steps_per_batch(config) * costs.sample_step_us / steps_per_update
     update_us = _steps_per_batch(config) * costs.learner_step_us[size] / max(1, config.runtime.learner_threads)
     return ExpectedSpeed(
         acting=workers * share * emulators * 1e6 / batch_us,
-        intake=1e6 / costs.drain_us,
+        intake=1e6 / (costs.drain_us + drawing_us),
         learning=None if on_gpu else steps_per_update * 1e6 / update_us,
         steps_per_update=steps_per_update,
         in_turn=collector.backend is Backend.inline,

@@ -85,7 +85,15 @@ def test_speed_names_the_slowest_part_and_the_time_to_the_target():
     # 500 steps/s in the learner, 50 to an update: 10 updates/s, and 3.6 million steps take two hours.
     parts = {"acting": 2000.0, "intake": 4000.0, "steps_per_update": 50.0}
     finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=500.0), target_steps=3_600_000)
-    for words in ("500 steps/s", "10 updates/s", "limited by learning", "acting 2,000", "taking in 4,000", "2.0 hours"):
+    for words in (
+        "500 steps/s",
+        "10 updates/s",
+        "limited by learning",
+        "acting 2,000",
+        "taking in and drawing 4,000",
+        "Sprout",
+        "2.0 hours",
+    ):
         assert words in finding.text
     finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=None), target_steps=3_600_000)
     for words in ("2,000 steps/s", "40 updates/s", "limited by acting", "not estimated", "in 30 minutes"):

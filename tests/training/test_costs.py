@@ -12,6 +12,7 @@ COSTS = Costs(
     wait_frames=6.0,
     worker_step_us={"tiny": {"fixed": 1000.0, "each": 40.0}},
     drain_us=100.0,
+    sample_step_us=8.0,
     learner_step_us={"tiny": 50.0},
     worker_bytes=300e6,
     emulator_bytes=3e6,
@@ -59,16 +60,16 @@ def test_the_slowest_of_acting_taking_in_and_learning_sets_the_pace():
     assert few.steps == few.acting
     assert many.steps == pytest.approx(1600)
     assert many.steps_per_update == 80
-    # On a GPU updates are not estimated: taking in a step takes 100 us.
+    # On a GPU updates are not estimated. Taking in a step takes 100 us, drawing 8 x 125 stored steps x 8 us / 80.
     fast = speed(small_config(num_workers=16), cores=64, on_gpu=True)
     assert fast.learning is None
-    assert (fast.bound_by, fast.steps) == ("taking in", pytest.approx(10_000))
+    assert (fast.bound_by, fast.steps) == ("taking in and drawing", pytest.approx(5_000))
 
 
 def test_workers_inside_the_learner_take_turns_with_it():
     config = small_config(backend=Backend.inline)
-    # A step costs 1,100 us of acting, 100 us of taking in and 50 ms / 80 = 625 us of learning.
-    assert speed(config, cores=2).steps == pytest.approx(1e6 / (1100 + 100 + 625))
+    # A step costs 1,100 us of acting, 200 us of taking in and drawing and 50 ms / 80 = 625 us of learning.
+    assert speed(config, cores=2).steps == pytest.approx(1e6 / (1100 + 200 + 625))
 
 
 def test_memory_grows_with_workers_and_emulators():
