@@ -101,9 +101,10 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         check_writable(arguments.json, option="--json", is_file=True)
 
     from pokered_rl.training import load_policy
+    from pokered_rl.training.given_logs import given_logs
 
     trained = load_policy(arguments.source, cartridge=arguments.rom)
-    env = trained.config.env
+    env, given = trained.config.env, given_logs(trained.config)
     steps = arguments.steps or env.max_episode_steps or env.log_segment_steps
     names = trained.cartridge.profile.milestones.names
     results, samples = {}, {}
@@ -111,10 +112,13 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         name = "random" if epsilon is None else f"epsilon {epsilon:g}"
         played = _play(trained, episodes=arguments.episodes, epsilon=epsilon, steps=steps, seed=arguments.seed)
         results[name], samples[name] = played.summary(names), played.as_dict()
-    _show(make_console(), results)
+    console = make_console()
+    _show(console, results)
+    for key, logs in given.items():
+        console.print(f"it learned with {key}: {', '.join(logs)}", highlight=False, markup=False)
     if arguments.json is not None:
         measured = {
-            "agent": {"steps": trained.steps, "updates": trained.updates},
+            "agent": {"steps": trained.steps, "updates": trained.updates, "given_logs": given},
             "cartridge": {"title": trained.cartridge.title, "sha1": trained.cartridge.sha1},
             "results": results,
             "samples": samples,

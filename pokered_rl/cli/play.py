@@ -3,6 +3,7 @@
     pokered_rl play                              # in a window; arrows, X = A, Z = B, Enter = START
     pokered_rl play --terminal                   # in the terminal; the same keys, and W A S D to walk
     pokered_rl play --rom roms/pokemon_red.gb --log runs/by_hand/episode_logs
+    pokered_rl play --continue runs/by_hand/episode_logs/LOG.episode
 
 One key is one agent step: the button is held for a while, and the step ends when the game reads its buttons again, as
 for an agent. Milestones are shown as they are reached. The log can be rendered and proved. Q or Escape ends.
@@ -24,25 +25,39 @@ from pokered_rl.disk import check_writable
 from pokered_rl.failures import command
 
 if TYPE_CHECKING:
-    from pokered_rl.emulator import ActionTiming, Cartridge
+    from pokered_rl.emulator import ActionTiming, Cartridge, SaveState
 
 __all__ = ["main"]
 
 _ACTIONS = ("noop", "a", "b", "start", "select", "right", "left", "up", "down")
 
 
-def _play(screen: Terminal | Window, *, cartridge: Cartridge, folder: Path, timing: ActionTiming) -> Path | None:
+def _start(cartridge: Cartridge, before: Path | None) -> SaveState:
+    """Return the playable start of the game, or the state in which a log ends."""
+    from pokered_rl.emulator import Emulator, boot
+    from pokered_rl.episodes import EpisodeLog, EpisodePlayer
+
+    if before is None:
+        with Emulator(cartridge) as emulator:
+            return boot(emulator)
+    log = EpisodeLog.load(before)
+    with EpisodePlayer(log, cartridge=cartridge) as player:
+        player.play_to(log.steps)
+        return player.emulator.save_state()
+
+
+def _play(
+    screen: Terminal | Window, *, cartridge: Cartridge, start: SaveState, folder: Path, timing: ActionTiming
+) -> Path | None:
     """Play until the player ends it; return the path of the log, None if nothing was pressed."""
     from pokered_rl.data.verification import MilestoneFinder
-    from pokered_rl.emulator import PYBOY_VERSION, ActionSet, Emulator, EmulatorPool, boot
+    from pokered_rl.emulator import PYBOY_VERSION, ActionSet, EmulatorPool
     from pokered_rl.envs.transforms.episode_recorder import MILESTONE_RULE
     from pokered_rl.episodes import EpisodeFolder, EpisodeHeader, EpisodeLogWriter, Outcome
     from pokered_rl.game import FULL_LAYOUT
     from pokered_rl.observations import unpack_shades
 
     actions = ActionSet(_ACTIONS)
-    with Emulator(cartridge) as emulator:
-        start = boot(emulator)
     logs = EpisodeFolder(folder)
     header = EpisodeHeader(
         run_name="by_hand",
@@ -102,6 +117,7 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     )
     parser.add_argument("--rom", help="cartridge; by default the one that is found first (see roms/README.md)")
     parser.add_argument("--log", type=Path, default=Path("runs/by_hand/episode_logs"), help="folder of the log")
+    parser.add_argument("--continue", dest="before", type=Path, metavar="LOG", help="begin where this log ends")
     parser.add_argument("--terminal", action="store_true", help="play in the terminal instead of a window")
     parser.add_argument("--scale", type=int, default=4, help="size of a console pixel in the window")
     parser.add_argument("--frames-per-action", type=int, default=24, help="frames of one step")
@@ -115,10 +131,11 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         frames_per_action=options.frames_per_action, hold_frames=min(8, options.frames_per_action - 1)
     )
     cartridge = Cartridge.find(options.rom)
+    start = _start(cartridge, options.before)
     if options.terminal:
         with raw_terminal():
-            path = _play(Terminal(), cartridge=cartridge, folder=options.log, timing=timing)
+            path = _play(Terminal(), cartridge=cartridge, start=start, folder=options.log, timing=timing)
     else:
-        path = _play(Window(options.scale), cartridge=cartridge, folder=options.log, timing=timing)
+        path = _play(Window(options.scale), cartridge=cartridge, start=start, folder=options.log, timing=timing)
     sys.stdout.write(f"{path}\nrender it: pokered_rl render {path}\n" if path else "nothing was pressed, no log\n")
     return 0

@@ -58,6 +58,8 @@ class SupervisedPool(WorkerPool):
         options: See :class:`WorkerPool`.
     """
 
+    acts_by_itself = True
+
     def __init__(
         self, *, worker_timeout_seconds: float = 300.0, max_restarts_per_hour: int = 20, **options: Any
     ) -> None:

@@ -249,6 +249,9 @@ class WorkerPool:
         seed: Of environments and exploration.
     """
 
+    #: Whether workers that have been started act without :meth:`collect`.
+    acts_by_itself = False
+
     def __init__(
         self,
         *,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.data import Binary, Categorical, Composite, Unbounded
@@ -19,7 +20,7 @@ from pokered_rl.episodes import EpisodeLog, cartridge_for, find_logs, trajectory
 from pokered_rl.errors import EpisodeLogError
 from pokered_rl.game import RamLayout
 
-__all__ = ["LogReplay", "LoggedEpisodes", "from_episode_logs"]
+__all__ = ["LogReplay", "LoggedEpisodes", "action_numbers", "from_episode_logs"]
 
 _DONE_KEYS = ("done", "terminated", "truncated")
 
@@ -128,24 +129,31 @@ class LoggedEpisodes(Sequence[TensorDict]):
 
 @dataclass(frozen=True)
 class LogReplay:
-    """Replay a log into its trajectory [T]; the fields are the arguments of :func:`from_episode_logs`."""
+    """Replay a log into its trajectory [T]; the fields are the arguments of :func:`from_episode_logs`.
+
+    With ``actions`` the trajectory is that of an agent with this action set, whose numbers ``action`` then has.
+    """
 
     transforms: Callable[..., Sequence[Transform]] | None
     rescore: bool = False
     screen: ScreenSize = "half"
     ram_layout: RamLayout | None = None
     cartridge: Cartridge | None = None
+    actions: ActionSet | None = None
 
     def __call__(self, log: EpisodeLog) -> TensorDict:
         """Return the trajectory of a log.
 
         Raises:
-            EpisodeLogError: The log cannot be played, or its replay is not the recorded episode.
+            EpisodeLogError: The log cannot be played, its replay is not the recorded episode, or it has an action that
+                ``actions`` lacks.
         """
         cartridge = self.cartridge if self.cartridge is not None else cartridge_for(log)
+        actions = self.actions or ActionSet(log.header.actions)
+        numbers = action_numbers(log, actions)
         transforms: list[Transform] = []
         if self.transforms is not None:
-            transforms += self.transforms(profile=cartridge.profile, action_set=ActionSet(log.header.actions))
+            transforms += self.transforms(profile=cartridge.profile, action_set=actions)
         layout = self.ram_layout
         if layout is None:
             declared = required_layout(transforms, stack=cartridge.profile.stack_words)
@@ -154,13 +162,32 @@ class LogReplay:
             # The log's rewards are in its environment already, where the transforms behind find them.
             transforms = [transform for transform in transforms if not isinstance(transform, RewardTerms)]
         played = trajectory(log, cartridge=cartridge, screen=self.screen, ram_layout=layout)
+        played["action"] = numbers
         if self.rescore and log.header.reward_terms:
             del played["next", "reward_terms"]
-        base = _LoggedEnv(played, ram_layout=layout, num_actions=len(log.header.actions))
+        base = _LoggedEnv(played, ram_layout=layout, num_actions=len(actions))
         env = TransformedEnv(base, Compose(InitTracker(), *transforms))
         steps: TensorDict = env.rollout(log.steps, base.logged_action, auto_cast_to_device=False)[0]
         env.close(raise_if_closed=False)
         return steps
+
+
+def action_numbers(log: EpisodeLog, actions: ActionSet) -> torch.Tensor:
+    """Return the numbers int64 [T] that the actions of a log have in another set.
+
+    Raises:
+        EpisodeLogError: The set lacks one of them.
+    """
+    names = log.header.actions
+    taken = np.bincount(log.actions, minlength=len(names))
+    foreign = [f"{name} {taken[number]:,} times" for number, name in enumerate(names) if taken[number]]
+    foreign = [each for each in foreign if each.split()[0] not in actions.names]
+    if foreign:
+        raise EpisodeLogError(
+            f"{log.name}: another action set: it presses {', '.join(foreign)}, the agent has {', '.join(actions.names)}"
+        )
+    number_of = np.array([actions.names.index(name) if name in actions.names else 0 for name in names])
+    return torch.from_numpy(number_of[log.actions])
 
 
 class _LoggedEnv(EnvBase):

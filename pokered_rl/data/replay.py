@@ -275,6 +275,7 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         try:
             if metadata["length"]:
                 alpha, beta = self._sampler.alpha, self._sampler.beta
+                self._sampler._max_priority = None  # TorchRL cannot load over one
                 self._sampler.loads(path / "sampler")
                 self._sampler.alpha, self._sampler.beta = alpha, beta  # this run's, not those it was saved with
             self._writer.loads(path / "writer")

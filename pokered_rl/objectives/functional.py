@@ -21,6 +21,7 @@ from pokered_rl.observations import allowed_actions
 __all__ = [
     "SequenceTerms",
     "double_q_action",
+    "large_margin_loss",
     "masked_mean",
     "n_step_targets",
     "quantile_huber_loss",
@@ -204,6 +205,35 @@ def double_q_action(quantiles: Tensor, action_mask: Tensor | None = None) -> Ten
     if action_mask is not None:
         value = value.masked_fill(~allowed_actions(action_mask), -torch.inf)
     return value.argmax(-1)
+
+
+def large_margin_loss(
+    value: Tensor, action: Tensor, action_mask: Tensor | None = None, *, margin: float = 0.8
+) -> Tensor:
+    """Compute how far a demonstrated action is from being the best one by a margin.
+
+    ``max_a (q(s, a) + margin 1{a != a_E}) - q(s, a_E)`` (Hester et al. 2018, DQfD), over the allowed actions a and the
+    demonstrated one a_E; 0 once it exceeds all others by the margin.
+
+    Args:
+        value: [B, T, A] action values.
+        action: [B, T] int64, the demonstrated action.
+        action_mask: [B, T, A] bool, True is allowed; None allows all.
+        margin: The margin, in the unit of the values.
+
+    Returns:
+        Tensor: [B, T] loss >= 0, float32 (float64 for float64).
+    """
+    _check(
+        value=(value, "float", "B T A"),
+        **({} if action_mask is None else {"action_mask": (action_mask, "bool", "B T A")}),
+    )
+    value = _full_precision(value)
+    shown = torch.nn.functional.one_hot(action, value.shape[-1]).bool()  # [B, T, A]
+    rivals = value + margin * ~shown
+    if action_mask is not None:
+        rivals = rivals.masked_fill(~(action_mask | shown), -torch.inf)
+    return rivals.amax(-1) - value.gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
 
 def quantile_td_error(prediction: Tensor, target: Tensor) -> Tensor:

@@ -17,7 +17,13 @@ from torchrl.modules import reset_noise
 from torchrl.objectives import LossModule
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.objectives.functional import SequenceTerms, masked_mean, sequence_terms
+from pokered_rl.objectives.functional import (
+    SequenceTerms,
+    double_q_action,
+    large_margin_loss,
+    masked_mean,
+    sequence_terms,
+)
 
 __all__ = ["R2D2Loss"]
 
@@ -42,7 +48,7 @@ class R2D2Loss(LossModule):
           (a trailing singleton is accepted); step t holds what followed from acting at step t;
         - optional: ``mask`` bool [B, L], True at transitions (all without it); ``action_mask`` bool [B, L, A];
           ``priority_weight`` [B], importance weights (:class:`~pokered_rl.data.SequenceReplay` has divided them by the
-          maximum of the batch).
+          maximum of the batch); ``demonstration`` bool [B], True where somebody else acted.
 
     Burn-in is all or nothing. Where ``mask`` is False at the first step it is padding, and the stored state is that of
     the first unroll step. An ended episode continues with its final observation, ``mask`` False.
@@ -52,7 +58,10 @@ class R2D2Loss(LossModule):
     Returns a TensorDict with ``loss_quantile``, ``loss_reconstruction`` and ``loss_map_reconstruction`` where the
     network reconstructs, each weighted already, so that their sum is to be minimised; and figures to log: ``mean_q``,
     ``target_q``, ``td_error_abs``, ``quantile_spread`` in rescaled space, ``mask_changed_argmax``, ``valid_fraction``
-    and the plain reconstruction errors.
+    and the plain reconstruction errors. A batch with ``demonstration`` adds ``loss_margin``, if it has a weight
+    (:func:`~pokered_rl.objectives.functional.large_margin_loss` of the demonstrations); ``demonstration_share``; and,
+    of the demonstrations in it (NaN without any), ``demonstration_loss``, ``demonstration_td_error``,
+    ``demonstration_priority`` and ``demonstration_agreement``, the share of steps whose greedy action is the one shown.
 
     Each sequence contributes ``weight * sum of its step losses``, auxiliary losses alike: every transition weighs the
     same, whether its sequence is full or ends early, and the weight of an auxiliary loss does not depend on U.
@@ -87,6 +96,8 @@ class R2D2Loss(LossModule):
             has a noisy ``head``, and is without effect for others.
         augmentation: Maps a TensorDict [B, L] of the observations to one; applied once, so both networks see the same
             frames.
+        margin_weight: Weight of the large-margin loss of demonstrations, whose steps the mask forbids left out.
+        margin: Its margin, in rescaled space.
         log_delta_q: Return ``delta_q``, the distance between the values from the burned-in and from the policy's own
             state (R2D2, section 3); reads the state entries [B, H] of the first unroll step under ``unroll_state``.
         compile_terms: Compile the mathematics as one graph.
@@ -132,6 +143,7 @@ class R2D2Loss(LossModule):
         priority: NestedKey = "td_error"
         priority_steps: NestedKey = "td_error_steps"
         priority_weight: NestedKey = "priority_weight"
+        demonstration: NestedKey = "demonstration"
 
     default_keys = _AcceptedKeys
     #: Noisy layers act under RANDOM only; the default, DETERMINISTIC, would leave their sigma without a gradient.
@@ -158,6 +170,8 @@ class R2D2Loss(LossModule):
         reconstruct_next: bool = True,
         selection_noise: bool = True,
         augmentation: Callable[[TensorDictBase], TensorDictBase] | None = None,
+        margin_weight: float = 0.0,
+        margin: float = 0.8,
         log_delta_q: bool = False,
         compile_terms: bool = False,
     ) -> None:
@@ -167,6 +181,8 @@ class R2D2Loss(LossModule):
             ("n_step", n_step, 1, None),
             ("gamma", gamma, 0, 1),
             ("eta", eta, 0, 1),
+            ("margin_weight", margin_weight, 0, None),
+            ("margin", margin, 0, None),
         ):
             if value < low or (high is not None and value > high):
                 raise ConfigError(f"{name} must be in [{low}, {'inf' if high is None else high}], got {value}")
@@ -185,6 +201,8 @@ class R2D2Loss(LossModule):
         is_noisy = getattr(getattr(network, "head", None), "noisy", False)
         self.selection_noise = selection_noise and is_noisy and self.tensor_keys.core_output in network.out_keys
         self.augmentation = augmentation
+        self.margin_weight = margin_weight
+        self.margin = margin
         self.log_delta_q = log_delta_q
         self.reconstruction_weight = reconstruction_weight
         self.map_reconstruction_weight = map_reconstruction_weight
@@ -271,8 +289,18 @@ class R2D2Loss(LossModule):
                 error = difference.square().flatten(2).mean(-1).masked_fill(~valid, 0.0)  # [B, U]
                 out[f"loss_{name}"] = factor * self._reduce(weight * self._over_steps(error))
                 out[f"{name}_error"] = masked_mean(error.detach(), valid)
+            shown = tensordict.get(keys.demonstration, None)
+            if shown is not None:
+                shown = shown.reshape(-1)
+                value = online[keys.quantiles][:, : last - first].float().mean(-1)  # [B, U, A]
+                unroll_mask = None if action_mask is None else action_mask[:, first:last]
+                figures, margins = self._demonstrated(terms, shown, value, action[:, first:last], unroll_mask, valid)
+                out |= figures
+                if self.margin_weight:
+                    out["loss_margin"] = self.margin_weight * self._reduce(weight * self._over_steps(margins))
         if self.log_delta_q:
-            out["delta_q"] = self._delta_q(tensordict, observations, online, warm, mask)
+            own = mask if shown is None else mask & ~shown[:, None]  # a demonstration has no state of the policy
+            out["delta_q"] = self._delta_q(tensordict, observations, online, warm, own)
 
         tensordict.set(keys.priority, terms.priority)
         steps = torch.zeros(action.shape, device=action.device)
@@ -332,6 +360,44 @@ class R2D2Loss(LossModule):
             "map_reconstruction": (keys.map_memory, keys.map_reconstruction, 3.0, self.map_reconstruction_weight),
         }
         return {name: entry for name, entry in candidates.items() if entry[1] in self.network.out_keys}
+
+    def _demonstrated(
+        self,
+        terms: SequenceTerms,
+        shown: Tensor,
+        value: Tensor,
+        action: Tensor,
+        action_mask: Tensor | None,
+        valid: Tensor,
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return figures of the demonstrations in a batch, and the margin losses [B, U] of their steps.
+
+        Args:
+            terms: Of the whole batch.
+            shown: [B] bool, True for a demonstration.
+            value: [B, U, A] online values.
+            action: [B, U].
+            action_mask: [B, U, A], or None.
+            valid: [B, U].
+        """
+        steps = valid & shown[:, None]  # [B, U]
+        taught = steps
+        if action_mask is not None:
+            taught = steps & action_mask.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        margins = large_margin_loss(value, action, action_mask, margin=self.margin).masked_fill(~taught, 0.0)
+        agrees = double_q_action(value.detach().unsqueeze(-1), action_mask) == action
+
+        def mean(values: Tensor, of: Tensor) -> Tensor:
+            return values.detach().masked_fill(~of, 0.0).sum() / of.sum()
+
+        figures = {
+            "demonstration_share": shown.float().mean(),
+            "demonstration_loss": mean(terms.loss, steps),
+            "demonstration_td_error": mean(terms.td_error.abs(), steps),
+            "demonstration_priority": mean(terms.priority, shown),
+            "demonstration_agreement": mean(agrees.float(), steps),
+        }
+        return figures, margins
 
     @torch.no_grad()
     def _delta_q(

@@ -115,7 +115,7 @@ def write_report(
     page = Template(resources.files("pokered_rl.record").joinpath("report.html").read_text("utf-8")).substitute(
         title=html.escape(f"{_name(run, logs)}: report"),
         heading=html.escape(_name(run, logs)),
-        subtitle=html.escape(_subtitle(logs)),
+        subtitle=html.escape(_subtitle(logs) + _given_logs(run)),
         cards=_cards(logs, survey, replayed, errors, again),
         problems=_problems(errors),
         curves=_curves(logs),
@@ -225,6 +225,17 @@ def _subtitle(logs: Sequence[EpisodeLog]) -> str:
     minutes = max(0.0, last.end_unix_seconds - first.start_unix_seconds) / 60
     lasted = f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
     return f"{first.cartridge_title}, begun {when} UTC, {lasted} up to the last finished episode"
+
+
+def _given_logs(run: Path) -> str:
+    """Say what logs the run was given to learn from."""
+    given = ""
+    for name in ("demonstrations/demonstrations.json", "curriculum/from_logs.json"):
+        try:
+            given += f"; given to it: {json.loads((run / name).read_text())['text']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # none were
+    return given
 
 
 def _cards(

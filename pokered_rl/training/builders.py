@@ -19,6 +19,7 @@ from torchrl.objectives import LossModule
 from pokered_rl import data
 from pokered_rl.collectors import InlinePool, ProcessPool, RayPool, WorkerPool
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, SequenceReplay
+from pokered_rl.data.demonstrations import MixedReplay
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import ArchiveStates, EpisodeMeter, StateArchive, default_transforms, make_env
 from pokered_rl.envs.rewards import RewardTerm
@@ -125,13 +126,25 @@ def _transform_options(config: Config, parts: Parts) -> dict[str, Any]:
     }
 
 
-def transform_factory(config: Config, parts: Parts = _NO_PARTS) -> Callable[..., list[Transform]]:
-    """Return a picklable function of ``profile`` and ``action_set`` that makes the transforms of the environment."""
-    return partial(_build_transforms, parts, _transform_options(config, parts))
+def transform_factory(
+    config: Config, parts: Parts = _NO_PARTS, *, own_terms: bool = False
+) -> Callable[..., list[Transform]]:
+    """Return a picklable function of ``profile`` and ``action_set`` that makes the transforms of the environment.
+
+    Args:
+        config: The whole tree.
+        parts: Own reward terms and transforms.
+        own_terms: Include the reward terms of ``parts``.
+    """
+    makers = parts.term_makers(config) if own_terms else []
+    return partial(_build_transforms, parts, _transform_options(config, parts), makers)
 
 
-def _build_transforms(parts: Parts, options: Mapping[str, Any], **keywords: Any) -> list[Transform]:
-    return [*default_transforms(**options, **keywords), *parts.make_transforms()]
+def _build_transforms(
+    parts: Parts, options: Mapping[str, Any], term_makers: Sequence[Callable[[], RewardTerm]], **keywords: Any
+) -> list[Transform]:
+    reward = {**options["reward"], "extra_terms": [make() for make in term_makers]}
+    return [*default_transforms(**{**options, "reward": reward}, **keywords), *parts.make_transforms()]
 
 
 @dataclasses.dataclass
@@ -334,16 +347,38 @@ def _two_bit_keys(network: RecurrentQuantileNetwork) -> tuple[str, ...]:
 
 def make_sequence_builder(config: Config, layout: SequenceLayout, network: RecurrentQuantileNetwork) -> SequenceBuilder:
     """Build what cuts the workers' batches into sequences."""
-    return SequenceBuilder(
-        layout=layout,
-        observation_keys=(*network.observation_keys, *(("action_mask",) if config.env.action_mask else ())),
-        state_keys=tuple(network.state_keys),
-        gamma=config.loss.gamma,
-        eta=config.loss.eta,
-        rescale_eps=config.loss.rescale_epsilon,
-        state_dtype=torch.float16 if config.replay.half_precision_state else torch.float32,
-        send="episodes" if config.collector.send is Send.episodes else "sequences",
-    )
+    return SequenceBuilder(**sequence_options(config, layout, network))
+
+
+def sequence_options(config: Config, layout: SequenceLayout, network: RecurrentQuantileNetwork) -> dict[str, Any]:
+    """Return the options of :class:`~pokered_rl.data.SequenceBuilder`."""
+    return {
+        "layout": layout,
+        "observation_keys": (*network.observation_keys, *(("action_mask",) if config.env.action_mask else ())),
+        "state_keys": tuple(network.state_keys),
+        "gamma": config.loss.gamma,
+        "eta": config.loss.eta,
+        "rescale_eps": config.loss.rescale_epsilon,
+        "state_dtype": torch.float16 if config.replay.half_precision_state else torch.float32,
+        "send": "episodes" if config.collector.send is Send.episodes else "sequences",
+    }
+
+
+def replay_options(
+    config: Config, layout: SequenceLayout, network: RecurrentQuantileNetwork, example: TensorDictBase
+) -> dict[str, Any]:
+    """Return the options of :func:`~pokered_rl.data.make_replay` that the replays of a run have in common."""
+    replay = config.replay
+    return {
+        "layout": layout,
+        "alpha": replay.alpha,
+        "beta": replay.beta,
+        "two_bit_shapes": {key: tuple(example[key].shape[2:]) for key in _two_bit_keys(network)},
+        "num_actions": len(config.env.actions),
+        "half_keys": tuple(network.state_keys) if replay.half_precision_state else (),
+        "compression_level": replay.compression_level,
+        "run_id": config.run.id,
+    }
 
 
 def make_replay(
@@ -364,19 +399,12 @@ def make_replay(
         return data.make_replay(
             scratch_dir=replay_folder(config, folder),
             capacity_transitions=replay.capacity_transitions,
-            layout=layout,
             batch_size=config.learner.batch_size,
-            alpha=replay.alpha,
-            beta=replay.beta,
             new_priority=replay.new_priority.value,
-            two_bit_shapes={key: tuple(example[key].shape[2:]) for key in _two_bit_keys(network)},
-            num_actions=len(config.env.actions),
-            half_keys=tuple(network.state_keys) if replay.half_precision_state else (),
-            compression_level=replay.compression_level,
             prefetch=prefetch,
             pin_memory=prefetch > 0 and config.runtime.device != "cpu" and torch.cuda.is_available(),
             seed=config.run.seed,
-            run_id=config.run.id,
+            **replay_options(config, layout, network, example),
         )
     except MemoryError as error:
         raise ConfigError(
@@ -385,55 +413,34 @@ def make_replay(
         ) from error
 
 
-def _archive_transforms(config: Config, folder: RunFolder, worker: int) -> list[Transform]:
-    """Return what fills the archive of states and draws from it in one worker."""
+def archive_transforms(config: Config, folder: Path, *, writer: str, **changes: Any) -> list[Transform]:
+    """Return what fills the archive of states in a folder and draws from it in one worker.
+
+    Args:
+        config: The whole tree; ``curriculum`` is read.
+        folder: Of the archive.
+        writer: Name of the worker in it.
+        **changes: Options of :class:`~pokered_rl.envs.ArchiveStates` that win over the config.
+    """
     settings = config.curriculum
     if not settings.enabled:
         return []
     archive = StateArchive(
-        folder=folder.curriculum.resolve(),
-        writer=f"worker-{worker:03d}",
+        folder=folder.resolve(),
+        writer=writer,
         bottleneck_share=settings.bottleneck_share,
         states_per_cell=settings.states_per_cell,
         max_states=settings.max_states,
         max_bytes=settings.max_megabytes << 20,
     )
-    return [
-        ArchiveStates(
-            archive,
-            power_on_share=settings.power_on_share,
-            patience_steps=settings.patience_steps,
-            power_on_patience_steps=settings.power_on_patience_steps,
-            capture_every_steps=settings.capture_every_steps,
-            tile_size=settings.tile_size,
-        )
-    ]
-
-
-def copy_archive(config: Config, folder: RunFolder) -> int:
-    """Give a run without an archive that of ``curriculum.source``; return how many states it has then.
-
-    Raises:
-        ConfigError: That run has no archive.
-        CheckpointError: The run's own archive is another run's, or the other one holds what no archive writes.
-    """
-    settings, copied = config.curriculum, 0
-    if not settings.enabled:
-        return 0
-    if settings.source is not None and not folder.curriculum.is_dir():
-        source = StateArchive(
-            folder=RunFolder(Path(settings.source)).curriculum,
-            max_states=settings.max_states,
-            max_bytes=settings.max_megabytes << 20,
-        )
-        try:
-            copied = source.copy_to(folder.curriculum)
-        except FileNotFoundError as error:
-            raise ConfigError(
-                f"curriculum.source={settings.source}: there is no archive of states in {error.filename}"
-            ) from error
-    StateArchive(folder=folder.curriculum).claim(config.run.id)
-    return copied
+    options: dict[str, Any] = {
+        "power_on_share": settings.power_on_share,
+        "patience_steps": settings.patience_steps,
+        "power_on_patience_steps": settings.power_on_patience_steps,
+        "capture_every_steps": settings.capture_every_steps,
+        "tile_size": settings.tile_size,
+    }
+    return [ArchiveStates(archive, **options | changes)]
 
 
 def make_workers(
@@ -460,7 +467,11 @@ def make_workers(
                 num_emulators=collector.emulators_per_worker,
                 parts=parts,
                 num_threads=collector.threads_per_worker,
-                extra_transforms=(*_archive_transforms(config, folder, worker), EpisodeMeter(), policy.make_primers()),
+                extra_transforms=(
+                    *archive_transforms(config, folder.curriculum, writer=f"worker-{worker:03d}"),
+                    EpisodeMeter(),
+                    policy.make_primers(),
+                ),
                 recorder={
                     "folder": str(folder.episode_logs.resolve()),
                     "run_name": config.run.name,
@@ -520,6 +531,8 @@ def make_loss(config: Config, network: RecurrentQuantileNetwork) -> LossModule:
         step_reduction=loss.step_reduction.value,
         reconstruct_next=loss.reconstruct_next,
         selection_noise=loss.selection_noise,
+        margin_weight=config.demonstrations.margin_weight,
+        margin=config.demonstrations.margin,
         log_delta_q=_logs_delta_q(config, network),
         compile_terms=config.runtime.compile,
     )
@@ -528,7 +541,7 @@ def make_loss(config: Config, network: RecurrentQuantileNetwork) -> LossModule:
 def make_learner(
     config: Config,
     network: RecurrentQuantileNetwork,
-    replay: SequenceReplay,
+    replay: SequenceReplay | MixedReplay,
     device: torch.device,
     parts: Parts = _NO_PARTS,
 ) -> Learner:

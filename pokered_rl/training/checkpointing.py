@@ -145,10 +145,11 @@ class Checkpointing(Callback):
                     "workers": snapshot(workers),
                     "learner": trainer.learner.state_dict(),
                     "limiter": trainer.limiter.state_dict(),
+                    "mixed": {} if trainer.mixed is None else trainer.mixed.state_dict(),
                     "callbacks": snapshot(trainer.callbacks.state_dict()),
                     "random": GlobalRNGState().state_dict(),
                 },
-                write_parts=lambda folder: trainer.replay.save(folder / "replay"),
+                write_parts=lambda folder: _save_replays(trainer, folder),
                 flush=trainer.replay.flush,
                 wait=False,
             )
@@ -200,6 +201,9 @@ class Checkpointing(Callback):
             raise CheckpointError(f"{checkpoint.path} does not fit this network: {problem}") from error
         trainer.limiter.load_state_dict(state["limiter"])
         self._load_replay(trainer, checkpoint.path / "replay")
+        if trainer.mixed is not None:
+            trainer.mixed.load_state_dict(state.get("mixed") or {"updates": trainer.updates})
+            trainer.mixed.demonstrations.load(checkpoint.path / "demonstrations")
         trainer.workers.load_state_dict(state["workers"])
         trainer.callbacks.load_state_dict(state.get("callbacks", {}))
         # Last: restoring the parts may draw random numbers.
@@ -228,6 +232,12 @@ class Checkpointing(Callback):
             trainer.say(
                 f"{newer:,} sequences are not those of the checkpoint (newer, of an older copy, or damaged): left out"
             )
+
+
+def _save_replays(trainer: Trainer, folder: Path) -> None:
+    trainer.replay.save(folder / "replay")
+    if trainer.mixed is not None:
+        trainer.mixed.demonstrations.save(folder / "demonstrations")
 
 
 def _load_weights(trainer: Trainer, source: Path) -> None:

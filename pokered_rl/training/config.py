@@ -19,6 +19,7 @@ __all__ = [
     "CollectorConfig",
     "Config",
     "CurriculumConfig",
+    "DemonstrationsConfig",
     "EnvConfig",
     "EvaluationConfig",
     "Exploration",
@@ -256,6 +257,29 @@ class CurriculumConfig:
     max_megabytes: int = option(512, ge=1)
     #: Run whose archive a new run begins with.
     source: str | None = None
+    #: Run folders, `episode_logs` folders, logs or patterns: states along these episodes are put into the archive of a
+    #: new run, which says so wherever its results are shown.
+    from_logs: list[str] = field(default_factory=list)
+
+
+@dataclass
+class DemonstrationsConfig:
+    """Logged episodes to learn from beside the agent's own (R2D3, Paine et al. 2020); none by default."""
+
+    #: Run folders, `episode_logs` folders, logs or patterns. A run says so wherever its results are shown.
+    logs: list[str] = field(default_factory=list)
+    #: Share of each batch that is drawn from them, on average; R2D3 tried 1/256 to 1/8.
+    ratio: float = option(1 / 32, ge=0, le=1)
+    #: The share at last, when `fall_updates` is not 0.
+    final_ratio: float = option(0.0, ge=0, le=1)
+    #: Learner updates in which the share falls from `ratio` to `final_ratio` in a straight line; 0 keeps `ratio`.
+    fall_updates: int = option(0, ge=0)
+    #: Weight of the large-margin loss, which makes the demonstrated action the best one (Hester et al. 2018).
+    margin_weight: float = option(0.0, ge=0)
+    #: Its margin between the demonstrated action and the others, in rescaled values.
+    margin: float = option(0.8, gt=0)
+    #: Updates with demonstrations alone, before anything is played.
+    pretrain_updates: int = option(0, ge=0)
 
 
 @dataclass
@@ -508,6 +532,7 @@ class Config:
     env: EnvConfig = field(default_factory=EnvConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    demonstrations: DemonstrationsConfig = field(default_factory=DemonstrationsConfig)
     collector: CollectorConfig = field(default_factory=CollectorConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -643,5 +668,20 @@ def _check_combinations(config: Config) -> None:
         config.runtime.device,
         "auto, cpu, cuda or cuda:N",
         "'auto' takes a GPU if there is one",
+    )
+    curriculum = config.curriculum
+    require(
+        not curriculum.from_logs or (curriculum.enabled and curriculum.source is None),
+        "curriculum.from_logs",
+        curriculum.from_logs,
+        "empty with curriculum.enabled=false or curriculum.source",
+        "an archive begins with states along logs or with those of another run",
+    )
+    require(
+        bool(config.demonstrations.logs) or not config.demonstrations.pretrain_updates,
+        "demonstrations.pretrain_updates",
+        config.demonstrations.pretrain_updates,
+        "0 without demonstrations.logs",
+        "name logs to learn from",
     )
     require(run.init_from != "", "run.init_from", run.init_from, "a path", "give a run folder or an online_params.pt")

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from rich.progress import Progress as ProgressBar
 from torchrl.envs import EnvBase
 
 from pokered_rl.data import RateLimiter
+from pokered_rl.data.demonstrations import DemonstrationReplay
 from pokered_rl.disk import NewFolders
 from pokered_rl.emulator import Cartridge
 from pokered_rl.errors import ConfigError
@@ -29,6 +31,7 @@ from pokered_rl.training.config import Backend, Config, OnReplayLoss, Resume, Ta
 from pokered_rl.training.costs import measured_costs, memory_needs
 from pokered_rl.training.display import Display
 from pokered_rl.training.evaluator import EvaluationPlan, Evaluator
+from pokered_rl.training.given_logs import begin_archive, make_demonstrations
 from pokered_rl.training.live import LiveFeed, LiveServer
 from pokered_rl.training.load_config import load_config, read_config
 from pokered_rl.training.loggers import make_loggers
@@ -129,12 +132,13 @@ class Experiment:
             signals.end_now = trainer.workers.kill
             description = describe_parts(config, self.parts, network=trainer.network, loss=trainer.learner.loss)
             check_parts(folder.parts, description)
-            if states := builders.copy_archive(config, folder):
-                self._say(f"the archive begins with {states:,} states of {config.curriculum.source}")
+            self._begin_archive(signals)
             progress = begin_job(folder, config, self._cartridge, changes)
             for change in changes:
                 self._say(f"changed since the last job: {change}")
             self._announce_needs(trainer)
+            if trainer.mixed is not None:
+                self._prepare(trainer.mixed.demonstrations, signals)
 
             store = CheckpointStore(folder.checkpoints, keep=config.runtime.keep_checkpoints, run_id=config.run.id)
             try:
@@ -202,11 +206,13 @@ class Experiment:
         )
         try:
             sequence = sequences.example(example)
+            mixed = make_demonstrations(config, self.folder, self._cartridge, network, example, replay, parts)
             yield Trainer(
-                learner=builders.make_learner(config, network, replay, device, parts),
+                learner=builders.make_learner(config, network, mixed or replay, device, parts),
                 network=network,
                 workers=workers,
                 replay=replay,
+                mixed=mixed,
                 limiter=limiter,
                 sync_every_updates=config.collector.sync_every_updates,
                 folder=self.folder.path,
@@ -293,6 +299,34 @@ class Experiment:
         ]
         trainer.callbacks = CallbackList([each for each in callbacks if each is not None], say=self._say)
         return checkpointing
+
+    @contextmanager
+    def _replays_logs(self, what: str, signals: StopSignals) -> Iterator[dict[str, Callable[..., Any]]]:
+        """Yield ``on_progress`` and ``stopped`` of something that replays logs; a bar shows how far it is."""
+        with ProgressBar(console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
+            task = bar.add_task(what, total=None, visible=False)
+            yield {
+                "on_progress": lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+                "stopped": lambda: signals.reason is not None,
+            }
+
+    def _begin_archive(self, signals: StopSignals) -> None:
+        """Fill the archive of a new run where the config says so."""
+        config = self.config.curriculum
+        with self._replays_logs("putting states along logs into the archive", signals) as options:
+            states, problems = begin_archive(self.config, self.folder, self._cartridge, self.parts, **options)
+        for problem in problems:
+            self._say(f"curriculum.from_logs: left out: {problem}")
+        if states:
+            self._say(f"the archive begins with {states:,} states of {config.source or ', '.join(config.from_logs)}")
+
+    def _prepare(self, demonstrations: DemonstrationReplay, signals: StopSignals) -> None:
+        """Replay the demonstrations unless that was done before, and say what they are."""
+        with self._replays_logs("replaying demonstrations", signals) as options:
+            demonstrations.prepare(**options)
+        for problem in demonstrations.summary.left_out.values():
+            self._say(f"demonstrations.logs: left out: {problem}")
+        self._say(f"demonstrations: {demonstrations.summary}")
 
     def _evaluator(self, signals: StopSignals) -> Evaluator | None:
         config, story = self.config, self._cartridge.profile.milestones.names

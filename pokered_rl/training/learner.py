@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -133,8 +134,8 @@ class Learner:
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._diagnose = diagnose
         self._last_batch: TensorDictBase | None = None
+        #: Sum and number of the values of each scalar; one that is NaN, for lack of what it describes, is left out.
         self._sums: dict[str, Tensor] = {}
-        self._summed = 0
         fused = bool(optimizer.defaults.get("fused"))
         if read_late and not fused:
             raise ConfigError("read_late needs a fused optimizer, which can leave out an update that is not finite")
@@ -212,12 +213,12 @@ class Learner:
 
     def means(self) -> dict[str, float]:
         """Return the means of the loss's scalars and of the gradient norm over the updates since the last call."""
-        if not self._summed:
+        if not self._sums:
             return {}
-        values = (torch.stack(list(self._sums.values())) / self._summed).tolist()
-        result = dict(zip(self._sums, values, strict=True))
+        total, number = torch.stack(list(self._sums.values()), 1)  # [2, scalars]
+        values = (total / number).tolist()
+        result = {name: value for name, value in zip(self._sums, values, strict=True) if not math.isnan(value)}
         self._sums.clear()
-        self._summed = 0
         return result
 
     def state_dict(self) -> dict[str, Any]:
@@ -269,5 +270,6 @@ class Learner:
     def _add_to_means(self, losses: TensorDictBase, grad_norm: Tensor) -> None:
         for name, value in [*losses.items(), ("grad_norm", grad_norm)]:
             value = value.detach().float().mean()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._summed += 1
+            there = ~value.isnan()
+            pair = torch.stack([torch.where(there, value, 0.0), there.float()])
+            self._sums[name] = self._sums[name] + pair if name in self._sums else pair

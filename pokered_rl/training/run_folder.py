@@ -94,6 +94,7 @@ class RunFolder:
         self.metrics = path / "metrics"
         self.replay = path / "replay"
         self.curriculum = path / "curriculum"
+        self.demonstrations = path / "demonstrations"
         self.evaluation = path / "evaluation"
         self.best = path / "best"
         self.videos = path / "videos"

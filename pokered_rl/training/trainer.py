@@ -10,6 +10,7 @@ from torch import nn
 
 from pokered_rl.collectors import WorkerPool
 from pokered_rl.data import RateLimiter, SequenceReplay
+from pokered_rl.data.demonstrations import MixedReplay
 from pokered_rl.errors import RunLostError
 from pokered_rl.training.callbacks import Callback, CallbackList
 from pokered_rl.training.learner import Learner
@@ -26,6 +27,7 @@ class Trainer:
         network: The online network, whose weights go to the workers.
         workers: Play, and put what they played into the replay.
         replay: The sequences.
+        mixed: What the learner draws from where there are demonstrations, too.
         limiter: Keeps drawing in proportion to inserting.
         sync_every_updates: Updates between two weight copies to the workers.
         folder: The run's folder.
@@ -45,6 +47,7 @@ class Trainer:
         sync_every_updates: int,
         folder: Path,
         example: TensorDictBase,
+        mixed: MixedReplay | None = None,
         callbacks: Sequence[Callback] = (),
         say: Callable[[str], None] = print,
     ) -> None:
@@ -52,6 +55,7 @@ class Trainer:
         self.network = network
         self.workers = workers
         self.replay = replay
+        self.mixed = mixed
         self.limiter = limiter
         self.sync_every_updates = sync_every_updates
         self.folder = folder
@@ -103,14 +107,18 @@ class Trainer:
         self.workers.set_weights(self.network, version=self.updates)
         if (reason := self.callbacks.should_stop(self)) is not None:
             return reason
-        self.workers.start()
+        pretrain_updates = self.mixed.pretrain_updates if self.mixed is not None else 0
         while (reason := self.callbacks.should_stop(self)) is None:
+            pretrains = self.updates < pretrain_updates
+            if not (pretrains and self.workers.acts_by_itself):
+                self.workers.start()
             self.workers.check()
-            learns = self.limiter.can_sample(self.learner.batch_size)
+            learns = pretrains or self.limiter.can_sample(self.learner.batch_size)
             if learns:
                 self.learner.step()
-                self.limiter.sampled(self.learner.batch_size)
-                if self.updates % self.sync_every_updates == 0:
+                if not pretrains:
+                    self.limiter.sampled(self.learner.batch_size)
+                if self.updates % self.sync_every_updates == 0 or self.updates == pretrain_updates:
                     self.workers.set_weights(self.network, version=self.updates)
                 self.callbacks.call("on_update", self)
             else:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pokered_rl.objectives.functional import (
     double_q_action,
+    large_margin_loss,
     n_step_targets,
     quantile_huber_loss,
     quantile_td_error,
@@ -323,6 +324,18 @@ def test_double_q_action_agrees_with_the_loop_reference(seed, actions, n):
     assert out.shape == (2, 3)
     for step in np.ndindex(2, 3):
         assert out[step] == loop_double_q(quantiles[step], mask[step])
+
+
+def test_margin_loss_is_what_the_shown_action_lacks_to_be_best_by_the_margin():
+    value = torch.tensor([[[1.0, 2.0, 5.0], [1.0, 2.0, 5.0], [1.0, 2.0, 5.0]]])
+    # Shown 0: 5 + 0.5 - 1. Shown 2: the next best is 2 + 0.5, below 5. Shown 1 and action 2 forbidden: 1 + 0.5 < 2.
+    mask = torch.tensor([[[True, True, True], [True, True, True], [True, True, False]]])
+    loss = large_margin_loss(value, torch.tensor([[0, 2, 1]]), mask, margin=0.5)
+    assert loss.tolist() == [[4.5, 0.0, 0.0]]
+    # A forbidden action that was shown still competes: 2 + 0.5 - 1.
+    assert (
+        large_margin_loss(value[:, :1], torch.tensor([[0]]), torch.tensor([[[False, True, False]]]), margin=0.5) == 1.5
+    )
 
 
 def test_td_error_is_mean_target_minus_mean_prediction():

@@ -47,6 +47,8 @@ GATES = {
 }  # fmt: skip
 #: Decisions at one place after which a random action is taken.
 _STUCK = 12
+#: More steps than any way has.
+_FAR = 10**6
 
 
 class Spot(NamedTuple):
@@ -289,12 +291,13 @@ class Expert:
         taken = {(ram[0xC205 + 16 * i] - 4, ram[0xC204 + 16 * i] - 4) for i in _sprites(ram)}
         distance = _distances(Spot(*goal[:3]), self._blocked(ram, here, goal))
         ways = []
-        for order, key in enumerate(STEPS):
+        for key in STEPS:
             there = _after(here, key)
-            if there is not None and (there.map != here.map or there[1:3] not in taken) and there in distance:
+            if there is not None and (there.map != here.map or there[1:3] not in taken):
                 turn = ram[0xC109] != STEPS[key][2]
-                ways.append((distance[there], turn, order, key))
-        return min(ways)[-1] if ways else "b"
+                ways.append((distance.get(there, _FAR), turn, key))
+        nearest = min(ways, default=(_FAR, False, "b"))
+        return nearest[-1] if nearest[0] < distance.get(here, _FAR) else "b"  # wait for whoever stands in the way
 
     def _goal(self, ram: Ram, here: Spot) -> Spot:
         event, spot = next(((event, spot) for event, spot in STORY if not ram.event(event)), STORY[-1])
@@ -314,7 +317,7 @@ class Expert:
             self._heals = False
         if self._heals:
             places = [SOUP, HEAL_BRINDLE] + [HEAL_HIGHMERE] * ram.event("REACHED_HIGHMERE")
-            far = [(_distances(Spot(*p[:3]), self._blocked(ram, here, p)).get(here, 9999), p) for p in places]
+            far = [(_distances(Spot(*p[:3]), self._blocked(ram, here, p)).get(here, _FAR), p) for p in places]
             return min(far)[1]
         level, squares = GROW.get(event, (0, ()))
         if ram[0xD18C] < level:

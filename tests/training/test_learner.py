@@ -107,6 +107,17 @@ def test_diagnostics_are_computed_on_request_from_the_batch_of_the_last_update()
     assert torch.equal(seen[0], torch.ones(2, 4))
 
 
+def test_means_leave_out_what_a_batch_does_not_have():
+    learner = _learner(rate=0.0)
+    figures = iter([2.0, float("nan"), 4.0])
+    forward = learner.loss.forward
+    learner.loss.forward = lambda batch: forward(batch).set("shown", torch.tensor(next(figures)))
+    for _ in range(3):
+        learner.step()
+    assert learner.means()["shown"] == 3.0  # of two batches
+    assert learner.means() == {}
+
+
 def test_hard_target_copies_exactly_every_interval_updates():
     learner = _learner(hard_interval=3)
     copied = []
