@@ -114,7 +114,8 @@ def _warp_target(name: str, x: int, y: int) -> Spot | None:
         if target == "LAST_MAP":
             target = next(town for town, entry in MAPS.items() if any(w[2] == name for w in entry.get("warps", ())))
         tx, ty = MAPS[target]["warps"][index][:2]
-        return Spot(target, tx, ty)
+        steps_out = MAPS[target]["tileset"] == "OUTDOOR" and "door" in _kind(target, tx, ty)
+        return Spot(target, tx, ty + steps_out)
     return None
 
 
