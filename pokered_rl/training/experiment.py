@@ -146,7 +146,7 @@ class Experiment:
                 init_from = Path(config.run.init_from) if config.run.init_from else None
                 checkpoint = checkpointing.restore(trainer, init_from=init_from)
                 progress.checkpoint_steps = checkpoint.steps if checkpoint is not None else 0
-                first_step = trainer.steps
+                first_step, first_update = trainer.steps, trainer.updates
                 new.forget()
                 signals.has_work_to_save = True
                 reason = trainer.run()
@@ -162,7 +162,8 @@ class Experiment:
                 )
             if signals.reason is StopReason.interrupted:
                 return ExitStatus.interrupted  # in the evaluation, or while the replay was copied
-            return reason.exit_status(advanced=trainer.steps > first_step)
+            pretrained = first_update < min(trainer.updates, trainer.pretrain_updates)
+            return reason.exit_status(advanced=pretrained or trainer.steps > first_step)
 
     @contextmanager
     def build(self) -> Iterator[Trainer]:

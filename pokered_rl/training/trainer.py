@@ -80,6 +80,11 @@ class Trainer:
         return self.learner.updates
 
     @property
+    def pretrain_updates(self) -> int:
+        """Updates with demonstrations alone, before anything is played."""
+        return self.mixed.pretrain_updates if self.mixed is not None else 0
+
+    @property
     def episodes(self) -> int:
         """Finished episodes over all jobs."""
         return self.workers.episodes
@@ -107,9 +112,8 @@ class Trainer:
         self.workers.set_weights(self.network, version=self.updates)
         if (reason := self.callbacks.should_stop(self)) is not None:
             return reason
-        pretrain_updates = self.mixed.pretrain_updates if self.mixed is not None else 0
         while (reason := self.callbacks.should_stop(self)) is None:
-            pretrains = self.updates < pretrain_updates
+            pretrains = self.updates < self.pretrain_updates
             if not (pretrains and self.workers.acts_by_itself):
                 self.workers.start()
             self.workers.check()
@@ -118,7 +122,7 @@ class Trainer:
                 self.learner.step()
                 if not pretrains:
                     self.limiter.sampled(self.learner.batch_size)
-                if self.updates % self.sync_every_updates == 0 or self.updates == pretrain_updates:
+                if self.updates % self.sync_every_updates == 0 or self.updates == self.pretrain_updates:
                     self.workers.set_weights(self.network, version=self.updates)
                 self.callbacks.call("on_update", self)
             else:
