@@ -74,7 +74,7 @@ def test_a_job_replays_no_log_again_unless_the_reward_is_another(train, runs, sh
     first = (summary.stat().st_mtime_ns, json.loads(summary.read_text())["fingerprint"])
     assert train("run.name=b", shown, *DEMONSTRATED, "run.target_total_steps=60") == 0
     assert (summary.stat().st_mtime_ns, json.loads(summary.read_text())["fingerprint"]) == first
-    assert train("run.name=b", shown, *DEMONSTRATED, "run.target_total_steps=80", "reward.weights.levels=3") == 0
+    assert train("run.name=b", shown, *DEMONSTRATED, "run.target_total_steps=80", "reward.weights.new_tiles=3") == 0
     assert json.loads(summary.read_text())["fingerprint"] != first[1]
 
 
