@@ -20,14 +20,18 @@ def _how(measured: dict) -> str:
     )
 
 
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
 def _bars_table(measured: dict) -> str:
     lines = ["| row | ratio | smallest to largest pair | ours | limit | |", "|---|---|---|---|---|---|"]
 
     def add(name: str, row: dict) -> None:
         low, high = row["spread"]
         lines.append(
-            f"| {name} | {row['ratio']:.2f} | {low:.2f} to {high:.2f} | {row['ours']:,.4g} | {row['limit']:,.4g} "
-            f"| {row['unit']} |"
+            f"| {name} | {row['ratio']:.2f} | {low:.2f} to {high:.2f} | {_figure(row['ours'])} "
+            f"| {_figure(row['limit'])} | {row['unit']} |"
         )
 
     for name, row in measured["rows"].items():
