@@ -77,7 +77,7 @@ intersphinx_mapping = {
 html_theme = "pydata_sphinx_theme"
 html_title = "pokered_rl"
 html_static_path = ["_static"] if (DOCS / "_static").is_dir() else []
-html_sidebars = dict.fromkeys(("start", "tutorial", "gallery", "scaling", "changelog"), [])
+html_sidebars: dict[str, list[str]] = {page: [] for page in ("start", "tutorial", "gallery", "scaling", "changelog")}
 _options, html_context = edit_links((DOCS.parent / "pyproject.toml").read_text())
 html_theme_options = {
     "navigation_with_keys": False,
