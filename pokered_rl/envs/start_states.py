@@ -78,11 +78,12 @@ class StartStates:
     def __init__(self, states: StatesLike) -> None:
         self._entries: list[StartState] = []
         self._cumulated = np.zeros(0)
-        if isinstance(states, _KINDS):
-            states = [states]
-        elif isinstance(states, bytes) or not isinstance(states, Iterable):
-            raise _wrong_kind(f"{states!r:.80}")
-        entries = states if isinstance(states, Mapping) else dict.fromkeys(states, 1.0)
+        given: Any = states  # of any kind, at run time
+        if isinstance(given, _KINDS):
+            given = [given]
+        elif isinstance(given, bytes) or not isinstance(given, Iterable):
+            raise _wrong_kind(f"{given!r:.80}")
+        entries = given if isinstance(given, Mapping) else dict.fromkeys(given, 1.0)
         for key, value in entries.items():
             name, source, weight = _entry(key, value)
             self.add(source if isinstance(source, SaveState) else SaveState.load(source), weight=weight, name=name)
