@@ -22,7 +22,11 @@ on("hello", hello => {
   if (!hello.status.running) setMode("logs"); else setMode(state.mode);
   if (state.chosen && state.chosen[0] === "e") look(false);
 });
-on("facts", facts => { state.facts = facts; for (const key of [...figures.keys()]) if (key[0] === "e") figures.delete(key); });
+on("facts", facts => {
+  if (JSON.stringify(facts) === JSON.stringify(state.facts)) return;  // the same job has begun another file
+  state.facts = facts;
+  for (const key of [...figures.keys()]) if (key[0] === "e") figures.delete(key);
+});
 on("status", status);
 on("charts", charts);
 on("pictures", pictures);

@@ -48,7 +48,7 @@ def test_64_figures_move_and_the_page_stays_fluent(serve, simulated, page):
 def test_a_click_shows_screen_buttons_values_rewards_and_mask(serve, simulated, page):
     opened(page, serve(simulated.folder))
     page.click("#play")  # pause, so that the figure is still there when it is clicked
-    page.wait_for_timeout(300)
+    until(page, "!!live.figures.get('e9').drawn")
     x, y = page.evaluate("live.figures.get('e9').drawn")
     page.click("#world", position={"x": x, "y": y})
     page.wait_for_selector("#one:not([hidden])")
