@@ -99,8 +99,9 @@ def _table(archive: StateArchive, profile: CartridgeProfile) -> Table:
     )
     for name, side in (("events", "right"), ("newest", "left"), ("cells", "right"), ("states", "right")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
-    for name in ("starts", "reached another event", "least steps"):
+    for name in ("starts", "reached another event", "least steps", "power-on ends here"):
         table.add_column(name, justify="right")
+    stops = sum(archive.level_stops.values())
     for level, cells in sorted(levels.items(), key=lambda item: (item[1][0].story, item[0])):
         starts, ends, successes = (sum(getattr(cell, name) for cell in cells) for name in _COUNTS)
         first = min(cells, key=lambda cell: cell.depth_steps)
@@ -112,6 +113,7 @@ def _table(archive: StateArchive, profile: CartridgeProfile) -> Table:
             f"{starts:,}",
             f"{successes / ends:.0%}" if ends else "-",
             f"{first.depth_steps:,}",
+            f"{archive.level_stops[level] / stops:.0%}" if level in archive.level_stops else "-",
         )
     return table
 
