@@ -221,15 +221,23 @@ class DepositItems(Helper):
     _MENU, _LIST, _QUANTITY = 0, 1, 2
 
     def wanted(self, frame: RamFrame) -> Flags:
-        """Return where a menu is open and the bag full."""
+        """Return where the bag is full, on the map or in a menu."""
         full = frame.u8("wNumBagItems") >= _BAG_SIZE
-        wanted: Flags = full & (frame.screen_kind == ScreenKind.OTHER_MENU) & (frame.in_battle == 0)
+        kind = frame.screen_kind
+        here = (kind == ScreenKind.OTHER_MENU) | (kind == ScreenKind.OVERWORLD)
+        wanted: Flags = full & here & (frame.in_battle == 0)
         return wanted
+
+    def situation(self, view: ScreenView) -> int:
+        """Return one number for all places on the map."""
+        return -1 if view.kind == ScreenKind.OVERWORLD else super().situation(view)
 
     def press(self, view: ScreenView, stage: int) -> Press | None:
         """Go from the PC's menu to the item, its quantity and back."""
         if view.u8("wNumBagItems") <= self._GOAL:
             return None
+        if view.kind == ScreenKind.OVERWORLD and not stage:
+            raise CannotActError("the bag is full and no PC is open: it acts when the agent has opened one")
         if view.kind == ScreenKind.OTHER_MENU:
             entry = view.entry(*self._ENTRIES)
             if entry is None:

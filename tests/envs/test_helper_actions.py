@@ -137,6 +137,24 @@ def test_a_bag_of_key_items_is_left_alone_and_that_is_said_once(on_sprout, caplo
     assert said == ["The helper deposit_items cannot act: the bag has key items only. This is said once."]
 
 
+def test_a_full_bag_far_from_a_pc_is_said_once_and_changes_nothing(on_sprout, caplog):
+    def prepare(player: Traveller) -> None:
+        honey = sprout_world.ITEMS["HONEY_JAR"][0]
+        screens.put(player, screens.BAG, 20, *([honey, 3] * 20), 0xFF)
+
+    env = on_sprout("deposit_items", "leave_home", prepare)
+    td = env.reset()
+    for button in ("down", "left", "down", "right"):
+        assert _forced(td) is None
+        td["action"] = torch.tensor([_ACTIONS.index(button)])
+        td = env.step(td)["next"]
+    said = [each.getMessage() for each in caplog.records if "deposit_items" in each.getMessage()]
+    assert said == [
+        "The helper deposit_items cannot act: the bag is full and no PC is open: it acts when the agent has opened one."
+        " This is said once."
+    ]
+
+
 def test_a_helper_for_what_the_cartridge_has_not_says_so_and_does_nothing(sprout, caplog):
     caplog.set_level(logging.WARNING)
     HelperActions(helpers=["use_field_moves"], profile=sprout.profile)

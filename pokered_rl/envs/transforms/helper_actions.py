@@ -30,7 +30,7 @@ class HelperActions(RamTransform):
     sees a game in which some states have one action. Put it behind :class:`AffordanceMask`.
 
     A policy that ignores the mask is not forced: the helper then stops, and begins anew where it is wanted again. A
-    helper that cannot act says so once as a warning of this module's logger and leaves the mask as it is.
+    helper that cannot act says so, once a reason, as a warning of this module's logger and leaves the mask as it is.
 
     Reads:
         ``ram`` uint8 [*, R]; ``action`` int64 [*] or one-hot; ``action_mask`` bool [*, A].
@@ -96,9 +96,10 @@ class HelperActions(RamTransform):
         return False
 
     def _say(self, helper: Helper, reason: str) -> None:
-        if helper.name not in self._said:
-            self._said.add(helper.name)
-            _log.warning("The helper %s cannot act: %s. This is said once.", helper.name, reason)
+        said = f"The helper {helper.name} cannot act: {reason}. This is said once."
+        if said not in self._said:
+            self._said.add(said)
+            _log.warning("%s", said)
 
     @property
     def ram_ranges(self) -> tuple[tuple[int, int], ...]:
