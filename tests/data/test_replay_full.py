@@ -16,6 +16,7 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from pokered_rl.cli.measurement import write_json
 from pokered_rl.data import SequenceLayout, bytes_per_transition, make_replay
 from pokered_rl.envs import make_env
 
@@ -172,7 +173,7 @@ def test_five_million_transitions_fit_in_three_gigabytes_of_disk_and_two_of_priv
     }
     ahead.shutdown()
     if "POKERED_RESULTS" in os.environ:
-        (Path(os.environ["POKERED_RESULTS"]) / "replay_full.json").write_text(json.dumps(results, indent=2) + "\n")
+        write_json(Path(os.environ["POKERED_RESULTS"]) / "replay_full.json", results)
     print(json.dumps(results, indent=2))
     assert per_transition <= 600
     assert disk < 3e9
