@@ -25,6 +25,8 @@ from typing import Any
 import psutil
 import pytest
 
+from pokered_rl.cli.measurement import write_json
+
 CHECKPOINT_SECONDS = 2
 ACTOR_TIMEOUT_SECONDS = 10
 HEARTBEAT_SECONDS = 0.5
@@ -303,4 +305,4 @@ def _write_results(target: Path, sample: dict[str, Any], *, rounds: int) -> None
         "newer_rows_left_out": sum(sample.get("newer_rows", 0) for sample in samples),
         "samples": samples,
     }
-    target.write_text(json.dumps(results, indent=1) + "\n")
+    write_json(target, results)
