@@ -154,12 +154,15 @@ def _with_picture(name: str, table: Callable[[dict], str], alternative: str) -> 
 
 
 def _board_table(measured: dict) -> str:
-    """Return the verified proofs of the board, as `pokered_rl leaderboard` lists them."""
-    columns = [name for name in measured["proofs"][0] if name != "file"]
+    """Return the verified proofs of the board: the columns that tell them apart, then what was on."""
+    columns = ["place", "run", "proved", "steps", "game time", "played by"]
     lines = ["| " + " | ".join(columns) + " | proof |", "|" + "---|" * (len(columns) + 1)]
     for row in measured["proofs"]:
         cells = [row[name].replace("|", "/") for name in columns]
         lines.append("| " + " | ".join(cells) + f" | [{row['file']}](proofs/{row['file']}) |")
+    for helpers in sorted({row["helpers"] for row in measured["proofs"]}):
+        runs = ", ".join(row["run"] for row in measured["proofs"] if row["helpers"] == helpers)
+        lines.append(f"\nWhat was on ({runs}): {helpers}.")
     return "\n".join(lines) + f"\n\n{_how(measured)}"
 
 
