@@ -1,6 +1,7 @@
 """Read the committed measurements under ``docs/benchmarks/results``; shared by the docs build and the tests."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ REQUIRED = ("command", "commit", "machine", "date", "samples")
 
 
 def lookup(reference: str) -> str:
-    """Return the formatted value of ``file.json:dotted.key[:format]``; raises LookupError with the reason."""
+    """Return the formatted value of ``file.json:dotted.key[:format]``; raises LookupError with the reason.
+
+    A dot that belongs to a key is written ``\\.``.
+    """
     file, _, rest = reference.partition(":")
     dotted, _, form = rest.partition(":")
     path = RESULTS / file
     if not path.is_file():
         raise LookupError(f"no measurement docs/benchmarks/results/{file}: make it, or drop the figure")
     value: Any = json.loads(path.read_text())
-    for part in dotted.split("."):
+    for part in (each.replace("\\.", ".") for each in re.split(r"(?<!\\)\.", dotted)):
         try:
             value = value[int(part)] if isinstance(value, list) else value[part]
         except (KeyError, IndexError, ValueError) as error:

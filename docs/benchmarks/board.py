@@ -1,11 +1,11 @@
-"""Play Sprout with the shipped agent, a random policy and the scripted expert, and write a proof of how far each came.
+"""Play Sprout with the shipped agents, a random policy and the scripted expert, and write a proof of how far each came.
 
     PYTHONPATH=roms/sprout:tests/roms python docs/benchmarks/board.py docs/reference/proofs
     pokered_rl leaderboard docs/reference/proofs --json docs/benchmarks/results/board.json --out board.html
     python -m docs._ext.figures --write
 
-Of each player the furthest milestone of the story counts, and of several episodes the one with the fewest steps to it;
-a player that reaches none of the story proves a map that it came to. The expert's logs can be given (`--expert-logs`)
+Of each player the episode with most milestones of the story counts, of several the one with the fewest steps; a player
+that reaches none proves a map that it came to. The expert's logs can be given (`--expert-logs`)
 instead of being played.
 """
 
@@ -22,23 +22,29 @@ from pokered_rl.emulator import Cartridge
 from pokered_rl.episodes import EpisodeLog, find_logs
 from pokered_rl.training import load_policy
 
-_AGENT = Path(__file__).parents[2] / "examples" / "assets" / "sprout"
+_ASSETS = Path(__file__).parents[2] / "examples" / "assets"
+#: Folder of each shipped agent, and the name of its run.
+_AGENTS = {"agent": ("sprout", "quick start's agent"), "story": ("sprout_story", "agent of configs/sprout.yaml")}
 
 
 def _furthest(logs: list[EpisodeLog], story: tuple[str, ...]) -> tuple[str, list[EpisodeLog]]:
-    """Return the furthest milestone that a log reaches from power-on, and the log that needs the fewest steps to it."""
-    reached = [(each.name, each.step, log) for log in logs for each in log.milestones]
-    rank = {name: place for place, name in enumerate(story)}
-    name, _, log = max(reached, key=lambda found: (rank.get(found[0], -1), -found[1]))
-    return name, [log]
+    """Return the log from power-on with most milestones of the story, in the fewest steps, and the last of them."""
+
+    def reached(log: EpisodeLog) -> list[tuple[int, str]]:
+        found = [(each.step, each.name) for each in log.milestones]
+        return sorted((step, name) for step, name in found if name in story) or sorted(found)
+
+    chosen = max(logs, key=lambda log: (len(reached(log)), -reached(log)[-1][0]))
+    return reached(chosen)[-1][1], [chosen]
 
 
-def _played(folder: Path, acting: str, *, epsilon: float, episodes: int, steps: int) -> list[EpisodeLog]:
+def _played(folder: Path, agent: str, *, acting: str, epsilon: float, episodes: int, steps: int) -> list[EpisodeLog]:
     torch.manual_seed(0)
-    trained = load_policy(_AGENT)
+    asset, name = _AGENTS[agent]
+    trained = load_policy(_ASSETS / asset)
     recorder = {
         "folder": folder,
-        "run_name": "shipped agent" if acting == "policy" else "random policy",
+        "run_name": name if acting == "policy" else "random policy",
         "acting": acting,
         "weights_sha256": trained.weights_sha256 if acting == "policy" else "",
     }
@@ -67,15 +73,24 @@ def main() -> int:
             for seed in range(2):
                 play(expert, noise=0.02, seed=seed)
         players = {
-            "agent": _played(Path(folder) / "agent", "policy", epsilon=0.01, episodes=options.episodes, steps=256),
+            **{
+                agent: _played(
+                    Path(folder) / agent, agent, acting="policy", epsilon=0.01, episodes=options.episodes, steps=256
+                )
+                for agent in _AGENTS
+            },
             "random": _played(
-                Path(folder) / "random", "random", epsilon=1.0, episodes=options.episodes, steps=options.random_steps
+                *(Path(folder) / "random", "agent"),
+                acting="random",
+                epsilon=1.0,
+                episodes=options.episodes,
+                steps=options.random_steps,
             ),
             "expert": [EpisodeLog.load(path) for path in find_logs([expert])],
         }
         for name, logs in players.items():
             milestone, chosen = _furthest(logs, cartridge.profile.milestones.names)
-            said = {"helpers": "action mask"}  # all three play under the environment's mask
+            said = {"helpers": "action mask"}  # all play under the environment's mask
             proof = make_proof(chosen, milestone, cartridge=cartridge, claims=lambda _, said=said: said)
             path = proof.save(options.out / f"{name}.proof")
             sys.stdout.write(f"{path}: {milestone} after {proof.steps} steps\n")

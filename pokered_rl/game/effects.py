@@ -15,7 +15,7 @@ __all__ = ["VOLATILE_RANGES", "effect_columns"]
 #: The columns of the two waiting arrows: that of the text box, and that of the Pokédex page.
 _ARROWS = tuple(TILE_MAP_RANGE[0] + TILE_MAP_COLUMNS * y + 18 for y in (11, 16))
 
-#: Address ranges whose bytes differ between two runs from one state although no button had an effect.
+#: Address ranges whose bytes may differ between two runs from one state although no button had an effect.
 VOLATILE_RANGES: tuple[tuple[int, int], ...] = (
     (0xC000, 0xC100),  # the sound engine
     RAM_MAP["wShadowOAM"].range,  # sprites as drawn: the icons of the party move
@@ -27,6 +27,7 @@ VOLATILE_RANGES: tuple[tuple[int, int], ...] = (
     (0xFFBB, 0xFFBC),  # hAutoBGTransferPortion: which third of the screen is copied next
     (RAM_MAP["hRandomAdd"].address, RAM_MAP["hVBlankOccurred"].address + 1),
     RAM_MAP["hJoyInput"].range,
+    RAM_MAP["wPlayerName"].range,  # typed letters are on the screen; START on an empty name writes its terminator only
 )
 
 

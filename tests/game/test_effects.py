@@ -12,6 +12,7 @@ def test_timers_random_bytes_and_joypad_are_no_effects():
     for label in ("hFrameCounter", "hRandomAdd", "hRandomSub", "hJoyInput", "hJoyHeld", "hJoy7", "wPlayTimeSeconds"):
         assert not _counts(RAM_MAP[label].address), label
     assert not _counts(0xDFFD)  # a return address
+    assert not _counts(RAM_MAP["wPlayerName"].address)  # START on an empty name writes its terminator
     assert not _counts(0xC300)  # a bouncing icon; where people stand is in wSpriteStateData1
     assert _counts(RAM_MAP["wSpriteStateData1"].address)
 

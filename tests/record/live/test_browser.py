@@ -81,6 +81,7 @@ def test_names_are_shown_as_text(serve, simulated, page):
 
 def test_pause_and_the_slider_go_back_in_time(serve, simulated, page):
     opened(page, serve(simulated.folder))
+    until(page, "live.figures.get('e0').cursor > 6")
     page.click("#play")
     until(page, "live.figures.get('e0').cursor === live.figures.get('e0').frozen")
     first = page.evaluate("live.figures.get('e0').cursor")
