@@ -3,7 +3,7 @@
     python docs/_ext/gallery.py                     # places, battle, coverage
     python docs/_ext/gallery.py --report REPORT.html --chromium chromium    # a screenshot of a report, too
 
-Everything comes from the bundled cartridge, its recorded walkthrough and the shipped agent.
+Everything comes from the bundled cartridge, its recorded walkthrough and the shipped agent of the quick start.
 """
 
 import argparse

@@ -93,10 +93,10 @@ class StateArchive:
     """Cells with save states, drawn from where progress is uncertain (Go-Explore, Ecoffet et al. 2021).
 
     A *level* is a set of events and badges; p is the moving rate at which its episodes reached another event.
-    ``bottleneck_share`` of the draws first choose a level: 40 % of them by 1 - p among those in which episodes from
-    power-on have ended lately, the others by p (1 - p) and a floor that falls with the episodes. They then choose a
-    cell of the level by p (1 - p) of its own counts, so that starts move backwards from the event as the agent learns
-    to reach it (Salimans & Chen 2018). All other draws choose among all cells by 1 / sqrt(1 + starts).
+    ``bottleneck_share`` of the draws first choose a level: 40 % of them by the share of the episodes from power-on that
+    have ended in it lately, times 1 - p, the others by p (1 - p) and a floor that falls with the episodes. They then
+    choose a cell of the level by p (1 - p) of its own counts, so that starts move backwards from the event as the agent
+    learns to reach it (Salimans & Chen 2018). All other draws choose among all cells by 1 / sqrt(1 + starts).
 
     With a ``folder`` the archive is shared: each writer appends what it does to a journal of its own and reads the
     journals of the others (:meth:`refresh`). States are files that are written once. Without a folder it lives in

@@ -27,8 +27,9 @@ from pokered_rl.game.tables import (
 
 __all__ = ["CartridgeProfile"]
 
-#: Names of events that are no part of the story: trainers by number, and flags named by their number.
+#: Names of the events that a defeated leader of a badge sets.
 _LEADER = re.compile(r"BEAT_(BROCK|MISTY|LT_SURGE|ERIKA|KOGA|SABRINA|BLAINE|VIRIDIAN_GYM_GIOVANNI|LEADER_\w+)")
+#: Names of events that are no part of the story: trainers by number, and flags named by their number.
 _ORDINARY = re.compile(r"TRAINER_\d+$|^[0-9A-F]{3}$")
 
 

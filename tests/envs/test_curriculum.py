@@ -87,6 +87,30 @@ def test_level_where_episodes_from_power_on_end_is_drawn_more_often(state):
     assert _draws(archive)["c2"] > max(2 * before, 0.4 * 400)
 
 
+def test_stuck_level_that_mostly_succeeds_is_drawn_less_than_one_that_fails(state):
+    archive = StateArchive(bottleneck_share=1.0)
+    for story in range(4):
+        _cell(archive, f"c{story}", state, story=story)
+        for _ in range(100):  # moving rates: 0 for levels 0, 2 and 3, nearly 1 for level 1
+            archive.add_outcome(f"c{story}", success=story == 1)
+    for _ in range(50):
+        archive.add_stop("level0")
+        archive.add_stop("level1")
+    drawn = _draws(archive)
+    assert drawn["c0"] > 0.4 * 400 > 4 * drawn["c1"]
+
+
+def test_dead_end_is_drawn_less_the_more_episodes_failed_there(state):
+    archive = StateArchive(bottleneck_share=1.0)
+    for story, failures in enumerate((2000, 60, 60, 60)):  # the two levels with the most events get a bonus
+        _cell(archive, f"c{story}", state, story=story)
+        for _ in range(failures):
+            archive.add_outcome(f"c{story}", success=False)
+    # Floors 0.005 + 0.025 / (1 + failures / 200): 0.0073 and 0.0242.
+    drawn = _draws(archive, 1000)
+    assert drawn["c1"] > 2 * drawn["c0"] > 0
+
+
 def test_cell_is_judged_by_its_map_until_it_was_tried_itself(state):
     archive = StateArchive(bottleneck_share=1.0)
     for map_id in (1, 2):
@@ -292,6 +316,11 @@ def test_episode_from_power_on_ends_some_steps_after_its_last_news_where_that_is
             truncated.append(tensordict["truncated"].flatten().tolist())
         # The first step finds the first cell, which is news to emulator 0 alone: it has 5 steps more.
         assert [[row[e] for row in truncated].index(True) for e in range(2)] == [5, 4]
+        archive = transform.archive
+        assert archive.level_stops == {}
+        env.reset()
+        [(level, share)] = archive.level_stops.items()
+        assert (level, share) == (level_of(b"\0" * 320, 0).key, pytest.approx(1 - 0.98**2)), "both ended with no event"
     finally:
         env.close()
 
