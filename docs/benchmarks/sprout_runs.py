@@ -76,7 +76,7 @@ def main() -> int:
         try:
             samples[run.name] = collect(run)
         except (OSError, KeyError, IndexError, ValueError) as error:
-            print(f"{run} cannot be read: {error!r}", file=sys.stderr)
+            print(f"{run}: {error!r}; name run folders in which an episode has ended", file=sys.stderr)
             return 1
     if arguments.runs:
         write_json(arguments.json, provenance() | {"samples": samples})

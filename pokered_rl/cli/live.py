@@ -88,7 +88,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.bind(found[4])
         listening.listen(64)
     except OSError as error:
-        raise ConfigError(f"--host {host} --port {port} cannot be served: {error.strerror or error}") from error
+        raise ConfigError(
+            f"--host {host} --port {port} cannot be served: {error.strerror or error}; choose others"
+        ) from error
     return listening
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -134,8 +133,8 @@ class Learner:
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._diagnose = diagnose
         self._last_batch: TensorDictBase | None = None
-        #: Sum and number of the values of each scalar; one that is NaN, for lack of what it describes, is left out.
-        self._sums: dict[str, Tensor] = {}
+        #: By names of the scalars: sums and numbers [2, scalars]; a NaN, for lack of what it describes, is left out.
+        self._sums: dict[tuple[str, ...], Tensor] = {}
         fused = bool(optimizer.defaults.get("fused"))
         if read_late and not fused:
             raise ConfigError("read_late needs a fused optimizer, which can leave out an update that is not finite")
@@ -213,13 +212,13 @@ class Learner:
 
     def means(self) -> dict[str, float]:
         """Return the means of the loss's scalars and of the gradient norm over the updates since the last call."""
-        if not self._sums:
-            return {}
-        total, number = torch.stack(list(self._sums.values()), 1)  # [2, scalars]
-        values = (total / number).tolist()
-        result = {name: value for name, value in zip(self._sums, values, strict=True) if not math.isnan(value)}
+        totals: dict[str, tuple[float, float]] = {}
+        for names, pairs in self._sums.items():
+            for name, total, number in zip(names, *pairs.tolist(), strict=True):
+                before = totals.get(name, (0.0, 0.0))
+                totals[name] = before[0] + total, before[1] + number
         self._sums.clear()
-        return result
+        return {name: total / number for name, (total, number) in totals.items() if number}
 
     def state_dict(self) -> dict[str, Any]:
         """Return a snapshot of all that the next update depends on, apart from the replay and the random state."""
@@ -268,8 +267,9 @@ class Learner:
         return sampled.to(self.device, non_blocking=True)
 
     def _add_to_means(self, losses: TensorDictBase, grad_norm: Tensor) -> None:
-        for name, value in [*losses.items(), ("grad_norm", grad_norm)]:
-            value = value.detach().float().mean()
-            there = ~value.isnan()
-            pair = torch.stack([torch.where(there, value, 0.0), there.float()])
-            self._sums[name] = self._sums[name] + pair if name in self._sums else pair
+        scalars = {**dict(losses.items()), "grad_norm": grad_norm}
+        values = torch.stack([value.detach().float().mean() for value in scalars.values()])
+        there = ~values.isnan()
+        pairs = torch.stack([values.masked_fill(~there, 0.0), there.float()])
+        names = tuple(scalars)
+        self._sums[names] = self._sums[names] + pairs if names in self._sums else pairs
