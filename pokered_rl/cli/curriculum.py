@@ -128,7 +128,15 @@ def _newest(archive: StateArchive, level: str, first: Cell, profile: CartridgePr
         parent = archive.cells.get(parent.parent)
     before = archive.level_events.get(parent.level, ()) if parent is not None else ()
     fresh = sorted(set(archive.level_events.get(level, ())) - set(before))
-    return [profile.events.name(bit).removeprefix("EVENT_") for bit in fresh]
+    return [_name(number, profile) for number in fresh]
+
+
+def _name(number: int, profile: CartridgeProfile) -> str:
+    from pokered_rl.envs.curriculum import FIRST_PLACE
+
+    if number < FIRST_PLACE:
+        return profile.events.name(number).removeprefix("EVENT_")
+    return profile.milestones.names[number - FIRST_PLACE]
 
 
 def _draw(archive: StateArchive, profile: CartridgeProfile) -> Figure:

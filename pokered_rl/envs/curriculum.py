@@ -28,9 +28,12 @@ from pokered_rl.envs.start_states import StartSource, StartState
 from pokered_rl.errors import CheckpointError, ConfigError, PokeredError
 from pokered_rl.plain_files import read_plain_file
 
-__all__ = ["ArchiveStarts", "Cell", "Level", "StateArchive", "cell_key", "level_of"]
+__all__ = ["FIRST_PLACE", "ArchiveStarts", "Cell", "Level", "StateArchive", "cell_key", "level_of"]
 
 _Floats = npt.NDArray[np.float64]
+
+#: A level's number of the profile's first milestone, where that is a place; event flags have the numbers below.
+FIRST_PLACE = 2560
 
 #: Share of the draws by success that go to the levels in which episodes from power-on have ended.
 _STOP_SHARE = 0.4
@@ -41,6 +44,8 @@ _STOP_STEP = 0.02
 _NEW_LEVEL, _OLD_LEVEL, _OLD_AFTER = 0.03, 0.005, 200
 #: Added to the two levels with the most events: what lies beyond them is unknown.
 _TOP_BONUS = 0.05
+#: Weight of a level in the draws by novelty, relative to one with one event more.
+_EARLIER = 0.5
 #: Weight of a cell from which the next event is always or never reached.
 _CELL_FLOOR = 0.02
 #: An outcome moves a level's success rate by this share.
@@ -69,9 +74,9 @@ class Cell:
 
     #: Hash (hex) of what defines the cell.
     key: str
-    #: Hash (hex) of the events and badges that hold in it.
+    #: Hash (hex) of its level.
     level: str
-    #: Number of events and badges that hold in it.
+    #: Number of events, badges and places of its level.
     story: int
     #: Map and tile of the first arrival.
     map_id: int
@@ -92,11 +97,13 @@ class Cell:
 class StateArchive:
     """Cells with save states, drawn from where progress is uncertain (Go-Explore, Ecoffet et al. 2021).
 
-    A *level* is a set of events and badges; p is the moving rate at which its episodes reached another event.
-    ``bottleneck_share`` of the draws first choose a level: 40 % of them by the share of the episodes from power-on that
-    have ended in it lately, times 1 - p, the others by p (1 - p) and a floor that falls with the episodes. They then
-    choose a cell of the level by p (1 - p) of its own counts, so that starts move backwards from the event as the agent
-    learns to reach it (Salimans & Chen 2018). All other draws choose among all cells by 1 / sqrt(1 + starts).
+    A *level* is a set of events, badges and places reached (milestones of the profile); p is the moving rate at which
+    its episodes reached another one. ``bottleneck_share`` of the draws first choose a level: 40 % of them by the share
+    of the episodes from power-on that have ended in it lately, times 1 - p, the others by p (1 - p) and a floor that
+    falls with the episodes. They then choose a cell of the level by p (1 - p) of its own counts, so that starts move
+    backwards from the event as the agent learns to reach it (Salimans & Chen 2018). All other draws choose among all
+    cells by 1 / sqrt(1 + starts), halved for each event, badge or place that the cell's level has less than the
+    furthest one.
 
     With a ``folder`` the archive is shared: each writer appends what it does to a journal of its own and reads the
     journals of the others (:meth:`refresh`). States are files that are written once. Without a folder it lives in
@@ -174,7 +181,7 @@ class StateArchive:
     # What changes the archive is a record: applied in memory, and written to the journal.
 
     def add_level(self, level: Level) -> None:
-        """Note a set of events and badges that was reached for the first time."""
+        """Note a set of events, badges and places that was reached for the first time."""
         self._record({"do": "level", "key": level.key, "events": list(level.events)})
 
     def add_cell(
@@ -228,7 +235,7 @@ class StateArchive:
         self._record({"do": "start", "key": key})
 
     def knows_level(self, level: str) -> bool:
-        """Return whether any cell has this set of events and badges."""
+        """Return whether any cell has this set of events, badges and places."""
         return level in self.level_events
 
     def draw(self, generator: np.random.Generator) -> StartState | None:
@@ -239,7 +246,7 @@ class StateArchive:
             if table is None:
                 return None
             bottleneck = generator.random() < self.bottleneck_share
-            weights = table.bottleneck(self) if bottleneck else 1 / np.sqrt(1 + table.starts)
+            weights = table.bottleneck(self) if bottleneck else table.novelty()
             cell = table.cells[_choose(weights, generator)]
             name = cell.states[int(generator.integers(len(cell.states)))]
             start = self._load(cell, name)
@@ -266,13 +273,15 @@ class StateArchive:
                 self._read(path)
 
     def load(self) -> None:
-        """Read the whole folder, this writer's journal included.
+        """Read the whole folder, this writer's journal included; an archive in memory stays as it is.
 
         Raises:
             CheckpointError: A journal cannot be read, or holds what no archive writes.
         """
+        if self.folder is None:
+            return
         self.reset()
-        if self.folder is not None and self.folder.is_dir():
+        if self.folder.is_dir():
             for path in sorted(self.folder.glob("*.jsonl")):
                 self._read(path)
 
@@ -479,7 +488,7 @@ class StateArchive:
         """Give up the least useful states until a tenth of the room is free; each level keeps one."""
         table = self._drawn_from()
         assert table is not None
-        usefulness = table.bottleneck(self) + 1e-3 / np.sqrt(1 + table.starts)
+        usefulness = table.bottleneck(self) + 1e-3 * table.novelty()
         per_level: dict[str, int] = {}
         for cell in table.cells:
             per_level[cell.level] = per_level.get(cell.level, 0) + 1
@@ -584,6 +593,8 @@ class _Table:
         self.ends = np.array([cell.ends for cell in cells], np.float64)
         self.successes = np.array([cell.successes for cell in cells], np.float64)
         self._index = {cell.key: index for index, cell in enumerate(cells)}
+        story = np.array([cell.story for cell in cells], np.float64)
+        self._story_weight = _EARLIER ** (story.max() - story)
         names = sorted({(cell.story, cell.level) for cell in cells}, reverse=True)
         self.levels = [level for _, level in names]
         of_level = {level: number for number, level in enumerate(self.levels)}
@@ -597,6 +608,11 @@ class _Table:
         index = self._index.get(cell.key)
         if index is not None:
             self.starts[index], self.ends[index], self.successes[index] = cell.starts, cell.ends, cell.successes
+
+    def novelty(self) -> _Floats:
+        """Return the weight of each cell in a draw by novelty: at most 1."""
+        weight: _Floats = self._story_weight / np.sqrt(1 + self.starts)
+        return weight
 
     def bottleneck(self, archive: StateArchive) -> _Floats:
         """Return the probability of each cell in a draw by success."""
@@ -619,19 +635,19 @@ class _Table:
 
 
 class Level(NamedTuple):
-    """A set of events and badges."""
+    """A set of events, badges and places reached."""
 
     #: Hash (hex) of the set.
     key: str
     #: How many there are.
     story: int
-    #: Numbers of the events, ascending.
+    #: Numbers of the events and, from :data:`FIRST_PLACE` on, of the places, ascending.
     events: tuple[int, ...]
 
 
 @lru_cache(maxsize=4096)
 def level_of(event_bytes: bytes, badge_bits: int) -> Level:
-    """Return the level of named event bytes and badge bits."""
+    """Return the level of named event bytes (those of places after them) and badge bits."""
     bits = np.flatnonzero(np.unpackbits(np.frombuffer(event_bytes, np.uint8), bitorder="little")).tolist()
     return Level(f"{_hash(event_bytes, badge_bits):016x}", len(bits) + badge_bits.bit_count(), tuple(bits))
 

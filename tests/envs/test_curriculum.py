@@ -11,9 +11,9 @@ import torch
 from torchrl.envs.utils import step_mdp
 
 from pokered_rl.atomic import LockToken
-from pokered_rl.emulator import Cartridge, Emulator, SaveState
+from pokered_rl.emulator import Cartridge, Emulator, SaveState, start_states
 from pokered_rl.envs import ArchiveStates, StateArchive, make_env
-from pokered_rl.envs.curriculum import ArchiveStarts, Level, level_of
+from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, level_of
 from pokered_rl.envs.start_states import StartStates
 from pokered_rl.errors import CheckpointError, ConfigError, RunLostError
 
@@ -134,6 +134,15 @@ def test_frontier_draws_go_to_cells_that_were_started_least(state):
             archive.add_start(key)
     # 1 / sqrt(100) against 1: one in eleven at first.
     assert _draws(archive, 20)["new"] > 10
+
+
+def test_frontier_draws_halve_with_each_event_less(state):
+    archive = StateArchive(bottleneck_share=0.0)
+    for key, story in (("behind", 2), ("front", 5)):
+        _cell(archive, key, state, story=story)
+    # Each weighs less by 1 / sqrt(1 + starts) as it is drawn: shares a : b with a / b = 8 sqrt(b / a), so a / b = 4.
+    drawn = _draws(archive, 1000)
+    assert drawn["front"] / drawn["behind"] == pytest.approx(4, rel=0.25)
 
 
 def test_states_of_a_cell_and_in_all_are_bounded_and_every_level_keeps_one(state, tmp_path):
@@ -320,7 +329,41 @@ def test_episode_from_power_on_ends_some_steps_after_its_last_news_where_that_is
         assert archive.level_stops == {}
         env.reset()
         [(level, share)] = archive.level_stops.items()
-        assert (level, share) == (level_of(b"\0" * 320, 0).key, pytest.approx(1 - 0.98**2)), "both ended with no event"
+        assert (level, share) == (level_of(b"\0" * 328, 0).key, pytest.approx(1 - 0.98**2)), "both ended with no event"
+    finally:
+        env.close()
+
+
+def test_places_of_the_story_make_levels_and_are_remembered_on_the_way(state):
+    lane = Cartridge.bundled().profile.milestones.names.index("pebble_lane")
+    archive = StateArchive()
+    archive.add_level(Level("been", 1, (FIRST_PLACE + lane,)))
+    archive.add_cell("ab", level="been", story=1, map_id=1, x=0, y=0, depth_steps=100)
+    archive.add_state("ab", state, {}, depth_steps=100)  # in the house where the game begins
+    transform = ArchiveStates(archive, power_on_share=0.5)
+    env = make_env(num_emulators=2, seed=0, extra_transforms=[transform])
+    try:
+        tensordict = env.reset()
+        tensordict["action"] = torch.zeros(2, dtype=torch.int64)
+        env.step(tensordict)
+        assert {archive.level_events[cell.level] for cell in archive.cells.values() if cell.key != "ab"} == {
+            (FIRST_PLACE + lane,),
+            (),
+        }, "the archived episode has been in the lane, the one from power-on has not"
+    finally:
+        env.close()
+
+
+def test_a_town_of_the_story_is_a_level_of_its_own():
+    transform = ArchiveStates(StateArchive(), power_on_share=1.0)
+    env = make_env(num_emulators=1, seed=0, start_states=start_states()["leave_home"], extra_transforms=[transform])
+    try:
+        tensordict = env.reset()
+        tensordict["action"] = torch.zeros(1, dtype=torch.int64)
+        env.step(tensordict)
+        [cell] = transform.archive.cells.values()
+        assert cell.story == 1
+        assert transform.archive.level_events[cell.level] == (FIRST_PLACE,), "the town is the first milestone"
     finally:
         env.close()
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.curriculum import ArchiveStarts, Level, StateArchive, cell_key, level_of
+from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, StateArchive, cell_key, level_of
 from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
 from pokered_rl.envs.ram_frame import PROGRESS_LABELS, GameProgress, RamFrame, any_of
@@ -34,9 +34,11 @@ class _Memory(EmulatorMemory):
     def __init__(self, num_emulators: int) -> None:
         #: Cell that the episode began in; 0 for power-on.
         self.origin = np.zeros(num_emulators, np.uint64)
-        #: Hash of the events and badges that hold now.
+        #: Milestones of places that were reached since power-on, as bits.
+        self.places = np.zeros(num_emulators, np.uint64)
+        #: Hash of the level now.
         self.level = np.zeros(num_emulators, np.uint64)
-        #: Events and badges at its start, the most so far, and whether its outcome is still open.
+        #: Events, badges and places at its start, the most so far, and whether its outcome is still open.
         self.first_story = np.zeros(num_emulators, np.int64)
         self.story = np.zeros(num_emulators, np.int64)
         self.open = np.zeros(num_emulators, bool)
@@ -56,12 +58,12 @@ class _Memory(EmulatorMemory):
 class ArchiveStates(RamTransform):
     """Capture a save state in each new cell, and end archived episodes some time after their last news.
 
-    A cell is: the named events and badges that hold, the sum of the party's levels in twos, the map and a square of
-    ``tile_size`` tiles; inside a trainer battle, instead of the square, the trainer's class, the enemy's species, and
-    the enemy's and the party's HP in quarters. A state carries what the other transforms remember of its emulator, so
-    that nothing is paid twice. An episode that began in the archive is truncated ``patience_steps`` after its last
-    new cell or event, one from power-on after ``power_on_patience_steps``; a battle that is going on then is played to
-    its end.
+    A cell is: its level (the named events and badges that hold, and the milestones of places that were reached since
+    power-on), the sum of the party's levels in twos, the map and a square of ``tile_size`` tiles; inside a trainer
+    battle, instead of the square, the trainer's class, the enemy's species, and the enemy's and the party's HP in
+    quarters. A state carries what the other transforms remember of its emulator, so that nothing is paid twice. An
+    episode that began in the archive is truncated ``patience_steps`` after its last new cell or event, one from
+    power-on after ``power_on_patience_steps``; a battle that is going on then is played to its end.
 
     Reads:
         ``ram`` uint8 [*, R]; the :class:`~pokered_rl.envs.PokemonRedEnv` it stands on, whose ``start_states`` it
@@ -163,10 +165,14 @@ class ArchiveStates(RamTransform):
         return super()._reset_env_preprocess(tensordict)
 
     def _allocate(self, num_emulators: int) -> _Memory:
-        events = (self.profile or self.env.cartridge.profile).events
-        self._named = np.zeros(320, np.uint8)
-        for bit in events:
+        profile = self.profile or self.env.cartridge.profile
+        self._named = np.zeros(FIRST_PLACE // 8, np.uint8)
+        for bit in profile.events:
             self._named[bit // 8] |= 1 << (bit % 8)
+        self._places = np.zeros(256, np.uint64)
+        for number, milestone in enumerate(profile.milestones):
+            for map_id in milestone.maps:
+                self._places[map_id] |= np.uint64(1 << number)
         self._levels = [level_of(b"", 0)] * num_emulators
         self._stories = np.zeros(num_emulators, np.int64)
         self._progress = self._known = None
@@ -174,12 +180,14 @@ class ArchiveStates(RamTransform):
 
     def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
         memory, env = self.memory, self.env
-        for e in np.flatnonzero(emulators & (memory.origin == 0) & (memory.depth > 0)):
+        for e in np.flatnonzero(emulators & (memory.origin == 0) & (memory.depth > 0)).tolist():
             self.archive.add_stop(f"{int(memory.level[e]):016x}")
-        self._look_at_progress(frame)
-        for e in np.flatnonzero(emulators):
-            self._close(int(e), success=False)
-            start = env.start(int(e))
+        for e in np.flatnonzero(emulators).tolist():
+            self._close(e, success=False)
+            memory.places[e] = self._places_before(env.start(e).cell)
+        self._look_at_progress(frame, started=emulators)
+        for e in np.flatnonzero(emulators).tolist():
+            start = env.start(e)
             memory.origin[e] = int(start.cell or "0", 16)
             memory.parent[e] = memory.origin[e]
             memory.cell[e] = 0
@@ -203,9 +211,19 @@ class ArchiveStates(RamTransform):
         for e, key, is_fight in self._cells(frame):
             self._arrive(frame, e, key, is_fight=is_fight)
 
-    def _look_at_progress(self, frame: RamFrame) -> None:
-        progress = frame.progress
-        if progress is self._progress:
+    def _places_before(self, cell: str) -> int:
+        """Return the places that were reached on the way to a cell, as bits."""
+        known = self.archive.cells.get(cell)
+        events = self.archive.level_events.get(known.level, ()) if known is not None else ()
+        return sum(1 << place for place in range(64) if FIRST_PLACE + place in events)
+
+    def _look_at_progress(self, frame: RamFrame, started: npt.NDArray[np.bool_] | None = None) -> None:
+        progress, before = frame.progress, self.memory.places
+        self.memory.places = before | np.where(frame.on_map, self._places[frame.map_id], np.uint64(0))
+        entered = self.memory.places != before
+        if started is not None:
+            entered |= started
+        if progress is self._progress and not any_of(entered):
             return
         self._progress = progress
         events = progress.event_bytes & self._named
@@ -214,9 +232,11 @@ class ArchiveStates(RamTransform):
         if self._known is not None:
             known_events, known_badges, known_party = self._known
             changed = (events != known_events).any(1) | (progress.badge_bits != known_badges) | (party != known_party)
+            changed |= entered
         self._known = events, progress.badge_bits, party
         for e in np.flatnonzero(changed).tolist():
-            self._levels[e] = level_of(events[e].tobytes(), int(progress.badge_bits[e]))
+            flags = events[e].tobytes() + self.memory.places[e].tobytes()
+            self._levels[e] = level_of(flags, int(progress.badge_bits[e]))
             self._stories[e] = self._levels[e].story
             self.memory.level[e] = int(self._levels[e].key, 16)
             self.memory.square[e] = -1
