@@ -42,15 +42,15 @@ class BareEmulators:
         self._press = [getattr(WindowEvent, f"PRESS_{name}", None) for name in names]
         self._release = [getattr(WindowEvent, f"RELEASE_{name}", None) for name in names]
 
-    def load(self, state: SaveState) -> None:
-        """Put every emulator into one state."""
-        for boy in self.boys:
-            boy.load_state(io.BytesIO(state.pyboy))
+    def load(self, *states: SaveState) -> None:
+        """Load states into the emulators, one for each, or one for all."""
+        for index, boy in enumerate(self.boys):
+            boy.load_state(io.BytesIO(states[index % len(states)].pyboy))
 
     def play(
         self,
         actions: NDArray[np.int64],
-        wait_frames: NDArray[np.int32] | None = None,
+        wait_frames: NDArray[np.integer] | None = None,
         chosen: Sequence[int] | None = None,
         timing: ActionTiming | None = None,
     ) -> float:

@@ -1,11 +1,13 @@
 """Rows of emulation: the pool and the environment against the bare emulator.
 
-Ours and the limit play the same actions from the same state, a few steps each in turn, so that whatever else the
-machine does meets both; the ratio is the median over these pairs.
+Ours and the limit play the same actions from the same states, a few steps each in turn, so that whatever else the
+machine does meets both; the ratio is the median over these pairs. What is played is a recorded game (:mod:`streams`);
+parts of the rows play its walking alone, and random keys.
 """
 
 import statistics
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -14,15 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from tensordict import TensorDictBase
-from torchrl.envs import TransformedEnv
 
-from bare import BareEmulators, playable_state, scripted_actions
+from bare import BareEmulators
 from pairs import Row
-from pokered_rl.emulator import ActionSet, Cartridge, EmulatorPool, SaveState
+from pokered_rl.emulator import Cartridge, EmulatorPool
 from pokered_rl.envs import make_env
 from pokered_rl.game import RamLayout
 from pokered_rl.training.builders import env_factory
 from pokered_rl.training.config import Config
+from streams import Stream, mixture, random_keys, recorded, walking
 
 _Actions = NDArray[np.int64]
 #: Emulated steps of one turn, all emulators together, and pairs that are not counted.
@@ -35,13 +37,18 @@ _STEP_KEYS = ("reward", "done", "terminated", "truncated")
 class _Limit:
     """Bare emulators on the given number of threads."""
 
-    def __init__(self, cartridge: Cartridge, state: SaveState, *, emulators: int, threads: int) -> None:
+    def __init__(self, cartridge: Cartridge, stream: Stream, *, threads: int) -> None:
+        emulators = len(stream.states)
+        self._stream = stream
         self._bare = BareEmulators(cartridge, emulators)
-        self._bare.load(state)
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
         self._rows = [range(first, emulators, threads) for first in range(threads)]
 
-    def seconds(self, actions: _Actions, waits: NDArray[np.int32] | None) -> float:
+    def reset(self) -> None:
+        """Load the state of each emulator."""
+        self._bare.load(*self._stream.states)
+
+    def seconds(self, actions: _Actions, waits: _Actions) -> float:
         """Time for the actions [T, E]."""
         if self._executor is None:
             return self._bare.play(actions, waits)
@@ -56,80 +63,109 @@ class _Limit:
             self._executor.shutdown()
 
 
-def _turns(emulators: int, seconds: float):
-    """Actions [T, E] of one turn after the other until the time is up, at least seven of them."""
-    steps = max(3, _STEPS_OF_A_TURN // emulators)
-    end, turn = time.perf_counter() + seconds, 0
+class _Pool:
+    """The pool alone."""
+
+    def __init__(self, cartridge: Cartridge, stream: Stream, *, threads: int) -> None:
+        layout = RamLayout.of("wCurMap", "wYCoord", "wXCoord")
+        self._states = stream.states
+        self._pool = EmulatorPool(cartridge, num_emulators=len(stream.states), num_threads=threads, ram_layout=layout)
+        self.close = self._pool.close
+
+    def reset(self) -> None:
+        """Load the state of each emulator."""
+        self._pool.reset(range(len(self._states)), self._states)
+
+    def play(self, actions: _Actions) -> tuple[float, _Actions]:
+        """Return seconds and waiting frames [T, E] of the actions [T, E]."""
+        start = time.perf_counter()
+        waits = [self._pool.step(chosen).wait_frames for chosen in actions]
+        return time.perf_counter() - start, np.stack(waits)
+
+
+class _Env:
+    """The whole environment."""
+
+    def __init__(
+        self, cartridge: Cartridge, stream: Stream, *, threads: int, make: Callable[..., Any] = make_env
+    ) -> None:
+        self._env = make(
+            cartridge=cartridge,
+            num_emulators=len(stream.states),
+            num_threads=threads,
+            start_states=stream.start_states,
+            max_episode_steps=None,  # a reset would be ours alone
+        )
+        self.close = self._env.close
+
+    def reset(self) -> None:
+        """Load the state of each emulator."""
+        self._tensordict = self._env.reset()
+
+    def play(self, actions: _Actions) -> tuple[float, _Actions]:
+        """Return seconds and waiting frames [T, E] of the actions [T, E]."""
+        played, tensordict = [], self._tensordict
+        start = time.perf_counter()
+        for chosen in torch.from_numpy(actions):
+            tensordict["action"] = chosen
+            stepped, tensordict = self._env.step_and_maybe_reset(tensordict)
+            played.append(stepped)
+        seconds = time.perf_counter() - start
+        self._tensordict = tensordict
+        return seconds, np.stack([step["next", "wait_frames"].squeeze(-1).numpy() for step in played])
+
+
+def _row(ours: _Pool | _Env, limit: _Limit, stream: Stream, *, seconds: float) -> Row:
+    """Play the stream in turns, ours first; the limit waits the frames that ours waited. At least five pairs count."""
+    row = Row([], [], "frames/s")
+    length, emulators = stream.actions.shape
+    steps = min(length, max(3, _STEPS_OF_A_TURN // emulators))
+    end, place, turn = time.perf_counter() + seconds, length, 0
     while turn < _WARM_UP_PAIRS + 5 or time.perf_counter() < end:
-        yield turn >= _WARM_UP_PAIRS, scripted_actions(steps, emulators, num_actions=len(ActionSet()), seed=turn)
+        if place + steps > length:
+            place = 0
+            ours.reset()
+            limit.reset()
+        part = slice(place, place + steps)
+        place += steps
+        actions = stream.actions[part]
+        taken, waits = ours.play(actions)
+        if stream.waits is not None and (waits != stream.waits[part]).any():
+            raise SystemExit("the emulators do not play what was recorded")
+        bare = limit.seconds(actions, waits)
+        if turn >= _WARM_UP_PAIRS:
+            frames = 24 * actions.size + int(waits.sum())
+            row.ours.append(frames / taken)
+            row.limit.append(frames / bare)
         turn += 1
-
-
-def _pool_row(cartridge: Cartridge, state: SaveState, *, emulators: int, threads: int, seconds: float) -> Row:
-    limit = _Limit(cartridge, state, emulators=emulators, threads=threads)
-    row = Row([], [], "steps/s")
-    layout = RamLayout.of("wCurMap", "wYCoord", "wXCoord")
-    pool = EmulatorPool(
-        cartridge, num_emulators=emulators, num_threads=threads, wait_while_busy=False, ram_layout=layout
-    )
-    with pool:
-        pool.reset(range(emulators), [state] * emulators)
-        for counts, actions in _turns(emulators, seconds):
-            start = time.perf_counter()
-            for chosen in actions:
-                pool.step(chosen)
-            ours = time.perf_counter() - start
-            bare = limit.seconds(actions, None)
-            if counts:
-                row.ours.append(actions.size / ours)
-                row.limit.append(actions.size / bare)
+    ours.close()
     limit.close()
     return row
 
 
 def emulator(*, quick: bool) -> Row:
     """`EmulatorPool` against bare `tick` loops: same cartridge, threads, actions and frames, one frame drawn."""
-    cartridge = Cartridge.find()
-    state = playable_state(cartridge)
-    seconds = 6.0 if quick else 20.0
-    row = _pool_row(cartridge, state, emulators=8, threads=1, seconds=seconds)
-    row.parts["E=8, 2 threads"] = _pool_row(cartridge, state, emulators=8, threads=2, seconds=seconds)
+    cartridge, seconds = Cartridge.find(), 5.0 if quick else 20.0
+
+    def measured(stream: Stream, *, threads: int = 1) -> Row:
+        ours = _Pool(cartridge, stream, threads=threads)
+        return _row(ours, _Limit(cartridge, stream, threads=threads), stream, seconds=seconds)
+
+    row = measured(recorded(8))
+    row.parts["E=8, 2 threads"] = measured(recorded(8), threads=2)
+    row.parts["E=8, random keys"] = measured(random_keys(8))
+    row.extra["mixture"] = mixture()
     return row
 
 
-def _env_row(env: TransformedEnv, cartridge: Cartridge, state: SaveState, *, threads: int, seconds: float) -> Row:
-    emulators = env.batch_size[0]
-    limit = _Limit(cartridge, state, emulators=emulators, threads=threads)
-    row = Row([], [], "frames/s")
-    tensordict = env.reset()
-    for counts, actions in _turns(emulators, seconds):
-        played = []
-        start = time.perf_counter()
-        for chosen in torch.from_numpy(actions):
-            tensordict["action"] = chosen
-            stepped, tensordict = env.step_and_maybe_reset(tensordict)
-            played.append(stepped)
-        ours = time.perf_counter() - start
-        # The limit plays the same actions and waits the same frames.
-        waits = np.stack([step["next", "wait_frames"].squeeze(-1).numpy() for step in played])
-        bare = limit.seconds(actions, waits)
-        frames = 24 * actions.size + int(waits.sum())
-        if counts:
-            row.ours.append(frames / ours)
-            row.limit.append(frames / bare)
-    env.close()
-    limit.close()
-    return row
-
-
-def step_ms(cartridge: Cartridge, state: SaveState, *, steps: int) -> dict[str, float]:
+def step_ms(cartridge: Cartridge, stream: Stream, *, steps: int) -> dict[str, float]:
     """Where a step of 8 emulators goes, in milliseconds, medians over the steps.
 
     ``emulators``, ``environment``, ``transforms`` and ``torchrl`` add up to a step: the pool, what `PokemonRedEnv` does
     around it, all default transforms, and TorchRL's stepping. ``transforms_alone``: the transforms of the same steps
     again without the emulation, which drives their code and data out of the processor's caches; the fastest of five.
     """
-    env = make_env(cartridge=cartridge, num_emulators=8, start_states=state, max_episode_steps=None)
+    env = make_env(cartridge=cartridge, num_emulators=8, start_states=stream.start_states, max_episode_steps=None)
     spent = {"pool": 0.0, "base": 0.0, "transforms": 0.0}
     played: list[tuple[TensorDictBase, TensorDictBase]] = []
 
@@ -147,7 +183,7 @@ def step_ms(cartridge: Cartridge, state: SaveState, *, steps: int) -> dict[str, 
     pool.step, base._step = timed("pool", pool.step), timed("base", base._step)
     transforms._step = timed("transforms", transforms_of_a_step)
     tensordict, samples = env.reset(), []
-    for chosen in torch.from_numpy(scripted_actions(steps, 8, num_actions=len(ActionSet()))):
+    for chosen in torch.from_numpy(stream.actions[:steps]):
         tensordict["action"] = chosen
         start = time.perf_counter()
         stepped, tensordict = env.step_and_maybe_reset(tensordict)
@@ -171,26 +207,25 @@ def step_ms(cartridge: Cartridge, state: SaveState, *, steps: int) -> dict[str, 
 
 def env(*, quick: bool) -> Row:
     """The environment with its default transforms against bare `tick` loops of the same frames (E=8, one thread)."""
-    cartridge = Cartridge.find()
-    state = playable_state(cartridge)
-    seconds = 6.0 if quick else 20.0
+    cartridge, seconds = Cartridge.find(), 4.0 if quick else 12.0
 
-    def measured(make: Any, *, emulators: int, threads: int, share: float = 0.7) -> Row:
-        env = make(
-            num_emulators=emulators,
-            num_threads=threads,
-            start_states=state,
-            max_episode_steps=None,  # a reset would be ours alone
-        )
-        return _env_row(env, cartridge, state, threads=threads, seconds=share * seconds)
+    def measured(stream: Stream, *, threads: int = 1, share: float = 1.0, **options: Any) -> Row:
+        ours = _Env(cartridge, stream, threads=threads, **options)
+        return _row(ours, _Limit(cartridge, stream, threads=threads), stream, seconds=share * seconds)
 
-    default = partial(make_env, cartridge)
-    row = measured(default, emulators=8, threads=1, share=1.0)
-    for emulators, threads in ((8, 2), (1, 1), (1, 2), (32, 1), (32, 2)):
-        part = measured(default, emulators=emulators, threads=threads)
+    row = measured(recorded(8), share=1.5)
+    for emulators, threads in ((8, 2), (1, 1), (32, 1), (32, 2)):
+        part = measured(recorded(emulators), threads=threads)
         row.parts[f"E={emulators}, {threads} thread{'s' * (threads > 1)}"] = part
     # Without an entry for each single reward term, which the learner does not read.
-    trained = measured(lambda **changes: env_factory(Config(), cartridge, **changes)(), emulators=8, threads=1)
-    row.parts["E=8, 1 thread, as in training"] = trained
-    row.extra["step_ms"] = step_ms(cartridge, state, steps=100 if quick else 400)
+    row.parts["E=8, 1 thread, as in training"] = measured(recorded(8), make=_as_in_training)
+    for emulators in (8, 32):
+        row.parts[f"E={emulators}, walking"] = measured(walking(emulators))
+        row.parts[f"E={emulators}, random keys"] = measured(random_keys(emulators))
+    row.extra["mixture"] = mixture()
+    row.extra["step_ms"] = step_ms(cartridge, recorded(8), steps=100 if quick else 350)
     return row
+
+
+def _as_in_training(*, cartridge: Cartridge, **options: Any) -> Any:
+    return env_factory(Config(), cartridge, **options)()
