@@ -33,6 +33,12 @@ _TRAIN = (
     ("Q", (("mean_q", "online"), ("target_q", "target"))),
     ("sequences in the replay", (("replay_sequences", "sequences"),)),
 )
+#: The same for columns that begin alike, a line each: what acts in the network (:func:`pokered_rl.modules.diagnose`).
+_DIAGNOSTICS = (
+    ("share of the learning rate that acts", "lr_share_"),
+    ("share of dormant units", "dormant_"),
+    ("share of an input in Q", "q_share_"),
+)
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
@@ -132,6 +138,11 @@ def metrics_charts(run: Path, *, milestones: Sequence[str] = ()) -> list[Chart]:
         *_rates(train, evaluations, milestones),
     ]
     charts += [_chart(title, [(train, *column) for column in columns]) for title, columns in _TRAIN]
+    columns = list(train[0]) if train else []
+    charts += [
+        _chart(title, [(train, name, name.removeprefix(prefix)) for name in columns if name.startswith(prefix)])
+        for title, prefix in _DIAGNOSTICS
+    ]
     return [chart for chart in charts if chart["series"]]
 
 

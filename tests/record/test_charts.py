@@ -54,6 +54,17 @@ def test_training_evaluation_and_random_policy_are_in_one_chart(run):
     assert charts["loss"]["series"][0]["y"] == [2.0, 1.0]
 
 
+def test_diagnostics_of_each_part_of_the_network_are_lines_of_one_chart(run):
+    (run / "metrics" / "train.csv").write_text(
+        "steps,lr_share_core,q_share_pixels,q_share_own_input\n10,0.5,0.9,0.1\n20,0.75,0.8,0.2\n"
+    )
+    charts = {chart["title"]: chart for chart in metrics_charts(run)}
+    (core,) = charts["share of the learning rate that acts"]["series"]
+    assert core == {"name": "core", "x": [10, 20], "y": [0.5, 0.75]}
+    assert "share of dormant units" not in charts
+    assert [line["name"] for line in charts["share of an input in Q"]["series"]] == ["pixels", "own_input"]
+
+
 def test_a_rate_that_no_episode_has_reached_yet_is_0_with_its_interval(run):
     charts = {chart["title"]: chart for chart in metrics_charts(run, milestones=["window", "door"])}
     (door,) = charts["milestones, evaluation"]["series"]
