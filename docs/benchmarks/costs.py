@@ -4,7 +4,8 @@
 
 CPU seconds of one thread, so that a busy machine disturbs little: emulation, everything else in a worker at two batch
 sizes (which gives a part for each step of the worker and a part for each emulator), what the learner's process does
-with a batch, and for each stored step drawing it and the learner's step. `pokered_rl.training.costs` computes the rest.
+with a batch, drawing for each stored step, and an update with sequences of two lengths (a part for the update and one
+for each stored step). `pokered_rl.training.costs` computes the rest.
 """
 
 import argparse
@@ -23,10 +24,18 @@ from acting import acting_config, built, playing_pool
 from learning import LAYOUT, filled_replay, learner_parts, played_rows, sequences_of
 from pokered_rl.cli.measurement import provenance, write_json
 from pokered_rl.collectors import InlinePool
+from pokered_rl.data import SequenceLayout
+from pokered_rl.episodes.proof import Proof
+from pokered_rl.resources import keep_freed_memory
 from pokered_rl.training.config import Backend
 
 SIZES = ("tiny", "base")
 EMULATORS = (8, 32)
+#: Lengths of the quick start's sequences, and of the batches that updates are measured with.
+SHORT = SequenceLayout(burn_in_steps=4, unroll_steps=20, n_step=LAYOUT.n_step, unroll_state=LAYOUT.unroll_state)
+_BATCH = 16
+#: A random policy under the mask, whose waiting frames count.
+RANDOM = Path(__file__).parents[1] / "reference" / "proofs" / "random.proof"
 
 
 class _Timer:
@@ -36,17 +45,17 @@ class _Timer:
         self._function = function
         self.seconds = 0.0
 
-    def __call__(self, *arguments: Any) -> Any:
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
         start = time.thread_time()
         try:
-            return self._function(*arguments)
+            return self._function(*arguments, **options)
         finally:
             self.seconds += time.thread_time() - start
 
 
 def _worker_costs(size: str, emulators: int, batches: int) -> dict[str, list[float]]:
     """Microseconds of each batch: emulation a frame, the rest a worker's step, the learner's process an agent step."""
-    samples: dict[str, list[float]] = {"frame_us": [], "other_us": [], "drain_us": [], "wait_frames": []}
+    samples: dict[str, list[float]] = {"frame_us": [], "other_us": [], "drain_us": [], "build_us": [], "encode_us": []}
     config = acting_config(size, emulators=emulators)
     config.collector.backend = Backend.inline
     with built(config) as trainer:
@@ -60,9 +69,12 @@ def _worker_costs(size: str, emulators: int, batches: int) -> dict[str, list[flo
         halves = [_Timer(pool._run_first_half), _Timer(pool._run_second_half)]
         pool._run_first_half, pool._run_second_half = halves
         drain = workers.sink.add = _Timer(workers.sink.add)
+        build = workers.sink.builder.extend = _Timer(workers.sink.builder.extend)
+        codec = workers.sink.replay.codec
+        encode = codec._inv_call = _Timer(codec._inv_call)
         emulated = [emulator.frame_count for emulator in pool.emulators]
         for _ in range(batches):
-            for timer in (*halves, drain):
+            for timer in (*halves, drain, build, encode):
                 timer.seconds = 0.0
             start = time.thread_time()
             workers.collect()
@@ -73,22 +85,27 @@ def _worker_costs(size: str, emulators: int, batches: int) -> dict[str, list[flo
             steps = workers.steps_per_batch
             samples["frame_us"].append(1e6 * ticking / frames)
             samples["other_us"].append(1e6 * (total - ticking - drain.seconds) / steps)
-            samples["drain_us"].append(1e6 * drain.seconds / (steps * emulators))
-            samples["wait_frames"].append(frames / (steps * emulators) - 24)
+            for name, timer in (("drain_us", drain), ("build_us", build), ("encode_us", encode)):
+                samples[name].append(1e6 * timer.seconds / (steps * emulators))
     return samples
 
 
-def _learner_costs(size: str, rows: Any, updates: int) -> list[float]:
-    """Microseconds of a learner's step for each stored step of its batch."""
-    block = sequences_of(rows, 64, hidden_size=128 if size == "tiny" else 512)
-    with filled_replay(block, sequences=64, batch_size=4) as buffer:
-        learner, _ = learner_parts(size, block, buffer, batch_size=4, device=torch.device("cpu"))
-        times = []
-        for _ in range(updates + 1):
-            start = time.thread_time()
-            learner.step()
-            times.append(1e6 * (time.thread_time() - start) / (4 * LAYOUT.length))
-    return times[1:]
+def _learner_costs(size: str, rows: Any, updates: int) -> dict[int, list[float]]:
+    """Microseconds of an update of 16 sequences, by their length; drawing is not part of them."""
+    hidden, samples = 128 if size == "tiny" else 512, {}
+    for layout in (SHORT, LAYOUT):
+        block = sequences_of(rows, 64, hidden_size=hidden, layout=layout)
+        with filled_replay(block, sequences=64, batch_size=_BATCH, layout=layout) as buffer:
+            device = torch.device("cpu")
+            learner, _ = learner_parts(size, block, buffer, batch_size=_BATCH, device=device, layout=layout)
+            drawing = buffer.sample = _Timer(buffer.sample)
+            times = []
+            for _ in range(updates + 1):
+                drawing.seconds, start = 0.0, time.thread_time()
+                learner.step()
+                times.append(1e6 * (time.thread_time() - start - drawing.seconds))
+        samples[layout.length] = times[1:]
+    return samples
 
 
 def _sample_costs(rows: Any, batches: int) -> list[float]:
@@ -100,6 +117,12 @@ def _sample_costs(rows: Any, batches: int) -> list[float]:
             buffer.sample()
             times.append(1e6 * (time.thread_time() - start) / (64 * LAYOUT.length))
     return times[1:]
+
+
+def _wait_frames() -> float:
+    """Waiting frames of a step of a random policy under the mask; the first leg is the boot."""
+    proof = Proof.load(RANDOM)
+    return round(float(proof.wait_frames[proof.legs[0].steps :].mean()), 3)
 
 
 def _process_costs() -> dict[str, float]:
@@ -128,9 +151,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write costs and raw samples there")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as training does
     logging.getLogger("torchrl").setLevel(logging.WARNING)
-    samples: dict[str, Any] = {"learner_step_us": {}}
-    costs: dict[str, Any] = {"worker_step_us": {}, "learner_step_us": {}}
+    samples: dict[str, Any] = {"update_us": {}}
+    costs: dict[str, Any] = {"worker_step_us": {}, "update_us": {}}
     processes = {name: round(value) for name, value in _process_costs().items()}
     rows = played_rows()
     samples["sample_step_us"] = _sample_costs(rows, 4 * arguments.batches)
@@ -143,14 +167,24 @@ def main() -> None:
         few, many = (statistics.median(by_emulators[emulators]["other_us"]) for emulators in EMULATORS)
         each = (many - few) / (EMULATORS[1] - EMULATORS[0])
         costs["worker_step_us"][size] = {"fixed": round(few - each * EMULATORS[0], 1), "each": round(each, 2)}
-        samples["learner_step_us"][size] = _learner_costs(size, rows, arguments.batches)
-        costs["learner_step_us"][size] = round(statistics.median(samples["learner_step_us"][size]), 2)
+        updates = _learner_costs(size, rows, arguments.batches)
+        samples["update_us"][size] = {str(length): times for length, times in updates.items()}
+        short, long = (statistics.median(times) for times in updates.values())
+        each = (long - short) / (_BATCH * (LAYOUT.length - SHORT.length))
+        fixed = short - each * _BATCH * SHORT.length
+        costs["update_us"][size] = {"fixed": round(fixed, 1), "each": round(each, 2)}
     costs["frame_us"] = round(statistics.median(value for found in everything for value in found["frame_us"]), 3)
-    for name in ("drain_us", "wait_frames"):  # means: not every batch completes sequences, not every step waits
-        costs[name] = round(statistics.fmean(value for found in everything for value in found[name]), 3)
+    # Means: not every batch completes sequences.
+    drain, build, encode = (
+        round(statistics.fmean(value for found in everything for value in found[name]), 3)
+        for name in ("drain_us", "build_us", "encode_us")
+    )
+    costs["drain_us"] = drain
+    costs["wait_frames"] = _wait_frames()
     bytes_per_step = processes.pop("bytes_per_step")
     costs |= processes
-    report = provenance() | {"bytes_per_step": bytes_per_step, "costs": costs, "samples": samples}
+    parts = {"build_us": build, "encode_us": encode, "rest_us": round(drain - build - encode, 3)}
+    report = provenance() | {"bytes_per_step": bytes_per_step, "costs": costs, "drain": parts, "samples": samples}
     print(json.dumps(costs, indent=1))
     if arguments.json is not None:
         write_json(arguments.json, report)

@@ -51,21 +51,23 @@ def played_rows(emulators: int = 8, steps: int = 200) -> TensorDictBase:
     ).contiguous()
 
 
-def sequences_of(rows: TensorDictBase, count: int, *, hidden_size: int, seed: int = 0) -> TensorDict:
+def sequences_of(
+    rows: TensorDictBase, count: int, *, hidden_size: int, seed: int = 0, layout: SequenceLayout = LAYOUT
+) -> TensorDict:
     """Sequences [S] cut out of played rows at random, with the other entries of stored ones."""
     generator = torch.Generator().manual_seed(seed)
     emulators, steps = rows.batch_size
-    start = torch.randint(steps - LAYOUT.length, (count, 1), generator=generator)
+    start = torch.randint(steps - layout.length, (count, 1), generator=generator)
     emulator = torch.randint(emulators, (count, 1), generator=generator)
-    window = start + torch.arange(LAYOUT.length)
-    flags = torch.zeros(count, LAYOUT.length, dtype=torch.bool)
+    window = start + torch.arange(layout.length)
+    flags = torch.zeros(count, layout.length, dtype=torch.bool)
     keys = ("recurrent_state_h", "recurrent_state_c")
     states, later = ({key: torch.rand((count, hidden_size), generator=generator) for key in keys} for _ in range(2))
-    unroll_state = {"unroll_state": TensorDict(later, [count])} if LAYOUT.unroll_state else {}
+    unroll_state = {"unroll_state": TensorDict(later, [count])} if layout.unroll_state else {}
     return TensorDict(
         {
             **{key: value[emulator, window] for key, value in rows.items()},
-            "reward": torch.rand(count, LAYOUT.length, generator=generator),
+            "reward": torch.rand(count, layout.length, generator=generator),
             "terminated": flags,
             "truncated": flags.clone(),
             "is_init": flags.clone(),
@@ -87,13 +89,14 @@ def filled_replay(
     prefetch: int = 0,
     level: int | None = None,
     pin_memory: bool = False,
+    layout: SequenceLayout = LAYOUT,
 ) -> Iterator[SequenceReplay]:
     """A replay of the given capacity, filled once around with a block [S] of sequences."""
     with tempfile.TemporaryDirectory() as folder:
         replay = make_replay(
             scratch_dir=Path(folder) / "replay",
-            capacity_transitions=sequences * LAYOUT.period_steps,
-            layout=LAYOUT,
+            capacity_transitions=sequences * layout.period_steps,
+            layout=layout,
             batch_size=batch_size,
             two_bit_shapes={"map_memory": tuple(block["map_memory"].shape[2:])},
             num_actions=ACTIONS,
@@ -230,20 +233,20 @@ def replay(*, quick: bool) -> Row:
     return row
 
 
-def bare_update(network: R2D2Network, batch: TensorDictBase) -> Callable[[], None]:
+def bare_update(network: R2D2Network, batch: TensorDictBase, layout: SequenceLayout = LAYOUT) -> Callable[[], None]:
     """Return an update in plain PyTorch on a batch that is on the device: what R2D2 cannot do without, and no more.
 
     Both networks over burn-in and unroll, double Q-learning, the quantile Huber loss of n-step targets, backward,
     Adam. No noise is drawn, nothing is rescaled, masked, clipped, checked or reported.
     """
-    online, first, n_step = copy.deepcopy(network), LAYOUT.burn_in_steps, LAYOUT.n_step
+    online, first, n_step = copy.deepcopy(network), layout.burn_in_steps, layout.n_step
     target, device = copy.deepcopy(network).requires_grad_(False), batch.device or torch.device("cpu")
     cuda = device.type == "cuda"
     optimizer = torch.optim.Adam(online.parameters(), lr=1e-4, eps=1e-3, fused=cuda)
     keys, states = network.observation_keys, network.state_keys
     burn_in, rest = ({key: batch[key][:, part] for key in keys} for part in (slice(first), slice(first, None)))
     stored = {key: batch[key] for key in states}
-    action, steps = batch["action"][:, first:], LAYOUT.unroll_steps  # U
+    action, steps = batch["action"][:, first:], layout.unroll_steps  # U
     discounts = 0.997 ** torch.arange(n_step, device=device)
     reward = (batch["reward"][:, first : first + steps + n_step - 1].unfold(1, n_step, 1) * discounts).sum(-1)  # [B, U]
     taus = (torch.arange(network.num_quantiles, device=device) + 0.5) / network.num_quantiles
@@ -280,7 +283,13 @@ def bare_update(network: R2D2Network, batch: TensorDictBase) -> Callable[[], Non
 
 
 def learner_parts(
-    size: str, block: TensorDict, buffer: SequenceReplay, *, batch_size: int, device: torch.device
+    size: str,
+    block: TensorDict,
+    buffer: SequenceReplay,
+    *,
+    batch_size: int,
+    device: torch.device,
+    layout: SequenceLayout = LAYOUT,
 ) -> tuple[Learner, Callable[[], None]]:
     """The learner, and the limit of its steps."""
     torch.manual_seed(0)
@@ -292,10 +301,10 @@ def learner_parts(
         hidden_size=block["recurrent_state_h"].shape[-1],
     ).to(device)
     loss = R2D2Loss(
-        network, burn_in_steps=LAYOUT.burn_in_steps, n_step=LAYOUT.n_step, log_delta_q=_CONFIG.loss.log_delta_q
+        network, burn_in_steps=layout.burn_in_steps, n_step=layout.n_step, log_delta_q=_CONFIG.loss.log_delta_q
     )
     cuda = device.type == "cuda"
-    bare = bare_update(network, block[:batch_size].clone().to(device))
+    bare = bare_update(network, block[:batch_size].clone().to(device), layout)
     optimizer = torch.optim.Adam(loss.parameters(), lr=1e-4, eps=1e-3, fused=cuda)
     whole = Learner(
         loss=loss,

@@ -3,11 +3,11 @@
 The model, with the costs of ``docs/benchmarks/results/costs.json`` (made by ``docs/benchmarks/costs.py``):
 
 - a worker takes ``E * frames * frame_us + fixed + E * each`` of a core for one step of its E emulators;
-- workers share the cores with the learner's process when there are more processes than cores;
 - the learner's process takes ``drain_us`` for each agent step that arrives, and ``sample_step_us`` for each stored step
   of a batch that it draws; its threads share one interpreter lock, so these times add up;
-- an update takes ``learner_step_us`` for each stored step of its batch, on one CPU thread;
-- ``replay.samples_per_insert`` fixes the number of agent steps per update, so the slowest part sets the pace.
+- an update takes ``fixed`` and ``each`` for each stored step of its batch, on one CPU thread;
+- ``replay.samples_per_insert`` fixes the number of agent steps per update, so the slowest part sets the pace;
+- no more than the cores of this machine work at a time, whatever the number of processes.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Costs:
     worker_step_us: dict[str, dict[str, float]]
     #: Time of the learner's process for each agent step that arrives.
     drain_us: float
-    #: By network size, the learner's update for each stored step of its batch.
-    learner_step_us: dict[str, float]
+    #: By network size, the learner's update: ``fixed``, and ``each`` for each stored step of its batch.
+    update_us: dict[str, dict[str, float]]
     #: Private memory of a worker without its emulators.
     worker_bytes: float
     #: Private memory of an emulator.
@@ -77,20 +77,20 @@ class ExpectedSpeed:
     learning: float | None
     #: Agent steps that belong to an update.
     steps_per_update: float
-    #: The parts take turns in one process (``collector.backend=inline``), so that their times add up.
-    in_turn: bool = False
+    #: All parts together on the cores of this machine; with ``collector.backend=inline`` on one.
+    cores: float
 
     @property
     def limits(self) -> dict[str, float]:
         """Each part's steps per second, by the part's name."""
         parts = {"acting": self.acting, "taking in and drawing": self.intake}
-        return parts if self.learning is None else parts | {"learning": self.learning}
+        parts |= {} if self.learning is None else {"learning": self.learning}
+        return parts | {"the cores": self.cores}
 
     @property
     def steps(self) -> float:
         """Expected agent steps per second."""
-        limits = self.limits.values()
-        return 1 / sum(1 / limit for limit in limits) if self.in_turn else min(limits)
+        return min(self.limits.values())
 
     @property
     def bound_by(self) -> str:
@@ -142,26 +142,23 @@ def expected_speed(config: Config, costs: Costs, *, cores: int, on_gpu: bool = F
     collector, size = config.collector, config.network.size.value
     if size not in costs.worker_step_us:
         raise ConfigError(f"network.size={size}: its costs were not measured, only {', '.join(costs.worker_step_us)}")
-    workers, share = 1, 1.0
-    if collector.backend is not Backend.inline:
-        workers = worker_count(collector.num_workers, cores)
-    if collector.backend is Backend.processes and workers >= cores:
-        share = cores / (workers + 1)
-    emulators = collector.emulators_per_worker
+    inline = collector.backend is Backend.inline
+    workers, emulators = 1 if inline else worker_count(collector.num_workers, cores), collector.emulators_per_worker
     frames = config.env.frames_per_action + (costs.wait_frames if config.env.wait_while_busy else 0)
-    other = costs.worker_step_us[size]
-    batch_us = emulators * (frames * costs.frame_us + other["each"]) + other["fixed"]
+    other, update = costs.worker_step_us[size], costs.update_us[size]
+    acting_us = frames * costs.frame_us + other["each"] + other["fixed"] / emulators
 
     transitions = config.learner.batch_size * config.replay.sequence_period_steps
-    steps_per_update = transitions / config.replay.samples_per_insert
-    drawing_us = _steps_per_batch(config) * costs.sample_step_us / steps_per_update
-    update_us = _steps_per_batch(config) * costs.learner_step_us[size] / max(1, config.runtime.learner_threads)
+    steps_per_update, stored = transitions / config.replay.samples_per_insert, _steps_per_batch(config)
+    intake_us = costs.drain_us + stored * costs.sample_step_us / steps_per_update
+    learning_us = 0.0 if on_gpu else (update["fixed"] + stored * update["each"]) / steps_per_update
+    here_us = intake_us + learning_us + (0 if collector.backend is Backend.ray else acting_us)
     return ExpectedSpeed(
-        acting=workers * share * emulators * 1e6 / batch_us,
-        intake=1e6 / (costs.drain_us + drawing_us),
-        learning=None if on_gpu else steps_per_update * 1e6 / update_us,
+        acting=workers * 1e6 / acting_us,
+        intake=1e6 / intake_us,
+        learning=None if on_gpu else 1e6 * max(1, config.runtime.learner_threads) / learning_us,
         steps_per_update=steps_per_update,
-        in_turn=collector.backend is Backend.inline,
+        cores=(1 if inline else cores) * 1e6 / here_us,
     )
 
 

@@ -83,7 +83,7 @@ def test_too_little_memory_is_an_error():
 
 def test_speed_names_the_slowest_part_and_the_time_to_the_target():
     # 500 steps/s in the learner, 50 to an update: 10 updates/s, and 3.6 million steps take two hours.
-    parts = {"acting": 2000.0, "intake": 4000.0, "steps_per_update": 50.0}
+    parts = {"acting": 2000.0, "intake": 4000.0, "steps_per_update": 50.0, "cores": 3000.0}
     finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=500.0), target_steps=3_600_000)
     for words in (
         "500 steps/s",
@@ -91,6 +91,7 @@ def test_speed_names_the_slowest_part_and_the_time_to_the_target():
         "limited by learning",
         "acting 2,000",
         "taking in and drawing 4,000",
+        "the cores 3,000",
         "Sprout",
         "2.0 hours",
     ):

@@ -13,7 +13,7 @@ COSTS = Costs(
     worker_step_us={"tiny": {"fixed": 1000.0, "each": 40.0}},
     drain_us=100.0,
     sample_step_us=8.0,
-    learner_step_us={"tiny": 50.0},
+    update_us={"tiny": {"fixed": 10_000.0, "each": 40.0}},
     worker_bytes=300e6,
     emulator_bytes=3e6,
     learner_bytes=700e6,
@@ -39,11 +39,16 @@ def test_a_worker_makes_its_emulators_steps_in_the_sum_of_their_costs():
     assert speed(small_config(num_workers=7), cores=8).acting == pytest.approx(70e6 / 11_000)
 
 
-def test_more_workers_than_cores_share_them_with_the_learner():
-    # Two workers and the learner on two cores: each gets two thirds of one.
-    assert speed(small_config(num_workers=2), cores=2).acting == pytest.approx(2 * 2 / 3 * 10e6 / 11_000)
+def test_all_processes_together_work_on_the_cores_that_there_are():
+    # A step costs 1,100 us of acting, 200 us of taking in and drawing, and 50 ms / 80 = 625 us of learning.
+    config = small_config(num_workers=2)
+    assert speed(config, cores=1).steps == pytest.approx(1e6 / 1925)
+    assert speed(config, cores=1).bound_by == "the cores"
+    assert speed(config, cores=2).steps == pytest.approx(2e6 / 1925)
+    assert speed(config, cores=4).bound_by == "learning"
+    assert speed(config, cores=1, on_gpu=True).steps == pytest.approx(1e6 / 1300)
     # Ray's workers are elsewhere.
-    assert speed(small_config(num_workers=2, backend=Backend.ray), cores=2).acting == pytest.approx(20e6 / 11_000)
+    assert speed(small_config(num_workers=2, backend=Backend.ray), cores=1).cores == pytest.approx(1e6 / 825)
 
 
 def test_waiting_for_the_game_costs_its_frames():
@@ -53,7 +58,7 @@ def test_waiting_for_the_game_costs_its_frames():
 
 
 def test_the_slowest_of_acting_taking_in_and_learning_sets_the_pace():
-    # An update: 8 x 125 stored steps x 50 us = 50 ms, 20 a second, for 8 x 80 / 8 = 80 steps each: 1,600 steps/s.
+    # An update: 10 ms and 8 x 125 stored steps x 40 us are 50 ms; 20 a second, for 8 x 80 / 8 = 80 steps each.
     few, many = (speed(small_config(num_workers=number), cores=64) for number in (1, 16))
     assert few.learning == pytest.approx(1600)
     assert (few.bound_by, many.bound_by) == ("acting", "learning")
@@ -89,4 +94,4 @@ def test_a_size_without_measured_costs_is_refused():
 def test_costs_come_with_the_package():
     costs = measured_costs()
     assert 10 < costs.frame_us < 200
-    assert set(costs.worker_step_us) == set(costs.learner_step_us) == {"tiny", "base"}
+    assert set(costs.worker_step_us) == set(costs.update_us) == {"tiny", "base"}
