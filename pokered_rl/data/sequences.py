@@ -253,9 +253,8 @@ class SequenceBuilder:
         # Step `known` is the final observation of an ended episode; a sequence of an open one ends before it.
         real = (step >= 0) & (step <= known) & ((start >= layout.burn_in_steps) | (step >= start))
         steps = episodes.steps_at(np.where(real, step_0[:, None] + step, 0))
-        padding = torch.from_numpy(~real)
         for value in steps.values():
-            value[padding] = 0
+            value.numpy()[~real] = 0
         policy_values = {key: steps.pop(key) for key in _POLICY_VALUES if key in steps}
         first_real = layout.first_real_step(torch.from_numpy(number)).numpy()
         sequences = TensorDict(
@@ -414,7 +413,10 @@ class _OpenEpisodes:
     def steps_at(self, place: _Ints) -> dict[str, Tensor]:
         """Return copies [*, ...] of the steps at these places [*]."""
         index = self._index(place)
-        return {key: ring.flatten(0, 1)[index] for key, ring in self.steps.items()}
+        return {
+            key: ring.flatten(0, 1).index_select(0, index.flatten()).view(*index.shape, *ring.shape[2:])
+            for key, ring in self.steps.items()
+        }
 
     def states_at(self, place: _Ints) -> dict[str, Tensor]:
         """Return the recurrent states [S, H] before the steps at these places [S]."""
@@ -485,9 +487,10 @@ class _OpenEpisodes:
         return torch.from_numpy(emulator * self.capacity + position % self.capacity)
 
     def _put(self, place: _Ints, values: Mapping[str, Tensor]) -> None:
-        index = self._index(place)
+        # With an index or a mask PyTorch copies number by number; NumPy and `index_select` copy whole steps.
+        index = self._index(place).numpy()
         for key, value in values.items():
-            self.steps[key].view(-1, *value.shape[1:])[index] = value
+            self.steps[key].view(-1, *value.shape[1:]).numpy()[index] = value.numpy()
 
 
 def _places(first: _Ints, last: _Ints) -> _Ints:
