@@ -26,6 +26,10 @@ class SimulatedRun:
     def __init__(self, folder: Path, *, workers: int = 8, updates_per_second: float = 10.0) -> None:
         self.folder, self.workers, self.pause = folder, workers, 1.0 / updates_per_second
         self.asked: list[object] = []
+        #: Sent as the open log of an emulator, when it is asked for.
+        self.log: bytes | None = None
+        #: When each round of records was written, as they say.
+        self.rounds: list[float] = []
         folder.mkdir(parents=True, exist_ok=True)
         self._places = np.tile(np.array([10, 9]), (workers, 8, 1))
         self._steps = np.zeros((workers, 8), np.int64)
@@ -69,7 +73,7 @@ class SimulatedRun:
             "replay_capacity": 1000,
         }
         watch, writer = WatchFile(self.folder), None
-        written = 0.0
+        written, due, sent = 0.0, time.monotonic(), 0
         while not self._stop.is_set():
             asked = watch.read()
             if asked is None and writer is not None:
@@ -78,11 +82,16 @@ class SimulatedRun:
                 self.asked.append(asked)
                 writer = writer or FeedWriter(self.folder, facts)
                 for worker in range(self.workers):
-                    writer.append(self.record(worker, asked.emulator))
+                    record = self.record(worker, asked.emulator)
+                    if self.log is not None and "emulator" in record and asked.log_request != sent:
+                        record["log"], sent = self.log, asked.log_request
+                    writer.append(record)
+                self.rounds.append(record["time"])
             if time.monotonic() - written > 0.5:
                 written = time.monotonic()
                 self.write_progress("running")
-            time.sleep(self.pause)
+            due = max(due + self.pause, time.monotonic() - self.pause)  # what writing takes is no pause
+            time.sleep(max(0.0, due - time.monotonic()))
 
     def record(self, worker: int, looked_at: int = -1, *, steps: int = 2) -> dict[str, object]:
         actions = self._random.integers(0, len(ACTIONS), (steps, 8))

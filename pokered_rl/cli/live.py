@@ -3,7 +3,8 @@
     pokered_rl live runs/quickstart                    # http://127.0.0.1:8721
     pokered_rl live runs/big --host 0.0.0.0            # for other machines, which need the token that is printed
 
-The page asks the run for the steps of its emulators; a run that nobody looks at sends nothing. It needs the extra
+The page asks the run for the steps of its emulators; a run that nobody looks at sends nothing. In the page a person
+may take over an episode: a copy of it is played on here, and kept as a log in the folder of --log. It needs the extra
 `live` (pip install 'pokered_rl[live]'). Ctrl-C ends it.
 
 Exit status: 0 ended with its job, 1 the run cannot be shown, 2 wrong arguments, 130 interrupted.
@@ -21,16 +22,20 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pokered_rl.errors import ConfigError
+from pokered_rl.errors import ConfigError, EpisodeLogError, PokeredError
 from pokered_rl.failures import check_source, command
 
 if TYPE_CHECKING:
     from pokered_rl.emulator import Cartridge
+    from pokered_rl.episodes import EpisodeLog
+    from pokered_rl.record.live.take_over import TakeOver
 
 __all__ = ["main"]
 
 #: The server ends this long after its job, so that pages hear of the end.
 _END_SECONDS = 4.0
+#: Where episodes that were taken over are kept, beside the run: not among its own.
+_KEPT = Path("by_hand", "episode_logs")
 
 
 @command(remedy="give another port with --port")
@@ -44,6 +49,9 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     parser.add_argument("--port", type=int, default=8721, help="port (%(default)s)")
     parser.add_argument("--token", help="what browsers must give where HOST is no loopback; drawn by default")
     parser.add_argument("--logs", type=int, default=12, metavar="N", help="logs replayed at once (%(default)s)")
+    parser.add_argument(
+        "--log", type=Path, metavar="FOLDER", help="keeps what was taken over (by_hand/episode_logs beside the run)"
+    )
     parser.add_argument("--rom", help="the ROM that is played (as in the run)")
     parser.add_argument("--with-job", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -62,8 +70,13 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     token = None if is_loopback(options.host) else options.token or secrets.token_urlsafe(16)
     listening = _listen(options.host, options.port)
     lower_priority()
+    cartridge = _cartridge(options.run, options.rom)
     follower = RunFollower(
-        options.run, _cartridge(options.run, options.rom), tracks=options.logs, action_values=_values_of(options.run)
+        options.run,
+        cartridge,
+        tracks=options.logs,
+        action_values=_values_of(options.run, cartridge),
+        play_on=_play_on(options.run, cartridge, options.log or options.run.absolute().parent / _KEPT),
     )
     server = uvicorn.Server(
         uvicorn.Config(
@@ -115,7 +128,7 @@ def _cartridge(run: Path, rom: str | None) -> Cartridge:
     return Cartridge.find(rom if rom is not None else config.env.cartridge, allow_unknown=config.env.allow_unknown)
 
 
-def _values_of(run: Path) -> Callable[..., Any]:
+def _values_of(run: Path, cartridge: Cartridge) -> Callable[..., Any]:
     """Return a function that values the actions of a log by the run's weights; they are loaded when it is called."""
     policies: list[Any] = []
 
@@ -123,7 +136,38 @@ def _values_of(run: Path) -> Callable[..., Any]:
         from pokered_rl.training import load_policy
 
         if not policies:
-            policies.append(load_policy(run))
+            policies.append(load_policy(run, cartridge=cartridge))
         return policies[0].action_values(log)
 
     return values
+
+
+def _play_on(run: Path, cartridge: Cartridge, folder: Path) -> Callable[[EpisodeLog, int, TakeOver], str]:
+    """Return a function that plays a log on for the page, with the run's newest weights and twice as fast as a console.
+
+    A log in which nothing was added is not kept.
+    """
+
+    def play_on(log: EpisodeLog, steps: int, page: TakeOver) -> str:
+        from pokered_rl.cli.watch import watch
+        from pokered_rl.episodes import EpisodeFolder
+        from pokered_rl.training import load_policy
+
+        logs = EpisodeFolder(folder)
+        before = set(logs.logs())
+        options: dict[str, Any] = {"epsilon": log.header.epsilon or 0.0, "speed": 2.0, "every": 1, "max_episodes": 1}
+        try:
+            policy = load_policy(run, cartridge=cartridge)
+            played = watch(policy, page, continued=(log, steps), on_step=page.stepped, log=folder, **options)
+        except PokeredError as error:
+            raise EpisodeLogError(str(error).replace(str(run), run.name)) from error  # no path for the page
+        for path in set(logs.logs()) - before:
+            if not played:
+                path.unlink()
+                continue
+            sys.stdout.write(f"{path}\n")
+            sys.stdout.flush()
+            return f"The episode has ended; it is kept as {path.name}."
+        return "Nothing was played."
+
+    return play_on

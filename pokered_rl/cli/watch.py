@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,8 +29,11 @@ from pokered_rl.disk import check_writable
 from pokered_rl.failures import check_source, command
 
 if TYPE_CHECKING:
-    from pokered_rl.emulator import SaveState
-    from pokered_rl.envs import PokemonRedEnv
+    from tensordict import TensorDictBase
+
+    from pokered_rl.emulator import Emulator, SaveState
+    from pokered_rl.envs import EpisodeRecorder, PokemonRedEnv
+    from pokered_rl.episodes import EpisodeLog
     from pokered_rl.training import TrainedPolicy
 
 __all__ = ["Viewer", "main", "watch"]
@@ -67,28 +70,28 @@ class _Mirror:
         from pokered_rl.record.video import CONSOLE_FRAME_RATE
 
         self._env, self._viewer, self._every = env, viewer, every
-        self._emulator, self._unpack = Emulator(env.cartridge, screen="full"), unpack_shades
+        self.emulator, self._unpack = Emulator(env.cartridge, screen="full"), unpack_shades
         self._seconds_each = every / (float(CONSOLE_FRAME_RATE) * speed) if speed else 0.0
         self._frames = 0
         self._next_at = time.monotonic()
 
     def begin(self, state: SaveState) -> None:
         """Load the start of an episode."""
-        self._emulator.load_state(state)
+        self.emulator.load_state(state)
 
     def step(self, action: int, wait_frames: int) -> None:
         """Play and show one agent step."""
         timing, button = self._env.timing, self._env.actions.button_indices[action]
         if button >= 0:
-            self._emulator.press(button)
+            self.emulator.press(button)
         for frame in range(1, timing.frames_per_action + wait_frames + 1):
             self._frames += 1
             due = self._frames % self._every == 0
-            self._emulator.tick(1, due)
+            self.emulator.tick(1, due)
             if button >= 0 and frame == timing.hold_frames:
-                self._emulator.release(button)
+                self.emulator.release(button)
             if due:
-                self._viewer.show(self._unpack(self._emulator.pixels()))
+                self._viewer.show(self._unpack(self.emulator.pixels()))
                 self._wait()
 
     def _wait(self) -> None:
@@ -99,13 +102,47 @@ class _Mirror:
         # After a delay of more than 0.1 s the game goes on at the wanted speed, without catching up.
         self._next_at = max(self._next_at, now - 0.1) + self._seconds_each
 
-    def ram_hash(self) -> str:
-        """Return the SHA-256 (hex) of the memory."""
-        return self._emulator.ram_hash()
 
-    def close(self) -> None:
-        """Close the emulator."""
-        self._emulator.close()
+def _replay(
+    log: EpisodeLog,
+    steps: int,
+    *,
+    policy: TrainedPolicy,
+    env: Any,
+    recorders: Sequence[EpisodeRecorder],
+    viewer: Viewer,
+    tensordict: TensorDictBase,
+) -> tuple[TensorDictBase, SaveState] | None:
+    """Play the first steps of a log, so that the policy remembers them; None where the viewer ends it.
+
+    Raises:
+        EpisodeLogError: The environment of the run does not play them as they were played.
+    """
+    import torch
+
+    from pokered_rl.episodes import EpisodePlayer
+    from pokered_rl.errors import EpisodeLogError
+
+    who, marks = "unknown", dict(log.acted)
+    for each in recorders:
+        each.follow(global_step=log.header.global_step, weights_version=log.header.weights_version)
+        each.weights_sha256 = log.header.weights_sha256
+    for step in range(steps):
+        if viewer.pressed() == "quit":
+            return None
+        if step % 50 == 0:
+            viewer.caption(f"replaying the episode, step {step:,} of {steps:,}")
+        who = marks.get(step, who)
+        for each in recorders:
+            each.acting = who
+        tensordict = policy.policy(tensordict)
+        tensordict["action"] = torch.tensor([int(log.actions[step])])
+        tensordict = env.step_and_maybe_reset(tensordict)[1]
+    with EpisodePlayer(log, cartridge=policy.cartridge, screen="half") as player:
+        player.play_to(steps)
+        if player.emulator.ram_hash() != env.base_env.ram_hash(0):
+            raise EpisodeLogError("the environment of the run does not play the episode as it was played")
+        return tensordict, player.emulator.save_state()
 
 
 def watch(
@@ -119,6 +156,8 @@ def watch(
     max_steps: int | None = None,
     max_episodes: int | None = None,
     log: Path | None = None,
+    continued: tuple[EpisodeLog, int] | None = None,
+    on_step: Callable[[Emulator, EpisodeLog], None] | None = None,
 ) -> int:
     """Play and show an agent's game until the viewer wants to end; the viewer may take the buttons for a while.
 
@@ -132,20 +171,35 @@ def watch(
         max_steps: Steps after which to end.
         max_episodes: Episodes after which to end.
         log: Folder for the logs of the episodes; None keeps none.
+        continued: An episode that the viewer takes over after so many of its steps.
+        on_step: Called after each step with an emulator in the state of the game, and with the log so far.
 
     Returns:
-        The number of steps played.
+        The number of steps played, without those of the episode that was taken over.
+
+    Raises:
+        EpisodeLogError: The episode to continue is not played as it was, or with other actions than the policy's.
     """
     import torch
     from torchrl.envs import ExplorationType, set_exploration_type
 
     from pokered_rl.envs import EpisodeRecorder
+    from pokered_rl.episodes import load_start_state
+    from pokered_rl.errors import EpisodeLogError
 
     names = policy.config.env.actions
     recorder = {"folder": log, "run_name": policy.config.run.name, "acting": "policy"} if log is not None else None
-    env = policy.make_env(epsilon=epsilon, seed=seed, recorder=recorder)
+    changes: dict[str, Any] = {}
+    if continued is not None:
+        header = continued[0].header
+        if header.actions != tuple(names):
+            raise EpisodeLogError(f"the episode was played with other actions than the policy's: {header.actions}")
+        timing = ("frames_per_action", "hold_frames", "wait_while_busy", "max_wait_frames")
+        changes = {name: getattr(header, name) for name in timing} | {"max_episode_steps": None}
+        changes |= {"start_states": load_start_state(continued[0]), "terminate_at_hall_of_fame": False}
+    env = policy.make_env(epsilon=epsilon, seed=seed, recorder=recorder, **changes)
     recorders = [each for each in env.transform if isinstance(each, EpisodeRecorder)]
-    taken = False
+    taken = continued is not None
     mirror = _Mirror(env.base_env, viewer, speed=speed, every=every)
     mode = ExplorationType.RANDOM if epsilon else ExplorationType.DETERMINISTIC
     played, episode, total = 0, 0, 0.0
@@ -153,6 +207,20 @@ def watch(
         with torch.no_grad(), set_exploration_type(mode):
             tensordict = env.reset()
             mirror.begin(env.base_env.start_state(0))
+            if continued is not None:
+                replayed = _replay(
+                    *continued,
+                    policy=policy,
+                    env=env,
+                    recorders=recorders,
+                    viewer=viewer,
+                    tensordict=tensordict,
+                )
+                if replayed is None:
+                    return 0
+                tensordict, state = replayed
+                total = float(continued[0].rewards[: continued[1]].sum())
+                mirror.begin(state)
             while (max_steps is None or played < max_steps) and (pressed := viewer.pressed()) != "quit":
                 policy.reload()
                 tensordict = policy.policy(tensordict)
@@ -178,16 +246,19 @@ def watch(
                     f"{who}  episode {episode + 1}, step {int(after['step_count'][0])}  "
                     f"{names[int(tensordict['action'][0])]:6s} return {total:.2f}"
                 )
+                so_far = recorders[0].log_so_far(0) if recorders and on_step is not None else None
+                if on_step is not None and so_far is not None:
+                    on_step(mirror.emulator, so_far)
                 if bool(after["done"][0]):
                     episode, total = episode + 1, 0.0
                     if episode == max_episodes:
                         break
                     mirror.begin(env.base_env.start_state(0))
-                elif mirror.ram_hash() != env.base_env.ram_hash(0):
+                elif mirror.emulator.ram_hash() != env.base_env.ram_hash(0):
                     raise RuntimeError("the pictures are not those of the agent's game: please report this as a fault")
                 tensordict = following
     finally:
-        mirror.close()
+        mirror.emulator.close()
         env.close()
     return played
 

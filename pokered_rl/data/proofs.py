@@ -43,7 +43,8 @@ class VerifiedProof:
     @property
     def policy_share(self) -> float:
         """Share of the steps that a policy chose."""
-        return self.acted.get("policy", 0) / max(1, sum(self.acted.values()))
+        by_policy = sum(steps for who, steps in self.acted.items() if who.partition(":")[0] == "policy")
+        return by_policy / max(1, sum(self.acted.values()))
 
     @property
     def helpers(self) -> tuple[str, ...]:

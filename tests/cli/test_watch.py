@@ -1,11 +1,14 @@
 """`watch` without a display, on a run that the test itself has trained for a few steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pokered_rl.cli.watch import main, watch
 from pokered_rl.episodes import EpisodeLog, find_logs, verify
 from pokered_rl.episodes.header import Acted
+from pokered_rl.errors import EpisodeLogError
 from pokered_rl.training import load_policy
 from pokered_rl.training.checkpoint import load_tensors, save_tensors
 
@@ -83,6 +86,36 @@ def test_a_person_takes_the_buttons_and_gives_them_back(trained, tmp_path):
     assert log.header.weights_sha256 == policy.weights_sha256
     assert verify(log) > 0
     assert any("you have the buttons" in text for text in eyes.captions)
+
+
+def test_an_episode_of_the_run_is_taken_over_after_some_of_its_steps(trained, tmp_path):
+    original = EpisodeLog.load(find_logs([trained])[0])
+    eyes = _Eyes(keys=(*[None] * 12, "left", "left", "take"))  # a look at each of the twelve steps that are replayed
+    policy, seen = load_policy(trained), []
+    options = {"epsilon": 0.0, "speed": 0, "every": 24, "max_steps": 14, "log": tmp_path}
+    assert watch(policy, eyes, continued=(original, 12), on_step=lambda _, log: seen.append(log), **options) == 14
+    (log,) = (EpisodeLog.load(path) for path in find_logs([tmp_path]))
+    # Twelve steps of the log, two of the person, and twelve of the policy: beyond the limit of twenty steps.
+    assert log.steps == 26
+    assert log.actions[:12].tolist() == original.actions[:12].tolist()
+    assert [log.header.actions[action] for action in log.actions[12:14]] == ["left", "left"]
+    # The weights that acted first are not those that act now.
+    now = f"policy:{policy.weights_sha256[:12]}"
+    assert log.acted == (Acted(0, "policy"), Acted(12, "person"), Acted(14, now))
+    assert log.header.weights_sha256 == original.header.weights_sha256 != policy.weights_sha256
+    assert log.header.global_step == original.header.global_step
+    assert [each.steps for each in seen] == list(range(13, 27))
+    assert verify(log) > 0
+
+
+def test_an_episode_that_the_policy_cannot_play_is_not_taken_over(trained):
+    original, policy = EpisodeLog.load(find_logs([trained])[0]), load_policy(trained)
+    others = replace(original, header=replace(original.header, actions=original.header.actions[::-1]))
+    with pytest.raises(EpisodeLogError, match="other actions"):
+        watch(policy, _Eyes(), epsilon=0.0, continued=(others, 1))
+    other_steps = replace(original, actions=original.actions[::-1].copy())  # not those of the hashes in the log
+    with pytest.raises(EpisodeLogError, match="not the recorded episode"):
+        watch(policy, _Eyes(), epsilon=0.0, continued=(other_steps, 20))
 
 
 def test_who_leaves_while_having_the_buttons_ends_it(trained):

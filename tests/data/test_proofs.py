@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pokered_rl.data.proofs import make_proof, verify_proof
+from pokered_rl.data.proofs import VerifiedProof, make_proof, verify_proof
 from pokered_rl.emulator import Emulator
 from pokered_rl.envs import make_env
 from pokered_rl.episodes import EpisodeLog, find_logs
@@ -78,6 +78,11 @@ def test_proof_chains_the_boot_and_both_logs(proof, logs, sprout, way):
     assert [each.name for each, _ in found.milestones] == [GOAL]
     assert found.milestones[0][1] == proof.frames
     assert found.policy_share == 0
+
+
+def test_weights_that_are_not_those_of_the_header_are_a_policy_too(proof):
+    found = VerifiedProof(proof=proof, milestones=(), acted={"policy": 3, "policy:0123456789ab": 1, "person": 4})
+    assert found.policy_share == 0.5
 
 
 def test_state_that_no_log_led_to_begins_no_chain(logs):

@@ -339,7 +339,8 @@ class EpisodeRecorder(RamTransform):
             if self._helpers is not None and (helper := self._helpers.acted(index)) is not None:
                 writer.set_acting(f"helper:{helper}")
             elif self.acting or self._helpers is not None:
-                writer.set_acting(self.acting or "unknown")
+                other = self.acting == "policy" and self.weights_sha256 != writer.header.weights_sha256
+                writer.set_acting(f"policy:{self.weights_sha256[:12]}" if other else self.acting or "unknown")
             writer.step(action, wait_frames=waits[index], reward=rewards[index], terms=terms[index], ram=ram[index])
             if writer.ram_hash_due:
                 writer.add_ram_hash(self.env.ram_hash(index))

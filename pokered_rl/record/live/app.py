@@ -181,6 +181,19 @@ def make_app(follower: RunFollower, *, token: str | None = None) -> Starlette:
         found = type(index) is int and follower.open_log(index)
         return Response(status_code=204) if found else PlainTextResponse("no such log", 404)
 
+    async def take_over(request: Request) -> Response:
+        asked = await _body(request)
+        track, step = asked.get("track"), asked.get("step")
+        if type(track) is not int or type(step) is not int:
+            return PlainTextResponse("track and step must be numbers", 400)
+        refused = follower.take_over(track, step)
+        return PlainTextResponse(refused, 409) if refused else Response(status_code=204)
+
+    async def press(request: Request) -> Response:
+        key = (await _body(request)).get("key")
+        known = isinstance(key, str) and follower.press(key)
+        return Response(status_code=204) if known else PlainTextResponse("no such key now", 404)
+
     @asynccontextmanager
     async def follow(_: Starlette) -> AsyncIterator[None]:
         task = asyncio.create_task(follower.follow())
@@ -199,6 +212,8 @@ def make_app(follower: RunFollower, *, token: str | None = None) -> Starlette:
         Route("/look", look, methods=["POST"]),
         Route("/logs", logs, methods=["POST"]),
         Route("/open", open_log, methods=["POST"]),
+        Route("/take", take_over, methods=["POST"]),
+        Route("/press", press, methods=["POST"]),
     ]
     return Starlette(routes=routes, middleware=[Middleware(_Guard, token=token)], lifespan=follow)
 

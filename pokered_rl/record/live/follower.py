@@ -23,6 +23,7 @@ from pokered_rl.errors import PokeredError
 from pokered_rl.plain_files import read_plain_file
 from pokered_rl.record.charts import metrics_charts
 from pokered_rl.record.live.feed import FeedReader, WatchFile
+from pokered_rl.record.live.take_over import Continue, TakeOver
 from pokered_rl.record.live.tracks import Track, TrackPlayer, summary_of
 from pokered_rl.record.live.world import WorldPictures, world_layout
 
@@ -39,6 +40,7 @@ _STATUS_KEYS = (
     *("run", "complete", "jobs", "steps", "target_total_steps", "updates", "episodes", "steps_per_second"),
     *("updates_per_second", "wall_seconds", "replay_sequences", "worker_restarts", "steps_lost", "last_stop"),
 )
+_NOBODY: dict[str, Any] = {"track": -1, "text": ""}
 #: Values of a log's actions, float32 [T, A].
 Values = Callable[[EpisodeLog], npt.NDArray[np.float32]]
 
@@ -51,12 +53,21 @@ class RunFollower:
         cartridge: What the run plays.
         tracks: Logs of a run that is not running that are replayed at once.
         action_values: Values of the actions of a log, by the run's weights; None shows none.
+        play_on: Plays a log on for a person who takes it over; None lets nobody.
     """
 
     def __init__(
-        self, run: Path, cartridge: Cartridge, *, tracks: int = 12, action_values: Values | None = None
+        self,
+        run: Path,
+        cartridge: Cartridge,
+        *,
+        tracks: int = 12,
+        action_values: Values | None = None,
+        play_on: Continue | None = None,
     ) -> None:
         self._run, self._cartridge, self._num_tracks, self._values = run, cartridge, tracks, action_values
+        self._play_on, self._sent_taken = play_on, _NOBODY
+        self._taken: TakeOver | None = None
         self.maps = cartridge.profile.maps
         self.layout = world_layout(self.maps)
         self.pictures = WorldPictures(self.maps)
@@ -127,6 +138,23 @@ class RunFollower:
         found = self._tracks.get(track)
         return None if found is None else found.screen(step)
 
+    def take_over(self, track: int, step: int) -> str:
+        """Let a person play a track on after ``step`` steps; return why not, or nothing."""
+        found = self._tracks.get(track)
+        if self._play_on is None or found is None or not 0 <= step < len(found.places):
+            return "there is no such step, or nothing that could play on"
+        if self._taken is not None and not self._taken.over:
+            return "another episode is being played: end that one first"
+        copy = self._new_track(lambda number: found.copy_to(step, number))
+        self._sent_taken = _NOBODY
+        self._taken = TakeOver(copy, self._track_player(), self._play_on, self._note_change)
+        self._note_change(copy)
+        return ""
+
+    def press(self, key: str) -> bool:
+        """Press a key of the episode that was taken over; return False where there is none such."""
+        return self._taken is not None and not self._taken.over and self._taken.press(key)
+
     def _hello(self) -> str:
         return _event(
             "hello",
@@ -138,6 +166,7 @@ class RunFollower:
                 "status": self._status,
                 "charts": self._charts,
                 "logs": [summary_of(log) for log in self._logs],
+                "taken": self._sent_taken,
             },
         )
 
@@ -163,6 +192,8 @@ class RunFollower:
                 self._tick()
                 await asyncio.sleep(_TICK_SECONDS)
         finally:
+            if self._taken is not None:
+                self._taken.close()
             if self._player is not None:
                 self._player.close()
 
@@ -184,6 +215,9 @@ class RunFollower:
         for record in self._feed.read():
             self._take(record)
         self._send_tracks()
+        if self._taken is not None and (taken := self._taken.message()) != self._sent_taken:
+            self._sent_taken = taken
+            self._send("taken", taken)
         changed = {
             id: number for id, number in list(self.pictures.versions.items()) if self._sent_versions.get(id) != number
         }
@@ -274,15 +308,21 @@ class RunFollower:
                 self._add_track(log)
 
     def _add_track(self, log: EpisodeLog, *, emulator: int = -1, soon: bool = False) -> None:
+        track = self._new_track(lambda number: Track(number, log, emulator=emulator))
+        self._track_player().play(track, soon=soon)
+
+    def _new_track(self, make: Callable[[int], Track]) -> Track:
         with self._lock:
-            track = Track(self._next_track, log, emulator=emulator)
+            track = self._tracks[self._next_track] = make(self._next_track)
             self._next_track += 1
-            self._tracks[track.number] = track
             for old in list(self._tracks)[:-_MOST_TRACKS]:
                 del self._tracks[old]
+        return track
+
+    def _track_player(self) -> TrackPlayer:
         if self._player is None:
             self._player = TrackPlayer(self._cartridge, self.pictures, self._note_change)
-        self._player.play(track, soon=soon)
+        return self._player
 
     def _note_change(self, track: Track) -> None:
         """Note, in the thread of the replays, that there is more of a track."""

@@ -5,7 +5,7 @@ const KEPT = 3000, TRAIL = 48, CELL = 8, WAYS = { right: [1, 0], left: [-1, 0], 
 const figures = new Map();      // "e3": emulator 3 as it plays; "t5": a log that was replayed
 const maps = new Map();         // map id -> place on the world, picture, walls, painted canvas
 const state = { mode: "live", chosen: null, facts: {}, story: [], status: {}, logs: [], charts: [], paused: false,
-  back: 0, step: 0, view: null, follow: true, wanted: -1, painted: 0, updates: 0 };
+  back: 0, step: 0, view: null, follow: true, wanted: -1, painted: 0, updates: 0, taken: -1, played: -1 };
 window.live = { figures, maps, state };  // for tests
 
 // ---- events of the server ------------------------------------------------------------------------------------------
@@ -20,6 +20,7 @@ on("hello", hello => {
     seen: new Map(), version: 0, canvas: null });
   pictures(hello.pictures); status(hello.status); charts(hello.charts); listLogs();
   if (!hello.status.running) setMode("logs"); else setMode(state.mode);
+  taken(hello.taken);
   if (state.chosen && state.chosen[0] === "e") look(false);
 });
 on("facts", facts => {
@@ -34,6 +35,7 @@ on("logs", logs => { state.logs = logs; listLogs(); });
 on("steps", takeSteps);
 on("look", takeLook);
 on("track", takeTrack);
+on("taken", taken);
 
 function figure(key, kind, number) {
   let one = figures.get(key);
@@ -131,8 +133,9 @@ function takeTrack(event) {
   const key = "t" + event.track, one = figure(key, "track", event.track);
   if (!event.first) {
     Object.assign(one, { places: [], actions: [], rewards: [], levels: [], returns: [], flags: [], at: [], names: event.names,
-      milestones: event.milestones, acted: event.acted, summary: event, emulator: event.emulator, base: 0 });
+      summary: event, emulator: event.emulator, base: 0 });
   } else if (event.first > one.places.length) return;
+  one.milestones = event.milestones; one.acted = event.acted;
   event.places.forEach((place, index) => {
     const at = event.first + index;
     if (at < one.places.length) return;  // known since this page was opened
@@ -150,7 +153,9 @@ function takeTrack(event) {
     setMode("logs"); choose(key);
     state.step = state.toStart ? 0 : end(one);
     state.paused = true; setPlay();
+    if (state.toTake) { state.toTake = false; take(); }
   }
+  if (key === state.chosen && holds()) goTo(end(one));
   timeline();
 }
 
@@ -484,6 +489,7 @@ function choose(name) {
   if (name && name[0] === "e") look(false); else if (state.looking) { state.looking = false; post("/look", { emulator: -1 }); }
   $("log").hidden = $("start").hidden = !name;
   $("log").textContent = name && name[0] === "t" ? "its end" : "its log";
+  hands();
   timeline();
 }
 
@@ -497,6 +503,53 @@ function look(log) {
 $("log").onclick = () => { if (state.chosen[0] === "t") goTo(longest()); else { state.toStart = false; look(true); } };
 $("start").onclick = () => { if (state.chosen[0] === "t") goTo(0); else { state.toStart = true; look(true); } };
 $("close").onclick = () => choose(null);
+
+// An episode that a person takes over: the server plays a copy of it on.
+const KEYS = { ArrowUp: "up", ArrowDown: "down", ArrowLeft: "left", ArrowRight: "right", w: "up", s: "down", a: "left",
+  d: "right", x: "a", z: "b", Enter: "start", Backspace: "select", " ": "select", ".": "noop", t: "take", q: "quit",
+  Escape: "quit" };
+const holds = () => state.taken >= 0 && state.chosen === "t" + state.taken;
+function taken(now) {
+  Object.assign(state, { taken: now.track, told: now.text, played: now.track >= 0 ? now.track : state.played });
+  if (state.asking && now.text) {
+    state.asking = false;
+    if (now.track >= 0) { setMode("logs"); choose("t" + now.track); goTo(longest()); } else notice(now.text);
+  }
+  hands();
+}
+function hands() {
+  const on = holds(), person = state.told && state.told.startsWith("you");
+  const text = state.chosen !== "t" + state.played ? "" : state.told +
+    (on && person ? "; arrows, X = A, Z = B, Enter = START, or an action's name below; Q ends" : "");
+  $("taken").hidden = !text; $("taken").textContent = text;
+  $("leave").hidden = !on; document.body.classList.toggle("taking", on);
+  $("take").textContent = !on ? "take over" : person ? "give back" : "take the buttons";
+}
+function take() {
+  state.asking = true;
+  post("/take", { track: +state.chosen.slice(1), step: Math.floor(Math.min(state.step, end(figures.get(state.chosen)))) })
+    .then(answer => answer.ok || answer.text().then(text => { state.asking = false; notice(text); }));
+}
+let pressing = false;
+function press(key) {
+  if (pressing) return;
+  pressing = true;
+  post("/press", { key }).finally(() => { pressing = false; });
+}
+$("take").onclick = () => {
+  $("take").blur();
+  if (holds()) press("take");
+  else if (state.chosen[0] === "t") take();
+  else { state.toTake = true; state.toStart = false; look(true); }
+};
+$("leave").onclick = () => press("quit");
+$("actions").onclick = event => { if (holds() && event.target.dataset.action) press(event.target.dataset.action); };
+document.addEventListener("keydown", event => {
+  const key = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!holds() || !key || event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
+  event.preventDefault();
+  press(key);
+});
 function goTo(step) { state.step = step; state.paused = true; setPlay(); }
 function neighbour(way) {
   const all = shown().sort((a, b) => a.number - b.number), at = all.findIndex(one => one.key === state.chosen);
@@ -558,9 +611,11 @@ function liveLook(one, at) {
 }
 
 function trackLook(one, at) {
-  const bytes = fetched(`/screen/${one.number}/${at}`, "arrayBuffer");
+  const path = step => `/screen/${one.number}/${step}`;
+  let bytes = fetched(path(at), "arrayBuffer"), step = at;
+  while (!bytes && step > Math.max(0, at - 8)) bytes = screens.get(path(--step));  // until that of the step is here
   const values = state.paused && at > 0 ? fetched(`/values/${one.number}/${at - 1}`, "json") : null;
-  return bytes ? { bytes: new Uint8Array(bytes), height: 144, step: at, values } : { values };
+  return bytes ? { bytes: new Uint8Array(bytes), height: 144, step, values } : { values };
 }
 
 const screenContext = $("screen").getContext("2d");
@@ -576,7 +631,7 @@ function actions(one, at, found) {
     box.dataset.of = names.join();
     box.replaceChildren(...names.flatMap(name => {
       const label = document.createElement("span"), bar = document.createElement("canvas"), value = document.createElement("span");
-      label.textContent = name; bar.width = 160; bar.height = 14;
+      label.textContent = label.dataset.action = name; bar.width = 160; bar.height = 14;
       return [label, bar, value];
     }));
   }

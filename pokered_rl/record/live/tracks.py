@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pokered_rl.emulator import Cartridge
+from pokered_rl.emulator import Cartridge, Emulator
 from pokered_rl.episodes import EpisodeLog, EpisodePlayer
 from pokered_rl.errors import PokeredError
 from pokered_rl.game import FULL_LAYOUT, RAM_MAP, GameState, ScreenKind, screen_kind
@@ -70,6 +70,14 @@ class Track:
             return zlib.decompress(chunks[index])[offset * 5760 : (offset + 1) * 5760]
         return rest[offset] if index == len(chunks) and offset < len(rest) else None
 
+    def copy_to(self, step: int, number: int) -> Track:
+        """Return a track of its own with what was played up to ``step``."""
+        upto, whole = step + 1, (step + 1) // _CHUNK_STEPS
+        copy = Track(number, self.log, places=self.places[:upto], levels=self.levels[:upto], flags=self.flags[:upto])
+        copy._chunks = self._chunks[:whole]
+        copy._open = [self.screen(each) or b"" for each in range(whole * _CHUNK_STEPS, upto)]
+        return copy
+
     def message(self, first: int) -> dict[str, Any]:
         """Return what a page is told of the steps from ``first`` on."""
         log, upto = self.log, len(self.places)
@@ -82,16 +90,13 @@ class Track:
             "flags": self.flags[first:upto],
             "actions": log.actions[played].tolist(),
             "rewards": np.nan_to_num(log.rewards[played]).round(4).tolist(),
+            "milestones": [[each.step, each.name] for each in log.milestones],
+            "acted": [list(each) for each in log.acted],
             "done": self.done,
             "error": self.error,
         }
         if not first:
-            message |= summary_of(log) | {
-                "emulator": self.emulator,
-                "names": list(log.header.actions),
-                "milestones": [[each.step, each.name] for each in log.milestones],
-                "acted": [list(each) for each in log.acted],
-            }
+            message |= summary_of(log) | {"emulator": self.emulator, "names": list(log.header.actions)}
         return message
 
 
@@ -154,20 +159,21 @@ class TrackPlayer:
                     return
                 if step:
                     player.play_step(render=True)
-                self._note(track, player)
+                self.note(track, player.emulator)
                 if step % 128 == 127:
                     self._on_change(track)
         if track.log.steps > _MOST_STEPS:
             track.error = f"only the first {_MOST_STEPS:,} steps are shown"
 
-    def _note(self, track: Track, player: EpisodePlayer) -> None:
-        memory = player.emulator.memory
+    def note(self, track: Track, emulator: Emulator) -> None:
+        """Add the state of an emulator to a track, and its screen to the pictures of the maps."""
+        memory = emulator.memory
         map_id, x, y, width, height = (int(memory[address]) for address in _PLACE)
-        ram = torch.from_numpy(player.emulator.ram(FULL_LAYOUT))[None]
+        ram = torch.from_numpy(emulator.ram(FULL_LAYOUT))[None]
         level = GameState.from_ram(ram, FULL_LAYOUT, fields=("party_level",)).party_level
         assert level is not None
         on_map = width > 0 and height > 0
-        screen = player.emulator.pixels()
+        screen = emulator.pixels()
         place = map_id << 16 | x << 8 | y
         flags = bool(memory[_BATTLE]) | (memory[_TEXT] & 1) << 1 | on_map << 2
         track.add(place if on_map or not track.places else track.places[-1], int(level.sum()), flags, screen)

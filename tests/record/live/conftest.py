@@ -69,6 +69,33 @@ def serve(sprout):
         server.close()
 
 
+class PlayOn:
+    """Plays no episode on, but notes the keys of a person until there is a `quit`."""
+
+    def __init__(self) -> None:
+        self.pressed = []
+
+    def __call__(self, log, steps, page):
+        page.caption("you have the buttons")
+        while (key := page.pressed()) != "quit":
+            self.pressed.extend([key] if key else [])
+            time.sleep(0.005)
+        return f"{steps} of {log.steps} steps replayed"
+
+
+@pytest.fixture
+def play_on():
+    return PlayOn()
+
+
+@pytest.fixture
+def finished(recorded_run, tmp_path):
+    """The folder of a run that has ended, with two logs."""
+    run = shutil.copytree(recorded_run, tmp_path / "done")
+    (run / "progress.json").write_text(json.dumps({"run": "done", "last_stop": "target reached", "complete": True}))
+    return run
+
+
 @pytest.fixture(scope="session")
 def browser():
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")

@@ -5,7 +5,9 @@ import time
 
 import pytest
 
+from pokered_rl.errors import CheckpointError
 from pokered_rl.record.live.app import is_loopback
+from pokered_rl.record.live.take_over import TakeOver
 from simulated_run import SimulatedRun
 
 
@@ -131,3 +133,86 @@ def test_addresses_of_this_machine_alone_are_loopback():
         "::1",
         "localhost",
     ]
+
+
+def wait_for(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def taken(serve, finished, play_on):
+    """A server of a run with two logs that were replayed, and the keys that were pressed."""
+    server = serve(finished, play_on=play_on)
+    server.follower.subscribe()
+    wait_for(lambda: server.follower.screen(0, 40) and server.follower.screen(1, 40))
+    return server, play_on.pressed
+
+
+def post(server, path, **body):
+    return server.request(path, method="POST", body=body)[0]
+
+
+def told(server):
+    """Return what a page that is opened now is told of the episode that was taken over."""
+    queue = server.follower.subscribe()
+    server.follower.unsubscribe(queue)
+    return json.loads(queue.get_nowait().partition("data: ")[2])["taken"]["text"]
+
+
+def test_an_episode_is_taken_over_by_one_person_at_a_time(taken):
+    server, pressed = taken
+    assert post(server, "/press", key="left") == 404
+    assert post(server, "/take", track=1, step=7) == 204
+    assert post(server, "/take", track=0, step=7) == 409
+    assert post(server, "/press", key="left") == 204
+    wait_for(lambda: pressed == ["left"])
+    assert [post(server, "/press", key=key) for key in ("../x", "reload", 3, None)] == [404] * 4
+    assert post(server, "/press", key="quit") == 204
+    wait_for(lambda: told(server) == "7 of 40 steps replayed")
+    assert post(server, "/press", key="left") == 404
+    assert post(server, "/take", track=0, step=0) == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"track": "0", "step": 1}, 400),
+        ({"track": 0}, 400),
+        ({"track": 9, "step": 1}, 409),
+        ({"track": 0, "step": 41}, 409),
+    ],
+)
+def test_what_was_not_played_is_not_taken_over(taken, body, status):
+    assert post(taken[0], "/take", **body) == status
+
+
+def test_buttons_are_not_given_to_other_pages(taken):
+    server = taken[0]
+    for path in ("/take", "/press"):
+        body = {"track": 0, "step": 1, "key": "left"}
+        assert server.request(path, method="POST", body=body, origin="http://evil.example")[0] == 403
+
+
+def test_an_episode_that_was_taken_over_ends_when_no_key_is_pressed(taken, monkeypatch):
+    monkeypatch.setattr(TakeOver, "IDLE_SECONDS", 0.3)
+    server, _ = taken
+    assert post(server, "/take", track=1, step=0) == 204
+    wait_for(lambda: told(server) == "0 of 40 steps replayed")
+
+
+def test_why_an_episode_cannot_be_taken_over_is_told(serve, finished):
+    def fail(log, steps, page):
+        raise CheckpointError("there are no weights yet")
+
+    server = serve(finished, play_on=fail)
+    server.follower.subscribe()
+    wait_for(lambda: server.follower.screen(0, 0))
+    assert post(server, "/take", track=0, step=0) == 204
+    wait_for(lambda: told(server) == "there are no weights yet")
+
+
+def test_without_a_policy_nobody_takes_over(serve, simulated):
+    assert post(serve(simulated.folder), "/take", track=0, step=0) == 409
