@@ -87,9 +87,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=120.0, help="of each run, after its first updates")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw samples there")
     arguments = parser.parse_args()
-    cores, started, samples = available_cpus(), provenance(), []
-    for workers in WORKERS:
-        found = measured(workers, seconds=arguments.seconds)
+    cores, started = available_cpus(), provenance()
+    samples = [measured(workers, seconds=arguments.seconds) for workers in WORKERS]
+    for workers, found in zip(WORKERS, samples, strict=True):
         speed = expected_speed(load_config("quickstart", _overrides(workers)), measured_costs(), cores=cores)
         assert speed.learning is not None  # it is on the CPU
         rate = cores * 1e6 / found["cpu_us_per_step"] if workers + 1 > cores else found["wall_steps_per_second"]
@@ -99,8 +99,7 @@ def main() -> int:
             "expected_over_measured": round(speed.steps / rate, 3),
             "expected_learner_us_per_step": round(1e6 / speed.intake + 1e6 / speed.learning, 1),
         }
-        samples.append(found)
-        print(json.dumps(found), flush=True)
+        print(json.dumps(found))
     if arguments.json is not None:
         write_json(arguments.json, started | {"cores": cores, "samples": samples})
     return 0
