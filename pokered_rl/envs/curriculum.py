@@ -46,6 +46,8 @@ _NEW_LEVEL, _OLD_LEVEL, _OLD_AFTER = 0.03, 0.005, 200
 _TOP_BONUS = 0.05
 #: Weight of a level in the draws by novelty, relative to one with one event more.
 _EARLIER = 0.5
+#: Cells of all levels in a square of so many tiles are one place.
+_PLACE_TILES = 3
 #: Weight of a cell from which the next event is always or never reached.
 _CELL_FLOOR = 0.02
 #: An outcome moves a level's success rate by this share.
@@ -102,8 +104,8 @@ class StateArchive:
     of the episodes from power-on that have ended in it lately, times 1 - p, the others by p (1 - p) and a floor that
     falls with the episodes. They then choose a cell of the level by p (1 - p) of its own counts, so that starts move
     backwards from the event as the agent learns to reach it (Salimans & Chen 2018). All other draws choose among all
-    cells by 1 / sqrt(1 + starts), halved for each event, badge or place that the cell's level has less than the
-    furthest one.
+    cells by 1 / sqrt((1 + starts) (1 + s)), where s are the starts in the same square of 3 x 3 tiles in any level,
+    halved for each event, badge or place that the cell's level has less than the furthest one.
 
     With a ``folder`` the archive is shared: each writer appends what it does to a journal of its own and reads the
     journals of the others (:meth:`refresh`). States are files that are written once. Without a folder it lives in
@@ -252,7 +254,7 @@ class StateArchive:
             start = self._load(cell, name)
             if start is not None:
                 self.add_start(cell.key)
-                return start
+                return start._replace(is_novel=not bottleneck)
             self._drop(name)
         return None
 
@@ -584,6 +586,10 @@ class ArchiveStarts:
         return start._replace(max_steps=self.power_on_max_steps if from_power_on else self.max_steps)
 
 
+def _place_of(cell: Cell) -> tuple[int, int, int]:
+    return cell.map_id, cell.x // _PLACE_TILES, cell.y // _PLACE_TILES
+
+
 class _Table:
     """The cells that have states, as arrays."""
 
@@ -595,6 +601,9 @@ class _Table:
         self._index = {cell.key: index for index, cell in enumerate(cells)}
         story = np.array([cell.story for cell in cells], np.float64)
         self._story_weight = _EARLIER ** (story.max() - story)
+        places = sorted({_place_of(cell) for cell in cells})
+        of_place = {place: number for number, place in enumerate(places)}
+        self._place = np.array([of_place[_place_of(cell)] for cell in cells])
         names = sorted({(cell.story, cell.level) for cell in cells}, reverse=True)
         self.levels = [level for _, level in names]
         of_level = {level: number for number, level in enumerate(self.levels)}
@@ -611,7 +620,8 @@ class _Table:
 
     def novelty(self) -> _Floats:
         """Return the weight of each cell in a draw by novelty: at most 1."""
-        weight: _Floats = self._story_weight / np.sqrt(1 + self.starts)
+        here = np.bincount(self._place, weights=self.starts)[self._place]
+        weight: _Floats = self._story_weight / np.sqrt((1 + self.starts) * (1 + here))
         return weight
 
     def bottleneck(self, archive: StateArchive) -> _Floats:

@@ -241,6 +241,9 @@ class CurriculumConfig:
     #: Share of the archive's draws that go where the next event is reached sometimes; the others go to cells from
     #: which few episodes have begun.
     bottleneck_share: float = option(0.7, ge=0, le=1)
+    #: Exploration rate, at least, of the episodes that the others begin; 1 explores at random from there, as Go-Explore
+    #: does, while the policy is still worse at finding something new.
+    novelty_epsilon: float = option(0.0, ge=0, le=1)
     #: Agent steps without a new cell or event after which an archived episode is truncated.
     patience_steps: int = option(160, ge=1)
     #: The same for an episode from power-on; null plays it to `env.max_episode_steps`.

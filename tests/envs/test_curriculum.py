@@ -15,6 +15,7 @@ from pokered_rl.emulator import Cartridge, Emulator, SaveState, start_states
 from pokered_rl.envs import ArchiveStates, StateArchive, make_env
 from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, level_of
 from pokered_rl.envs.start_states import StartStates
+from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import CheckpointError, ConfigError, RunLostError
 
 
@@ -145,6 +146,19 @@ def test_frontier_draws_halve_with_each_event_less(state):
     assert drawn["front"] / drawn["behind"] == pytest.approx(4, rel=0.25)
 
 
+def test_frontier_draws_go_to_places_where_no_level_has_begun_yet(state):
+    archive = StateArchive(bottleneck_share=0.0)
+    for key, level, x in (("a", "before", 0), ("old", "now", 2), ("new", "now", 3)):
+        archive.add_level(Level(level, 1, (1,)))
+        archive.add_cell(key, level=level, story=1, map_id=1, x=x, y=0, depth_steps=1)
+        archive.add_state(key, state, {}, depth_steps=1)
+    for _ in range(99):
+        archive.add_start("a")
+    # Tiles 0 to 2 are one place: its 99 starts count for the cell of the other level, too.
+    drawn = _draws(archive, 20)
+    assert drawn["new"] > drawn["old"] + drawn["a"]
+
+
 def test_states_of_a_cell_and_in_all_are_bounded_and_every_level_keeps_one(state, tmp_path):
     archive = StateArchive(folder=tmp_path, states_per_cell=2, max_states=10)
     for _ in range(3):
@@ -229,6 +243,7 @@ def test_events_and_badges_make_a_level():
         (lambda: StateArchive(bottleneck_share=1.5), "bottleneck_share must be in"),
         (lambda: StateArchive(max_states=0), "max_states"),
         (lambda: ArchiveStates(StateArchive(), patience_steps=0), "patience_steps must be >= 1"),
+        (lambda: ArchiveStates(StateArchive(), novelty_epsilon=2.0), "novelty_epsilon must be in"),
         (lambda: ArchiveStates(StateArchive(), power_on_patience_steps=0), "power_on_patience_steps must be >= 1"),
         (lambda: ArchiveStarts(StateArchive(), None, power_on_share=-1), "power_on_share must be in"),
     ],
@@ -366,6 +381,27 @@ def test_a_town_of_the_story_is_a_level_of_its_own():
         assert transform.archive.level_events[cell.level] == (FIRST_PLACE,), "the town is the first milestone"
     finally:
         env.close()
+
+
+@pytest.mark.parametrize(("bottleneck_share", "expected"), [(0.0, [0.75, 0.0]), (1.0, [0.0, 0.0])])
+def test_episodes_drawn_for_their_novelty_explore_more(state, tmp_path, bottleneck_share, expected):
+    archive = StateArchive(folder=tmp_path, bottleneck_share=bottleneck_share)
+    _cell(archive, "ab")
+    archive.add_state("ab", state, {}, depth_steps=10)
+    transform = ArchiveStates(archive, power_on_share=0.5, novelty_epsilon=0.75)
+    env = make_env(
+        num_emulators=2, seed=0, extra_transforms=[transform], recorder={"folder": tmp_path / "logs", "run_name": "r"}
+    )
+    try:
+        tensordict = env.reset()
+        assert tensordict["least_epsilon"].flatten().tolist() == expected, "emulator 1 plays from power-on"
+        tensordict["action"] = torch.zeros(2, dtype=torch.int64)
+        tensordict["epsilon"] = torch.full((2, 1), 0.5)
+        assert env.step(tensordict)["next", "least_epsilon"].flatten().tolist() == expected
+    finally:
+        env.close()
+    logged = sorted(EpisodeLog.load(path).header.epsilon for path in (tmp_path / "logs").rglob("*.episode"))
+    assert logged == sorted(max(0.5, least) for least in expected)
 
 
 def test_environment_with_archive_continues_identically(tmp_path):

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from tensordict import TensorDictBase
+from torchrl.data import Bounded, Composite
 
 from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, StateArchive, cell_key, level_of
 from pokered_rl.envs.memory import EmulatorMemory
@@ -45,6 +47,8 @@ class _Memory(EmulatorMemory):
         #: Steps after its last news until it is truncated (0: never), and how long its present battle has lasted.
         self.patience = np.zeros(num_emulators, np.int64)
         self.fight_steps = np.zeros(num_emulators, np.int64)
+        #: Least exploration rate of the episode.
+        self.epsilon = np.zeros((num_emulators, 1), np.float32)
         #: Agent steps from power-on.
         self.depth = np.zeros(num_emulators, np.int64)
         #: Last square of tiles that was looked at (-1 to look again), last cell, and last one with a state.
@@ -70,7 +74,8 @@ class ArchiveStates(RamTransform):
         replaces by :class:`~pokered_rl.envs.curriculum.ArchiveStarts`.
 
     Writes:
-        Nothing into the tensordict.
+        ``least_epsilon`` float32 [*, 1], which :class:`~pokered_rl.modules.R2D2Policy` reads: ``novelty_epsilon`` in
+        episodes whose start was drawn for its novelty, else 0.
 
     Resets:
         The emulators in ``_reset``; the outcome of an archived episode is noted.
@@ -83,6 +88,7 @@ class ArchiveStates(RamTransform):
         capture_every_steps: Agent steps, summed over the emulators, for each captured state on average; a capture
             costs as much as about 20 steps.
         tile_size: Width and height of a cell's square in tiles.
+        novelty_epsilon: Exploration rate, at least, of episodes whose start was drawn for its novelty, 0 to 1.
         profile: Whose events count; None takes the cartridge's.
 
     Raises:
@@ -98,6 +104,7 @@ class ArchiveStates(RamTransform):
         >>> env.close()
     """
 
+    OUT_KEYS: ClassVar = ("least_epsilon",)
     labels: ClassVar[tuple[str, ...]] = (
         *RamFrame.LABELS,
         *PROGRESS_LABELS,
@@ -118,6 +125,7 @@ class ArchiveStates(RamTransform):
         power_on_patience_steps: int | None = None,
         capture_every_steps: int = 2000,
         tile_size: int = 3,
+        novelty_epsilon: float = 0.0,
         profile: CartridgeProfile | None = None,
         **keys: Any,
     ) -> None:
@@ -131,12 +139,15 @@ class ArchiveStates(RamTransform):
                 raise ConfigError(f"{name} must be >= 1, got {value}")
         if tile_size < 1:
             raise ConfigError(f"tile_size must be >= 1, got {tile_size}")
+        if not 0 <= novelty_epsilon <= 1:
+            raise ConfigError(f"novelty_epsilon must be in [0, 1], got {novelty_epsilon}")
         self.archive = archive
         self.power_on_share = power_on_share
         self.patience_steps = patience_steps
         self.power_on_patience_steps = power_on_patience_steps
         self.capture_every_steps = capture_every_steps
         self.tile_size = tile_size
+        self.novelty_epsilon = novelty_epsilon
         self.profile = profile
         self._progress: GameProgress | None = None
         #: Named events, badges and half the party's levels of the step before.
@@ -197,6 +208,7 @@ class ArchiveStates(RamTransform):
             memory.open[e] = bool(start.cell)
             memory.patience[e] = start.max_steps or 0
             memory.fight_steps[e] = 0
+            memory.epsilon[e] = self.novelty_epsilon if start.is_novel else 0.0
 
     def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
         memory = self.memory
@@ -332,6 +344,14 @@ class ArchiveStates(RamTransform):
         if memory.open[e]:
             memory.open[e] = False
             self.archive.add_outcome(f"{int(memory.origin[e]):016x}", success=success)
+
+    def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
+        self._put(out, self.out_keys[0], self.memory.epsilon.copy(), frame)
+
+    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
+        """Add the least exploration rate."""
+        self._add_spec(observation_spec, self.out_keys[0], lambda lead: Bounded(0.0, 1.0, shape=(*lead, 1)))
+        return observation_spec
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the memory and how far the archive's journals have been read."""
