@@ -148,7 +148,7 @@ function takeTrack(event) {
     one.returns.push((at ? one.returns[at - 1] : 0) + reward);
   });
   one.done = event.done; one.error = event.error;
-  if (event.emulator >= 0 && event.emulator === state.wanted && event.done) {
+  if (one.emulator >= 0 && one.emulator === state.wanted && event.done) {
     state.wanted = -1;
     setMode("logs"); choose(key);
     state.step = state.toStart ? 0 : end(one);

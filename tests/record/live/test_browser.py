@@ -1,7 +1,6 @@
 """The live page in a real browser (Chromium, through Playwright); skipped where there is none."""
 
 import math
-import shutil
 import statistics
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import time
 
 import pytest
 
-from pokered_rl.episodes import EpisodeLog, find_logs, verify
+from pokered_rl.episodes import EpisodeLog, find_logs, record_episode, verify
 from pokered_rl.episodes.header import Acted
 from simulated_run import SimulatedRun
 
@@ -213,9 +212,10 @@ def test_an_episode_is_taken_over_and_given_back(trained, tmp_path, page):
     assert (kept.acted[2].step, kept.acted[2].who[:7]) == (7, "policy:")
 
 
-def test_the_open_episode_of_an_emulator_is_taken_over(serve, simulated, recorded_run, play_on, page):
-    shutil.copytree(recorded_run / "episode_logs", simulated.folder / "episode_logs")
-    simulated.log = find_logs([recorded_run])[0].read_bytes()
+def test_the_open_episode_of_an_emulator_is_taken_over(serve, simulated, sprout, start, play_on, page):
+    # Its replay is told in more than one message, which have 128 steps.
+    log = record_episode([2, 4] * 75, cartridge=sprout, start_state=start, folder=simulated.folder / "episode_logs")
+    simulated.log = log.read_bytes()
     opened(page, serve(simulated.folder, play_on=play_on))
     page.evaluate("choose('e9')")
     page.click("#take")
@@ -223,5 +223,5 @@ def test_the_open_episode_of_an_emulator_is_taken_over(serve, simulated, recorde
     page.keyboard.press("ArrowRight")
     page.wait_for_timeout(300)
     page.keyboard.press("q")
-    until(page, "document.getElementById('taken').innerText === '40 of 40 steps replayed'")
+    until(page, "document.getElementById('taken').innerText === '150 of 150 steps replayed'")
     assert play_on.pressed == ["right"]
