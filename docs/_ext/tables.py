@@ -58,26 +58,6 @@ def _long_run_table(measured: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
-_AGENTS = {
-    "full": "everything on",
-    "no_lstm": "without the LSTM",
-    "no_mask": "without the action mask",
-    "no_reconstruction": "without the reconstruction loss",
-    "one_step": "1-step targets instead of 5",
-    "random": "random policy under the same mask",
-}
-
-
-def _ablation_table(measured: dict) -> str:
-    """The comparison of the agents."""
-    lines = ["| agent | median | lowest | highest | difference to everything on |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {_AGENTS[name]} | {row['median']:.1f} | {row['low']:.1f} | {row['high']:.1f} | {row['verdict']} |"
-        for name, row in measured["variants"].items()
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def _profile_tables(measured: dict) -> str:
     parts = []
     for name, shares in measured["samples"].items():
@@ -172,9 +152,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "sweep": lambda: _with_picture("sweep", _sweep_table, "Agent steps a second over emulators a worker"),
     "long_run": lambda: _with_picture(
         "long_run", _long_run_table, "Memory, handles, threads and steps a second over time"
-    ),
-    "ablation": lambda: _with_picture(
-        "ablation", _ablation_table, "Return of the training episodes over agent steps, by agent"
     ),
     "profiles": lambda: _profile_tables(_measured("profiles")),
     "scaling": _scaling_table,

@@ -69,19 +69,3 @@ def draw_long_run(measured: dict, target: Path) -> None:
     axes.set_ylabel("relative to the median")
     axes.legend()
     figure.savefig(target)
-
-
-def draw_ablation(measured: dict, target: Path) -> None:
-    """Return of the training episodes over agent steps, one line with the range of its seeds for each agent."""
-    import numpy as np
-
-    from pokered_rl.record.curves import binned_curve, curves_figure
-
-    curves = {}
-    for name in measured["coverage"]:
-        runs = [run["curve"] for key, run in measured["samples"].items() if key.rpartition("-s")[0] == name]
-        columns = [(np.array(run["steps"], float), np.array(run["return"], float)) for run in runs]
-        curves[name] = binned_curve(columns, points=30)
-    figure = curves_figure(curves, y_label="return of the training episodes")
-    figure.set_size_inches(8, 5)
-    figure.savefig(target)
