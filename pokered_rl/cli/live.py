@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pokered_rl.disk import check_writable
 from pokered_rl.errors import ConfigError, EpisodeLogError, PokeredError
 from pokered_rl.failures import check_source, command
 
@@ -58,6 +59,8 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     if not 0 <= options.port <= 65535 or options.logs < 0:
         parser.error("--port must be in 0..65535, --logs 0 or more")
     check_source(options.run)
+    if options.log is not None:
+        check_writable(options.log, option="--log")
 
     try:
         import uvicorn

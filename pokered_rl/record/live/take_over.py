@@ -63,7 +63,9 @@ class TakeOver:
         track = self.track
         try:
             self.text = self._play_on(track.log, len(track.places) - 1, self)
-        except (PokeredError, OSError) as error:
+        except OSError as error:
+            self.text = track.error = f"it cannot be kept: {error.strerror}"  # the page is told no path
+        except (PokeredError, RuntimeError) as error:
             self.text = track.error = str(error)
         finally:
             track.done = self.over = True

@@ -203,15 +203,22 @@ def test_an_episode_that_was_taken_over_ends_when_no_key_is_pressed(taken, monke
     wait_for(lambda: told(server) == "0 of 40 steps replayed")
 
 
-def test_why_an_episode_cannot_be_taken_over_is_told(serve, finished):
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (CheckpointError("there are no weights yet"), "there are no weights yet"),
+        (OSError(28, "No space left on device", "/a/path"), "it cannot be kept: No space left on device"),
+    ],
+)
+def test_why_an_episode_cannot_be_taken_over_is_told(serve, finished, error, text):
     def fail(log, steps, page):
-        raise CheckpointError("there are no weights yet")
+        raise error
 
     server = serve(finished, play_on=fail)
     server.follower.subscribe()
     wait_for(lambda: server.follower.screen(0, 0))
     assert post(server, "/take", track=0, step=0) == 204
-    wait_for(lambda: told(server) == "there are no weights yet")
+    wait_for(lambda: told(server) == text)
 
 
 def test_without_a_policy_nobody_takes_over(serve, simulated):
