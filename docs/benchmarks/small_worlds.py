@@ -8,7 +8,7 @@ chain of 200 steps pays (n-step targets, stored states, beside a table of values
 an old stone shows the order of the plates once, as in Sprout's cave (LSTM). ``shop``: buy one thing with eight buttons
 (action mask). ``starter``: Sprout from the door of the house, only the first creature pays (exploration in time, n-step
 targets, priorities, archive). A run is one thread; but for ``starter`` it ends early once two evaluations in a row are
-nearly perfect. FILE keeps the runs of earlier commands.
+nearly perfect. Runs that FILE has are not repeated: the same command continues an interrupted one.
 """
 
 import argparse
@@ -162,7 +162,7 @@ class CueRecall(World):
 
 
 class Chain(World):
-    """Places 0 to 200 in a line: the cue of step 0 says which end pays +2; each step costs 0.005.
+    """Places 0 to 200 in a line: the cue of step 0 says which end pays +1.
 
     The other end ends the episode without pay. Episodes begin nearer to an end than to the middle as often as not, and
     the far end, up to 199 steps away, pays in half of them. The place is always seen.
@@ -187,7 +187,7 @@ class Chain(World):
         self.place = self.place + 2 * action - 1
         ended = (self.place <= 0) | (self.place >= self.length)
         right = (self.place >= self.length) == (self.cue == 1)
-        return 2.0 * right * ended - 0.005, ended, torch.where(ended, right.float(), torch.nan)
+        return 1.0 * right * ended, ended, torch.where(ended, right.float(), torch.nan)
 
     def observe(self) -> Tensor:
         """Show the cue at step 0, and the place on three scales."""
@@ -344,7 +344,7 @@ class Agent:
 
 
 _CUE = Agent(CueRecall, 80_000, burn_in_steps=5, unroll_steps=20, n_step=2, gamma=0.5, hidden_size=48)
-_CHAIN = Agent(Chain, 60_000, goal=0.75, n_step=10, gamma=0.997, hidden_size=48)
+_CHAIN = Agent(Chain, 80_000, goal=0.75, n_step=10, gamma=0.99, hidden_size=48)
 _PLATES = Agent(Plates, 80_000, gamma=0.95, hidden_size=64)
 _SHOP = Agent(Shop, 80_000, gamma=0.95, epsilon=0.8)
 AGENTS: dict[str, dict[str, Agent | list[str] | None]] = {
@@ -562,29 +562,31 @@ def main() -> None:
         if not arguments.variants or variant in arguments.variants
     ]
     for job in jobs:
+        if job in {_key(run) for run in _read(arguments.json)["samples"]}:
+            continue
         run = dict(zip(("world", "variant", "seed"), job, strict=True)) | train(*job)
         curve = run.pop("curve")
         print(run, flush=True)
-        if arguments.json:
-            thinned = curve[:: max(1, -(-len(curve) // POINTS))]
-            _write(arguments.json, run | {"commit": provenance()["commit"]}, thinned)
+        _write(arguments.json, run | {"commit": provenance()["commit"]}, curve[:: -(-len(curve) // POINTS)])
 
 
-def _write(file: Path, run: dict[str, Any], curve: list[list[float]]) -> None:
-    """Put a run into the results, beside those of earlier commands."""
-    found = json.loads(file.read_text()) if file.is_file() else {"samples": [], "curves": {}}
-    names = ("world", "variant", "seed")
-    runs = [other for other in found["samples"] if any(other[name] != run[name] for name in names)] + [run]
-    runs.sort(
-        key=lambda each: (
-            list(AGENTS).index(each["world"]),
-            list(AGENTS[each["world"]]).index(each["variant"]),
-            each["seed"],
-        )
-    )
-    curves = found["curves"] | {
-        "/".join(str(run[name]) for name in names): [value for point in curve for value in point]
-    }
+def _read(file: Path | None) -> dict[str, Any]:
+    return json.loads(file.read_text()) if file and file.is_file() else {"samples": [], "curves": {}}
+
+
+def _key(run: dict[str, Any]) -> tuple[str, str, int]:
+    return run["world"], run["variant"], run["seed"]
+
+
+def _write(file: Path | None, run: dict[str, Any], curve: list[list[float]]) -> None:
+    """Put a run and its curve, steps and success in turns, into the results."""
+    if file is None:
+        return
+    found = _read(file)
+    runs = [*(other for other in found["samples"] if _key(other) != _key(run)), run]
+    order = [(world, variant) for world, variants in AGENTS.items() for variant in variants]
+    runs.sort(key=lambda each: (order.index(_key(each)[:2]), each["seed"]))
+    curves = found["curves"] | {"/".join(map(str, _key(run))): [value for point in curve for value in point]}
     write_json(file, provenance() | {"worlds": summary(runs), "samples": runs, "curves": dict(sorted(curves.items()))})
 
 
