@@ -23,6 +23,7 @@ _WRITERS = {
     "report": (["report", "{run}", "--out", "{bad}/report.html"], "--out"),
     "evaluate": (["evaluate", "{run}", "--json", "{bad}/a.json"], "--json"),
     "verify": (["verify", "{log}", "--json", "{bad}/a.json"], "--json"),
+    "live": (["live", "{run}", "--log", "{bad}"], "--log"),
     "play": (["play", "--log", "{bad}", "--terminal"], "--log"),
     "prove": (["prove", "{log}", "--milestone", "starter", "--out", "{bad}/a.proof"], "--out"),
     "leaderboard": (["leaderboard", "{run}", "--out", "{bad}/a.html"], "--out"),
