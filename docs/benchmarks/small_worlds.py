@@ -162,39 +162,39 @@ class CueRecall(World):
 
 
 class Chain(World):
-    """Places 0 to 200 in a line: the cue of step 0 says which end pays +1.
+    """A chain of up to 200 steps that forks into two ends: the cue of step 0 says which of them pays +1.
 
-    The other end ends the episode without pay. Episodes begin nearer to an end than to the middle as often as not, and
-    the far end, up to 199 steps away, pays in half of them. The place is always seen.
+    Forward, left, right: on the way left and right leave the chain, which ends the episode; at the fork they choose an
+    end. Episodes begin 1 to 200 steps before the fork, short ways more often than long ones: 200 times the square of a
+    uniform number.
     """
 
     length = 200
-    actions, size, limit = 2, 6, 300
+    actions, size, limit = 3, 7, 250
 
     def __init__(self, num_envs: int, *, masked: bool = True) -> None:
         super().__init__(num_envs, masked=masked)
         self.place, self.cue = torch.zeros(2, num_envs, dtype=torch.int64)
 
     def begin(self, which: Tensor) -> None:
-        """Draw place and cue."""
-        distance = 1 + (torch.rand(self.batch_size).square() * (self.length // 2 - 1)).long()
-        place = torch.where(torch.rand(self.batch_size) < 0.5, distance, self.length - distance)
-        self.place = torch.where(which, place, self.place)
+        """Draw place, the steps to the fork, and cue."""
+        distance = 1 + (torch.rand(self.batch_size).square() * self.length).long()
+        self.place = torch.where(which, distance, self.place)
         self.cue = torch.where(which, torch.randint(0, 2, self.batch_size), self.cue)
 
     def advance(self, action: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Move by one place."""
-        self.place = self.place + 2 * action - 1
-        ended = (self.place <= 0) | (self.place >= self.length)
-        right = (self.place >= self.length) == (self.cue == 1)
-        return 1.0 * right * ended, ended, torch.where(ended, right.float(), torch.nan)
+        """Go forward or choose an end."""
+        ended = action > 0
+        right = (self.place == 0) & (action - 1 == self.cue)
+        self.place = (self.place - (action == 0).long()).clamp(min=0)
+        return right.float(), ended, torch.where(ended, right.float(), torch.nan)
 
     def observe(self) -> Tensor:
-        """Show the cue at step 0, and the place on three scales."""
+        """Show the cue at step 0, the fork, and the place on several scales."""
         cue = one_hot(self.cue, 2) * (self.now == 0).unsqueeze(-1)
         place = self.place / self.length
-        waves = [2 * place - 1, *(torch.sin(torch.pi * factor * place) for factor in (1, 2, 4))]
-        return torch.cat([cue, torch.stack(waves, -1)], -1)
+        waves = [torch.sin(torch.pi * factor * place) for factor in (1, 2, 4)]
+        return torch.cat([cue, torch.stack([self.place == 0, place, *waves], -1)], -1)
 
 
 class Plates(World):
@@ -344,7 +344,7 @@ class Agent:
 
 
 _CUE = Agent(CueRecall, 80_000, burn_in_steps=5, unroll_steps=20, n_step=2, gamma=0.5, hidden_size=48)
-_CHAIN = Agent(Chain, 80_000, goal=0.75, n_step=10, gamma=0.99, hidden_size=48)
+_CHAIN = Agent(Chain, 80_000, goal=0.75, n_step=10, gamma=0.997, epsilon=0.2, hidden_size=48)
 _PLATES = Agent(Plates, 80_000, gamma=0.95, hidden_size=64)
 _SHOP = Agent(Shop, 80_000, gamma=0.95, epsilon=0.8)
 AGENTS: dict[str, dict[str, Agent | list[str] | None]] = {
@@ -457,7 +457,7 @@ def evaluate(env: EnvBase, policy: Callable[[TensorDictBase], TensorDictBase], l
 def _learn_table(agent: Agent, max_steps: int) -> list[tuple[int, float]]:
     """Learn the chain's values by 1-step Q-learning in a table of place and cue; nothing is random but the agent."""
     env, judged = Chain(agent.num_envs), Chain(EVALUATED)
-    values = torch.zeros(Chain.length + 1, 2, 2)
+    values = torch.zeros(Chain.length + 1, 2, Chain.actions)
     epsilons = emulator_epsilons(agent.num_envs, base=agent.epsilon, alpha=3.0)
 
     def greedy(world: Chain) -> Tensor:
@@ -472,7 +472,7 @@ def _learn_table(agent: Agent, max_steps: int) -> list[tuple[int, float]]:
     for step in range(1, max_steps // agent.num_envs + 1):
         place, cue = env.place, env.cue
         explore = torch.rand(agent.num_envs) < epsilons
-        action = torch.where(explore, torch.randint(0, 2, place.shape), greedy(env))
+        action = torch.where(explore, torch.randint(0, Chain.actions, place.shape), greedy(env))
         env.now += 1
         reward, ended, _ = env.advance(action)
         bootstrap = agent.gamma * values[env.place, env.cue].amax(-1) * ~ended

@@ -35,7 +35,7 @@ def _recall(env):
 
 
 def _walk_to_the_paying_end(env):
-    return env.cue
+    return torch.where(env.place > 0, 0, 1 + env.cue)
 
 
 def _press_in_order(env):
@@ -66,7 +66,7 @@ def test_who_knows_the_hidden_state_always_succeeds(world, choose):
     ("world", "choose"),
     [
         (CueRecall, lambda env: (_recall(env) + 1) % env.cues),
-        (Chain, lambda env: 1 - env.cue),
+        (Chain, lambda env: torch.where(env.place > 0, 0, 2 - env.cue)),
         (Plates, lambda env: torch.full_like(env.tile, 4)),
         (Shop, lambda env: torch.full_like(env.screen, env.A)),  # the first thing of the list
     ],
