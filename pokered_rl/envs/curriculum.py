@@ -309,7 +309,7 @@ class StateArchive:
             )
 
     def copy_to(self, folder: Path) -> int:
-        """Copy the states of this folder into a new one, with the counts of their cells; return how many they are.
+        """Copy the states of this folder into a new one, without the counts of their cells; return how many they are.
 
         At most ``max_states`` and ``max_bytes`` are copied.
 
