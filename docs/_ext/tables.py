@@ -58,6 +58,39 @@ def _long_run_table(measured: dict) -> str:
     return "\n".join(lines) + "\n"
 
 
+_AGENTS = {
+    "full": "everything on",
+    "zero_start": "replayed from zero states",
+    "no_lstm": "without the LSTM",
+    "one_step": "1-step targets",
+    "table": "1-step Q-learning in a table that sees the cue",
+    "no_mask": "without the action mask",
+    "no_archive": "without the archive",
+    "epsilon_greedy": "single random actions",
+    "uniform_replay": "without priorities",
+}
+
+
+def _worlds_table(measured: dict) -> str:
+    """Steps to the goal and success at the end, for each agent of each small world; who missed it counts as slowest."""
+    lines = [
+        "| world | agent | reached the goal | median of its steps | range | median success at the end | range |",
+        "|" + "---|" * 7,
+    ]
+    for world, variants in measured["worlds"].items():
+        for name, row in variants.items():
+            steps = f"{row['low_steps']:,} to {row['high_steps']:,}" if row["reached"] else ""
+            missed = f"not within {row['most_steps']:,}"
+            if row["reached"] < row["runs"]:
+                steps = f"{row['low_steps']:,}, or {missed}" if row["reached"] else missed
+            median = missed if row["median_steps"] is None else f"{row['median_steps']:,}"
+            lines.append(
+                f"| `{world}` | {_AGENTS[name]} | {row['reached']} of {row['runs']} | {median} | {steps} "
+                f"| {row['median_success']:.0%} | {row['low_success']:.0%} to {row['high_success']:.0%} |"
+            )
+    return "\n".join(lines) + f"\n\n{_how(measured)}"
+
+
 def _profile_tables(measured: dict) -> str:
     parts = []
     for name, shares in measured["samples"].items():
@@ -153,6 +186,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "long_run": lambda: _with_picture(
         "long_run", _long_run_table, "Memory, handles, threads and steps a second over time"
     ),
+    "small_worlds": lambda: _worlds_table(_measured("small_worlds")),
     "profiles": lambda: _profile_tables(_measured("profiles")),
     "scaling": _scaling_table,
     "check": _check_table,
