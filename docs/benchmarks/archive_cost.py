@@ -32,6 +32,11 @@ class _Timed(ArchiveStates):
         super()._advance(frame, action)
         self.clock[0] += time.process_time() - began
 
+    def _write(self, frame: Any, out: Any) -> None:
+        began = time.process_time()
+        super()._write(frame, out)
+        self.clock[0] += time.process_time() - began
+
 
 def main() -> None:
     """Play, print the share, write the JSON."""

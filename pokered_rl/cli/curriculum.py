@@ -95,11 +95,11 @@ def _table(archive: StateArchive, profile: CartridgeProfile) -> Table:
         levels.setdefault(cell.level, []).append(cell)
     table = Table(
         title=f"{len(archive):,} cells, {archive.num_states:,} states ({archive.num_bytes / 1e6:.1f} MB), "
-        f"{len(levels)} sets of events"
+        f"{len(levels)} sets of events and places"
     )
     for name, side in (("events", "right"), ("newest", "left"), ("cells", "right"), ("states", "right")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
-    for name in ("starts", "reached another event", "least steps", "power-on ends here"):
+    for name in ("starts", "got further", "least steps", "power-on ends here"):
         table.add_column(name, justify="right")
     stops = sum(archive.level_stops.values())
     for level, cells in sorted(levels.items(), key=lambda item: (item[1][0].story, item[0])):
@@ -140,7 +140,7 @@ def _name(number: int, profile: CartridgeProfile) -> str:
 
 
 def _draw(archive: StateArchive, profile: CartridgeProfile) -> Figure:
-    """Draw each cell on its map: colour is the share of starts that reached another event, size the starts."""
+    """Draw each cell on its map: colour is the share of starts that got further, size the starts."""
     import numpy as np
     from matplotlib.figure import Figure
 
@@ -165,7 +165,7 @@ def _draw(archive: StateArchive, profile: CartridgeProfile) -> Figure:
     for axes in grid[len(by_map) :]:
         axes.set_axis_off()
     if points is not None:
-        figure.colorbar(points, ax=list(grid), label="share of starts that reached another event", shrink=0.6)
+        figure.colorbar(points, ax=list(grid), label="share of starts that got further", shrink=0.6)
     return figure
 
 

@@ -141,7 +141,9 @@ def _replay(
     with EpisodePlayer(log, cartridge=policy.cartridge, screen="half") as player:
         player.play_to(steps)
         if player.emulator.ram_hash() != env.base_env.ram_hash(0):
-            raise EpisodeLogError("the environment of the run does not play the episode as it was played")
+            raise EpisodeLogError(
+                f"after {steps:,} steps the game is not that of the log: check it with `pokered_rl verify`"
+            )
         return tensordict, player.emulator.save_state()
 
 
@@ -193,7 +195,10 @@ def watch(
     if continued is not None:
         header = continued[0].header
         if header.actions != tuple(names):
-            raise EpisodeLogError(f"the episode was played with other actions than the policy's: {header.actions}")
+            raise EpisodeLogError(
+                f"the episode was played with the actions {', '.join(header.actions)}, the policy has"
+                f" {', '.join(names)}: take over an episode of the policy's own run"
+            )
         timing = ("frames_per_action", "hold_frames", "wait_while_busy", "max_wait_frames")
         changes = {name: getattr(header, name) for name in timing} | {"max_episode_steps": None}
         changes |= {"start_states": load_start_state(continued[0]), "terminate_at_hall_of_fame": False}

@@ -90,7 +90,8 @@ class Cell:
     parent: str
     #: Names of its states: files of the archive's folder, or entries in memory.
     states: list[str] = field(default_factory=list)
-    #: Episodes that began here, those whose outcome is known, and those that reached another event.
+    #: Episodes that began here, those whose outcome is known, and those that got further (to another event, badge or
+    #: place).
     starts: int = 0
     ends: int = 0
     successes: int = 0
@@ -155,7 +156,7 @@ class StateArchive:
     def reset(self) -> None:
         """Forget everything in memory; files stay."""
         self.cells: dict[str, Cell] = {}
-        #: Moving success rate of each level: share of its episodes that reached another event.
+        #: Moving success rate of each level: share of its episodes that got further.
         self.level_rates: dict[str, float] = {}
         #: Moving share of each level among those in which episodes from power-on ended.
         self.level_stops: dict[str, float] = {}
@@ -225,7 +226,7 @@ class StateArchive:
             self._evict()
 
     def add_outcome(self, key: str, *, success: bool) -> None:
-        """Note how an episode that began in a cell ended: whether it reached another event."""
+        """Note how an episode that began in a cell ended: whether it reached another event, badge or place."""
         self._record({"do": "end", "key": key, "ok": int(success)})
 
     def add_stop(self, level: str) -> None:
@@ -586,10 +587,6 @@ class ArchiveStarts:
         return start._replace(max_steps=self.power_on_max_steps if from_power_on else self.max_steps)
 
 
-def _place_of(cell: Cell) -> tuple[int, int, int]:
-    return cell.map_id, cell.x // _PLACE_TILES, cell.y // _PLACE_TILES
-
-
 class _Table:
     """The cells that have states, as arrays."""
 
@@ -601,9 +598,13 @@ class _Table:
         self._index = {cell.key: index for index, cell in enumerate(cells)}
         story = np.array([cell.story for cell in cells], np.float64)
         self._story_weight = _EARLIER ** (story.max() - story)
-        places = sorted({_place_of(cell) for cell in cells})
-        of_place = {place: number for number, place in enumerate(places)}
-        self._place = np.array([of_place[_place_of(cell)] for cell in cells])
+        places: dict[tuple[int, int, int], int] = {}
+        self._place = np.array(
+            [
+                places.setdefault((cell.map_id, cell.x // _PLACE_TILES, cell.y // _PLACE_TILES), len(places))
+                for cell in cells
+            ]
+        )
         names = sorted({(cell.story, cell.level) for cell in cells}, reverse=True)
         self.levels = [level for _, level in names]
         of_level = {level: number for number, level in enumerate(self.levels)}

@@ -238,11 +238,11 @@ class CurriculumConfig:
     enabled: bool = True
     #: Share of each worker's emulators that always begin at power-on.
     power_on_share: float = option(0.25, ge=0, le=1)
-    #: Share of the archive's draws that go where the next event is reached sometimes; the others go to cells from
-    #: which few episodes have begun.
+    #: Share of the archive's draws that go where the next event or place is reached sometimes; the others go to cells
+    #: at the front of the story from which few episodes have begun.
     bottleneck_share: float = option(0.7, ge=0, le=1)
-    #: Exploration rate, at least, of the episodes that the others begin; 1 explores at random from there, as Go-Explore
-    #: does, while the policy is still worse at finding something new.
+    #: Exploration rate, at least, of episodes whose start was drawn for its novelty (the draws that `bottleneck_share`
+    #: leaves); 1 presses random keys there, as Go-Explore does.
     novelty_epsilon: float = option(0.0, ge=0, le=1)
     #: Agent steps without a new cell or event after which an archived episode is truncated.
     patience_steps: int = option(160, ge=1)

@@ -111,7 +111,7 @@ def test_an_episode_of_the_run_is_taken_over_after_some_of_its_steps(trained, tm
 def test_an_episode_that_the_policy_cannot_play_is_not_taken_over(trained):
     original, policy = EpisodeLog.load(find_logs([trained])[0]), load_policy(trained)
     others = replace(original, header=replace(original.header, actions=original.header.actions[::-1]))
-    with pytest.raises(EpisodeLogError, match="other actions"):
+    with pytest.raises(EpisodeLogError, match="the policy has"):
         watch(policy, _Eyes(), epsilon=0.0, continued=(others, 1))
     other_steps = replace(original, actions=original.actions[::-1].copy())  # not those of the hashes in the log
     with pytest.raises(EpisodeLogError, match="not the recorded episode"):

@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from tensordict import TensorDict
 from torchrl.envs.utils import step_mdp
 
 from pokered_rl.atomic import LockToken
@@ -17,6 +18,7 @@ from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, level_
 from pokered_rl.envs.start_states import StartStates
 from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import CheckpointError, ConfigError, RunLostError
+from pokered_rl.game.ram_map import RAM_MAP
 
 
 @pytest.fixture(scope="module")
@@ -379,6 +381,31 @@ def test_a_town_of_the_story_is_a_level_of_its_own():
         [cell] = transform.archive.cells.values()
         assert cell.story == 1
         assert transform.archive.level_events[cell.level] == (FIRST_PLACE,), "the town is the first milestone"
+    finally:
+        env.close()
+
+
+def test_arriving_at_a_place_is_a_success_and_stays_in_the_level(tmp_path):
+    profile = Cartridge.bundled().profile
+    town, lane = (profile.milestones.names.index(name) for name in ("leave_home", "pebble_lane"))
+    archive = StateArchive(folder=tmp_path)
+    key = _cell(archive, f"{0xAB:016x}")
+    archive.add_state(key, SaveState.load(start_states()["leave_home"]), {}, depth_steps=100)
+    transform = ArchiveStates(archive, power_on_share=0.0)
+    env = make_env(num_emulators=1, seed=0, extra_transforms=[transform])
+    try:
+        tensordict = env.reset()
+        tensordict["action"] = torch.zeros(1, dtype=torch.int64)
+        in_town = env.step(tensordict)["next"]["ram"].clone()
+        assert archive.cells[key].ends == 0
+        in_lane = in_town.clone()
+        in_lane[0, transform.ram_layout.column(RAM_MAP["wCurMap"].address)] = profile.maps.id("PEBBLE_LANE")
+        for ram in (in_lane, in_town):
+            transform(TensorDict({"ram": ram, "action": torch.zeros(1, dtype=torch.int64)}, batch_size=[1]))
+        assert (archive.cells[key].ends, archive.cells[key].successes) == (1, 1)
+        newest = list(archive.cells.values())[-1]
+        assert newest.map_id != profile.maps.id("PEBBLE_LANE")
+        assert archive.level_events[newest.level] == (FIRST_PLACE + town, FIRST_PLACE + lane), "back, it has been there"
     finally:
         env.close()
 
