@@ -2,10 +2,19 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import torch
 
-from learning import LAYOUT, filled_replay, learner_parts, learner_row, played_rows, sequences_of
+from learning import (
+    LAYOUT,
+    filled_replay,
+    learner_parts,
+    learner_row,
+    played_rows,
+    sequences_of,
+    updates_per_second,
+)
 from pairs import Row
 from pokered_rl.data import SequenceReplay
 from pokered_rl.training.config import Config
@@ -50,23 +59,28 @@ def device_rows(device: torch.device, *, quick: bool, steps_per_second: float) -
     seconds = (10.0 if quick else 40.0) if cuda else 6.0
     rounds = 5 if quick or not cuda else 20
     block = sequences_of(played_rows(), 64, hidden_size=hidden)
-    rows = {"learner": learner_row(size, batch_size, device, block, seconds)}
+    learner = learner_row(size, batch_size, device, block, seconds)
+    if cuda:
+        learner.parts = {
+            "eager": learner_row(size, batch_size, device, block, seconds / 2, cuda_graph=False),
+            "compiled": learner_row(size, batch_size, device, block, seconds / 2, compiles=True),
+            "compiled, eager launches": learner_row(
+                size, batch_size, device, block, seconds / 2, compiles=True, cuda_graph=False
+            ),
+            "tiny": learner_row("tiny", batch_size, device, sequences_of(played_rows(), 64, hidden_size=128), seconds / 2),
+        }
+    rows = {"learner": learner}
     with filled_replay(block, sequences=2_000, batch_size=batch_size, prefetch=2, pin_memory=cuda) as buffer:
         whole, bare = learner_parts(size, block, buffer, batch_size=batch_size, device=device)
 
-        def rate(work, count: int) -> float:
-            start = time.perf_counter()
-            for _ in range(count):
-                work()
-            if cuda:
-                torch.cuda.synchronize()
-            return count / (time.perf_counter() - start)
+        def rate(work: Callable[[], object], count: int) -> float:
+            return updates_per_second(work, count, device)
 
         def draw() -> None:
             whole.draw()
 
         for work in (whole.step, bare, draw):
-            rate(work, 2)
+            rate(work, 5)
         sampler = rows["sampler"] = Row([], [], "batches/s", notes={"limit": "updates/s of the bare update"})
         for _ in range(rounds):
             sampler.ours.append(rate(draw, 5))

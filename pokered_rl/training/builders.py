@@ -558,7 +558,7 @@ def make_learner(
     module = module.to(device)
     if config.runtime.compile:
         # The loss shares these modules. Workers step through `forward`, and a copy for a worker is not compiled.
-        network.compile_parts(mode="reduce-overhead" if config.runtime.cuda_graphs else None)
+        network.compile_parts()
     hard = settings.target_update is TargetUpdate.hard
     try:
         updater = make_target_updater(
@@ -572,7 +572,13 @@ def make_learner(
             f' "network", create_target_params=True) ({error})'
         ) from error
     # Fused takes a third of the time on the CPU, too.
-    optimizer = torch.optim.Adam(module.parameters(), lr=settings.learning_rate, eps=settings.adam_epsilon, fused=True)
+    optimizer = torch.optim.Adam(
+        module.parameters(),
+        lr=settings.learning_rate,
+        eps=settings.adam_epsilon,
+        fused=True,
+        capturable=device.type == "cuda",
+    )
     return Learner(
         loss=module,
         optimizer=optimizer,
@@ -582,5 +588,6 @@ def make_learner(
         max_grad_norm=settings.max_grad_norm,
         device=device,
         autocast=config.runtime.autocast,
+        cuda_graph=config.runtime.cuda_graphs,
         diagnose=partial(diagnose, network, optimizer, first_step=config.replay.burn_in_steps),
     )

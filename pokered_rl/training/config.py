@@ -242,7 +242,8 @@ class CurriculumConfig:
     #: at the front of the story from which few episodes have begun.
     bottleneck_share: float = option(0.7, ge=0, le=1)
     #: Exploration rate, at least, of episodes whose start was drawn for its novelty (the draws that `bottleneck_share`
-    #: leaves); 1 presses random keys there, as Go-Explore does.
+    #: leaves); 1 presses random keys there, as Go-Explore does, and those episodes fill the archive alone: nothing is
+    #: learned from them.
     novelty_epsilon: float = option(0.0, ge=0, le=1)
     #: Agent steps without a new cell or event after which an archived episode is truncated.
     patience_steps: int = option(160, ge=1)
@@ -513,8 +514,8 @@ class RuntimeConfig:
     autocast: bool = True
     #: Compile encoder, heads and loss mathematics; pays off on a GPU after a minute of warm-up.
     compile: bool = False
-    #: Capture what is compiled in CUDA graphs (PyTorch's mode `reduce-overhead`). Not yet tried on a GPU.
-    cuda_graphs: bool = False
+    #: On CUDA, launch an update as one CUDA graph in place of thousands of kernels.
+    cuda_graphs: bool = True
     #: One in-process collector, no threads, no prefetch: two runs with one seed are bit-identical.
     deterministic: bool = option(False, fixed="what it means to repeat the run")
     #: Seconds between two checkpoints. What a crash costs at most.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from tensordict import TensorDictBase
@@ -55,6 +56,66 @@ def snapshot(tree: Any) -> Any:
     return tree
 
 
+class _Result(NamedTuple):
+    """What an update computes."""
+
+    #: Priorities of the batch and the norm of its gradient, [B+1].
+    report: Tensor
+    #: Names of the scalars.
+    names: tuple[str, ...]
+    #: Their values, and 1 where there is one: [2, scalars].
+    scalars: Tensor
+    #: The batch, with what the loss has written.
+    batch: TensorDictBase
+
+
+class _CudaGraph:
+    """Launch an update as one CUDA graph: recorded once, replayed on the next batches.
+
+    Not tensordict's ``CudaGraphModule``: that waits for the device before each replay, and while it records no other
+    thread may use CUDA, as the one that draws ahead does.
+
+    Args:
+        update: Never waits for the device.
+    """
+
+    #: Updates before the recording, in which libraries allocate and the optimizer makes its state.
+    WARM_UP = 3
+
+    def __init__(self, update: Callable[[TensorDictBase], _Result]) -> None:
+        self._update = update
+        self._stream = torch.cuda.Stream()
+        self._warm_ups = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._inputs: TensorDictBase | None = None
+        self._result: _Result | None = None
+
+    def __call__(self, sampled: TensorDictBase) -> _Result:
+        """Update on a batch in pinned memory."""
+        if self._graph is None and self._warm_ups < self.WARM_UP:
+            self._warm_ups += 1
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                result = self._update(sampled.to("cuda", non_blocking=True))
+            torch.cuda.current_stream().wait_stream(self._stream)
+            return result
+        if self._inputs is not None and _form(sampled) != _form(self._inputs):
+            return self._update(sampled.to("cuda", non_blocking=True))
+        if self._graph is None or self._inputs is None or self._result is None:
+            self._inputs = sampled.to("cuda")
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+                self._result = self._update(self._inputs.copy())
+        else:
+            self._inputs.update_(sampled, non_blocking=True)
+        self._graph.replay()
+        return self._result
+
+
+def _form(batch: TensorDictBase) -> dict[Any, Any]:
+    return {key: (value.shape, value.dtype) for key, value in batch.items(True, True)}
+
+
 class _Unread:
     """An update whose report is on its way from the device.
 
@@ -86,6 +147,7 @@ class Learner:
     The gradient is checked before the optimizer uses it: one that is not finite never reaches the weights, so what is
     saved after :class:`LearnerError` is valid. On CUDA with a fused optimizer the device makes that check, and the CPU
     reads loss and priorities of an update while the next one runs: it never waits for the update that it has begun.
+    Such an update is one CUDA graph, unless there is a schedule or the device refuses, which is said once.
 
     Args:
         loss: Takes a batch [B], returns parts `loss_*` and further scalars, writes `td_error` [B].
@@ -99,6 +161,8 @@ class Learner:
         scheduler: Learning-rate schedule, stepped after each update.
         diagnose: Computes further metrics from the last batch, for :meth:`diagnostics`.
         read_late: Read losses and priorities one update late; needs a fused optimizer. None does so on CUDA.
+        cuda_graph: Launch an update as a CUDA graph; used on CUDA, with ``read_late``, a capturable optimizer and no
+            schedule only.
 
     Raises:
         ConfigError: ``read_late`` with an optimizer that is not fused.
@@ -118,6 +182,7 @@ class Learner:
         scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
         diagnose: Callable[[TensorDictBase], Mapping[str, float]] | None = None,
         read_late: bool | None = None,
+        cuda_graph: bool = True,
     ) -> None:
         self.loss = loss
         self.optimizer = optimizer
@@ -140,6 +205,11 @@ class Learner:
             raise ConfigError("read_late needs a fused optimizer, which can leave out an update that is not finite")
         self._read_late = (device.type == "cuda" and fused) if read_late is None else read_late
         self._unread: _Unread | None = None
+        #: 1 once a gradient was not finite: a fused optimizer leaves weights and moments as they are from then on.
+        self._broken = torch.zeros((), device=device)
+        capturable = all(group.get("capturable") for group in optimizer.param_groups)
+        self._captures = cuda_graph and device.type == "cuda" and self._read_late and capturable and scheduler is None
+        self._graph = _CudaGraph(self._update) if self._captures else None
 
     def step(self) -> None:
         """Do one update.
@@ -148,36 +218,68 @@ class Learner:
             LearnerError: The gradient is not finite, or the device is out of memory; the weights are unchanged.
         """
         try:
-            sampled, batch = self.draw()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
-                losses = self.loss(batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            # By TorchRL's convention the parts of a loss are called loss_*, and their sum is minimised.
-            sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
-            grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+            sampled = self._replay.sample(self.batch_size)
+            result = self._update_on(sampled)
         except torch.OutOfMemoryError as error:
             raise LearnerError(
                 f"out of memory on {self.device} in update {self.updates + 1}; lower learner.batch_size"
                 f" ({self.batch_size}) or network.size ({str(error).splitlines()[0]})"
             ) from error
-        if "td_error" not in batch:
-            raise LearnerError(f"{type(self.loss).__name__} must write the priorities `td_error` [B] into its batch")
-        report = torch.cat([batch["td_error"].detach().float(), grad_norm.detach().float().reshape(1)])  # [B+1]
         if self._read_late:
-            self.settle()
-            # A fused optimizer leaves weights and moments as they are where this is 1.
-            self.optimizer.found_inf = (~torch.isfinite(report).all()).float()  # type: ignore[attr-defined]
-            self._unread = _Unread(sampled, report, self.updates + 1)
+            unread, self._unread = self._unread, _Unread(sampled, result.report, self.updates + 1)
+            if unread is not None:
+                self._read(unread)
         else:
-            # The one place where the CPU waits for the device.
-            self._read(sampled, report.cpu(), self.updates + 1)
-        self.optimizer.step()
+            self._write_priorities(sampled, result.report)
         if self.scheduler is not None:
             self.scheduler.step()
         self.target_updater.step()
         self.updates += 1
-        self._add_to_means(losses, grad_norm)
-        self._last_batch = batch
+        before = self._sums.get(result.names)
+        self._sums[result.names] = result.scalars.clone() if before is None else before + result.scalars
+        self._last_batch = result.batch
+
+    def _update_on(self, sampled: TensorDictBase) -> _Result:
+        """Do an update on a sample, as a CUDA graph where one can be made."""
+        if self._graph is None:
+            return self._update(self._to_device(sampled))
+        try:
+            return self._graph(_pinned(sampled))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self._graph = None
+            warnings.warn(
+                f"the update cannot be a CUDA graph and is launched kernel by kernel ({str(error).splitlines()[0]});"
+                " runtime.cuda_graphs=false leaves this message out",
+                stacklevel=2,
+            )
+            return self._update(self._to_device(sampled))
+
+    def _update(self, batch: TensorDictBase) -> _Result:
+        """Loss, gradient and optimizer step; with ``read_late`` the CPU never waits for the device."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
+            losses = self.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        # By TorchRL's convention the parts of a loss are called loss_*, and their sum is minimised.
+        sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
+        grad_norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        if "td_error" not in batch:
+            raise LearnerError(f"{type(self.loss).__name__} must write the priorities `td_error` [B] into its batch")
+        report = torch.cat([batch["td_error"].detach().float(), grad_norm.detach().float().reshape(1)])  # [B+1]
+        if self._read_late:
+            self._broken.copy_(torch.maximum(self._broken, (~torch.isfinite(report).all()).float()))
+            self.optimizer.found_inf = self._broken  # type: ignore[attr-defined]
+        else:
+            # The one place where the CPU waits for the device.
+            report = report.cpu()
+            self._check(report, self.updates + 1)
+        self.optimizer.step()
+        scalars = {**dict(losses.items()), "grad_norm": grad_norm}
+        values = torch.stack([value.detach().float().mean() for value in scalars.values()])
+        there = ~values.isnan()
+        pairs = torch.stack([values.masked_fill(~there, 0.0), there.float()])
+        return _Result(report, tuple(scalars), pairs, batch)
 
     def draw(self) -> tuple[TensorDictBase, TensorDictBase]:
         """Return a sample, and what the loss gets of it: a copy on the device."""
@@ -192,15 +294,21 @@ class Learner:
         """
         if self._unread is not None:
             unread, self._unread = self._unread, None
-            self._read(unread.sampled, unread.report(), unread.update)
+            self._read(unread)
 
-    def _read(self, sampled: TensorDictBase, report: Tensor, update: int) -> None:
-        """Check the report [B+1] of an update and write its priorities."""
+    def _read(self, unread: _Unread) -> None:
+        report = unread.report()
+        self._check(report, unread.update)
+        self._write_priorities(unread.sampled, report)
+
+    def _check(self, report: Tensor, update: int) -> None:
         if not bool(torch.isfinite(report).all()):
             raise LearnerError(
                 f"loss or gradient is not finite in update {update} (gradient norm {float(report[-1])});"
                 " the weights of the update before are saved; lower learner.learning_rate or look at the rewards"
             )
+
+    def _write_priorities(self, sampled: TensorDictBase, report: Tensor) -> None:
         sampled.set("td_error", report[:-1])
         self._replay.update_tensordict_priority(sampled)
 
@@ -241,6 +349,9 @@ class Learner:
             RuntimeError: The network is another one.
         """
         self.updates = state["updates"]
+        self._broken.zero_()
+        if self._captures:
+            self._graph = _CudaGraph(self._update)  # the optimizer's state will lie elsewhere
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"] | {"param_groups": self._groups(state["optimizer"])})
         self.target_updater.load_state_dict(state["target_updater"])
@@ -262,14 +373,9 @@ class Learner:
     def _to_device(self, sampled: TensorDictBase) -> TensorDictBase:
         if self.device.type != "cuda":
             return sampled.copy()  # the loss writes into its batch; the sample keeps its own entries
-        if not next(iter(sampled.values(True, True))).is_pinned():  # a replay that draws ahead has pinned it already
-            sampled = sampled.pin_memory()
-        return sampled.to(self.device, non_blocking=True)
+        return _pinned(sampled).to(self.device, non_blocking=True)
 
-    def _add_to_means(self, losses: TensorDictBase, grad_norm: Tensor) -> None:
-        scalars = {**dict(losses.items()), "grad_norm": grad_norm}
-        values = torch.stack([value.detach().float().mean() for value in scalars.values()])
-        there = ~values.isnan()
-        pairs = torch.stack([values.masked_fill(~there, 0.0), there.float()])
-        names = tuple(scalars)
-        self._sums[names] = self._sums[names] + pairs if names in self._sums else pairs
+
+def _pinned(sampled: TensorDictBase) -> TensorDictBase:
+    """Return a sample in pinned memory, where a replay that draws ahead has put it already."""
+    return sampled if next(iter(sampled.values(True, True))).is_pinned() else sampled.pin_memory()

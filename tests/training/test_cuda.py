@@ -12,7 +12,7 @@ from tensordict import TensorDict
 
 from pokered_rl.modules import R2D2Network
 from pokered_rl.objectives import R2D2Loss
-from pokered_rl.training.learner import Learner, make_target_updater
+from pokered_rl.training.learner import Learner, LearnerError, make_target_updater
 
 TRIED_ON_CPU = os.environ.get("POKERED_CUDA_TESTS") == "cpu"
 DEVICE = torch.device("cpu" if TRIED_ON_CPU else "cuda")
@@ -76,8 +76,10 @@ class Replay:
 
     def __init__(self) -> None:
         self.priorities: list[torch.Tensor] = []
+        self.draws = 0
 
     def sample(self, batch_size: int) -> TensorDict:
+        self.draws += 1
         return make_batch().set("index", torch.arange(batch_size))
 
     def update_tensordict_priority(self, data: TensorDict) -> None:
@@ -88,19 +90,30 @@ def make_loss(device: torch.device, **changes) -> R2D2Loss:
     return R2D2Loss(make_network(), burn_in_steps=BURN_IN, n_step=N_STEP, log_delta_q=True, **changes).to(device)
 
 
-def make_learner(device: torch.device, *, autocast: bool = False, read_late: bool | None = None) -> Learner:
-    loss = make_loss(device)
+def make_learner(
+    device: torch.device,
+    *,
+    autocast: bool = False,
+    read_late: bool | None = None,
+    cuda_graph: bool = False,
+    replay: "Replay | None" = None,
+    loss: torch.nn.Module | None = None,
+) -> Learner:
+    loss = make_loss(device) if loss is None else loss
     return Learner(
         loss=loss,
         # A large epsilon: where a gradient is nearly zero, Adam would otherwise enlarge differences of rounding.
-        optimizer=torch.optim.Adam(loss.parameters(), lr=1e-3, eps=1e-3, fused=True),
+        optimizer=torch.optim.Adam(
+            loss.parameters(), lr=1e-3, eps=1e-3, fused=True, capturable=device.type == "cuda"
+        ),
         target_updater=make_target_updater(loss, hard_interval=3),
-        replay=Replay(),
+        replay=replay or Replay(),
         batch_size=BATCH,
         max_grad_norm=40.0,
         device=device,
         autocast=autocast,
         read_late=read_late,
+        cuda_graph=cuda_graph,
     )
 
 
@@ -181,18 +194,102 @@ def test_loss_under_autocast_is_near_that_of_single_precision():
     assert values[0] == pytest.approx(values[1], rel=0.05)  # bfloat16 has 8 bits
 
 
-@pytest.mark.skipif(DEVICE.type == "cpu", reason="there are no graphs on the CPU")
-@pytest.mark.parametrize("mode", [None, "reduce-overhead"])
-def test_compiled_and_captured_parts_compute_the_same(mode):
-    eager = make_loss(DEVICE)
-    compiled = make_loss(DEVICE, compile_terms=True)
-    compiled.network.compile_parts(mode=mode)
-    for loss in (eager, compiled):
-        make_target_updater(loss)
-    for _ in range(4):  # the first ones warm up, then the graph is captured and replayed
-        torch.compiler.cudagraph_mark_step_begin()
-        batches = make_batch().to(DEVICE), make_batch().to(DEVICE)
-        found, expected = compiled(batches[0])["loss_quantile"], eager(batches[1])["loss_quantile"]
-        found.backward()
-        torch.testing.assert_close(found.detach(), expected.detach(), rtol=2e-3, atol=1e-4)
-        torch.testing.assert_close(batches[0]["td_error"], batches[1]["td_error"], rtol=1e-2, atol=1e-3)
+needs_graphs = pytest.mark.skipif(DEVICE.type == "cpu", reason="there are no graphs on the CPU")
+
+
+class DifferentBatches(Replay):
+    """Draws another batch each time; the sixth is a shorter one, of another form."""
+
+    def sample(self, batch_size: int) -> TensorDict:
+        batch = super().sample(batch_size)
+        batch["reward"] += self.draws
+        return batch[:2].clone() if self.draws == 6 else batch
+
+
+@needs_graphs
+def test_update_as_a_cuda_graph_computes_the_same():
+    graphed, eager = (make_learner(DEVICE, cuda_graph=graph, replay=DifferentBatches()) for graph in (True, False))
+    for _ in range(9):  # three to warm up, the recording, replays around a batch that does not fit
+        graphed.step()
+        eager.step()
+    assert graphed._graph is not None and graphed._graph._graph is not None
+    assert_same_weights(graphed, eager, rtol=1e-3, atol=1e-4)
+    for each in (graphed, eager):
+        each.settle()
+    torch.testing.assert_close(graphed._replay.priorities, eager._replay.priorities, rtol=1e-2, atol=1e-3)
+    means = graphed.means(), eager.means()
+    assert means[0] == {name: pytest.approx(value, rel=1e-2, abs=1e-3) for name, value in means[1].items()}
+
+
+@needs_graphs
+def test_noise_of_a_cuda_graph_is_drawn_anew():
+    torch.manual_seed(0)
+    network = R2D2Network(num_actions=ACTIONS, size="tiny", hidden_size=HIDDEN, num_quantiles=5, context_size=CONTEXT)
+    loss = R2D2Loss(network, burn_in_steps=BURN_IN, n_step=N_STEP).to(DEVICE)
+    learner = make_learner(DEVICE, cuda_graph=True, loss=loss)
+    learner.optimizer.param_groups[0]["lr"] = 0.0  # what differs between two updates is the noise
+    for _ in range(8):
+        learner.step()
+    learner.settle()
+    replayed = learner._replay.priorities[-4:]
+    assert all(not torch.allclose(one, other) for one, other in zip(replayed, replayed[1:], strict=False))
+
+
+@needs_graphs
+def test_cuda_graph_resumes():
+    learner = make_learner(DEVICE, cuda_graph=True)
+    for _ in range(6):
+        learner.step()
+    resumed = make_learner(DEVICE, cuda_graph=True)
+    resumed.load_state_dict(learner.state_dict())
+    for each in (learner, resumed):
+        for _ in range(6):
+            each.step()
+    assert_same_weights(resumed, learner, rtol=1e-4, atol=1e-5)
+
+
+@needs_graphs
+def test_gradient_that_is_not_finite_leaves_the_weights_in_a_cuda_graph():
+    replay = Replay()
+    learner = make_learner(DEVICE, cuda_graph=True, replay=replay)
+    for _ in range(6):
+        learner.step()
+    learner.settle()
+    before = weights(learner)
+    sample = replay.sample
+    replay.sample = lambda batch_size: sample(batch_size).apply(
+        lambda value: value * float("nan") if value.is_floating_point() else value
+    )
+    with pytest.raises(LearnerError, match="not finite in update 7"):
+        for _ in range(2):
+            learner.step()
+    for name, value in weights(learner).items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+@needs_graphs
+def test_update_that_waits_for_the_device_falls_back_with_a_message():
+    class Waits(R2D2Loss):
+        def forward(self, tensordict):
+            float(tensordict["reward"].sum())
+            return super().forward(tensordict)
+
+    loss = Waits(make_network(), burn_in_steps=BURN_IN, n_step=N_STEP).to(DEVICE)
+    learner = make_learner(DEVICE, cuda_graph=True, loss=loss)
+    with pytest.warns(UserWarning, match="launched kernel by kernel"):
+        for _ in range(6):
+            learner.step()
+    learner.settle()
+    assert learner.updates == 6 and len(learner._replay.priorities) == 6
+
+
+@needs_graphs
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_compiled_parts_compute_the_same(cuda_graph):
+    loss = make_loss(DEVICE, compile_terms=True)
+    loss.network.compile_parts()
+    compiled, eager = make_learner(DEVICE, cuda_graph=cuda_graph, loss=loss), make_learner(DEVICE)
+    for _ in range(6):
+        compiled.step()
+        eager.step()
+    assert_same_weights(compiled, eager, rtol=1e-3, atol=2e-4)
