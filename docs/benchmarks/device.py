@@ -64,10 +64,9 @@ def device_rows(device: torch.device, *, quick: bool, steps_per_second: float) -
         learner.parts = {
             "eager": learner_row(size, batch_size, device, block, seconds / 2, cuda_graph=False),
             "compiled": learner_row(size, batch_size, device, block, seconds / 2, compiles=True),
-            "compiled, eager launches": learner_row(
-                size, batch_size, device, block, seconds / 2, compiles=True, cuda_graph=False
+            "tiny": learner_row(
+                "tiny", batch_size, device, sequences_of(played_rows(), 64, hidden_size=128), seconds / 2
             ),
-            "tiny": learner_row("tiny", batch_size, device, sequences_of(played_rows(), 64, hidden_size=128), seconds / 2),
         }
     rows = {"learner": learner}
     with filled_replay(block, sequences=2_000, batch_size=batch_size, prefetch=2, pin_memory=cuda) as buffer:

@@ -157,7 +157,9 @@ class SequenceBuilder:
             for key, value in batch.get("states").items()
         }
         episodes.state_at = zero
-        return self._gather(episodes, _Segments(zero, zero, zero, zero, zero, zero > 0), zero, zero).exclude("is_random")
+        return self._gather(episodes, _Segments(zero, zero, zero, zero, zero, zero > 0), zero, zero).exclude(
+            "is_random"
+        )
 
     def cut(self, worker: int) -> TensorDict | None:
         """End the open episodes of a worker that will not send their next steps.

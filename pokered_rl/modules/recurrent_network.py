@@ -45,8 +45,10 @@ class RecurrentCore(nn.Module):
 class LSTMCore(RecurrentCore):
     """One LSTM layer.
 
-    :meth:`forward` runs sequences through ``nn.LSTM``; :meth:`step` runs the same weights through the kernel of
-    ``nn.LSTMCell``, which takes a third of the time of a sequence of length one.
+    It holds the weights in an ``nn.LSTM``. :meth:`forward` calls that module's kernel, not the module: whenever other
+    weights are swapped in, as the loss does, the module moves them to new memory, and a CUDA graph would go on to copy
+    them from the old one. :meth:`step` runs the same weights through the kernel of ``nn.LSTMCell``, which takes a third
+    of the time of a sequence of length one.
 
     Args:
         input_size: F.
@@ -76,9 +78,20 @@ class LSTMCore(RecurrentCore):
         # Always in the weights' type: on CUDA autocast runs an LSTM in float16 even where bfloat16 is asked for, and
         # without loss scaling its gradients vanish in that.
         with torch.autocast(features.device.type, enabled=False):
-            features = features.to(self._weights()[0].dtype)
-            h, c = (part.to(features.dtype).unsqueeze(0) for part in state)
-            output, (h, c) = self.lstm(features, (h, c))
+            weights = self._weights()
+            features = features.to(weights[0].dtype)
+            initial = [part.to(features.dtype).unsqueeze(0).contiguous() for part in state]
+            output, h, c = torch.lstm(
+                features,
+                initial,
+                weights,
+                has_biases=True,
+                num_layers=1,
+                dropout=0.0,
+                train=self.training,
+                bidirectional=False,
+                batch_first=True,
+            )
         return output, (h.squeeze(0), c.squeeze(0))
 
     def step(self, features: Tensor, state: State) -> tuple[Tensor, State]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -556,6 +557,9 @@ def make_learner(
     if not isinstance(module, LossModule):
         raise ConfigError(f"loss must return a LossModule, got {type(module).__name__}")
     module = module.to(device)
+    if device.type == "cuda":
+        # The loss swaps weights in and out; cuDNN then packs them at each call, as it should.
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
     if config.runtime.compile:
         # The loss shares these modules. Workers step through `forward`, and a copy for a worker is not compiled.
         network.compile_parts()

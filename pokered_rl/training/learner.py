@@ -77,14 +77,16 @@ class _CudaGraph:
 
     Args:
         update: Never waits for the device.
+        device: Where it computes.
     """
 
     #: Updates before the recording, in which libraries allocate and the optimizer makes its state.
     WARM_UP = 3
 
-    def __init__(self, update: Callable[[TensorDictBase], _Result]) -> None:
+    def __init__(self, update: Callable[[TensorDictBase], _Result], device: torch.device) -> None:
         self._update = update
-        self._stream = torch.cuda.Stream()
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
         self._warm_ups = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._inputs: TensorDictBase | None = None
@@ -92,24 +94,40 @@ class _CudaGraph:
 
     def __call__(self, sampled: TensorDictBase) -> _Result:
         """Update on a batch in pinned memory."""
-        if self._graph is None and self._warm_ups < self.WARM_UP:
-            self._warm_ups += 1
-            self._stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(self._stream):
-                result = self._update(sampled.to("cuda", non_blocking=True))
-            torch.cuda.current_stream().wait_stream(self._stream)
-            return result
-        if self._inputs is not None and _form(sampled) != _form(self._inputs):
-            return self._update(sampled.to("cuda", non_blocking=True))
-        if self._graph is None or self._inputs is None or self._result is None:
-            self._inputs = sampled.to("cuda")
-            self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
-                self._result = self._update(self._inputs.copy())
-        else:
-            self._inputs.update_(sampled, non_blocking=True)
-        self._graph.replay()
-        return self._result
+        with torch.cuda.device(self._device):
+            if self._graph is None and self._warm_ups < self.WARM_UP:
+                return self._warm_up(sampled)
+            if self._graph is None or self._inputs is None or self._result is None:  # all or none
+                self._graph, self._inputs, self._result = self._record(sampled)
+            elif _form(sampled) == _form(self._inputs):
+                self._inputs.update_(sampled, non_blocking=True)
+            else:
+                return self._update(sampled.to(self._device, non_blocking=True))
+            self._graph.replay()
+            return self._result
+
+    def _warm_up(self, sampled: TensorDictBase) -> _Result:
+        self._warm_ups += 1
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            result = self._update(sampled.to(self._device, non_blocking=True))
+        torch.cuda.current_stream().wait_stream(self._stream)
+        return result
+
+    def _record(self, sampled: TensorDictBase) -> tuple[torch.cuda.CUDAGraph, TensorDictBase, _Result]:
+        inputs, graph = sampled.to(self._device), torch.cuda.CUDAGraph()
+        random_state = torch.cuda.get_rng_state()
+        try:
+            with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
+                result = self._update(inputs.copy())
+        except Exception:
+            # A recording that failed leaves the generator in it: every random number would raise from then on.
+            fresh = torch.Generator(self._device)
+            fresh.set_state(random_state)
+            generator = torch.cuda.default_generators[torch.cuda.current_device()]
+            generator.graphsafe_set_state(fresh.graphsafe_get_state())
+            raise
+        return graph, inputs, result
 
 
 def _form(batch: TensorDictBase) -> dict[Any, Any]:
@@ -209,7 +227,7 @@ class Learner:
         self._broken = torch.zeros((), device=device)
         capturable = all(group.get("capturable") for group in optimizer.param_groups)
         self._captures = cuda_graph and device.type == "cuda" and self._read_late and capturable and scheduler is None
-        self._graph = _CudaGraph(self._update) if self._captures else None
+        self._graph = _CudaGraph(self._update, device) if self._captures else None
 
     def step(self) -> None:
         """Do one update.
@@ -351,7 +369,7 @@ class Learner:
         self.updates = state["updates"]
         self._broken.zero_()
         if self._captures:
-            self._graph = _CudaGraph(self._update)  # the optimizer's state will lie elsewhere
+            self._graph = _CudaGraph(self._update, self.device)  # the optimizer's state will lie elsewhere
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"] | {"param_groups": self._groups(state["optimizer"])})
         self.target_updater.load_state_dict(state["target_updater"])
