@@ -68,8 +68,8 @@ class SequenceBuilder:
       greedy value of the successor steps as bootstrap. The policy does not know the value of a final observation; the
       greedy value of the step before replaces it until the learner's first update of that sequence.
 
-    Padding is zero, ``mask`` False. Episodes of random keys (``is_random``) are left out: they explore for others, and a
-    replay full of them spoils what is learned.
+    Padding is zero, ``mask`` False. Episodes of random keys (``is_random``) are left out: they explore for others, and
+    a replay full of them spoils what is learned.
 
     Args:
         layout: Lengths of burn-in, unroll, successors and the period.

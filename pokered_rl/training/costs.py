@@ -5,8 +5,8 @@ The model, with the costs of ``docs/benchmarks/results/costs.json`` (made by ``d
 - a worker takes ``E * frames * frame_us + fixed + E * each`` of a core for one step of its E emulators;
 - the learner's process takes ``drain_us`` for each agent step that arrives, and ``sample_step_us`` for each stored step
   of a batch that it draws; its threads share one interpreter lock, so these times add up;
-- an update takes ``fixed`` and ``each`` for each stored step of its batch, on one CPU thread; on a GPU the learner's
-  process only starts its operations, which is taken to last as long as the smallest network's ``fixed``;
+- an update takes ``fixed`` and ``each`` for each stored step of its batch, on one CPU thread; on a GPU it is one CUDA
+  graph, whose start costs the learner's process next to nothing;
 - ``replay.samples_per_insert`` fixes the number of agent steps per update, so the slowest part sets the pace;
 - no more than the cores of this machine work at a time, whatever the number of processes.
 """
@@ -72,9 +72,9 @@ class ExpectedSpeed:
 
     #: Workers, emulating and choosing actions.
     acting: float
-    #: The learner's process, taking in what workers send, drawing batches and, on a GPU, starting the operations.
+    #: The learner's process, taking in what workers send and drawing batches.
     intake: float
-    #: Updates, times the agent steps that belong to one; None for a learner on a GPU, whose costs were not measured.
+    #: Updates, times the agent steps that belong to one; None for a learner on a GPU, whose costs depend on the model.
     learning: float | None
     #: Agent steps that belong to an update.
     steps_per_update: float
@@ -152,8 +152,7 @@ def expected_speed(config: Config, costs: Costs, *, cores: int, on_gpu: bool = F
 
     transitions = config.learner.batch_size * config.replay.sequence_period_steps
     steps_per_update, stored = transitions / config.replay.samples_per_insert, _steps_per_batch(config)
-    dispatch_us = min(each["fixed"] for each in costs.update_us.values()) if on_gpu else 0.0
-    intake_us = costs.drain_us + (stored * costs.sample_step_us + dispatch_us) / steps_per_update
+    intake_us = costs.drain_us + stored * costs.sample_step_us / steps_per_update
     learning_us = 0.0 if on_gpu else (update["fixed"] + stored * update["each"]) / steps_per_update
     here_us = intake_us + learning_us + (0 if collector.backend is Backend.ray else acting_us)
     return ExpectedSpeed(
