@@ -357,7 +357,8 @@ class MixedReplay:
             parts.append(self.replay.sample(batch_size)[: batch_size - shown])
         if shown:
             parts.append(self.demonstrations.replay.sample(shown))
-        keys = [key for key in parts[0].keys() if all(key in part.keys() for part in parts)]  # noqa: SIM118
+        # Without the old priorities, which only the agent's own have: a CUDA graph needs the same entries each time.
+        keys = [key for key in parts[0].keys() if key != "td_error"]  # noqa: SIM118
         batch: TensorDictBase = torch.cat([part.select(*keys) for part in parts])
         return batch.set("demonstration", torch.arange(batch_size) >= batch_size - shown)
 

@@ -190,6 +190,14 @@ class TestMixedReplay:
         shown = sum(int(replay.sample(8)["demonstration"].sum()) for _ in range(100))
         assert abs(shown / 800 - 0.25) < 0.05  # three standard deviations: 3 sqrt(0.25 * 0.75 / 800) = 0.046
 
+    def test_every_batch_has_the_same_entries_whatever_it_is_mixed_of(self, mixed) -> None:
+        replay = mixed(ratio=0.5)
+        entries = {}
+        while len(entries) < 3:  # none, some and all of two sequences
+            batch = replay.sample(2)
+            entries[int(batch["demonstration"].sum())] = set(batch.keys(True, True))
+        assert entries[0] == entries[1] == entries[2]
+
     def test_priorities_go_back_into_the_replay_that_was_drawn_from(self, mixed) -> None:
         replay = mixed(ratio=0.5)
         while not 0 < int((batch := replay.sample(4))["demonstration"].sum()) < 4:
