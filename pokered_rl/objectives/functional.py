@@ -229,7 +229,7 @@ def large_margin_loss(
         **({} if action_mask is None else {"action_mask": (action_mask, "bool", "B T A")}),
     )
     value = _full_precision(value)
-    shown = torch.nn.functional.one_hot(action, value.shape[-1]).bool()  # [B, T, A]
+    shown = action.unsqueeze(-1) == torch.arange(value.shape[-1], device=action.device)  # [B, T, A]
     rivals = value + margin * ~shown
     if action_mask is not None:
         rivals = rivals.masked_fill(~(action_mask | shown), -torch.inf)

@@ -69,6 +69,10 @@ class _Result(NamedTuple):
     batch: TensorDictBase
 
 
+class _NotRecordedError(Exception):
+    """An update cannot be recorded as a CUDA graph."""
+
+
 class _CudaGraph:
     """Launch an update as one CUDA graph: recorded once, replayed on the next batches.
 
@@ -120,13 +124,15 @@ class _CudaGraph:
         try:
             with torch.cuda.graph(graph, stream=self._stream, capture_error_mode="thread_local"):
                 result = self._update(inputs.copy())
-        except Exception:
+        except Exception as error:
             # A recording that failed leaves the generator in it: every random number would raise from then on.
             fresh = torch.Generator(self._device)
             fresh.set_state(random_state)
             generator = torch.cuda.default_generators[torch.cuda.current_device()]
             generator.graphsafe_set_state(fresh.graphsafe_get_state())
-            raise
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise _NotRecordedError(str(error).partition("\n")[0]) from error
         return graph, inputs, result
 
 
@@ -150,7 +156,7 @@ class _Unread:
             # Copied now: a copy that begins later would wait for all that was sent to the device meanwhile.
             self._report = torch.empty(report.shape, pin_memory=True).copy_(report, non_blocking=True)
             self._copied = torch.cuda.Event()
-            self._copied.record()
+            self._copied.record(torch.cuda.current_stream(report.device))
 
     def report(self) -> Tensor:
         """Return the report [B+1] on the CPU, once the device has got that far."""
@@ -263,12 +269,10 @@ class Learner:
             return self._update(self._to_device(sampled))
         try:
             return self._graph(_pinned(sampled))
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
+        except _NotRecordedError as error:
             self._graph = None
             warnings.warn(
-                f"the update cannot be a CUDA graph and is launched kernel by kernel ({str(error).splitlines()[0]});"
+                f"the update cannot be a CUDA graph and is launched kernel by kernel ({error});"
                 " runtime.cuda_graphs=false leaves this message out",
                 stacklevel=2,
             )
