@@ -146,7 +146,7 @@ class TestProperties:
                 if marks:
                     batch["least_epsilon"] = batch["pixels"][..., 1:2] % 2  # 1 in episodes of odd number
                 sequences = builder.extend(batch)
-                assert "is_random" not in sequences.keys()
+                assert "is_random" not in sequences
                 keys |= {identity(sequence, layout) for sequence in sequences.unbind(0)}
             found.append(keys)
         everything, learned = found

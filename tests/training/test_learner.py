@@ -6,6 +6,7 @@ from torch import nn
 from torchrl.objectives import LossModule
 
 from pokered_rl.errors import ConfigError
+from pokered_rl.training import learner as learner_module
 from pokered_rl.training.learner import Learner, LearnerError, make_target_updater, snapshot
 
 
@@ -256,3 +257,18 @@ def test_snapshot_shares_no_memory():
     tensor += 1
     assert copy["a"][0].sum() == 0
     assert copy["b"][0].sum() == 0
+
+
+def test_update_that_cannot_be_recorded_is_launched_kernel_by_kernel_after_one_message(monkeypatch):
+    def refuse(sampled):
+        raise learner_module._NotRecordedError("it waits for the device")
+
+    monkeypatch.setattr(learner_module, "_pinned", lambda sampled: sampled)  # there is no pinned memory here
+    learner, plain = _learner(read_late=True), _learner(read_late=True)
+    learner._graph = refuse
+    plain.step()
+    with pytest.warns(UserWarning, match=r"kernel by kernel \(it waits for the device\)"):
+        learner.step()
+    learner.step()  # a second message would be an error
+    plain.step()
+    assert torch.equal(learner.loss.weight, plain.loss.weight)
