@@ -23,8 +23,12 @@ from pokered_rl.episodes import EpisodeLog, find_logs
 from pokered_rl.training import load_policy
 
 _ASSETS = Path(__file__).parents[2] / "examples" / "assets"
-#: Folder of each shipped agent, and the name of its run.
-_AGENTS = {"agent": ("sprout", "quick start's agent"), "story": ("sprout_story", "agent of configs/sprout.yaml")}
+#: Folder of each shipped agent, the name of its run, and the length of its episodes.
+_AGENTS = {
+    "agent": ("sprout", "quick start's agent", 256),
+    "story": ("sprout_story", "agent of configs/sprout.yaml", 256),
+    "demonstrations": ("sprout_demonstrations", "agent taught by demonstrations", 2_048),
+}
 
 
 def _furthest(logs: list[EpisodeLog], story: tuple[str, ...]) -> tuple[str, list[EpisodeLog]]:
@@ -40,7 +44,7 @@ def _furthest(logs: list[EpisodeLog], story: tuple[str, ...]) -> tuple[str, list
 
 def _played(folder: Path, agent: str, *, acting: str, epsilon: float, episodes: int, steps: int) -> list[EpisodeLog]:
     torch.manual_seed(0)
-    asset, name = _AGENTS[agent]
+    asset, name, _ = _AGENTS[agent]
     trained = load_policy(_ASSETS / asset)
     recorder = {
         "folder": folder,
@@ -75,9 +79,9 @@ def main() -> int:
         players = {
             **{
                 agent: _played(
-                    Path(folder) / agent, agent, acting="policy", epsilon=0.01, episodes=options.episodes, steps=256
+                    Path(folder) / agent, agent, acting="policy", epsilon=0.01, episodes=options.episodes, steps=steps
                 )
-                for agent in _AGENTS
+                for agent, (_, _, steps) in _AGENTS.items()
             },
             "random": _played(
                 *(Path(folder) / "random", "agent"),
