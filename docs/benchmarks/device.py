@@ -2,18 +2,18 @@
 
 import threading
 import time
-from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from learning import (
     LAYOUT,
+    calls_per_second,
     filled_replay,
     learner_parts,
     learner_row,
     played_rows,
     sequences_of,
-    updates_per_second,
 )
 from pairs import Row
 from pokered_rl.data import SequenceReplay
@@ -58,31 +58,25 @@ def device_rows(device: torch.device, *, quick: bool, steps_per_second: float) -
     batch_size = _CONFIG.learner.batch_size if cuda else 4
     seconds = (10.0 if quick else 40.0) if cuda else 6.0
     rounds = 5 if quick or not cuda else 20
-    block = sequences_of(played_rows(), 64, hidden_size=hidden)
+    played = played_rows()
+    block = sequences_of(played, 64, hidden_size=hidden)
     learner = learner_row(size, batch_size, device, block, seconds)
     if cuda:
         learner.parts = {
             "eager": learner_row(size, batch_size, device, block, seconds / 2, cuda_graph=False),
             "compiled": learner_row(size, batch_size, device, block, seconds / 2, compiles=True),
-            "tiny": learner_row(
-                "tiny", batch_size, device, sequences_of(played_rows(), 64, hidden_size=128), seconds / 2
-            ),
+            "tiny": learner_row("tiny", batch_size, device, sequences_of(played, 64, hidden_size=128), seconds / 2),
         }
     rows = {"learner": learner}
     with filled_replay(block, sequences=2_000, batch_size=batch_size, prefetch=2, pin_memory=cuda) as buffer:
         whole, bare = learner_parts(size, block, buffer, batch_size=batch_size, device=device)
 
-        def rate(work: Callable[[], object], count: int) -> float:
-            return updates_per_second(work, count, device)
-
-        def draw() -> None:
-            whole.draw()
-
-        for work in (whole.step, bare, draw):
+        rate = partial(calls_per_second, device=device)
+        for work in (whole.step, bare, whole.draw):
             rate(work, 5)
         sampler = rows["sampler"] = Row([], [], "batches/s", notes={"limit": "updates/s of the bare update"})
         for _ in range(rounds):
-            sampler.ours.append(rate(draw, 5))
+            sampler.ours.append(rate(whole.draw, 5))
             sampler.limit.append(rate(bare, 5))
         together = rows["end_to_end"] = Row([], [], "updates/s", notes={"limit": "updates/s while nothing arrives"})
         steps = elapsed = 0.0

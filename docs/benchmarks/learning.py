@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -293,18 +294,19 @@ def _captured(update: Callable[[], None]) -> Callable[[], None]:
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         update()
 
-    def replay() -> None:
-        graph.replay()
-
-    replay.graph = graph, update  # type: ignore[attr-defined]  # they own the memory that is replayed on
-    return replay
+    return partial(_replay, graph, update)
 
 
-def updates_per_second(update: Callable[[], None], count: int, device: torch.device) -> float:
-    """Rate of so many updates in a row, the last one finished."""
+def _replay(graph: torch.cuda.CUDAGraph, update: Callable[[], None]) -> None:
+    """Replay an update; ``update`` owns the weights that the graph reads and writes."""
+    graph.replay()
+
+
+def calls_per_second(work: Callable[[], Any], count: int, device: torch.device) -> float:
+    """Rate of so many calls in a row, the work of the last one finished."""
     start = time.perf_counter()
     for _ in range(count):
-        update()
+        work()
     if device.type == "cuda":
         torch.cuda.synchronize()
     return count / (time.perf_counter() - start)
@@ -364,11 +366,11 @@ def learner_row(
     with filled_replay(block, sequences=256, batch_size=batch_size, prefetch=2, pin_memory=cuda) as buffer:
         whole, bare = learner_parts(size, block, buffer, batch_size=batch_size, device=device, **parts)
         for each in (whole.step, bare):  # the first ones allocate, compile and capture
-            updates_per_second(each, 5 if cuda else 2, device)
+            calls_per_second(each, 5 if cuda else 2, device)
         end = time.perf_counter() + seconds
         while len(row.ours) < 3 or time.perf_counter() < end:
-            row.ours.append(updates_per_second(whole.step, in_a_row, device))
-            row.limit.append(updates_per_second(bare, in_a_row, device))
+            row.ours.append(calls_per_second(whole.step, in_a_row, device))
+            row.limit.append(calls_per_second(bare, in_a_row, device))
     row.extra["step_over_bare"] = round(1 / row.ratio, 4)
     if device.type == "cuda":
         resident = block[:batch_size].clone().to(device)

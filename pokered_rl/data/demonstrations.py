@@ -358,8 +358,7 @@ class MixedReplay:
         if shown:
             parts.append(self.demonstrations.replay.sample(shown))
         # Without the old priorities, which only the agent's own have: a CUDA graph needs the same entries each time.
-        keys = [key for key in parts[0].keys() if key != "td_error"]  # noqa: SIM118
-        batch: TensorDictBase = torch.cat([part.select(*keys) for part in parts])
+        batch: TensorDictBase = torch.cat([part.exclude("td_error") for part in parts])
         return batch.set("demonstration", torch.arange(batch_size) >= batch_size - shown)
 
     def update_tensordict_priority(self, data: TensorDictBase) -> None:

@@ -6,7 +6,7 @@ The model, with the costs of ``docs/benchmarks/results/costs.json`` (made by ``d
 - the learner's process takes ``drain_us`` for each agent step that arrives, and ``sample_step_us`` for each stored step
   of a batch that it draws; its threads share one interpreter lock, so these times add up;
 - an update takes ``fixed`` and ``each`` for each stored step of its batch, on one CPU thread; on a GPU it is one CUDA
-  graph, whose start costs the learner's process next to nothing;
+  graph, whose launch was not measured and is left out;
 - ``replay.samples_per_insert`` fixes the number of agent steps per update, so the slowest part sets the pace;
 - no more than the cores of this machine work at a time, whatever the number of processes.
 """

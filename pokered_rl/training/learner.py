@@ -69,6 +69,16 @@ class _Result(NamedTuple):
     batch: TensorDictBase
 
 
+class _Recording(NamedTuple):
+    """An update that was recorded, and the memory that it reads and writes."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: TensorDictBase
+    #: Shapes and types of the inputs.
+    form: dict[Any, Any]
+    result: _Result
+
+
 class _NotRecordedError(Exception):
     """An update cannot be recorded as a CUDA graph."""
 
@@ -92,23 +102,21 @@ class _CudaGraph:
         self._device = device
         self._stream = torch.cuda.Stream(device)
         self._warm_ups = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._inputs: TensorDictBase | None = None
-        self._result: _Result | None = None
+        self._recording: _Recording | None = None
 
     def __call__(self, sampled: TensorDictBase) -> _Result:
         """Update on a batch in pinned memory."""
         with torch.cuda.device(self._device):
-            if self._graph is None and self._warm_ups < self.WARM_UP:
+            if self._warm_ups < self.WARM_UP:
                 return self._warm_up(sampled)
-            if self._graph is None or self._inputs is None or self._result is None:  # all or none
-                self._graph, self._inputs, self._result = self._record(sampled)
-            elif _form(sampled) == _form(self._inputs):
-                self._inputs.update_(sampled, non_blocking=True)
+            if self._recording is None:
+                self._recording = self._record(sampled)
+            elif _form(sampled) == self._recording.form:
+                self._recording.inputs.update_(sampled, non_blocking=True)
             else:
                 return self._update(sampled.to(self._device, non_blocking=True))
-            self._graph.replay()
-            return self._result
+            self._recording.graph.replay()
+            return self._recording.result
 
     def _warm_up(self, sampled: TensorDictBase) -> _Result:
         self._warm_ups += 1
@@ -118,7 +126,7 @@ class _CudaGraph:
         torch.cuda.current_stream().wait_stream(self._stream)
         return result
 
-    def _record(self, sampled: TensorDictBase) -> tuple[torch.cuda.CUDAGraph, TensorDictBase, _Result]:
+    def _record(self, sampled: TensorDictBase) -> _Recording:
         inputs, graph = sampled.to(self._device), torch.cuda.CUDAGraph()
         random_state = torch.cuda.get_rng_state()
         try:
@@ -133,7 +141,7 @@ class _CudaGraph:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
             raise _NotRecordedError(str(error).partition("\n")[0]) from error
-        return graph, inputs, result
+        return _Recording(graph, inputs, _form(inputs), result)
 
 
 def _form(batch: TensorDictBase) -> dict[Any, Any]:

@@ -134,6 +134,20 @@ class TestProperties:
         assert {step for step in losses if step[0] < len(lengths)} == complete
         assert set(losses.values()) == {1}
 
+    def test_open_episodes_of_a_version_that_did_not_mark_random_keys_go_on(self, rollout_stream):
+        layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=1)
+        stream, builder = rollout_stream([[50]]), SequenceBuilder(layout=layout, **KEYS)
+        builder.extend(stream.batch(9))
+        continued = SequenceBuilder(layout=layout, **KEYS)
+        continued.load_state_dict(builder.state_dict())
+        batch = stream.batch(9)
+        expected = builder.extend(batch.clone())
+        batch["least_epsilon"] = torch.zeros(1, 9, 1)
+        found = continued.extend(batch)
+        assert len(found)
+        for key, value in expected.items(True, True):
+            assert torch.equal(found[key], value)
+
     @pytest.mark.parametrize("send", ["sequences", "episodes"])
     def test_episodes_of_random_keys_are_left_out(self, rollout_stream, send):
         layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=1)

@@ -211,7 +211,7 @@ def test_update_as_a_cuda_graph_computes_the_same():
     for _ in range(9):  # three to warm up, the recording, replays around a batch that does not fit
         graphed.step()
         eager.step()
-    assert graphed._graph._graph is not None
+    assert graphed._graph._recording is not None
     assert_same_weights(graphed, eager, rtol=1e-3, atol=3e-4)
     for each in (graphed, eager):
         each.settle()
