@@ -124,6 +124,7 @@ def _transform_options(config: Config, parts: Parts) -> dict[str, Any]:
             "write_terms": False,
         },
         **({"helpers": tuple(env.helpers)} if env.helpers else {}),
+        **({"renew_visits": True} if env.renew_visits else {}),
     }
 
 

@@ -210,6 +210,9 @@ class EnvConfig:
     map_memory_radius: int = option(10, ge=1, fixed="the network's input")
     #: Keep each emulator's map memory over episodes and jobs; off, an episode begins with an empty one.
     persistent_map_memory: bool = False
+    #: Each event of the story that the game cannot be finished without makes all tiles unvisited again, to the reward
+    #: terms about tiles and to the map memory, so that the way onward pays although it was walked before.
+    renew_visits: bool = option(False, fixed="the meaning of the values")
     #: Write an episode log for every N-th episode of each emulator; 1 logs all of them.
     log_every_episodes: int = option(1, ge=1)
     #: Agent steps in one log file where episodes do not end; a crash loses at most the file in progress.
