@@ -221,7 +221,7 @@ class StoryEvents(EmulatorMemory):
 
     def _held(self, frame: RamFrame) -> _Ints:
         held = frame.progress.event_bytes[:, self._columns] & self._masks
-        count: _Ints = np.bitwise_count(held).sum(1, dtype=np.int64)
+        count: _Ints = np.unpackbits(held, axis=1).sum(1, dtype=np.int64)
         return count
 
     def start(self, frame: RamFrame, emulators: _Flags) -> None:
