@@ -150,7 +150,7 @@ class ArchiveStates(RamTransform):
         self.novelty_epsilon = novelty_epsilon
         self.profile = profile
         self._progress: GameProgress | None = None
-        #: Named events, badges and half the party's levels of the step before.
+        #: Required events, badges and half the party's levels of the step before.
         self._known: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
         self._levels: list[Level] = []
 
@@ -177,9 +177,9 @@ class ArchiveStates(RamTransform):
 
     def _allocate(self, num_emulators: int) -> _Memory:
         profile = self.profile or self.env.cartridge.profile
-        self._named = np.zeros(FIRST_PLACE // 8, np.uint8)
-        for bit in profile.events:
-            self._named[bit // 8] |= 1 << (bit % 8)
+        self._required = np.zeros(FIRST_PLACE // 8, np.uint8)
+        for bit in profile.required_events:
+            self._required[bit // 8] |= 1 << (bit % 8)
         self._places = np.zeros(256, np.uint64)
         for number, milestone in enumerate(profile.milestones):
             for map_id in milestone.maps:
@@ -238,7 +238,7 @@ class ArchiveStates(RamTransform):
         if progress is self._progress and not any_of(entered):
             return
         self._progress = progress
-        events = progress.event_bytes & self._named
+        events = progress.event_bytes & self._required
         party = progress.party_level.sum(1) // 2
         changed = np.ones(frame.num_emulators, bool)
         if self._known is not None:
