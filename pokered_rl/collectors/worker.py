@@ -272,7 +272,7 @@ class WorkerCollector(Collector):
             meter.watching = self.spec.control.watch != 0
 
     def _unread_keys(self) -> tuple[Any, ...]:
-        read = {*self.spec.observation_keys, *self.spec.state_keys, "step_count", "is_init", "least_epsilon"}
+        read = {*self.spec.observation_keys, *self.spec.state_keys, "step_count", "is_init"}
         keys = self.env.observation_spec.keys(True, True)
         unread = [key for key in keys if (key[0] if isinstance(key, tuple) else key) not in read]
         # The new recurrent state under `next` becomes the next step's root entry: it is not needed twice.

@@ -117,7 +117,7 @@ def compact_rollout(
             ``step_count`` int64 [E, T(, 1)] (0 at an episode's first step), the recurrent state [E, T, H], and under
             ``next`` ``reward``, ``done``, ``terminated``, ``truncated`` [E, T(, 1)] and, at done steps, the
             observations. ``action_value`` float [E, T, A] is optional: without it the sequences have no priority of the
-            policy's own. So is ``least_epsilon`` float [E, T(, 1)].
+            policy's own.
         layout: Tells where sequences can start, hence which recurrent states are kept.
         observation_keys: Entries that are kept; names missing from the rollout are left out.
         state_keys: Recurrent state entries; may be empty.
@@ -127,8 +127,7 @@ def compact_rollout(
     Returns:
         TensorDict of batch size [] with
         ``steps`` [E, T]: observations, ``action``, ``reward`` f32, ``terminated``, ``truncated``, ``is_init`` bool,
-        and, when there are action values, ``taken_value`` and ``greedy_value`` f32, and, with ``least_epsilon``,
-        ``is_random`` bool, True where it is 1;
+        and, when there are action values, ``taken_value`` and ``greedy_value`` f32;
         ``first_step`` int64 [E]: episode step of the batch's first step;
         ``final`` [F]: observations after each done step, ``final_index`` int64 [F] = e * T + t of that step;
         ``states`` [S]: recurrent states, ``state_index`` int64 [S] = e * T + t.
@@ -157,8 +156,6 @@ def compact_rollout(
         "truncated": done & ~terminated,
         "is_init": _flat(rollout.get("is_init")),
     }
-    if "least_epsilon" in keys:
-        entries["is_random"] = _flat(rollout.get("least_epsilon")) >= 1
     if "action_value" in keys:
         value = rollout.get("action_value").float()
         mask = rollout.get("action_mask", None)

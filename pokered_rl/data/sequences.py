@@ -68,8 +68,7 @@ class SequenceBuilder:
       greedy value of the successor steps as bootstrap. The policy does not know the value of a final observation; the
       greedy value of the step before replaces it until the learner's first update of that sequence.
 
-    Padding is zero, ``mask`` False. Episodes of random keys (``is_random``) are left out: they explore for others, and
-    a replay full of them spoils what is learned.
+    Padding is zero, ``mask`` False.
 
     Args:
         layout: Lengths of burn-in, unroll, successors and the period.
@@ -157,9 +156,7 @@ class SequenceBuilder:
             for key, value in batch.get("states").items()
         }
         episodes.state_at = zero
-        return self._gather(episodes, _Segments(zero, zero, zero, zero, zero, zero > 0), zero, zero).exclude(
-            "is_random"
-        )
+        return self._gather(episodes, _Segments(zero, zero, zero, zero, zero, zero > 0), zero, zero)
 
     def cut(self, worker: int) -> TensorDict | None:
         """End the open episodes of a worker that will not send their next steps.
@@ -235,9 +232,6 @@ class SequenceBuilder:
         segment = np.repeat(np.arange(len(count)), count)  # [S]
         number = segments.first[segment] + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
         sequences = self._gather(episodes, segments, segment, number)
-        if (is_random := sequences.pop("is_random", None)) is not None and bool(is_random.any()):
-            learned = ~is_random[:, self.layout.burn_in_steps]
-            sequences, segment = sequences[learned], segment[learned.numpy()]
         if self.send == "episodes":
             ready = [sequences[:0]]
             for index, emulator in enumerate(segments.emulator):

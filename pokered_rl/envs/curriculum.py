@@ -255,7 +255,7 @@ class StateArchive:
             start = self._load(cell, name)
             if start is not None:
                 self.add_start(cell.key)
-                return start._replace(is_novel=not bottleneck)
+                return start
             self._drop(name)
         return None
 

@@ -36,8 +36,6 @@ class StartState(NamedTuple):
     depth_steps: int = 0
     #: Key of the archive's cell, empty for other starts.
     cell: str = ""
-    #: Whether the archive drew it for its novelty.
-    is_novel: bool = False
 
 
 class StartSource(Protocol):

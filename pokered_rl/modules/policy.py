@@ -43,8 +43,7 @@ class R2D2Policy(TensorDictModuleBase):
     name.
 
     Reads: the network's observations [E, ...] and state [E, H]; ``epsilon`` float32 [E, 1]; optional
-    ``least_epsilon`` float32 [E, 1], below which epsilon does not fall
-    (:class:`~pokered_rl.envs.ArchiveStates` writes it), ``action_mask`` bool [E, A] and ``is_init`` bool [E, 1].
+    ``action_mask`` bool [E, A] and ``is_init`` bool [E, 1].
     Writes: ``action`` int64 [E], ``action_value`` float32 [E, A] and the new state under ``next``. The values are those
     that the action was chosen by, noise included.
 
@@ -119,8 +118,6 @@ class R2D2Policy(TensorDictModuleBase):
         action = value.masked_fill(~allowed, -torch.inf).argmax(-1)  # [E]
         if explore and self.epsilon_key is not None:
             epsilon = tensordict[self.epsilon_key].reshape(num_emulators)
-            if (least := tensordict.get("least_epsilon", None)) is not None:
-                epsilon = torch.maximum(epsilon, least.reshape(num_emulators))
             generator = self._process_generator(device)
             draw = torch.rand(num_emulators, 1 + value.shape[-1], device=device, generator=generator)
             # The largest of independent uniform numbers is uniform over the allowed actions.

@@ -441,7 +441,6 @@ def archive_transforms(config: Config, folder: Path, *, writer: str, **changes: 
         "power_on_patience_steps": settings.power_on_patience_steps,
         "capture_every_steps": settings.capture_every_steps,
         "tile_size": settings.tile_size,
-        "novelty_epsilon": settings.novelty_epsilon,
     }
     return [ArchiveStates(archive, **options | changes)]
 

@@ -244,10 +244,6 @@ class CurriculumConfig:
     #: Share of the archive's draws that go where the next event or place is reached sometimes; the others go to cells
     #: at the front of the story from which few episodes have begun.
     bottleneck_share: float = option(0.7, ge=0, le=1)
-    #: Exploration rate, at least, of episodes whose start was drawn for its novelty (the draws that `bottleneck_share`
-    #: leaves); 1 presses random keys there, as Go-Explore does, and those episodes fill the archive alone: nothing is
-    #: learned from them.
-    novelty_epsilon: float = option(0.0, ge=0, le=1)
     #: Agent steps without a new cell or event after which an archived episode is truncated.
     patience_steps: int = option(160, ge=1)
     #: The same for an episode from power-on; null plays it to `env.max_episode_steps`.

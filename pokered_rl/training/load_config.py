@@ -72,6 +72,8 @@ LEGACY_KEYS: dict[str, str] = {
 
 #: Options of runs that were begun with an earlier version, and where they are now.
 _MOVED_KEYS = {"run.evaluation_epsilon": "evaluation.epsilon"}
+#: Options of such runs that are gone, and the value with which nothing is lost.
+_GONE_KEYS = {"curriculum.novelty_epsilon": 0.0}
 
 
 def register_schema() -> None:
@@ -333,6 +335,12 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
             section, _, name = old.partition(".")
             del tree[section][name]
             OmegaConf.update(tree, new, value)
+    for gone, harmless in _GONE_KEYS.items():
+        if (value := OmegaConf.select(tree, gone)) is not None:
+            if value != harmless:
+                raise ConfigError(f"{path} sets {gone}={value}, which this version of pokered_rl has no more")
+            section, _, name = gone.partition(".")
+            del tree[section][name]
     changes = [override.lstrip("+") for override in overrides]
     _check_keys(changes, groups=())
     changed = OmegaConf.from_dotlist([_as_yaml(change) for change in changes])

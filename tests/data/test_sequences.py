@@ -134,39 +134,6 @@ class TestProperties:
         assert {step for step in losses if step[0] < len(lengths)} == complete
         assert set(losses.values()) == {1}
 
-    def test_open_episodes_of_a_version_that_did_not_mark_random_keys_go_on(self, rollout_stream):
-        layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=1)
-        stream, builder = rollout_stream([[50]]), SequenceBuilder(layout=layout, **KEYS)
-        builder.extend(stream.batch(9))
-        continued = SequenceBuilder(layout=layout, **KEYS)
-        continued.load_state_dict(builder.state_dict())
-        batch = stream.batch(9)
-        expected = builder.extend(batch.clone())
-        batch["least_epsilon"] = torch.zeros(1, 9, 1)
-        found = continued.extend(batch)
-        assert len(found)
-        for key, value in expected.items(True, True):
-            assert torch.equal(found[key], value)
-
-    @pytest.mark.parametrize("send", ["sequences", "episodes"])
-    def test_episodes_of_random_keys_are_left_out(self, rollout_stream, send):
-        layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=1)
-        found = []
-        for marks in (False, True):
-            stream, builder = rollout_stream([[9, 7, 11, 1000]] * 2), SequenceBuilder(layout=layout, send=send, **KEYS)
-            keys = set()
-            for _ in range(12):
-                batch = stream.batch(3)
-                if marks:
-                    batch["least_epsilon"] = batch["pixels"][..., 1:2] % 2  # 1 in episodes of odd number
-                sequences = builder.extend(batch)
-                assert "is_random" not in sequences
-                keys |= {identity(sequence, layout) for sequence in sequences.unbind(0)}
-            found.append(keys)
-        everything, learned = found
-        assert any(episode % 2 for _, episode, _ in everything)
-        assert learned == {key for key in everything if key[1] % 2 == 0}
-
     @slow_settings
     @given(
         layout=layouts,

@@ -16,7 +16,6 @@ from pokered_rl.emulator import Cartridge, Emulator, SaveState, start_states
 from pokered_rl.envs import ArchiveStates, StateArchive, make_env
 from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, level_of
 from pokered_rl.envs.start_states import StartStates
-from pokered_rl.episodes import EpisodeLog
 from pokered_rl.errors import CheckpointError, ConfigError, RunLostError
 from pokered_rl.game.ram_map import RAM_MAP
 
@@ -245,7 +244,6 @@ def test_events_and_badges_make_a_level():
         (lambda: StateArchive(bottleneck_share=1.5), "bottleneck_share must be in"),
         (lambda: StateArchive(max_states=0), "max_states"),
         (lambda: ArchiveStates(StateArchive(), patience_steps=0), "patience_steps must be >= 1"),
-        (lambda: ArchiveStates(StateArchive(), novelty_epsilon=2.0), "novelty_epsilon must be in"),
         (lambda: ArchiveStates(StateArchive(), power_on_patience_steps=0), "power_on_patience_steps must be >= 1"),
         (lambda: ArchiveStarts(StateArchive(), None, power_on_share=-1), "power_on_share must be in"),
     ],
@@ -385,6 +383,25 @@ def test_a_town_of_the_story_is_a_level_of_its_own():
         env.close()
 
 
+def test_only_events_that_the_game_needs_make_a_level():
+    profile = Cartridge.bundled().profile
+    needed = profile.required_events[0]
+    side = next(bit for bit in profile.story_events if bit not in profile.required_events)
+    transform = ArchiveStates(StateArchive(), power_on_share=1.0)
+    env = make_env(num_emulators=1, seed=0, extra_transforms=[transform])
+    try:
+        tensordict = env.reset()
+        tensordict["action"] = torch.zeros(1, dtype=torch.int64)
+        ram = env.step(tensordict)["next"]["ram"].clone()
+        for bit in (side, needed):
+            ram = ram.clone()
+            ram[0, transform.ram_layout.column(RAM_MAP["wEventFlags"].address + bit // 8)] |= 1 << bit % 8
+            transform(TensorDict({"ram": ram, "action": torch.zeros(1, dtype=torch.int64)}, batch_size=[1]))
+        assert list(transform.archive.level_events.values()) == [(), (needed,)]
+    finally:
+        env.close()
+
+
 def test_arriving_at_a_place_is_a_success_and_stays_in_the_level(tmp_path):
     profile = Cartridge.bundled().profile
     town, lane = (profile.milestones.names.index(name) for name in ("leave_home", "pebble_lane"))
@@ -408,27 +425,6 @@ def test_arriving_at_a_place_is_a_success_and_stays_in_the_level(tmp_path):
         assert archive.level_events[newest.level] == (FIRST_PLACE + town, FIRST_PLACE + lane), "back, it has been there"
     finally:
         env.close()
-
-
-@pytest.mark.parametrize(("bottleneck_share", "expected"), [(0.0, [0.75, 0.0]), (1.0, [0.0, 0.0])])
-def test_episodes_drawn_for_their_novelty_explore_more(state, tmp_path, bottleneck_share, expected):
-    archive = StateArchive(folder=tmp_path, bottleneck_share=bottleneck_share)
-    _cell(archive, "ab")
-    archive.add_state("ab", state, {}, depth_steps=10)
-    transform = ArchiveStates(archive, power_on_share=0.5, novelty_epsilon=0.75)
-    env = make_env(
-        num_emulators=2, seed=0, extra_transforms=[transform], recorder={"folder": tmp_path / "logs", "run_name": "r"}
-    )
-    try:
-        tensordict = env.reset()
-        assert tensordict["least_epsilon"].flatten().tolist() == expected, "emulator 1 plays from power-on"
-        tensordict["action"] = torch.zeros(2, dtype=torch.int64)
-        tensordict["epsilon"] = torch.full((2, 1), 0.5)
-        assert env.step(tensordict)["next", "least_epsilon"].flatten().tolist() == expected
-    finally:
-        env.close()
-    logged = sorted(EpisodeLog.load(path).header.epsilon for path in (tmp_path / "logs").rglob("*.episode"))
-    assert logged == sorted(max(0.5, least) for least in expected)
 
 
 def test_environment_with_archive_continues_identically(tmp_path):

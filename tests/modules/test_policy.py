@@ -84,18 +84,6 @@ def test_epsilon_is_read_for_each_emulator():
     assert abs(random[2000:].float().mean() - 0.4) < 0.05  # 0.6 * 2/3: a random action can be the greedy one
 
 
-def test_epsilon_is_at_least_what_the_environment_asks_for():
-    network = make_network(noise_std=0.0)
-    td = step_input(network, 4000)
-    td["epsilon"][:] = 0.3
-    td["least_epsilon"] = torch.zeros(4000, 1)
-    td["least_epsilon"][2000:] = 0.9
-    td = explore(R2D2Policy(network), td)
-    random = (td["action"] != td["action_value"].argmax(-1)).float()
-    assert abs(random[:2000].mean() - 0.2) < 0.05  # 0.3 * 2/3
-    assert abs(random[2000:].mean() - 0.6) < 0.05  # 0.9 * 2/3
-
-
 def test_without_exploration_neither_epsilon_nor_noise_act():
     network = make_network()
     policy = R2D2Policy(network)

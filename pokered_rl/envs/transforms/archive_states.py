@@ -7,8 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from tensordict import TensorDictBase
-from torchrl.data import Bounded, Composite
 
 from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, StateArchive, cell_key, level_of
 from pokered_rl.envs.memory import EmulatorMemory
@@ -47,8 +45,6 @@ class _Memory(EmulatorMemory):
         #: Steps after its last news until it is truncated (0: never), and how long its present battle has lasted.
         self.patience = np.zeros(num_emulators, np.int64)
         self.fight_steps = np.zeros(num_emulators, np.int64)
-        #: Least exploration rate of the episode.
-        self.epsilon = np.zeros((num_emulators, 1), np.float32)
         #: Agent steps from power-on.
         self.depth = np.zeros(num_emulators, np.int64)
         #: Last square of tiles that was looked at (-1 to look again), last cell, and last one with a state.
@@ -62,11 +58,12 @@ class _Memory(EmulatorMemory):
 class ArchiveStates(RamTransform):
     """Capture a save state in each new cell, and end archived episodes some time after their last news.
 
-    A cell is: its level (the named events and badges that hold, and the milestones of places that were reached since
-    power-on), the sum of the party's levels in twos, the map and a square of ``tile_size`` tiles; inside a trainer
-    battle, instead of the square, the trainer's class, the enemy's species, and the enemy's and the party's HP in
-    quarters. A state carries what the other transforms remember of its emulator, so that nothing is paid twice. An
-    episode that began in the archive is truncated ``patience_steps`` after its last new cell or event, one from
+    A cell is: its level (the badges and required events
+    (:attr:`~pokered_rl.game.CartridgeProfile.required_events`) that hold, and the milestones of places that were
+    reached since power-on), the sum of the party's levels in twos, the map and a square of ``tile_size`` tiles; inside
+    a trainer battle, instead of the square, the trainer's class, the enemy's species, and the enemy's and the party's
+    HP in quarters. A state carries what the other transforms remember of its emulator, so that nothing is paid twice.
+    An episode that began in the archive is truncated ``patience_steps`` after its last new cell or event, one from
     power-on after ``power_on_patience_steps``; a battle that is going on then is played to its end.
 
     Reads:
@@ -74,8 +71,7 @@ class ArchiveStates(RamTransform):
         replaces by :class:`~pokered_rl.envs.curriculum.ArchiveStarts`.
 
     Writes:
-        ``least_epsilon`` float32 [*, 1], which :class:`~pokered_rl.modules.R2D2Policy` reads: ``novelty_epsilon`` in
-        episodes whose start was drawn for its novelty, else 0.
+        Nothing into the tensordict; cells and states into the archive.
 
     Resets:
         The emulators in ``_reset``; the outcome of an archived episode is noted.
@@ -88,7 +84,6 @@ class ArchiveStates(RamTransform):
         capture_every_steps: Agent steps, summed over the emulators, for each captured state on average; a capture
             costs as much as about 20 steps.
         tile_size: Width and height of a cell's square in tiles.
-        novelty_epsilon: Exploration rate, at least, of episodes whose start was drawn for its novelty, 0 to 1.
         profile: Whose events count; None takes the cartridge's.
 
     Raises:
@@ -104,7 +99,6 @@ class ArchiveStates(RamTransform):
         >>> env.close()
     """
 
-    OUT_KEYS: ClassVar = ("least_epsilon",)
     labels: ClassVar[tuple[str, ...]] = (
         *RamFrame.LABELS,
         *PROGRESS_LABELS,
@@ -125,7 +119,6 @@ class ArchiveStates(RamTransform):
         power_on_patience_steps: int | None = None,
         capture_every_steps: int = 2000,
         tile_size: int = 3,
-        novelty_epsilon: float = 0.0,
         profile: CartridgeProfile | None = None,
         **keys: Any,
     ) -> None:
@@ -139,15 +132,12 @@ class ArchiveStates(RamTransform):
                 raise ConfigError(f"{name} must be >= 1, got {value}")
         if tile_size < 1:
             raise ConfigError(f"tile_size must be >= 1, got {tile_size}")
-        if not 0 <= novelty_epsilon <= 1:
-            raise ConfigError(f"novelty_epsilon must be in [0, 1], got {novelty_epsilon}")
         self.archive = archive
         self.power_on_share = power_on_share
         self.patience_steps = patience_steps
         self.power_on_patience_steps = power_on_patience_steps
         self.capture_every_steps = capture_every_steps
         self.tile_size = tile_size
-        self.novelty_epsilon = novelty_epsilon
         self.profile = profile
         self._progress: GameProgress | None = None
         #: Required events, badges and half the party's levels of the step before.
@@ -208,7 +198,6 @@ class ArchiveStates(RamTransform):
             memory.open[e] = bool(start.cell)
             memory.patience[e] = start.max_steps or 0
             memory.fight_steps[e] = 0
-            memory.epsilon[e] = self.novelty_epsilon if start.is_novel else 0.0
 
     def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
         memory = self.memory
@@ -344,14 +333,6 @@ class ArchiveStates(RamTransform):
         if memory.open[e]:
             memory.open[e] = False
             self.archive.add_outcome(f"{int(memory.origin[e]):016x}", success=success)
-
-    def _write(self, frame: RamFrame, out: TensorDictBase) -> None:
-        self._put(out, self.out_keys[0], self.memory.epsilon.copy(), frame)
-
-    def transform_observation_spec(self, observation_spec: Composite) -> Composite:
-        """Add the least exploration rate."""
-        self._add_spec(observation_spec, self.out_keys[0], lambda lead: Bounded(0.0, 1.0, shape=(*lead, 1)))
-        return observation_spec
 
     def get_extra_state(self) -> dict[str, Any]:
         """Return the memory and how far the archive's journals have been read."""

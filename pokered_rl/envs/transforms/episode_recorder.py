@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tensordict import NestedKey, TensorDictBase
 from torchrl.envs import EnvBase, Transform
 
@@ -98,8 +97,8 @@ class EpisodeRecorder(RamTransform):
     continues as a further segment, so a crash or the end of a job loses only the open logs.
 
     Reads:
-        ``ram`` uint8 [*, R], ``action``, ``wait_frames``, ``reward``, ``terminated``, ``truncated``; ``epsilon`` and
-        ``least_epsilon`` when they are there. From the :class:`PokemonRedEnv` it is attached to: start states and
+        ``ram`` uint8 [*, R], ``action``, ``wait_frames``, ``reward``, ``terminated``, ``truncated``; ``epsilon`` when
+        it is there. From the :class:`PokemonRedEnv` it is attached to: start states and
         hashes of the whole RAM.
 
     Writes:
@@ -143,7 +142,6 @@ class EpisodeRecorder(RamTransform):
         "terminated",
         "truncated",
         "epsilon",
-        "least_epsilon",
     )
     labels: ClassVar[tuple[str, ...]] = MilestoneTracker.LABELS
     carries_memory = True  # what was reached before is not logged again
@@ -328,9 +326,7 @@ class EpisodeRecorder(RamTransform):
         waits, rewards, terminated, truncated = (
             next_tensordict.get(key).reshape(-1).tolist() for key in self.in_keys[2:6]
         )
-        rates, least = (tensordict.get(key, None) for key in self.in_keys[6:8])
-        if rates is not None and least is not None:
-            rates = torch.maximum(rates, least)
+        rates = tensordict.get(self.in_keys[6], None)
         epsilons = [None] * len(actions) if rates is None else rates.reshape(-1).tolist()
         ram = next_tensordict.get(self.in_keys[0]).reshape(frame.num_emulators, -1).numpy()
         terms = self._rewards.last_values if self._rewards is not None else np.zeros((len(actions), 0))
