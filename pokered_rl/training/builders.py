@@ -527,6 +527,7 @@ def make_loss(config: Config, network: RecurrentQuantileNetwork) -> LossModule:
         eta=loss.eta,
         kappa=loss.kappa,
         rescale_eps=loss.rescale_epsilon,
+        advantage_learning=loss.advantage_learning,
         reconstruction_weight=loss.reconstruction_weight,
         map_reconstruction_weight=loss.map_reconstruction_weight,
         augmentation=RandomShift(shift) if shift else None,
