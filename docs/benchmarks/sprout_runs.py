@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pokered_rl.cli.measurement import provenance, write_json
+from pokered_rl.envs import StateArchive
+from pokered_rl.training.run_folder import RunFolder
 
 RESULTS = Path(__file__).parent / "results" / "sprout_runs.json"
 #: Parts of a run for which rates are given, so that what is forgotten is seen.
@@ -49,6 +51,7 @@ def collect(run: Path) -> dict[str, Any]:
             for job in jobs
             if job["event"] == "begin"
         ],
+        "archive": _archive(run),
         "first": first,
         "power_on": [
             {
@@ -63,6 +66,13 @@ def collect(run: Path) -> dict[str, Any]:
             if part
         ],
     }
+
+
+def _archive(run: Path) -> dict[str, int]:
+    """Return how many levels, cells and states the run's archive holds."""
+    archive = StateArchive(folder=RunFolder(run).curriculum)
+    archive.load()
+    return {"levels": len(archive.level_events), "cells": len(archive), "states": archive.num_states}
 
 
 def main() -> int:
