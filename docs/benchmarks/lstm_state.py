@@ -67,7 +67,10 @@ def main() -> int:
         samples[f"period {period}"] = {"coverage": result.coverage, "rates": rates}
         print(period, {name: rate for name, rate in rates.items() if rate})
     if arguments.json is not None:
-        write_json(arguments.json, {**provenance(), "agent_steps": trained.steps, "samples": samples})
+        write_json(
+            arguments.json,
+            {**provenance(), "agent_steps": trained.steps, "episodes": arguments.episodes, "samples": samples},
+        )
     return 0
 
 

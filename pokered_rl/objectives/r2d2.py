@@ -39,8 +39,9 @@ class R2D2Loss(LossModule):
         delta_t  = mean_j y_j - mean_i q_i(s_t, a_t; w)
         priority = eta max_t |delta_t| + (1 - eta) mean_t |delta_t|
 
-    With ``advantage_learning``, y_j is less by alpha (max over allowed a of q(s_t, a; w-) - q(s_t, a_t; w-)), in rescaled
-    space: the best action stays the best, and others fall behind it by 1 / (1 - alpha) as much (Bellemare et al. 2016).
+    With ``advantage_learning``, y_j is less by alpha (max over allowed a of q(s_t, a; w-) - q(s_t, a_t; w-)), in
+    rescaled space: the best action stays the best, and others fall behind it by 1 / (1 - alpha) as much (Bellemare et
+    al. 2016).
 
     ``h`` is the value rescaling, m is n_step or less where the episode ends (see
     :func:`~pokered_rl.objectives.functional.n_step_targets`). Sources of each part: that module and the page on R2D2.

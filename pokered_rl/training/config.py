@@ -364,8 +364,8 @@ class LossConfig:
     kappa: float = option(1.0, gt=0)
     #: Epsilon of the value rescaling (Pohlen et al. 2018).
     rescale_epsilon: float = option(1e-3, gt=0)
-    #: Alpha of advantage learning (Bellemare et al. 2016): widens the distance between the values of the best action and
-    #: the others by 1 / (1 - alpha), so that standing still is not mistaken for as good as walking on.
+    #: Alpha of advantage learning (Bellemare et al. 2016): widens the distance between the values of the best action
+    #: and the others by 1 / (1 - alpha), so that standing still is not mistaken for as good as walking on.
     advantage_learning: float = option(0.0, ge=0, le=0.99)
     #: Losses of the steps of a sequence are added, as in R2D2, or averaged, which makes gradients `unroll_steps` times
     #: smaller and calls for a smaller `learner.adam_epsilon`.
