@@ -55,6 +55,14 @@ def test_deadline_keeps_time_for_what_else_the_end_takes():
     assert _deadline({}).seconds_until_killed == float("inf")
 
 
+@pytest.fixture(autouse=True)
+def hangup_is_not_ignored():
+    """The tests may run under nohup, and the programs that they start inherit what is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("number", "reason"),
     [
