@@ -357,6 +357,8 @@ class _OpenEpisodes:
         place = (np.arange(self.num_emulators)[:, None] * _STRIDE + position).ravel()
         write = self.write + time + done.sum(1)
         steps = {key: value.flatten(0, 1) for key, value in batch.get("steps").items()}
+        for key in self.steps.keys() - steps.keys():
+            del self.steps[key]  # open episodes saved by an earlier version of the library may hold more
         self.reserve(int((write - self._oldest_needed()).max()) + time, steps)
         self._put(place, steps)
 

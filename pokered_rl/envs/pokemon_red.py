@@ -262,10 +262,7 @@ class PokemonRedEnv(EnvBase):
             )
         known = {key: SaveState.from_bytes(data.numpy().tobytes()) for key, data in state["start_states"].items()}
         self._pool.reset(range(self.num_emulators), emulators)
-        self._starts = [
-            None if start is None else StartState(**(start | {"state": known[start["state"]]}))
-            for start in state["starts"]
-        ]
+        self._starts = [None if start is None else _start_state(start, known) for start in state["starts"]]
         self._step_count[:] = state["step_count"].numpy()
         self._step_limits[:] = state["step_limits"].numpy()
         self._wait_frames[:] = state["wait_frames"].numpy()
@@ -368,3 +365,9 @@ class _Closed:
 
 def _to_tensor(data: bytes) -> torch.Tensor:
     return torch.frombuffer(bytearray(data), dtype=torch.uint8)
+
+
+def _start_state(saved: Mapping[str, Any], states: Mapping[str, SaveState]) -> StartState:
+    """Return a saved start; what only an earlier version of the library kept is left out."""
+    fields = {name: saved[name] for name in StartState._fields if name in saved}
+    return StartState(**fields | {"state": states[saved["state"]]})

@@ -321,7 +321,6 @@ def sequence_terms(
     eta: float,
     kappa: float,
     rescale_eps: float | None,
-    advantage_learning: float = 0.0,
     selection: Tensor | None = None,
 ) -> SequenceTerms:
     """Compute double-Q n-step quantile loss, TD errors and priority of unrolled sequences.
@@ -343,8 +342,6 @@ def sequence_terms(
         eta: Weight of the maximum in the priority.
         kappa: Width of the quadratic part of the quantile Huber loss.
         rescale_eps: Epsilon of the value rescaling; None for plain values.
-        advantage_learning: Alpha of advantage learning (Bellemare et al. 2016), in [0, 1): this share of what the
-            action taken is worth less than the best allowed one, to the target network, is taken off its target.
         selection: [B, R, A] values that select the actions of double Q-learning; None takes those of ``online``.
 
     Returns:
@@ -365,12 +362,6 @@ def sequence_terms(
             n_step=n_step,
             eps=rescale_eps,
         )[:, :loss_steps]  # [B, U, N]
-        if advantage_learning:
-            here = target[:, :loss_steps].mean(-1)  # [B, U, A]
-            allowed = None if action_mask is None else action_mask[:, :loss_steps]
-            best = here.gather(-1, double_q_action(here.unsqueeze(-1), allowed).unsqueeze(-1))  # [B, U, 1]
-            loss_of_value = (best - here.gather(-1, action[:, :loss_steps].unsqueeze(-1))).clamp(min=0)
-            targets = targets - advantage_learning * loss_of_value
     valid = mask[:, :loss_steps]
     prediction = _of_action(online, action)[:, :loss_steps]  # [B, U, N]
     loss = quantile_huber_loss(prediction, targets, kappa=kappa).masked_fill(~valid, 0.0)  # [B, U]

@@ -39,10 +39,6 @@ class R2D2Loss(LossModule):
         delta_t  = mean_j y_j - mean_i q_i(s_t, a_t; w)
         priority = eta max_t |delta_t| + (1 - eta) mean_t |delta_t|
 
-    With ``advantage_learning``, y_j is less by alpha (max over allowed a of q(s_t, a; w-) - q(s_t, a_t; w-)), in
-    rescaled space: the best action stays the best, and others fall behind it by 1 / (1 - alpha) as much (Bellemare et
-    al. 2016).
-
     ``h`` is the value rescaling, m is n_step or less where the episode ends (see
     :func:`~pokered_rl.objectives.functional.n_step_targets`). Sources of each part: that module and the page on R2D2.
 
@@ -91,8 +87,6 @@ class R2D2Loss(LossModule):
         eta: Weight of the maximum in the priority.
         kappa: Width of the quadratic part of the quantile Huber loss.
         rescale_eps: Epsilon of the value rescaling; None learns plain values.
-        advantage_learning: Alpha above, in [0, 1). Where one step changes little, values of actions differ by less than
-            the network's error, and an agent that is free to wait does.
         reconstruction_weight: Weight of the context reconstruction.
         map_reconstruction_weight: Weight of the map reconstruction.
         reduction: Over sequences: ``mean``, ``sum`` or ``none`` ([B] losses).
@@ -169,7 +163,6 @@ class R2D2Loss(LossModule):
         eta: float = 0.9,
         kappa: float = 1.0,
         rescale_eps: float | None = 1e-3,
-        advantage_learning: float = 0.0,
         reconstruction_weight: float = 0.05,
         map_reconstruction_weight: float = 0.05,
         reduction: str = "mean",
@@ -193,8 +186,6 @@ class R2D2Loss(LossModule):
         ):
             if value < low or (high is not None and value > high):
                 raise ConfigError(f"{name} must be in [{low}, {'inf' if high is None else high}], got {value}")
-        if not 0 <= advantage_learning < 1:
-            raise ConfigError(f"advantage_learning must be in [0, 1), got {advantage_learning}")
         if not kappa > 0:
             raise ConfigError(f"kappa must be > 0, got {kappa}")
         if reduction not in ("mean", "sum", "none"):
@@ -225,7 +216,6 @@ class R2D2Loss(LossModule):
             eta=eta,
             kappa=kappa,
             rescale_eps=rescale_eps,
-            advantage_learning=advantage_learning,
         )
 
     @property

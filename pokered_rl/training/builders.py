@@ -124,7 +124,6 @@ def _transform_options(config: Config, parts: Parts) -> dict[str, Any]:
             "write_terms": False,
         },
         **({"helpers": tuple(env.helpers)} if env.helpers else {}),
-        **({"renew_visits": True} if env.renew_visits else {}),
     }
 
 
@@ -527,7 +526,6 @@ def make_loss(config: Config, network: RecurrentQuantileNetwork) -> LossModule:
         eta=loss.eta,
         kappa=loss.kappa,
         rescale_eps=loss.rescale_epsilon,
-        advantage_learning=loss.advantage_learning,
         reconstruction_weight=loss.reconstruction_weight,
         map_reconstruction_weight=loss.map_reconstruction_weight,
         augmentation=RandomShift(shift) if shift else None,

@@ -210,9 +210,6 @@ class EnvConfig:
     map_memory_radius: int = option(10, ge=1, fixed="the network's input")
     #: Keep each emulator's map memory over episodes and jobs; off, an episode begins with an empty one.
     persistent_map_memory: bool = False
-    #: Each event of the story that the game cannot be finished without makes all tiles unvisited again, to the reward
-    #: terms about tiles and to the map memory, so that the way onward pays although it was walked before.
-    renew_visits: bool = option(False, fixed="the meaning of the values")
     #: Write an episode log for every N-th episode of each emulator; 1 logs all of them.
     log_every_episodes: int = option(1, ge=1)
     #: Agent steps in one log file where episodes do not end; a crash loses at most the file in progress.
@@ -364,9 +361,6 @@ class LossConfig:
     kappa: float = option(1.0, gt=0)
     #: Epsilon of the value rescaling (Pohlen et al. 2018).
     rescale_epsilon: float = option(1e-3, gt=0)
-    #: Alpha of advantage learning (Bellemare et al. 2016): widens the distance between the values of the best action
-    #: and the others by 1 / (1 - alpha), so that standing still is not mistaken for as good as walking on.
-    advantage_learning: float = option(0.0, ge=0, le=0.99)
     #: Losses of the steps of a sequence are added, as in R2D2, or averaged, which makes gradients `unroll_steps` times
     #: smaller and calls for a smaller `learner.adam_epsilon`.
     step_reduction: StepReduction = StepReduction.sum

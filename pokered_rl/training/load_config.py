@@ -338,9 +338,17 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     for gone, harmless in _GONE_KEYS.items():
         if (value := OmegaConf.select(tree, gone)) is not None:
             if value != harmless:
-                raise ConfigError(f"{path} sets {gone}={value}, which this version of pokered_rl has no more")
+                raise ConfigError(
+                    f"{path} sets {gone}={value}, an option that is gone: go on with the version of pokered_rl that"
+                    " began the run, or begin a new one"
+                )
             section, _, name = gone.partition(".")
             del tree[section][name]
+    known = set(known_keys())
+    for head, options in tree.items():
+        for name in options if head in _sections() and isinstance(options, DictConfig) else ():
+            if f"{head}.{name}" not in known:
+                raise _unknown_key(f"{head}.{name}", f"in {path}")
     changes = [override.lstrip("+") for override in overrides]
     _check_keys(changes, groups=())
     changed = OmegaConf.from_dotlist([_as_yaml(change) for change in changes])

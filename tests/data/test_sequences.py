@@ -134,6 +134,22 @@ class TestProperties:
         assert {step for step in losses if step[0] < len(lengths)} == complete
         assert set(losses.values()) == {1}
 
+    def test_open_episodes_of_a_version_that_kept_more_of_a_step_go_on(self, rollout_stream):
+        layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=1)
+        stream, builder = rollout_stream([[50]]), SequenceBuilder(layout=layout, **KEYS)
+        builder.extend(stream.batch(9))
+        state = builder.state_dict()
+        for worker in state["workers"].values():
+            worker["steps"]["is_random"] = torch.zeros_like(worker["steps"]["is_init"])
+        continued = SequenceBuilder(layout=layout, **KEYS)
+        continued.load_state_dict(state)
+        batch = stream.batch(9)
+        expected, found = builder.extend(batch.clone()), continued.extend(batch)
+        assert len(found)
+        assert set(found.keys(True, True)) == set(expected.keys(True, True))
+        for key, value in expected.items(True, True):
+            assert torch.equal(found[key], value)
+
     @slow_settings
     @given(
         layout=layouts,

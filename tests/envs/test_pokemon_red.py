@@ -339,6 +339,15 @@ def test_episodes_go_on_in_another_environment_where_they_were(make):
     assert other._generator.random() == env._generator.random()
 
 
+def test_episodes_saved_by_a_version_that_kept_more_of_a_start_go_on(make):
+    env, other = make(num_emulators=1, seed=5), make(num_emulators=1, seed=6)
+    env.reset()
+    state = env.episode_state()
+    state["starts"] = [start | {"is_novel": False} for start in state["starts"]]
+    other.load_episode_state(state)
+    assert other.start(0) == env.start(0)
+
+
 def test_episodes_of_another_number_of_emulators_are_refused(make):
     env = make(num_emulators=2)
     env.reset()

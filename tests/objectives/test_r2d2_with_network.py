@@ -367,23 +367,6 @@ def test_encoder_heads_and_mathematics_are_whole_graphs():
 make_terms = partial(sequence_terms, gamma=0.9, n_step=2, eta=0.9, kappa=1.0, rescale_eps=1e-3)
 
 
-def test_advantage_learning_takes_a_share_of_the_lost_value_off_the_target():
-    torch.manual_seed(0)
-    online, target = torch.randn(2, 3, 6, 4, 5)
-    action = torch.randint(0, 4, (3, 6))
-    reward, flags, mask = torch.randn(3, 6), torch.zeros(3, 6, dtype=torch.bool), torch.ones(3, 6, dtype=torch.bool)
-    allowed = torch.rand(3, 6, 4) > 0.3
-    allowed[..., 0] = True
-    flow = (online, target, action, reward, flags, flags, mask, allowed)
-    plain, wide = make_terms(*flow), make_terms(*flow, advantage_learning=0.5)
-    value = target.mean(-1)[:, :4]  # [B, U, A]
-    best = value.masked_fill(~allowed[:, :4], -torch.inf).amax(-1)
-    lost = (best - value.gather(-1, action[:, :4, None])[..., 0]).clamp(min=0)  # a forbidden action may be worth more
-    assert (lost == 0).any()
-    assert (lost > 0).any()
-    torch.testing.assert_close(wide.td_error, plain.td_error - 0.5 * lost)
-
-
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 def test_compiled_parts_compute_the_same_and_see_target_parameters():

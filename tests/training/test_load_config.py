@@ -253,12 +253,22 @@ def test_config_of_a_run_that_was_begun_before_an_option_moved_is_read(tmp_path)
     assert read_config(file).evaluation.epsilon == 0.05
 
 
+def test_unknown_option_of_a_run_is_told_with_its_file(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("learner:\n  batch_siez: 5\n")
+    with pytest.raises(ConfigError, match=rf"'learner.batch_siez' \(in {file}\); did you mean learner.batch_size"):
+        read_config(file)
+
+
 def test_config_of_a_run_that_was_begun_before_an_option_went_is_read_where_it_was_not_used(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text("curriculum:\n  tile_size: 5\n  novelty_epsilon: 0.0\n")
     assert read_config(file).curriculum.tile_size == 5
     file.write_text("curriculum:\n  novelty_epsilon: 1.0\n")
-    with pytest.raises(ConfigError, match=r"config.yaml sets curriculum.novelty_epsilon=1.0, which this version"):
+    with pytest.raises(
+        ConfigError,
+        match=r"config.yaml sets curriculum.novelty_epsilon=1.0, an option that is gone",
+    ):
         read_config(file)
 
 
