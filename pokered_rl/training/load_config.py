@@ -345,10 +345,11 @@ def read_config(path: Path, overrides: Sequence[str] = ()) -> Config:
             section, _, name = gone.partition(".")
             del tree[section][name]
     known = set(known_keys())
-    for head, options in tree.items():
-        for name in options if head in _sections() and isinstance(options, DictConfig) else ():
-            if f"{head}.{name}" not in known:
-                raise _unknown_key(f"{head}.{name}", f"in {path}")
+    for head in _sections():
+        options = tree.get(head)
+        for key in [f"{head}.{name!s}" for name in options] if isinstance(options, DictConfig) else ():
+            if key not in known:
+                raise _unknown_key(key, f"in {path}")
     changes = [override.lstrip("+") for override in overrides]
     _check_keys(changes, groups=())
     changed = OmegaConf.from_dotlist([_as_yaml(change) for change in changes])
