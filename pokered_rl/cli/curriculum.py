@@ -95,7 +95,7 @@ def _table(archive: StateArchive, profile: CartridgeProfile) -> Table:
         levels.setdefault(cell.level, []).append(cell)
     table = Table(
         title=f"{len(archive):,} cells, {archive.num_states:,} states ({archive.num_bytes / 1e6:.1f} MB), "
-        f"{len(levels)} sets of events and places"
+        f"{len(levels)} levels"
     )
     for name, side in (("events", "right"), ("newest", "left"), ("cells", "right"), ("states", "right")):
         table.add_column(name, justify=side)  # type: ignore[arg-type]
@@ -128,15 +128,7 @@ def _newest(archive: StateArchive, level: str, first: Cell, profile: CartridgePr
         parent = archive.cells.get(parent.parent)
     before = archive.level_events.get(parent.level, ()) if parent is not None else ()
     fresh = sorted(set(archive.level_events.get(level, ())) - set(before))
-    return [_name(number, profile) for number in fresh]
-
-
-def _name(number: int, profile: CartridgeProfile) -> str:
-    from pokered_rl.envs.curriculum import FIRST_PLACE
-
-    if number < FIRST_PLACE:
-        return profile.events.name(number).removeprefix("EVENT_")
-    return profile.milestones.names[number - FIRST_PLACE]
+    return [profile.events.name(bit).removeprefix("EVENT_") for bit in fresh]
 
 
 def _draw(archive: StateArchive, profile: CartridgeProfile) -> Figure:

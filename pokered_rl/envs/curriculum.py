@@ -28,12 +28,9 @@ from pokered_rl.envs.start_states import StartSource, StartState
 from pokered_rl.errors import CheckpointError, ConfigError, PokeredError
 from pokered_rl.plain_files import read_plain_file
 
-__all__ = ["FIRST_PLACE", "ArchiveStarts", "Cell", "Level", "StateArchive", "cell_key", "level_of"]
+__all__ = ["ArchiveStarts", "Cell", "Level", "StateArchive", "cell_key", "level_of"]
 
 _Floats = npt.NDArray[np.float64]
-
-#: A level's number of the profile's first milestone, where that is a place; event flags have the numbers below.
-FIRST_PLACE = 2560
 
 #: Share of the draws by success that go to the levels in which episodes from power-on have ended.
 _STOP_SHARE = 0.4
@@ -44,10 +41,6 @@ _STOP_STEP = 0.02
 _NEW_LEVEL, _OLD_LEVEL, _OLD_AFTER = 0.03, 0.005, 200
 #: Added to the two levels with the most events: what lies beyond them is unknown.
 _TOP_BONUS = 0.05
-#: Weight of a level in the draws by novelty, relative to one with one event more.
-_EARLIER = 0.5
-#: Cells of all levels in a square of so many tiles are one place.
-_PLACE_TILES = 3
 #: Weight of a cell from which the next event is always or never reached.
 _CELL_FLOOR = 0.02
 #: An outcome moves a level's success rate by this share.
@@ -78,7 +71,7 @@ class Cell:
     key: str
     #: Hash (hex) of its level.
     level: str
-    #: Number of events, badges and places of its level.
+    #: Number of named events and badges at its first arrival.
     story: int
     #: Map and tile of the first arrival.
     map_id: int
@@ -90,8 +83,7 @@ class Cell:
     parent: str
     #: Names of its states: files of the archive's folder, or entries in memory.
     states: list[str] = field(default_factory=list)
-    #: Episodes that began here, those whose outcome is known, and those that got further (to another event, badge or
-    #: place).
+    #: Episodes that began here, those whose outcome is known, and those that got further (to another event or badge).
     starts: int = 0
     ends: int = 0
     successes: int = 0
@@ -100,13 +92,12 @@ class Cell:
 class StateArchive:
     """Cells with save states, drawn from where progress is uncertain (Go-Explore, Ecoffet et al. 2021).
 
-    A *level* is a set of events, badges and places reached (milestones of the profile); p is the moving rate at which
-    its episodes reached another one. ``bottleneck_share`` of the draws first choose a level: 40 % of them by the share
-    of the episodes from power-on that have ended in it lately, times 1 - p, the others by p (1 - p) and a floor that
-    falls with the episodes. They then choose a cell of the level by p (1 - p) of its own counts, so that starts move
-    backwards from the event as the agent learns to reach it (Salimans & Chen 2018). All other draws choose among all
-    cells by 1 / sqrt((1 + starts) (1 + s)), where s are the starts in the same square of 3 x 3 tiles in any level,
-    halved for each event, badge or place that the cell's level has less than the furthest one.
+    A *level* is a set of required events and badges together with the last named event; p is the moving rate at which
+    its episodes reached a further event or badge. ``bottleneck_share`` of the draws first choose a level: 40 % of them
+    by the share of the episodes from power-on that have ended in it lately, times 1 - p, the others by p (1 - p) and a
+    floor that falls with the episodes. They then choose a cell of the level by p (1 - p) of its own counts, so that
+    starts move backwards from the event as the agent learns to reach it (Salimans & Chen 2018). All other draws choose
+    among all cells by 1 / sqrt(1 + starts).
 
     With a ``folder`` the archive is shared: each writer appends what it does to a journal of its own and reads the
     journals of the others (:meth:`refresh`). States are files that are written once. Without a folder it lives in
@@ -160,7 +151,7 @@ class StateArchive:
         self.level_rates: dict[str, float] = {}
         #: Moving share of each level among those in which episodes from power-on ended.
         self.level_stops: dict[str, float] = {}
-        #: Numbers of the named events of each level.
+        #: Bits of the events of each level: the required ones, then the last named one.
         self.level_events: dict[str, tuple[int, ...]] = {}
         self._contents: dict[str, bytes] = {}
         self._sizes: dict[str, int] = {}
@@ -184,7 +175,7 @@ class StateArchive:
     # What changes the archive is a record: applied in memory, and written to the journal.
 
     def add_level(self, level: Level) -> None:
-        """Note a set of events, badges and places that was reached for the first time."""
+        """Note a level that was reached for the first time."""
         self._record({"do": "level", "key": level.key, "events": list(level.events)})
 
     def add_cell(
@@ -226,7 +217,7 @@ class StateArchive:
             self._evict()
 
     def add_outcome(self, key: str, *, success: bool) -> None:
-        """Note how an episode that began in a cell ended: whether it reached another event, badge or place."""
+        """Note how an episode that began in a cell ended: whether it reached a further event or badge."""
         self._record({"do": "end", "key": key, "ok": int(success)})
 
     def add_stop(self, level: str) -> None:
@@ -238,7 +229,7 @@ class StateArchive:
         self._record({"do": "start", "key": key})
 
     def knows_level(self, level: str) -> bool:
-        """Return whether any cell has this set of events, badges and places."""
+        """Return whether any cell is of this level."""
         return level in self.level_events
 
     def draw(self, generator: np.random.Generator) -> StartState | None:
@@ -596,17 +587,10 @@ class _Table:
         self.ends = np.array([cell.ends for cell in cells], np.float64)
         self.successes = np.array([cell.successes for cell in cells], np.float64)
         self._index = {cell.key: index for index, cell in enumerate(cells)}
-        story = np.array([cell.story for cell in cells], np.float64)
-        self._story_weight = _EARLIER ** (story.max() - story)
-        places: dict[tuple[int, int, int], int] = {}
-        self._place = np.array(
-            [
-                places.setdefault((cell.map_id, cell.x // _PLACE_TILES, cell.y // _PLACE_TILES), len(places))
-                for cell in cells
-            ]
-        )
-        names = sorted({(cell.story, cell.level) for cell in cells}, reverse=True)
-        self.levels = [level for _, level in names]
+        story: dict[str, int] = {}
+        for cell in cells:
+            story[cell.level] = max(cell.story, story.get(cell.level, 0))
+        self.levels = sorted(story, key=lambda level: (story[level], level), reverse=True)
         of_level = {level: number for number, level in enumerate(self.levels)}
         self._level = np.array([of_level[cell.level] for cell in cells])
         maps = sorted({(cell.level, cell.map_id) for cell in cells})
@@ -621,8 +605,7 @@ class _Table:
 
     def novelty(self) -> _Floats:
         """Return the weight of each cell in a draw by novelty: at most 1."""
-        here = np.bincount(self._place, weights=self.starts)[self._place]
-        weight: _Floats = self._story_weight / np.sqrt((1 + self.starts) * (1 + here))
+        weight: _Floats = 1 / np.sqrt(1 + self.starts)
         return weight
 
     def bottleneck(self, archive: StateArchive) -> _Floats:
@@ -646,21 +629,20 @@ class _Table:
 
 
 class Level(NamedTuple):
-    """A set of events, badges and places reached."""
+    """A set of required events and badges, and the last named event."""
 
-    #: Hash (hex) of the set.
+    #: Hash (hex) of them.
     key: str
-    #: How many there are.
-    story: int
-    #: Numbers of the events and, from :data:`FIRST_PLACE` on, of the places, ascending.
+    #: Bits of the required events, ascending, and the last named event at the end (once, where it is required).
     events: tuple[int, ...]
 
 
 @lru_cache(maxsize=4096)
-def level_of(event_bytes: bytes, badge_bits: int) -> Level:
-    """Return the level of named event bytes (those of places after them) and badge bits."""
-    bits = np.flatnonzero(np.unpackbits(np.frombuffer(event_bytes, np.uint8), bitorder="little")).tolist()
-    return Level(f"{_hash(event_bytes, badge_bits):016x}", len(bits) + badge_bits.bit_count(), tuple(bits))
+def level_of(required: bytes, badge_bits: int, newest: int) -> Level:
+    """Return the level of the bytes of required events, badge bits, and the bit of the last named event or -1."""
+    bits = np.flatnonzero(np.unpackbits(np.frombuffer(required, np.uint8), bitorder="little")).tolist()
+    last = [newest] if newest >= 0 else []
+    return Level(f"{_hash(required, badge_bits, newest):016x}", (*(bit for bit in bits if bit != newest), *last))
 
 
 @lru_cache(maxsize=65536)

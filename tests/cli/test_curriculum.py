@@ -29,7 +29,7 @@ def test_table_map_and_export(run, tmp_path, capsys):
     picture, states = tmp_path / "cells.png", tmp_path / "states"
     assert main(["curriculum", str(run), "--map", str(picture), "--export", str(states), "--best", "1"]) == 0
     shown = capsys.readouterr().out
-    assert "1 sets of events and places" in shown
+    assert "1 level" in shown
     assert "100%" in shown, "all episodes from power-on ended in this set"
     assert picture.read_bytes().startswith(b"\x89PNG")
     [path] = states.iterdir()

@@ -14,7 +14,7 @@ from torchrl.envs.utils import step_mdp
 from pokered_rl.atomic import LockToken
 from pokered_rl.emulator import Cartridge, Emulator, SaveState, start_states
 from pokered_rl.envs import ArchiveStates, StateArchive, make_env
-from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, level_of
+from pokered_rl.envs.curriculum import ArchiveStarts, Level, level_of
 from pokered_rl.envs.start_states import StartStates
 from pokered_rl.errors import CheckpointError, ConfigError, RunLostError
 from pokered_rl.game.ram_map import RAM_MAP
@@ -27,7 +27,7 @@ def state() -> SaveState:
 
 
 def _cell(archive: StateArchive, key: str, state: SaveState | None = None, *, story: int = 0, depth: int = 10) -> str:
-    archive.add_level(Level(f"level{story}", story, tuple(range(story))))
+    archive.add_level(Level(f"level{story}", tuple(range(story))))
     archive.add_cell(key, level=f"level{story}", story=story, map_id=1, x=2, y=3, depth_steps=depth)
     if state is not None:
         archive.add_state(key, state, {"MapMemory": {"x": torch.tensor([7])}}, depth_steps=depth)
@@ -118,7 +118,7 @@ def test_cell_is_judged_by_its_map_until_it_was_tried_itself(state):
     for map_id in (1, 2):
         for k in range(20):
             key = f"m{map_id}{k:02}"
-            archive.add_level(Level("level0", 0, ()))
+            archive.add_level(Level("level0", ()))
             archive.add_cell(key, level="level0", story=0, map_id=map_id, x=k, y=0, depth_steps=1)
             archive.add_state(key, state, {}, depth_steps=1)
             for _ in range(10 if k < 10 else 0):
@@ -136,28 +136,6 @@ def test_frontier_draws_go_to_cells_that_were_started_least(state):
             archive.add_start(key)
     # 1 / sqrt(100) against 1: one in eleven at first.
     assert _draws(archive, 20)["new"] > 10
-
-
-def test_frontier_draws_halve_with_each_event_less(state):
-    archive = StateArchive(bottleneck_share=0.0)
-    for key, story in (("behind", 2), ("front", 5)):
-        _cell(archive, key, state, story=story)
-    # Each weighs less by 1 / sqrt(1 + starts) as it is drawn: shares a : b with a / b = 8 sqrt(b / a), so a / b = 4.
-    drawn = _draws(archive, 1000)
-    assert drawn["front"] / drawn["behind"] == pytest.approx(4, rel=0.25)
-
-
-def test_frontier_draws_go_to_places_where_no_level_has_begun_yet(state):
-    archive = StateArchive(bottleneck_share=0.0)
-    for key, level, x in (("a", "before", 0), ("old", "now", 2), ("new", "now", 3)):
-        archive.add_level(Level(level, 1, (1,)))
-        archive.add_cell(key, level=level, story=1, map_id=1, x=x, y=0, depth_steps=1)
-        archive.add_state(key, state, {}, depth_steps=1)
-    for _ in range(99):
-        archive.add_start("a")
-    # Tiles 0 to 2 are one place: its 99 starts count for the cell of the other level, too.
-    drawn = _draws(archive, 20)
-    assert drawn["new"] > drawn["old"] + drawn["a"]
 
 
 def test_states_of_a_cell_and_in_all_are_bounded_and_every_level_keeps_one(state, tmp_path):
@@ -233,9 +211,12 @@ def test_a_fixed_part_of_the_emulators_begins_at_power_on(state):
     assert [start.max_steps for start in drawn] == [160, 160, 160, None, 160, 160, 160, None]
 
 
-def test_events_and_badges_make_a_level():
-    assert level_of(b"\x03\x00", 1).story == 3
-    assert level_of(b"\x03\x00", 1) != level_of(b"\x05\x00", 1), "other events, as many"
+def test_required_events_badges_and_the_last_event_make_a_level():
+    assert level_of(b"\x03\x00", 1, -1).events == (0, 1)
+    assert level_of(b"\x03\x00", 1, 0).events == (1, 0), "the last one stands at the end"
+    assert level_of(b"\x03\x00", 1, 9).events == (0, 1, 9)
+    keys = {level_of(*each).key for each in ((b"\3\0", 1, -1), (b"\3\0", 1, 9), (b"\5\0", 1, -1), (b"\3\0", 2, -1))}
+    assert len(keys) == 4
 
 
 @pytest.mark.parametrize(
@@ -344,85 +325,65 @@ def test_episode_from_power_on_ends_some_steps_after_its_last_news_where_that_is
         assert archive.level_stops == {}
         env.reset()
         [(level, share)] = archive.level_stops.items()
-        assert (level, share) == (level_of(b"\0" * 328, 0).key, pytest.approx(1 - 0.98**2)), "both ended with no event"
+        assert (level, share) == (level_of(b"\0" * 320, 0, -1).key, pytest.approx(1 - 0.98**2)), "both ended with no event"
     finally:
         env.close()
 
 
-def test_places_of_the_story_make_levels_and_are_remembered_on_the_way(state):
-    lane = Cartridge.bundled().profile.milestones.names.index("pebble_lane")
-    archive = StateArchive()
-    archive.add_level(Level("been", 1, (FIRST_PLACE + lane,)))
-    archive.add_cell("ab", level="been", story=1, map_id=1, x=0, y=0, depth_steps=100)
-    archive.add_state("ab", state, {}, depth_steps=100)  # in the house where the game begins
-    transform = ArchiveStates(archive, power_on_share=0.5)
-    env = make_env(num_emulators=2, seed=0, extra_transforms=[transform])
-    try:
-        tensordict = env.reset()
-        tensordict["action"] = torch.zeros(2, dtype=torch.int64)
-        env.step(tensordict)
-        assert {archive.level_events[cell.level] for cell in archive.cells.values() if cell.key != "ab"} == {
-            (FIRST_PLACE + lane,),
-            (),
-        }, "the archived episode has been in the lane, the one from power-on has not"
-    finally:
-        env.close()
+def _set_event(transform: ArchiveStates, ram: torch.Tensor, bit: int) -> torch.Tensor:
+    """Let the game set an event flag: return the RAM after it, and show it to the transform."""
+    ram = ram.clone()
+    ram[0, transform.ram_layout.column(RAM_MAP["wEventFlags"].address + bit // 8)] |= 1 << bit % 8
+    transform(TensorDict({"ram": ram, "action": torch.zeros(1, dtype=torch.int64)}, batch_size=[1]))
+    return ram
 
 
-def test_a_town_of_the_story_is_a_level_of_its_own():
-    transform = ArchiveStates(StateArchive(), power_on_share=1.0)
-    env = make_env(num_emulators=1, seed=0, start_states=start_states()["leave_home"], extra_transforms=[transform])
-    try:
-        tensordict = env.reset()
-        tensordict["action"] = torch.zeros(1, dtype=torch.int64)
-        env.step(tensordict)
-        [cell] = transform.archive.cells.values()
-        assert cell.story == 1
-        assert transform.archive.level_events[cell.level] == (FIRST_PLACE,), "the town is the first milestone"
-    finally:
-        env.close()
-
-
-def test_only_events_that_the_game_needs_make_a_level():
+def test_side_events_do_not_multiply_the_levels():
     profile = Cartridge.bundled().profile
-    needed = profile.required_events[0]
-    side = next(bit for bit in profile.story_events if bit not in profile.required_events)
+    needed, side = profile.required_events[0], [bit for bit in profile.events if bit not in profile.required_events]
     transform = ArchiveStates(StateArchive(), power_on_share=1.0)
     env = make_env(num_emulators=1, seed=0, extra_transforms=[transform])
     try:
         tensordict = env.reset()
         tensordict["action"] = torch.zeros(1, dtype=torch.int64)
-        ram = env.step(tensordict)["next"]["ram"].clone()
-        for bit in (side, needed):
-            ram = ram.clone()
-            ram[0, transform.ram_layout.column(RAM_MAP["wEventFlags"].address + bit // 8)] |= 1 << bit % 8
-            transform(TensorDict({"ram": ram, "action": torch.zeros(1, dtype=torch.int64)}, batch_size=[1]))
-        assert list(transform.archive.level_events.values()) == [(), (needed,)]
+        start = env.step(tensordict)["next"]["ram"]
+        ram = start
+        for bit in (side[0], side[1], needed, side[2]):
+            ram = _set_event(transform, ram, bit)
+        env.reset()
+        assert sum(transform.archive.level_stops.values()) > 0
+        ram = start
+        for bit in (side[1], side[0], needed, side[2]):
+            ram = _set_event(transform, ram, bit)
+        archive = transform.archive
+        levels = [(), (side[0],), (side[1],), (needed,), (needed, side[2])]
+        assert list(archive.level_events.values()) == levels, "the order of side events makes no level"
+        story = {archive.level_events[cell.level]: cell.story for cell in archive.cells.values()}
+        assert story[needed, side[2]] == 4, "all of them count as steps of the story"
     finally:
         env.close()
 
 
-def test_arriving_at_a_place_is_a_success_and_stays_in_the_level(tmp_path):
+def test_the_last_event_is_known_where_an_episode_begins_in_the_archive(state):
     profile = Cartridge.bundled().profile
-    town, lane = (profile.milestones.names.index(name) for name in ("leave_home", "pebble_lane"))
-    archive = StateArchive(folder=tmp_path)
-    key = _cell(archive, f"{0xAB:016x}")
-    archive.add_state(key, SaveState.load(start_states()["leave_home"]), {}, depth_steps=100)
+    first, second, *_ = (bit for bit in profile.events if bit not in profile.required_events)
+    archive = StateArchive()
+    archive.add_level(Level("been", (first,)))
+    key = f"{0xAB:016x}"
+    archive.add_cell(key, level="been", story=1, map_id=1, x=0, y=0, depth_steps=100)
+    archive.add_state(key, state, {}, depth_steps=100)
     transform = ArchiveStates(archive, power_on_share=0.0)
     env = make_env(num_emulators=1, seed=0, extra_transforms=[transform])
     try:
         tensordict = env.reset()
         tensordict["action"] = torch.zeros(1, dtype=torch.int64)
-        in_town = env.step(tensordict)["next"]["ram"].clone()
+        ram = env.step(tensordict)["next"]["ram"]
+        [cell] = (cell for cell in archive.cells.values() if cell.key != key)
+        assert archive.level_events[cell.level] == (first,)
         assert archive.cells[key].ends == 0
-        in_lane = in_town.clone()
-        in_lane[0, transform.ram_layout.column(RAM_MAP["wCurMap"].address)] = profile.maps.id("PEBBLE_LANE")
-        for ram in (in_lane, in_town):
-            transform(TensorDict({"ram": ram, "action": torch.zeros(1, dtype=torch.int64)}, batch_size=[1]))
-        assert (archive.cells[key].ends, archive.cells[key].successes) == (1, 1)
-        newest = list(archive.cells.values())[-1]
-        assert newest.map_id != profile.maps.id("PEBBLE_LANE")
-        assert archive.level_events[newest.level] == (FIRST_PLACE + town, FIRST_PLACE + lane), "back, it has been there"
+        _set_event(transform, ram, second)
+        assert (archive.cells[key].ends, archive.cells[key].successes) == (1, 1), "a further event is a success"
+        assert archive.level_events[list(archive.cells.values())[-1].level] == (second,)
     finally:
         env.close()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from pokered_rl.envs.curriculum import FIRST_PLACE, ArchiveStarts, Level, StateArchive, cell_key, level_of
+from pokered_rl.envs.curriculum import ArchiveStarts, Level, StateArchive, cell_key, level_of
 from pokered_rl.envs.memory import EmulatorMemory
 from pokered_rl.envs.pokemon_red import PokemonRedEnv
 from pokered_rl.envs.ram_frame import PROGRESS_LABELS, GameProgress, RamFrame, any_of
@@ -18,6 +18,7 @@ from pokered_rl.game import CartridgeProfile
 
 __all__ = ["ArchiveStates"]
 
+_EVENT_BYTES = 320
 _TRAINER_BATTLE = 2
 _NO_ENEMY = 0xFF
 #: Captures that may be saved up for a rush of new cells, and borrowed for events and fights.
@@ -34,11 +35,12 @@ class _Memory(EmulatorMemory):
     def __init__(self, num_emulators: int) -> None:
         #: Cell that the episode began in; 0 for power-on.
         self.origin = np.zeros(num_emulators, np.uint64)
-        #: Milestones of places that were reached since power-on, as bits.
-        self.places = np.zeros(num_emulators, np.uint64)
+        #: Flags of the named events of the step before, and the bit of the last one that was set, -1 for none.
+        self.events = np.zeros((num_emulators, _EVENT_BYTES), np.uint8)
+        self.newest = np.full(num_emulators, -1, np.int64)
         #: Hash of the level now.
         self.level = np.zeros(num_emulators, np.uint64)
-        #: Events, badges and places at its start, the most so far, and whether its outcome is still open.
+        #: Named events and badges at its start, the most so far, and whether its outcome is still open.
         self.first_story = np.zeros(num_emulators, np.int64)
         self.story = np.zeros(num_emulators, np.int64)
         self.open = np.zeros(num_emulators, bool)
@@ -59,10 +61,10 @@ class ArchiveStates(RamTransform):
     """Capture a save state in each new cell, and end archived episodes some time after their last news.
 
     A cell is: its level (the badges and required events
-    (:attr:`~pokered_rl.game.CartridgeProfile.required_events`) that hold, and the milestones of places that were
-    reached since power-on), the sum of the party's levels in twos, the map and a square of ``tile_size`` tiles; inside
-    a trainer battle, instead of the square, the trainer's class, the enemy's species, and the enemy's and the party's
-    HP in quarters. A state carries what the other transforms remember of its emulator, so that nothing is paid twice.
+    (:attr:`~pokered_rl.game.CartridgeProfile.required_events`) that hold, and the last event of the profile that came
+    to hold), the sum of the party's levels in twos, the map and a square of ``tile_size`` tiles; inside a trainer
+    battle, instead of the square, the trainer's class, the enemy's species, and the enemy's and the party's HP in
+    quarters. A state carries what the other transforms remember of its emulator, so that nothing is paid twice.
     An episode that began in the archive is truncated ``patience_steps`` after its last new cell or event, one from
     power-on after ``power_on_patience_steps``; a battle that is going on then is played to its end.
 
@@ -140,8 +142,8 @@ class ArchiveStates(RamTransform):
         self.tile_size = tile_size
         self.profile = profile
         self._progress: GameProgress | None = None
-        #: Required events, badges and half the party's levels of the step before.
-        self._known: tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
+        #: Badges and half the party's levels of the step before.
+        self._known: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None = None
         self._levels: list[Level] = []
 
     @property
@@ -167,14 +169,8 @@ class ArchiveStates(RamTransform):
 
     def _allocate(self, num_emulators: int) -> _Memory:
         profile = self.profile or self.env.cartridge.profile
-        self._required = np.zeros(FIRST_PLACE // 8, np.uint8)
-        for bit in profile.required_events:
-            self._required[bit // 8] |= 1 << (bit % 8)
-        self._places = np.zeros(256, np.uint64)
-        for number, milestone in enumerate(profile.milestones):
-            for map_id in milestone.maps:
-                self._places[map_id] |= np.uint64(1 << number)
-        self._levels = [level_of(b"", 0)] * num_emulators
+        self._named, self._required = _flags(profile.events), _flags(profile.required_events)
+        self._levels = [level_of(b"", 0, -1)] * num_emulators
         self._stories = np.zeros(num_emulators, np.int64)
         self._progress = self._known = None
         return _Memory(num_emulators)
@@ -185,7 +181,7 @@ class ArchiveStates(RamTransform):
             self.archive.add_stop(f"{int(memory.level[e]):016x}")
         for e in np.flatnonzero(emulators).tolist():
             self._close(e, success=False)
-            memory.places[e] = self._places_before(env.start(e).cell)
+            memory.newest[e] = self._newest_before(env.start(e).cell)
         self._look_at_progress(frame, started=emulators)
         for e in np.flatnonzero(emulators).tolist():
             start = env.start(e)
@@ -194,7 +190,7 @@ class ArchiveStates(RamTransform):
             memory.cell[e] = 0
             memory.square[e] = -1
             memory.depth[e] = start.depth_steps
-            memory.first_story[e] = memory.story[e] = self._levels[e].story
+            memory.first_story[e] = memory.story[e] = self._stories[e]
             memory.open[e] = bool(start.cell)
             memory.patience[e] = start.max_steps or 0
             memory.fight_steps[e] = 0
@@ -212,35 +208,39 @@ class ArchiveStates(RamTransform):
         for e, key, is_fight in self._cells(frame):
             self._arrive(frame, e, key, is_fight=is_fight)
 
-    def _places_before(self, cell: str) -> int:
-        """Return the places that were reached on the way to a cell, as bits."""
+    def _newest_before(self, cell: str) -> int:
+        """Return the last named event on the way to a cell, -1 for none."""
         known = self.archive.cells.get(cell)
         events = self.archive.level_events.get(known.level, ()) if known is not None else ()
-        return sum(1 << place for place in range(64) if FIRST_PLACE + place in events)
+        return events[-1] if events else -1
 
     def _look_at_progress(self, frame: RamFrame, started: npt.NDArray[np.bool_] | None = None) -> None:
-        progress, before = frame.progress, self.memory.places
-        self.memory.places = before | np.where(frame.on_map, self._places[frame.map_id], np.uint64(0))
-        entered = self.memory.places != before
-        if started is not None:
-            entered |= started
-        if progress is self._progress and not any_of(entered):
+        progress = frame.progress
+        if progress is self._progress and started is None:
             return
         self._progress = progress
-        events = progress.event_bytes & self._required
+        memory, events = self.memory, progress.event_bytes & self._named
         party = progress.party_level.sum(1) // 2
+        fresh = events & ~memory.events
+        if started is not None:
+            fresh[started] = 0
+        for e in np.flatnonzero(fresh.any(1)).tolist():
+            memory.newest[e] = np.flatnonzero(np.unpackbits(fresh[e], bitorder="little"))[-1]
         changed = np.ones(frame.num_emulators, bool)
         if self._known is not None:
-            known_events, known_badges, known_party = self._known
-            changed = (events != known_events).any(1) | (progress.badge_bits != known_badges) | (party != known_party)
-            changed |= entered
-        self._known = events, progress.badge_bits, party
+            known_badges, known_party = self._known
+            changed = (events != memory.events).any(1) | (progress.badge_bits != known_badges) | (party != known_party)
+            if started is not None:
+                changed |= started
+        memory.events = events
+        self._known = progress.badge_bits, party
         for e in np.flatnonzero(changed).tolist():
-            flags = events[e].tobytes() + self.memory.places[e].tobytes()
-            self._levels[e] = level_of(flags, int(progress.badge_bits[e]))
-            self._stories[e] = self._levels[e].story
-            self.memory.level[e] = int(self._levels[e].key, 16)
-            self.memory.square[e] = -1
+            badges = int(progress.badge_bits[e])
+            required = (events[e] & self._required).tobytes()
+            self._levels[e] = level_of(required, badges, int(memory.newest[e]))
+            self._stories[e] = int(np.bitwise_count(events[e]).sum()) + badges.bit_count()
+            memory.level[e] = int(self._levels[e].key, 16)
+            memory.square[e] = -1
 
     def _cells(self, frame: RamFrame) -> Iterator[tuple[int, int, bool]]:
         """Yield emulator, key and kind of each cell that an emulator has just entered."""
@@ -248,7 +248,7 @@ class ArchiveStates(RamTransform):
         if any_of(fight):
             fight &= frame.u8("wEnemyMonPartyPos") != _NO_ENEMY
         assert self._known is not None
-        size, party = self.tile_size, self._known[2]
+        size, party = self.tile_size, self._known[1]
         walking = (frame.in_battle == 0) & ~frame.text_open
         square = (frame.map_id << 16) | (frame.x // size << 8) | (frame.y // size)
         walking &= square != self.memory.square
@@ -280,7 +280,7 @@ class ArchiveStates(RamTransform):
             archive.add_cell(
                 name,
                 level=level.key,
-                story=level.story,
+                story=int(self._stories[e]),
                 map_id=int(frame.map_id[e]),
                 x=int(frame.x[e]),
                 y=int(frame.y[e]),
@@ -343,6 +343,14 @@ class ArchiveStates(RamTransform):
         super().set_extra_state(state)
         self._progress = self._known = None
         self.archive.load_state_dict(state["archive"])
+
+
+def _flags(bits: Iterable[int]) -> npt.NDArray[np.uint8]:
+    """Return the bytes of event flags in which ``bits`` are set, uint8 [320]."""
+    flags = np.zeros(_EVENT_BYTES, np.uint8)
+    for bit in bits:
+        flags[bit // 8] |= 1 << (bit % 8)
+    return flags
 
 
 def _quarters(hp: Any, most: Any) -> int:
