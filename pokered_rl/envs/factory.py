@@ -41,6 +41,7 @@ def default_transforms(
     reward: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     recorder: Mapping[str, Any] | None = None,
     helpers: Iterable[str] = (),
+    renew_visits: bool = False,
 ) -> list[Transform]:
     """Make the transforms that the agent of this library uses, in their order.
 
@@ -58,6 +59,9 @@ def default_transforms(
             :class:`~pokered_rl.envs.rewards.RewardTerm` objects added to those; and ``write_terms``.
         recorder: Keyword arguments of :class:`EpisodeRecorder`; None records nothing.
         helpers: Helpers that are on (:class:`HelperActions`).
+        renew_visits: Each event of the story that the game cannot be finished without
+            (:attr:`~pokered_rl.game.CartridgeProfile.required_events`) makes all tiles unvisited again, to the reward
+            terms about tiles and to the map memory.
     """
     actions = action_set or ActionSet()
     reward = load_preset(reward) if isinstance(reward, str | os.PathLike) else dict(reward or {})
@@ -66,6 +70,7 @@ def default_transforms(
     extra_terms: Iterable[RewardTerm] = reward.pop("extra_terms", ())
     terms = [*make_terms(profile=profile, **reward), *extra_terms]
     fields = None if game_fields is None else tuple(game_fields)
+    renewing = (profile or CartridgeProfile.get("red")).required_events if renew_visits else ()
     transforms: list[Transform] = []
     if fields is None or fields:
         transforms.append(GameStateReader(fields=fields))
@@ -73,9 +78,9 @@ def default_transforms(
     if helpers := tuple(helpers):
         transforms.append(HelperActions(helpers=helpers, profile=profile, actions=actions))
     transforms += [
-        MapMemory(actions=actions, **(map_memory or {})),
+        MapMemory(actions=actions, renewing_events=renewing, **(map_memory or {})),
         ContextFeatures(profile=profile, actions=actions),
-        RewardTerms(terms=terms, write_terms=write_terms),
+        RewardTerms(terms=terms, write_terms=write_terms, renewing_events=renewing),
         LastActionReward(num_actions=len(actions)),
     ]
     if recorder is not None:
@@ -121,6 +126,7 @@ def make_env(
     reward: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     recorder: Mapping[str, Any] | None = None,
     helpers: Iterable[str] = (),
+    renew_visits: bool = False,
     extra_transforms: Sequence[Transform] = (),
     **env_arguments: Any,
 ) -> TransformedEnv:
@@ -135,13 +141,14 @@ def make_env(
         actions: An :class:`~pokered_rl.emulator.ActionSet` or names of actions.
         frames_per_action: Length of a step in frames.
         hold_frames: Frames that the button is held.
-        transforms: Instead of :func:`default_transforms`; ``game_fields`` to ``helpers`` are unused then.
+        transforms: Instead of :func:`default_transforms`; ``game_fields`` to ``renew_visits`` are unused then.
         game_fields: See :func:`default_transforms`.
         mask: See :func:`default_transforms`.
         map_memory: See :func:`default_transforms`.
         reward: See :func:`default_transforms`.
         recorder: See :func:`default_transforms`.
         helpers: See :func:`default_transforms`.
+        renew_visits: See :func:`default_transforms`.
         extra_transforms: Put behind all others, such as the primers of a recurrent policy.
         **env_arguments: Passed on to :class:`PokemonRedEnv` (``num_threads``, ``screen``, ``start_states``,
             ``max_episode_steps``, ``wait_while_busy``, ``max_wait_frames``, ``seed``, ...).
@@ -166,6 +173,7 @@ def make_env(
             reward=reward,
             recorder=recorder,
             helpers=helpers,
+            renew_visits=renew_visits,
         )
     layout = env_arguments.pop("ram_layout", None)
     if layout is None:

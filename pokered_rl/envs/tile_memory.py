@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from pokered_rl.envs.memory import EmulatorMemory, SparseMemory
 from pokered_rl.envs.ram_frame import RamFrame, any_of
 from pokered_rl.errors import ConfigError
 
-__all__ = ["TileMemory", "TileTracker"]
+__all__ = ["StoryEvents", "TileMemory", "TileTracker"]
 
 _Flags = npt.NDArray[np.bool_]
 _Ints = npt.NDArray[np.int64]
@@ -157,6 +157,12 @@ class TileMemory(SparseMemory):
         for pointer in (self.base, self.stride, self.plane_size, self.width_steps, self.height_steps):
             pointer[emulators] = 0
 
+    def fill(self, emulators: _Flags, planes: Sequence[int], value: int = 0) -> None:
+        """Set ``planes`` of every map of ``emulators`` (bool [E]) to ``value``; margins stay."""
+        for index in np.flatnonzero(emulators):
+            for block in self._blocks[index].values():
+                self._view(block)[list(planes)] = value
+
     def index(self, x: _Ints, y: _Ints, plane: int = 0) -> _Ints:
         """Return the index into :attr:`cells` of tile (``x``, ``y``) of each emulator's current map, int64 [E].
 
@@ -193,16 +199,57 @@ class TileMemory(SparseMemory):
             self._point(index, state["map_id"])
 
 
+class StoryEvents(EmulatorMemory):
+    """Tells when the story goes on: more of the named events than ever before in the episode are set.
+
+    Args:
+        num_emulators: E.
+        events: Bits of the event flags that count.
+    """
+
+    NOT_SAVED: ClassVar = frozenset({"_columns", "_masks"})
+
+    def __init__(self, *, num_emulators: int, events: Sequence[int]) -> None:
+        flags = np.zeros(2560, np.uint8)
+        flags[list(events)] = 1
+        masks = np.packbits(flags, bitorder="little")
+        self._columns = np.flatnonzero(masks)
+        self._masks = masks[self._columns]
+        self._progress: object = None
+        #: int64 [E], events set so far.
+        self.count = np.zeros(num_emulators, np.int64)
+
+    def _held(self, frame: RamFrame) -> _Ints:
+        held = frame.progress.event_bytes[:, self._columns] & self._masks
+        count: _Ints = np.unpackbits(held, axis=1).sum(1, dtype=np.int64)
+        return count
+
+    def start(self, frame: RamFrame, emulators: _Flags) -> None:
+        """Begin an episode in ``emulators`` (bool [E])."""
+        self.count = np.where(emulators, self._held(frame), self.count)
+
+    def advance(self, frame: RamFrame) -> _Flags | None:
+        """Take in a step; return where the story went on, bool [E], None where nothing can have."""
+        if frame.progress is self._progress:
+            return None
+        self._progress = frame.progress
+        before, self.count = self.count, np.maximum(self.count, self._held(frame))
+        went_on: _Flags = self.count > before
+        return went_on if any_of(went_on) else None
+
+
 class TileTracker(EmulatorMemory):
     """Visits of tiles and maps in the episode, updated once a step for all reward terms about movement.
 
     Args:
         num_emulators: E.
+        renewing_events: Bits of the events after each of which all tiles count as unvisited again (not the maps).
     """
 
     NOT_SAVED: ClassVar = frozenset({"_all", "arrived", "new_tile", "new_map"})
 
-    def __init__(self, *, num_emulators: int) -> None:
+    def __init__(self, *, num_emulators: int, renewing_events: Sequence[int] = ()) -> None:
+        self._story = StoryEvents(num_emulators=num_emulators, events=renewing_events) if renewing_events else None
         self._memory = TileMemory(num_emulators=num_emulators, planes=1, margin=1, margin_values=(255,))
         self._map = np.full(num_emulators, -1, np.int64)
         self._x = np.zeros(num_emulators, np.int64)
@@ -223,10 +270,14 @@ class TileTracker(EmulatorMemory):
         """Begin an episode in ``emulators``: the tile and map under the player count as visited."""
         self._memory.clear(emulators)
         self._maps_seen[emulators] = False
+        if self._story is not None:
+            self._story.start(frame, emulators)
         self._count(frame, emulators)
 
     def advance(self, frame: RamFrame) -> None:
         """Take in a step."""
+        if self._story is not None and (went_on := self._story.advance(frame)) is not None:
+            self._memory.fill(went_on, [0])
         self._count(frame, (frame.x != self._x) | (frame.y != self._y) | (frame.map_id != self._map))
 
     def _count(self, frame: RamFrame, arrived: _Flags) -> None:

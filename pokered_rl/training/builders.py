@@ -124,6 +124,7 @@ def _transform_options(config: Config, parts: Parts) -> dict[str, Any]:
             "write_terms": False,
         },
         **({"helpers": tuple(env.helpers)} if env.helpers else {}),
+        **({"renew_visits": True} if env.renew_visits else {}),
     }
 
 
@@ -592,5 +593,12 @@ def make_learner(
         device=device,
         autocast=config.runtime.autocast,
         cuda_graph=config.runtime.cuda_graphs,
+        schedule=_schedule(config),
         diagnose=partial(diagnose, network, optimizer, first_step=config.replay.burn_in_steps),
     )
+
+
+def _schedule(config: Config) -> Callable[[int], float] | None:
+    settings = config.learner
+    first, last, fall = settings.learning_rate, settings.final_learning_rate, settings.fall_updates
+    return None if last is None else lambda updates: first + (last - first) * min(updates / fall, 1.0)

@@ -210,6 +210,9 @@ class EnvConfig:
     map_memory_radius: int = option(10, ge=1, fixed="the network's input")
     #: Keep each emulator's map memory over episodes and jobs; off, an episode begins with an empty one.
     persistent_map_memory: bool = False
+    #: Each event of the story that the game cannot be finished without makes all tiles unvisited again, to the reward
+    #: terms about tiles and to the map memory, so that the way onward pays although it was walked before.
+    renew_visits: bool = option(False, fixed="the meaning of the values")
     #: Write an episode log for every N-th episode of each emulator; 1 logs all of them.
     log_every_episodes: int = option(1, ge=1)
     #: Agent steps in one log file where episodes do not end; a crash loses at most the file in progress.
@@ -425,6 +428,11 @@ class LearnerConfig:
     batch_size: int = option(64, ge=1)
     #: Step size of Adam.
     learning_rate: float = option(1e-4, gt=0)
+    #: Step size after `fall_updates` updates; it falls in a straight line until then and stays. Null: it never falls.
+    #: Without a fall the best action changes from one save to the next where two are worth nearly the same.
+    final_learning_rate: float | None = option(None, gt=0)
+    #: Updates during which the step size falls, those of `demonstrations.pretrain_updates` among them.
+    fall_updates: int = option(10_000, ge=1)
     #: Epsilon of Adam; 1e-3 as in R2D2 keeps rare gradients from taking full steps. It belongs to losses that are added
     #: over the unroll (`loss.step_reduction`); the column `lr_share_*` of the metrics says what it leaves.
     adam_epsilon: float = option(1e-3, gt=0)

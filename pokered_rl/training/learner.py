@@ -190,7 +190,7 @@ class Learner:
         max_grad_norm: Norm that the gradient is clipped to.
         device: Where the loss's parameters are.
         autocast: bfloat16 autocast; used on CUDA only.
-        scheduler: Learning-rate schedule, stepped after each update.
+        schedule: Gives the learning rate of an update from the number of those before it; None keeps the optimizer's.
         diagnose: Computes further metrics from the last batch, for :meth:`diagnostics`.
         read_late: Read losses and priorities one update late; needs a fused optimizer. None does so on CUDA.
         cuda_graph: Launch an update as a CUDA graph; used on CUDA, with ``read_late``, a capturable optimizer and no
@@ -211,7 +211,7 @@ class Learner:
         max_grad_norm: float,
         device: torch.device,
         autocast: bool = True,
-        scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+        schedule: Callable[[int], float] | None = None,
         diagnose: Callable[[TensorDictBase], Mapping[str, float]] | None = None,
         read_late: bool | None = None,
         cuda_graph: bool = True,
@@ -219,7 +219,7 @@ class Learner:
         self.loss = loss
         self.optimizer = optimizer
         self.target_updater = target_updater
-        self.scheduler = scheduler
+        self._schedule = schedule
         self.batch_size = batch_size
         self.updates = 0
         self._replay = replay
@@ -240,7 +240,7 @@ class Learner:
         #: 1 once a gradient was not finite: a fused optimizer leaves weights and moments as they are from then on.
         self._broken = torch.zeros((), device=device)
         capturable = all(group.get("capturable") for group in optimizer.param_groups)
-        self._captures = cuda_graph and device.type == "cuda" and self._read_late and capturable and scheduler is None
+        self._captures = cuda_graph and device.type == "cuda" and self._read_late and capturable and schedule is None
         self._graph = _CudaGraph(self._update, device) if self._captures else None
 
     def step(self) -> None:
@@ -249,6 +249,10 @@ class Learner:
         Raises:
             LearnerError: The gradient is not finite, or the device is out of memory; the weights are unchanged.
         """
+        if self._schedule is not None:
+            rate = self._schedule(self.updates)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
         try:
             sampled = self._replay.sample(self.batch_size)
             result = self._update_on(sampled)
@@ -263,8 +267,6 @@ class Learner:
                 self._read(unread)
         else:
             self._write_priorities(sampled, result.report)
-        if self.scheduler is not None:
-            self.scheduler.step()
         self.target_updater.step()
         self.updates += 1
         before = self._sums.get(result.names)
@@ -367,7 +369,6 @@ class Learner:
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "target_updater": self.target_updater.state_dict(),
-            "scheduler": self.scheduler.state_dict() if self.scheduler is not None else {},
         }
         copied: dict[str, Any] = snapshot(state)
         return copied
@@ -389,14 +390,11 @@ class Learner:
             # It copies when its counter equals the interval: one that stands beyond would never get there again.
             interval = self.target_updater.value_network_update_interval
             self.target_updater.counter = min(self.target_updater.counter, interval)
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
 
     def _groups(self, saved: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The saved parameter groups with this optimizer's settings; a schedule's learning rate stays where it was."""
-        kept = {"params"} if self.scheduler is None else {"params", "lr", "initial_lr"}
+        """The saved parameter groups with this optimizer's settings."""
         return [
-            old | {name: value for name, value in new.items() if name not in kept}
+            old | {name: value for name, value in new.items() if name != "params"}
             for old, new in zip(saved["param_groups"], self.optimizer.param_groups, strict=True)
         ]
 

@@ -5,6 +5,7 @@ import torch
 from tensordict import TensorDict
 
 from pokered_rl.envs import MapMemory
+from pokered_rl.envs.transforms import Saliency
 from pokered_rl.errors import ConfigError
 
 RIGHT, LEFT, UP, DOWN, A = 4, 5, 6, 7, 1
@@ -35,6 +36,20 @@ def test_visits_are_counted_on_arrival_in_four_levels(play):
     # Five and four times: levels 3 and 2.
     crop = play(memory, *to_and_fro * 3)
     assert crop[0, 2].tolist() == [0, 0, 3, 2, 0]
+
+
+def test_an_event_of_the_story_forgets_visits_and_keeps_what_was_marked(play):
+    memory = MapMemory(radius=2, renewing_events=[7])
+    story = {"wEventFlags": bytes([1 << 7]).ljust(320, b"\0")}
+    right = {"wSpritePlayerStateData1FacingDirection": 12}
+    crop = play(memory, (0, 5, 6, {}), (RIGHT, 6, 6, right), (RIGHT, 6, 6, right))
+    assert crop[0, 2].tolist() == [0, 1, 1, 0, 0]
+    assert crop[1, 2, 3] == Saliency.BLOCKED
+    crop = play(memory, (LEFT, 5, 6, story))
+    assert crop[0, 2].tolist() == [0, 0, 1, 0, 0]
+    assert crop[1, 2, 4] == Saliency.BLOCKED
+    crop = play(memory, (RIGHT, 6, 6, story))
+    assert crop[0, 2].tolist() == [0, 1, 1, 0, 0], "an event happens once"
 
 
 def test_up_is_north_and_the_player_is_in_the_middle(play):

@@ -6,7 +6,11 @@ import pickle
 import pytest
 import torch
 
+from pokered_rl.emulator import Cartridge
+from pokered_rl.envs import MapMemory, RewardTerms
 from pokered_rl.modules import R2D2Network
+from pokered_rl.training.builders import transform_factory
+from pokered_rl.training.load_config import load_config
 
 
 def _learner_rows(folder):
@@ -59,3 +63,11 @@ def test_compiled_network_travels_to_a_worker_uncompiled():
 def test_run_compiled_for_real_learns_with_finite_losses(runs, train):
     assert train("runtime.compile=true") == 0
     assert all(float(row["loss_quantile"]) < 1e3 for row in _learner_rows(runs) if row["loss_quantile"])
+
+
+def test_events_of_the_story_renew_the_ground_where_the_config_says_so():
+    profile = Cartridge.bundled().profile
+    for overrides, events in (([], ()), (["env.renew_visits=true"], profile.required_events)):
+        transforms = transform_factory(load_config("quickstart", overrides))(profile=profile)
+        renewing = [each.renewing_events for each in transforms if isinstance(each, MapMemory | RewardTerms)]
+        assert renewing == [events, events]

@@ -69,9 +69,7 @@ def _learner(
     return Learner(
         loss=loss,
         optimizer=optimizer,
-        scheduler=None
-        if halve_rate_every is None
-        else torch.optim.lr_scheduler.StepLR(optimizer, halve_rate_every, 0.5),
+        schedule=None if halve_rate_every is None else lambda updates: rate * 0.5 ** (updates // halve_rate_every),
         target_updater=make_target_updater(loss, hard_interval=hard_interval, tau=0.25),
         replay=_FixedReplay(),
         batch_size=2,

@@ -13,8 +13,8 @@ from torchrl.data import Bounded, Composite
 
 from pokered_rl.emulator import ActionSet
 from pokered_rl.envs.memory import EmulatorMemory
-from pokered_rl.envs.ram_frame import RamFrame, any_of
-from pokered_rl.envs.tile_memory import TileMemory
+from pokered_rl.envs.ram_frame import PROGRESS_LABELS, RamFrame, any_of, label_ranges
+from pokered_rl.envs.tile_memory import StoryEvents, TileMemory
 from pokered_rl.envs.transforms.base import RamTransform
 from pokered_rl.errors import ConfigError
 from pokered_rl.game import RamLayout
@@ -37,8 +37,8 @@ class Saliency:
     PASSAGE = 3
 
 
-#: Planes of the tile memory beside plane 0, the visit level.
-_MARKS, _COUNTS = 1, 2
+#: Planes of the tile memory: visit level, saliency, number of visits.
+_LEVELS, _MARKS, _COUNTS = 0, 1, 2
 #: Visits -> level: 0, 1, 2-4, 5 and more.
 _LEVEL_OF_COUNT = np.digitize(np.arange(256), [1, 2, 5]).astype(np.uint8)
 _MARK_AFTER_VISIT = np.array([Saliency.NOTHING, Saliency.NOTHING, Saliency.TEXT, Saliency.PASSAGE], np.uint8)
@@ -67,6 +67,7 @@ class MapMemory(RamTransform):
     Args:
         radius: Tiles shown in each direction.
         persistent: Keep the memory across episodes.
+        renewing_events: Bits of the events after each of which the visits are forgotten; saliency stays.
         actions: Names of the action numbers.
         in_keys: RAM and action.
         out_keys: The crop.
@@ -93,6 +94,7 @@ class MapMemory(RamTransform):
         *,
         radius: int = 10,
         persistent: bool = False,
+        renewing_events: Sequence[int] = (),
         actions: ActionSet | None = None,
         in_keys: Sequence[NestedKey] | None = None,
         out_keys: Sequence[NestedKey] | None = None,
@@ -103,26 +105,36 @@ class MapMemory(RamTransform):
             raise ConfigError(f"radius must be >= 1, got {radius}")
         self.radius = radius
         self.persistent = persistent
+        self.renewing_events = tuple(renewing_events)
         self.carries_memory = not persistent
         names = (actions or ActionSet()).names
         #: Direction that each action asks for, -1 for none.
         self._facing_of_action = np.array([_FACING_OF_ACTION.get(name, -1) for name in names])
         self._a = names.index("a") if "a" in names else -1
 
+    @property
+    def ram_ranges(self) -> tuple[tuple[int, int], ...]:
+        """Address ranges (start, stop) that the transform reads."""
+        return label_ranges({*self.labels, *(PROGRESS_LABELS if self.renewing_events else ())})
+
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
-        return _Walk(num_emulators, self.radius)
+        return _Walk(num_emulators, self.radius, self.renewing_events)
 
     def _start(self, frame: RamFrame, emulators: _Flags) -> None:
         walk = self.memory
         if not self.persistent:
             walk.tiles.clear(emulators)
         walk.tiles.enter(frame)
+        if walk.story is not None:
+            walk.story.start(frame, emulators)
         walk.visit(frame.x, frame.y, emulators & frame.on_map)
         walk.remember(frame)
 
     def _advance(self, frame: RamFrame, action: npt.NDArray[np.int64] | None) -> None:
         walk, tiles = self.memory, self.memory.tiles
         x, y = frame.x, frame.y
+        if walk.story is not None and (went_on := walk.story.advance(frame)) is not None:
+            tiles.fill(went_on, [_LEVELS, _COUNTS])
         changed = frame.map_id != walk.map
         arrived = (x != walk.x) | (y != walk.y) | changed
         if action is not None and any_of(~arrived):
@@ -177,7 +189,8 @@ class _Walk(EmulatorMemory):
 
     NOT_SAVED: ClassVar = frozenset({"_line", "_offsets", "_right", "_bottom"})
 
-    def __init__(self, num_emulators: int, radius: int) -> None:
+    def __init__(self, num_emulators: int, radius: int, renewing_events: Sequence[int]) -> None:
+        self.story = StoryEvents(num_emulators=num_emulators, events=renewing_events) if renewing_events else None
         self.tiles = TileMemory(
             num_emulators=num_emulators, planes=3, margin=radius, margin_values=(0, Saliency.BLOCKED, 0)
         )

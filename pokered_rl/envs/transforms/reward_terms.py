@@ -44,6 +44,7 @@ class RewardTerms(RamTransform):
     Args:
         terms: The terms; None makes the preset ``balanced`` (:func:`pokered_rl.envs.rewards.make_terms`).
         write_terms: Write the single terms as well.
+        renewing_events: Bits of the events after each of which all tiles are new again to the terms.
         in_keys: RAM and action.
         out_keys: The sum and the terms; a key beside ``reward`` gives the environment a second reward.
         ram_layout: See :class:`RamTransform`.
@@ -70,6 +71,7 @@ class RewardTerms(RamTransform):
         *,
         terms: Iterable[RewardTerm] | None = None,
         write_terms: bool = True,
+        renewing_events: Sequence[int] = (),
         in_keys: Sequence[NestedKey] | None = None,
         out_keys: Sequence[NestedKey] | None = None,
         ram_layout: RamLayout | None = None,
@@ -80,6 +82,7 @@ class RewardTerms(RamTransform):
         if len(set(self.term_names)) != len(self.terms):
             raise ConfigError(f"reward terms must have distinct names, got {', '.join(self.term_names)}")
         self.write_terms = write_terms
+        self.renewing_events = tuple(renewing_events)
         keys = choose_keys("out_keys", out_keys, self.OUT_KEYS)
         self._reward_key, self._terms_key = keys
         self.out_keys = keys if write_terms else keys[:1]
@@ -99,7 +102,7 @@ class RewardTerms(RamTransform):
         return self.memory.values
 
     def _allocate(self, num_emulators: int) -> EmulatorMemory:
-        return _Memory(num_emulators, self.terms)
+        return _Memory(num_emulators, self.terms, self.renewing_events)
 
     def _start(self, frame: RamFrame, emulators: npt.NDArray[np.bool_]) -> None:
         memory = self.memory
@@ -181,8 +184,8 @@ class _Memory(StepMemory):
 
     NOT_SAVED: ClassVar = frozenset({"values"})
 
-    def __init__(self, num_emulators: int, terms: tuple[RewardTerm, ...]) -> None:
-        self.tiles = TileTracker(num_emulators=num_emulators)
+    def __init__(self, num_emulators: int, terms: tuple[RewardTerm, ...], renewing_events: Sequence[int]) -> None:
+        self.tiles = TileTracker(num_emulators=num_emulators, renewing_events=renewing_events)
         #: float32 [E, number of terms], weighted.
         self.values = np.zeros((num_emulators, len(terms)), np.float32)
         self._terms = terms

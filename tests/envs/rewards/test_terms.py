@@ -22,9 +22,9 @@ from pokered_rl.game.tables import LEADER_CLASSES
 def play(overworld):
     """Runs a term (weight 1) over images of one emulator, the first being the start; returns each step's value."""
 
-    def run(name: str, *frames: dict, **options) -> list[float]:
+    def run(name: str, *frames: dict, renewing_events: tuple[int, ...] = (), **options) -> list[float]:
         term = REWARD_TERMS[name](weight=1.0, **options)
-        tiles = TileTracker(num_emulators=1)
+        tiles = TileTracker(num_emulators=1, renewing_events=renewing_events)
         term.prepare(1)
         values, before, starting = [], None, np.ones(1, bool)
         for values_of in frames:
@@ -95,6 +95,16 @@ def test_new_tiles(play):
     # In the corner (0, 0), come from (1, 0): only (0, 1) is on the map and unknown.
     [value] = play("new_tiles", at(1, 0), at(0, 0), neighbour=0.4, distance=0.0)
     assert value == pytest.approx(1 + 0.4 / 4)
+
+
+def test_an_event_of_the_story_makes_tiles_new_again_and_maps_not(play):
+    walk = [at(5, 6), at(6, 6), at(5, 6, **event(7)), at(6, 6, **event(7)), at(5, 6), at(6, 6, **event(7))]
+    plain = {"neighbour": 0.0, "distance": 0.0, "renewing_events": (7, 1000)}
+    assert play("new_tiles", *walk, **plain) == [1, 1, 1, 0, 0], "once, also when the flag goes off and on"
+    assert play("new_tiles", at(5, 6, **event(7)), at(6, 6), at(5, 6, **event(7)), **plain) == [1, 0], "it was set"
+    assert play("new_tiles", at(5, 6), at(6, 6), at(5, 6, **event(8)), **plain) == [1, 0], "another event"
+    house = [{}, {"wCurMap": 12}, {"wCurMap": 0, **event(7)}, {"wCurMap": 12, **event(7)}]
+    assert play("new_maps", *house, renewing_events=(7,)) == [1, 0, 0]
 
 
 def test_new_maps(play):
