@@ -92,8 +92,8 @@ class Cell:
 class StateArchive:
     """Cells with save states, drawn from where progress is uncertain (Go-Explore, Ecoffet et al. 2021).
 
-    A *level* is a set of required events and badges together with the last named event; p is the moving rate at which
-    its episodes reached a further event or badge. ``bottleneck_share`` of the draws first choose a level: 40 % of them
+    A *level* is a set of badges, required events and the last few other events; p is the moving rate at which its
+    episodes reached a further event or badge. ``bottleneck_share`` of the draws first choose a level: 40 % of them
     by the share of the episodes from power-on that have ended in it lately, times 1 - p, the others by p (1 - p) and a
     floor that falls with the episodes. They then choose a cell of the level by p (1 - p) of its own counts, so that
     starts move backwards from the event as the agent learns to reach it (Salimans & Chen 2018). All other draws choose
@@ -151,7 +151,7 @@ class StateArchive:
         self.level_rates: dict[str, float] = {}
         #: Moving share of each level among those in which episodes from power-on ended.
         self.level_stops: dict[str, float] = {}
-        #: Bits of the events of each level: the required ones, then the last named one.
+        #: Bits of the events of each level, ascending.
         self.level_events: dict[str, tuple[int, ...]] = {}
         self._contents: dict[str, bytes] = {}
         self._sizes: dict[str, int] = {}
@@ -629,20 +629,19 @@ class _Table:
 
 
 class Level(NamedTuple):
-    """A set of required events and badges, and the last named event."""
+    """A set of events and badges."""
 
-    #: Hash (hex) of them.
+    #: Hash (hex) of the set.
     key: str
-    #: Bits of the required events, ascending, and the last named event at the end (once, where it is required).
+    #: Bits of the events, ascending.
     events: tuple[int, ...]
 
 
 @lru_cache(maxsize=4096)
-def level_of(required: bytes, badge_bits: int, newest: int) -> Level:
-    """Return the level of the bytes of required events, badge bits, and the bit of the last named event or -1."""
-    bits = np.flatnonzero(np.unpackbits(np.frombuffer(required, np.uint8), bitorder="little")).tolist()
-    last = [newest] if newest >= 0 else []
-    return Level(f"{_hash(required, badge_bits, newest):016x}", (*(bit for bit in bits if bit != newest), *last))
+def level_of(event_bytes: bytes, badge_bits: int) -> Level:
+    """Return the level of the bytes of event flags and the badge bits."""
+    bits = np.flatnonzero(np.unpackbits(np.frombuffer(event_bytes, np.uint8), bitorder="little")).tolist()
+    return Level(f"{_hash(event_bytes, badge_bits):016x}", tuple(bits))
 
 
 @lru_cache(maxsize=65536)

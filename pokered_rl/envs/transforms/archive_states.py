@@ -19,6 +19,9 @@ from pokered_rl.game import CartridgeProfile
 __all__ = ["ArchiveStates"]
 
 _EVENT_BYTES = 320
+#: Events that are not required tell levels apart only while they are among the last of an episode: their sets would
+#: grow without end.
+_RECENT_EVENTS = 3
 _TRAINER_BATTLE = 2
 _NO_ENEMY = 0xFF
 #: Captures that may be saved up for a rush of new cells, and borrowed for events and fights.
@@ -35,9 +38,10 @@ class _Memory(EmulatorMemory):
     def __init__(self, num_emulators: int) -> None:
         #: Cell that the episode began in; 0 for power-on.
         self.origin = np.zeros(num_emulators, np.uint64)
-        #: Flags of the named events of the step before, and the bit of the last one that was set, -1 for none.
+        #: Flags of the named events of the step before.
         self.events = np.zeros((num_emulators, _EVENT_BYTES), np.uint8)
-        self.newest = np.full(num_emulators, -1, np.int64)
+        #: Bits of the last events that are not required, the newest first, -1 for none.
+        self.recent = np.full((num_emulators, _RECENT_EVENTS), -1, np.int64)
         #: Hash of the level now.
         self.level = np.zeros(num_emulators, np.uint64)
         #: Named events and badges at its start, the most so far, and whether its outcome is still open.
@@ -61,8 +65,8 @@ class ArchiveStates(RamTransform):
     """Capture a save state in each new cell, and end archived episodes some time after their last news.
 
     A cell is: its level (the badges and required events
-    (:attr:`~pokered_rl.game.CartridgeProfile.required_events`) that hold, and the last event of the profile that came
-    to hold), the sum of the party's levels in twos, the map and a square of ``tile_size`` tiles; inside a trainer
+    (:attr:`~pokered_rl.game.CartridgeProfile.required_events`) that hold, and the last three other events of the
+    profile), the sum of the party's levels in twos, the map and a square of ``tile_size`` tiles; inside a trainer
     battle, instead of the square, the trainer's class, the enemy's species, and the enemy's and the party's HP in
     quarters. A state carries what the other transforms remember of its emulator, so that nothing is paid twice.
     An episode that began in the archive is truncated ``patience_steps`` after its last new cell or event, one from
@@ -170,7 +174,7 @@ class ArchiveStates(RamTransform):
     def _allocate(self, num_emulators: int) -> _Memory:
         profile = self.profile or self.env.cartridge.profile
         self._named, self._required = _flags(profile.events), _flags(profile.required_events)
-        self._levels = [level_of(b"", 0, -1)] * num_emulators
+        self._levels = [level_of(b"", 0)] * num_emulators
         self._stories = np.zeros(num_emulators, np.int64)
         self._progress = self._known = None
         return _Memory(num_emulators)
@@ -181,7 +185,7 @@ class ArchiveStates(RamTransform):
             self.archive.add_stop(f"{int(memory.level[e]):016x}")
         for e in np.flatnonzero(emulators).tolist():
             self._close(e, success=False)
-            memory.newest[e] = self._newest_before(env.start(e).cell)
+            memory.recent[e] = self._recent_before(env.start(e).cell)
         self._look_at_progress(frame, started=emulators)
         for e in np.flatnonzero(emulators).tolist():
             start = env.start(e)
@@ -208,11 +212,12 @@ class ArchiveStates(RamTransform):
         for e, key, is_fight in self._cells(frame):
             self._arrive(frame, e, key, is_fight=is_fight)
 
-    def _newest_before(self, cell: str) -> int:
-        """Return the last named event on the way to a cell, -1 for none."""
+    def _recent_before(self, cell: str) -> list[int]:
+        """Return the last events on the way to a cell that are not required."""
         known = self.archive.cells.get(cell)
         events = self.archive.level_events.get(known.level, ()) if known is not None else ()
-        return events[-1] if events else -1
+        recent = [bit for bit in events if not self._required[bit // 8] >> bit % 8 & 1]
+        return (recent + [-1] * _RECENT_EVENTS)[:_RECENT_EVENTS]
 
     def _look_at_progress(self, frame: RamFrame, started: npt.NDArray[np.bool_] | None = None) -> None:
         progress = frame.progress
@@ -224,8 +229,10 @@ class ArchiveStates(RamTransform):
         fresh = events & ~memory.events
         if started is not None:
             fresh[started] = 0
+        fresh &= ~self._required
         for e in np.flatnonzero(fresh.any(1)).tolist():
-            memory.newest[e] = np.flatnonzero(np.unpackbits(fresh[e], bitorder="little"))[-1]
+            bits = np.flatnonzero(np.unpackbits(fresh[e], bitorder="little"))[::-1].tolist()
+            memory.recent[e] = [*bits, *(bit for bit in memory.recent[e] if bit not in bits)][:_RECENT_EVENTS]
         changed = np.ones(frame.num_emulators, bool)
         if self._known is not None:
             known_badges, known_party = self._known
@@ -236,8 +243,8 @@ class ArchiveStates(RamTransform):
         self._known = progress.badge_bits, party
         for e in np.flatnonzero(changed).tolist():
             badges = int(progress.badge_bits[e])
-            required = (events[e] & self._required).tobytes()
-            self._levels[e] = level_of(required, badges, int(memory.newest[e]))
+            of_level = events[e] & self._required | _flags(memory.recent[e][memory.recent[e] >= 0])
+            self._levels[e] = level_of(of_level.tobytes(), badges)
             self._stories[e] = int(np.bitwise_count(events[e]).sum()) + badges.bit_count()
             memory.level[e] = int(self._levels[e].key, 16)
             memory.square[e] = -1
