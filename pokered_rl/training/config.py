@@ -241,8 +241,8 @@ class CurriculumConfig:
     enabled: bool = True
     #: Share of each worker's emulators that always begin at power-on.
     power_on_share: float = option(0.25, ge=0, le=1)
-    #: Share of the archive's draws that go where the next event or place is reached sometimes; the others go to cells
-    #: at the front of the story from which few episodes have begun.
+    #: Share of the archive's draws that go where the next event is reached sometimes; the others go to cells from
+    #: which few episodes have begun.
     bottleneck_share: float = option(0.7, ge=0, le=1)
     #: Agent steps without a new cell or event after which an archived episode is truncated.
     patience_steps: int = option(160, ge=1)
