@@ -12,7 +12,7 @@ from tensordict import TensorDict
 from torchrl.envs.utils import step_mdp
 
 from pokered_rl.atomic import LockToken
-from pokered_rl.emulator import Cartridge, Emulator, SaveState, start_states
+from pokered_rl.emulator import Cartridge, Emulator, SaveState
 from pokered_rl.envs import ArchiveStates, StateArchive, make_env
 from pokered_rl.envs.curriculum import ArchiveStarts, Level, level_of
 from pokered_rl.envs.start_states import StartStates
