@@ -179,7 +179,7 @@ class Learner:
     The gradient is checked before the optimizer uses it: one that is not finite never reaches the weights, so what is
     saved after :class:`LearnerError` is valid. On CUDA with a fused optimizer the device makes that check, and the CPU
     reads loss and priorities of an update while the next one runs: it never waits for the update that it has begun.
-    Such an update is one CUDA graph, unless there is a schedule or the device refuses, which is said once.
+    Such an update is one CUDA graph, unless the device refuses, which is said once.
 
     Args:
         loss: Takes a batch [B], returns parts `loss_*` and further scalars, writes `td_error` [B].
@@ -193,8 +193,7 @@ class Learner:
         schedule: Gives the learning rate of an update from the number of those before it; None keeps the optimizer's.
         diagnose: Computes further metrics from the last batch, for :meth:`diagnostics`.
         read_late: Read losses and priorities one update late; needs a fused optimizer. None does so on CUDA.
-        cuda_graph: Launch an update as a CUDA graph; used on CUDA, with ``read_late``, a capturable optimizer and no
-            schedule only.
+        cuda_graph: Launch an update as a CUDA graph; used on CUDA, with ``read_late`` and a capturable optimizer only.
 
     Raises:
         ConfigError: ``read_late`` with an optimizer that is not fused.
@@ -240,7 +239,7 @@ class Learner:
         #: 1 once a gradient was not finite: a fused optimizer leaves weights and moments as they are from then on.
         self._broken = torch.zeros((), device=device)
         capturable = all(group.get("capturable") for group in optimizer.param_groups)
-        self._captures = cuda_graph and device.type == "cuda" and self._read_late and capturable and schedule is None
+        self._captures = cuda_graph and device.type == "cuda" and self._read_late and capturable
         self._graph = _CudaGraph(self._update, device) if self._captures else None
 
     def step(self) -> None:
@@ -250,9 +249,7 @@ class Learner:
             LearnerError: The gradient is not finite, or the device is out of memory; the weights are unchanged.
         """
         if self._schedule is not None:
-            rate = self._schedule(self.updates)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            self._set_learning_rate(self._schedule(self.updates))
         try:
             sampled = self._replay.sample(self.batch_size)
             result = self._update_on(sampled)
@@ -272,6 +269,15 @@ class Learner:
         before = self._sums.get(result.names)
         self._sums[result.names] = result.scalars.clone() if before is None else before + result.scalars
         self._last_batch = result.batch
+
+    def _set_learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if not self._captures:
+                group["lr"] = rate
+            elif isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # a CUDA graph reads it there
+            else:
+                group["lr"] = torch.tensor(rate, device=self.device)
 
     def _update_on(self, sampled: TensorDictBase) -> _Result:
         """Do an update on a sample, as a CUDA graph where one can be made."""

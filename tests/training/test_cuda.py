@@ -5,6 +5,7 @@ pytest -m cuda
 
 import copy
 import os
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -99,6 +100,7 @@ def make_learner(
     cuda_graph: bool = False,
     replay: "Replay | None" = None,
     loss: torch.nn.Module | None = None,
+    schedule: Callable[[int], float] | None = None,
 ) -> Learner:
     loss = make_loss(device) if loss is None else loss
     return Learner(
@@ -113,6 +115,7 @@ def make_learner(
         autocast=autocast,
         read_late=read_late,
         cuda_graph=cuda_graph,
+        schedule=schedule,
     )
 
 
@@ -206,8 +209,11 @@ class DifferentBatches(Replay):
 
 
 @needs_graphs
-def test_update_as_a_cuda_graph_computes_the_same():
-    graphed, eager = (make_learner(DEVICE, cuda_graph=graph, replay=DifferentBatches()) for graph in (True, False))
+@pytest.mark.parametrize("schedule", [None, lambda updates: 1e-3 / (1 + updates)])
+def test_update_as_a_cuda_graph_computes_the_same(schedule):
+    graphed, eager = (
+        make_learner(DEVICE, cuda_graph=graph, replay=DifferentBatches(), schedule=schedule) for graph in (True, False)
+    )
     for _ in range(9):  # three to warm up, the recording, replays around a batch that does not fit
         graphed.step()
         eager.step()
