@@ -364,7 +364,7 @@ def test_the_last_events_are_known_where_an_episode_begins_in_the_archive(state)
     profile = Cartridge.bundled().profile
     first, second, *_ = (bit for bit in profile.events if bit not in profile.required_events)
     archive = StateArchive()
-    archive.add_level(Level("been", (first,)))
+    archive.add_level(Level("been", (first, 2600)))  # an earlier version's number for a place
     key = f"{0xAB:016x}"
     archive.add_cell(key, level="been", story=1, map_id=1, x=0, y=0, depth_steps=100)
     archive.add_state(key, state, {}, depth_steps=100)

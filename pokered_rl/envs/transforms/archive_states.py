@@ -174,6 +174,7 @@ class ArchiveStates(RamTransform):
     def _allocate(self, num_emulators: int) -> _Memory:
         profile = self.profile or self.env.cartridge.profile
         self._named, self._required = _flags(profile.events), _flags(profile.required_events)
+        self._side_events = frozenset(profile.events).difference(profile.required_events)
         self._levels = [level_of(b"", 0)] * num_emulators
         self._stories = np.zeros(num_emulators, np.int64)
         self._progress = self._known = None
@@ -216,7 +217,7 @@ class ArchiveStates(RamTransform):
         """Return the last events on the way to a cell that are not required."""
         known = self.archive.cells.get(cell)
         events = self.archive.level_events.get(known.level, ()) if known is not None else ()
-        recent = [bit for bit in events if not self._required[bit // 8] >> bit % 8 & 1]
+        recent = [bit for bit in events if bit in self._side_events]
         return (recent + [-1] * _RECENT_EVENTS)[:_RECENT_EVENTS]
 
     def _look_at_progress(self, frame: RamFrame, started: npt.NDArray[np.bool_] | None = None) -> None:
