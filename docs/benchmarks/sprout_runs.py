@@ -25,6 +25,8 @@ from pokered_rl.training.run_folder import RunFolder
 RESULTS = Path(__file__).parent / "results" / "sprout_runs.json"
 #: Parts of a run for which rates are given, so that what is forgotten is seen.
 PARTS = 8
+#: Options that change nothing in what is learned: names and places.
+_SAYS_NOTHING = ("run.name:", "run.folder:", "run.resume:")
 
 
 def collect(run: Path) -> dict[str, Any]:
@@ -47,7 +49,11 @@ def collect(run: Path) -> dict[str, Any]:
         "steps": steps,
         "episodes": len(rows),
         "jobs": [
-            {"job": job["job"], "commit": job["git"]["commit"][:7], "changes": job["changes"]}
+            {
+                "job": job["job"],
+                "commit": job["git"]["commit"][:7],
+                "changes": [change for change in job["changes"] if not change.startswith(_SAYS_NOTHING)],
+            }
             for job in jobs
             if job["event"] == "begin"
         ],
