@@ -42,7 +42,7 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     parser.add_argument("--epsilon", type=float, nargs="+", default=[0.0, 0.01], help="random actions (0 0.01)")
     parser.add_argument("--random", action="store_true", help="a random policy with the same mask beside the agent")
     parser.add_argument("--steps", type=int, metavar="N", help="agent steps in an episode (as in the run)")
-    parser.add_argument("--seed", type=int, default=1, help="of random actions and start states (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="of random actions, noise and start states (%(default)s)")
     parser.add_argument("--rom", help="the ROM to play (as in the run)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     options = parser.parse_args(argv)
@@ -53,6 +53,8 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
 
 def _play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps: int, seed: int) -> Evaluation:
     """Play episodes with the agent, or with a random policy where ``epsilon`` is None."""
+    import torch
+
     from pokered_rl.training.evaluation import GAME_FIELDS, RandomPolicy, evaluate
 
     states = trained.config.env.start_states or ()
@@ -65,12 +67,14 @@ def _play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps
         game_fields=GAME_FIELDS,
     )
     policy = RandomPolicy(seed=seed) if epsilon is None else trained.policy
-    try:
-        return evaluate(
-            env, policy, max_steps=steps, milestones=trained.cartridge.profile.milestones, explore=epsilon != 0
-        )
-    finally:
-        env.close()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # of the policy's random actions and noise
+        try:
+            return evaluate(
+                env, policy, max_steps=steps, milestones=trained.cartridge.profile.milestones, explore=epsilon != 0
+            )
+        finally:
+            env.close()
 
 
 def _show(console: Console, results: dict[str, dict[str, Any]]) -> None:

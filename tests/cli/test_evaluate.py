@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from pokered_rl.cli import main
 from pokered_rl.emulator import Cartridge
@@ -52,6 +53,17 @@ def test_the_same_seed_gives_the_same_random_episodes(run, trained, tmp_path):
         run(str(trained), "--episodes", "2", "--epsilon", "0", "--random", "--json", str(tmp_path / name))
         contents.append(json.loads((tmp_path / name).read_text())["samples"])
     assert contents[0] == contents[1]
+
+
+def test_the_same_seed_gives_the_same_episodes_of_the_agent(run, trained, tmp_path):
+    returns = []
+    for number, seed in enumerate(("5", "5", "6")):
+        torch.manual_seed(number)  # each program begins with another state
+        file = tmp_path / f"{number}.json"
+        run(str(trained), "--episodes", "3", "--epsilon", "0.5", "--steps", "40", "--seed", seed, "--json", str(file))
+        returns.append(json.loads(file.read_text())["samples"]["epsilon 0.5"]["returns"])
+    assert returns[0] == returns[1]
+    assert returns[0] != returns[2]
 
 
 def test_what_is_no_run_is_one_message(run, tmp_path):
