@@ -53,8 +53,6 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
 
 def _play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps: int, seed: int) -> Evaluation:
     """Play episodes with the agent, or with a random policy where ``epsilon`` is None."""
-    import torch
-
     from pokered_rl.training.evaluation import GAME_FIELDS, RandomPolicy, evaluate
 
     states = trained.config.env.start_states or ()
@@ -67,14 +65,11 @@ def _play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps
         game_fields=GAME_FIELDS,
     )
     policy = RandomPolicy(seed=seed) if epsilon is None else trained.policy
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # of the policy's random actions and noise
-        try:
-            return evaluate(
-                env, policy, max_steps=steps, milestones=trained.cartridge.profile.milestones, explore=epsilon != 0
-            )
-        finally:
-            env.close()
+    milestones = trained.cartridge.profile.milestones
+    try:
+        return evaluate(env, policy, max_steps=steps, milestones=milestones, explore=epsilon != 0, seed=seed)
+    finally:
+        env.close()
 
 
 def _show(console: Console, results: dict[str, dict[str, Any]]) -> None:

@@ -182,6 +182,7 @@ def evaluate(
     max_steps: int,
     milestones: Milestones | None = None,
     explore: bool = True,
+    seed: int = 0,
     stopped: Callable[[], object] = lambda: None,
 ) -> Evaluation:
     """Play one episode on each of the env's emulators.
@@ -194,6 +195,8 @@ def evaluate(
         milestones: What is noted when an episode reaches it; what holds at the start is not.
         explore: Act as workers do, with the noise of the network and the rate that the env's primer says; otherwise
             greedily on mean weights. The game is deterministic: from one start state such episodes are all the same.
+        seed: Of the random actions and the noise of a policy that draws them by torch's seed; the process's random
+            state is left as it was.
         stopped: Anything but None ends the evaluation after the step.
 
     Returns:
@@ -219,7 +222,8 @@ def evaluate(
         return milestones.reached(GameState(**fields, batch_size=[num_episodes])).reshape(num_episodes, -1)
 
     exploration = ExplorationType.RANDOM if explore else ExplorationType.DETERMINISTIC
-    with torch.no_grad(), set_exploration_type(exploration):
+    with torch.no_grad(), set_exploration_type(exploration), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         tensordict = env.reset()
         note_places(tensordict)
         if milestones is not None:
@@ -279,12 +283,12 @@ def evaluate_policies(
                 max_episode_steps=max_steps,
             )
             policy = trained.policy if name == "trained" else RandomPolicy(seed=seed + first)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed + first)
-                try:
-                    part = evaluate(env, policy, max_steps=max_steps, milestones=milestones, stopped=stopped)
-                finally:
-                    env.close()
+            try:
+                part = evaluate(
+                    env, policy, max_steps=max_steps, milestones=milestones, seed=seed + first, stopped=stopped
+                )
+            finally:
+                env.close()
             if stopped() is not None:
                 return {}
             parts.append(part)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
-import torch
 from PIL import Image
 
 from pokered_rl.episodes import EpisodeLog
@@ -46,12 +45,10 @@ def film_episode(trained: TrainedPolicy, video: Path, *, max_steps: int, epsilon
         env = trained.make_env(
             epsilon=epsilon, seed=seed, max_episode_steps=max_steps, game_fields=places, recorder=recorder
         )
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            try:
-                evaluate(env, trained.policy, max_steps=max_steps)
-            finally:
-                env.close()
+        try:
+            evaluate(env, trained.policy, max_steps=max_steps, seed=seed)
+        finally:
+            env.close()
         log = EpisodeLog.load(min(Path(folder).glob("*.episode")))
         speed = max(1.0, int(log.step_frames.sum()) / float(CONSOLE_FRAME_RATE) / _SECONDS)
         video.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import torch
 from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import MapMemory, RewardTerms
 from pokered_rl.modules import R2D2Network
-from pokered_rl.training.builders import transform_factory
+from pokered_rl.training.builders import _schedule, transform_factory
 from pokered_rl.training.load_config import load_config
 
 
@@ -71,3 +71,16 @@ def test_events_of_the_story_renew_the_ground_where_the_config_says_so():
         transforms = transform_factory(load_config("quickstart", overrides))(profile=profile)
         renewing = [each.renewing_events for each in transforms if isinstance(each, MapMemory | RewardTerms)]
         assert renewing == [events, events]
+
+
+def test_step_size_falls_in_a_straight_line(runs, train):
+    options = ("learner.learning_rate=1e-3", "learner.final_learning_rate=1e-4", "learner.fall_updates=1000000")
+    schedule = _schedule(load_config("quickstart", list(options)))
+    assert [schedule(updates) for updates in (0, 500_000, 1_000_000, 3_000_000)] == pytest.approx(
+        [1e-3, 5.5e-4, 1e-4, 1e-4]
+    )
+    assert train(*options) == 0
+    [checkpoint, *_] = sorted(runs.glob("*/checkpoints/*/state.pt"))
+    learner = torch.load(checkpoint, weights_only=False)["learner"]
+    assert learner["updates"] > 1
+    assert learner["optimizer"]["param_groups"][0]["lr"] == schedule(learner["updates"] - 1) < 1e-3
