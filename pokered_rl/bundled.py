@@ -12,14 +12,19 @@ _PACKAGE = Path(__file__).resolve().parent
 #: Root of the checkout when the package is imported from one; else the folder that holds the package.
 CHECKOUT = _PACKAGE.parent
 #: Name in the wheel -> path in the checkout (pyproject.toml, ``force-include``).
-_FILES = {"sprout.gb": "roms/sprout.gb", "configs": "configs", "costs.json": "docs/benchmarks/results/costs.json"}
+_FILES = {
+    "sprout.gb": "roms/sprout.gb",
+    "configs": "configs",
+    "costs.json": "docs/benchmarks/results/costs.json",
+    "expert_logs": "examples/assets/expert_logs",
+}
 
 
 def bundled_path(name: str) -> Path:
     """Return where a file or folder that ships with the package is: in the wheel, or in the checkout.
 
     Args:
-        name: ``sprout.gb``, ``configs`` or ``costs.json``.
+        name: ``sprout.gb``, ``configs``, ``costs.json`` or ``expert_logs``.
 
     Raises:
         ConfigError: It is in neither place.

@@ -1,4 +1,4 @@
-"""A run as small as it can be: two emulators, a network of a few thousand weights, nothing drawn or sent."""
+"""A run as small as it can be: two emulators, a network of a few thousand weights, nothing drawn or sent, no logs."""
 
 __all__ = ["TINY"]
 
@@ -18,6 +18,7 @@ TINY = (
     "replay.min_fill_sequences=8",
     "replay.samples_per_insert=2",
     "learner.batch_size=4",
+    "demonstrations.logs=[]",
     "logging.tensorboard=false",
     "logging.every_seconds=0.2",
 )

@@ -22,7 +22,7 @@ from pokered_rl.cli.measurement import provenance, write_json
 
 
 def main() -> int:
-    """Read ``evaluation.json`` of every run, print a table, write the JSON."""
+    """Read ``evaluation.json`` of every run, print a table, write the JSON with the milestones of the trained agents."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write medians and raw samples there")
@@ -39,7 +39,11 @@ def main() -> int:
         figures = {key: progress[key] for key in ("steps", "updates", "wall_seconds")}
         samples.append({"seed": seed, **figures, **evaluation})
     policies = ("trained", "random")
-    median = {name: statistics.median(sample[name]["mean_coverage"] for sample in samples) for name in policies}
+    story = dict.fromkeys(name for sample in samples for episode in sample["trained"]["milestones"] for name in episode)
+    rates = {name: [_rate(name, sample["trained"]["milestones"]) for sample in samples] for name in story}
+    milestones = {name: {"median": statistics.median(each), "worst": min(each)} for name, each in rates.items()}
+    coverages = {name: [sample[name]["mean_coverage"] for sample in samples] for name in policies}
+    median = {name: statistics.median(values) for name, values in coverages.items()}
     table = Table(title="map coverage and return, means of the episodes of each run")
     for column in ("seed", "steps", "trained coverage", "random coverage", "trained return", "random return"):
         table.add_column(column, justify="right")
@@ -49,9 +53,14 @@ def main() -> int:
     table.add_row("median", "", *(f"{median[name]:.1f}" for name in policies), style="bold")
     Console().print(table)
     if arguments.json is not None:
-        content = {**provenance(), "median_coverage": median, "samples": samples}
-        write_json(arguments.json, content)
+        content = {**provenance(), "median_coverage": median, "worst_coverage": min(coverages["trained"])}
+        write_json(arguments.json, content | {"milestones": milestones, "samples": samples})
     return 0
+
+
+def _rate(milestone: str, episodes: list[dict[str, int]]) -> float:
+    """Return the share of the episodes that reached a milestone."""
+    return sum(milestone in episode for episode in episodes) / len(episodes)
 
 
 if __name__ == "__main__":

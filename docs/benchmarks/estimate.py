@@ -32,7 +32,12 @@ _FIRST_UPDATE = 60
 def _overrides(workers: int) -> list[str]:
     off = ("runtime.device=cpu", "run.evaluation_episodes=0", "evaluation.every_steps=0", "collector.warmup_steps=0")
     # Workers may run 200 batches ahead of the learner; with 5 they are held soon, at the rate of a long run.
-    return [f"collector.num_workers={workers}", "replay.samples_per_insert_slack_batches=5", *off]
+    return [
+        f"collector.num_workers={workers}",
+        "replay.samples_per_insert_slack_batches=5",
+        "demonstrations.logs=[]",
+        *off,
+    ]
 
 
 def _cpu_seconds(process: psutil.Process) -> dict[int, float]:

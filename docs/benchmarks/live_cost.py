@@ -129,7 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         measure = _Measure(Path(folder) / "run", arguments.batches)
         overrides = [f"run.folder={folder}", "run.name=run", f"collector.emulators_per_worker={EMULATORS}"]
-        overrides.append(f"collector.steps_per_batch={STEPS}")
+        overrides += [f"collector.steps_per_batch={STEPS}", "demonstrations.logs=[]"]
         overrides += ["collector.backend=inline", "run.evaluation_episodes=0", "logging.tensorboard=false"]
         Experiment("quickstart", overrides=overrides, callbacks=[measure]).run()
         results = measure.results()

@@ -83,7 +83,7 @@ def run(*, minutes: float, every_seconds: float, overrides: list[str], file: Pat
     with tempfile.TemporaryDirectory() as folder:
         command = [
             *(sys.executable, "-m", "pokered_rl", "train", "--config-name", "quickstart"),
-            *(f"run.folder={folder}", "run.name=long", "run.evaluation_episodes=0"),
+            *(f"run.folder={folder}", "run.name=long", "run.evaluation_episodes=0", "demonstrations.logs=[]"),
             *("run.target_total_steps=1000000000", f"run.max_runtime_seconds={60 * minutes}"),
             *("replay.capacity_transitions=20000", "collector.warmup_steps=0", "logging.line_every_seconds=600"),
             *overrides,

@@ -269,7 +269,8 @@ class CurriculumConfig:
 class DemonstrationsConfig:
     """Logged episodes to learn from beside the agent's own (R2D3, Paine et al. 2020); none by default."""
 
-    #: Run folders, `episode_logs` folders, logs or patterns. A run says so wherever its results are shown.
+    #: Run folders, `episode_logs` folders, logs or patterns. A run says so wherever its results are shown. Without any,
+    #: the other options here change nothing.
     logs: list[str] = field(default_factory=list)
     #: Share of each batch that is drawn from them, on average; R2D3 tried 1/256 to 1/8.
     ratio: float = option(1 / 32, ge=0, le=1)
@@ -684,12 +685,5 @@ def _check_combinations(config: Config) -> None:
         curriculum.from_logs,
         "empty with curriculum.enabled=false or curriculum.source",
         "an archive begins with states along logs or with those of another run",
-    )
-    require(
-        bool(config.demonstrations.logs) or not config.demonstrations.pretrain_updates,
-        "demonstrations.pretrain_updates",
-        config.demonstrations.pretrain_updates,
-        "0 without demonstrations.logs",
-        "name logs to learn from",
     )
     require(run.init_from != "", "run.init_from", run.init_from, "a path", "give a run folder or an online_params.pt")

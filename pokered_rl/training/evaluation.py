@@ -39,6 +39,8 @@ GAME_FIELDS = (*Milestones.FIELDS, "x", "y")
 
 #: Emulators that are played at a time.
 _EMULATORS = 25
+#: Milestones that a table has room for.
+_MILESTONE_COLUMNS = 3
 _PLACE_KEYS = (("game", "map_id"), ("game", "x"), ("game", "y"))
 
 
@@ -106,13 +108,13 @@ class Evaluation:
         """Return the mean number of milestones that an episode reached."""
         return sum(map(len, self.milestones)) / len(self.coverage)
 
+    def rate(self, milestone: str) -> float:
+        """Return the share of the episodes that reached a milestone."""
+        return sum(milestone in each for each in self.milestones) / len(self.coverage)
+
     def furthest(self, story: Sequence[str]) -> tuple[str, float] | None:
         """Return the milestone furthest in the story that any episode reached, and its rate."""
-        for name in reversed(story):
-            reached = sum(name in each for each in self.milestones)
-            if reached:
-                return name, reached / len(self.coverage)
-        return None
+        return next(((name, rate) for name in reversed(story) if (rate := self.rate(name))), None)
 
     def as_dict(self) -> dict[str, Any]:
         """Return means and single values, for JSON."""
@@ -301,35 +303,36 @@ def table(results: Sequence[tuple[str, Evaluation]], story: Sequence[str] = ()) 
 
     Args:
         results: Name and evaluation of each row.
-        story: Milestones in the order of the story.
+        story: Milestones in the order of the story; the last ones that any evaluation reached get a column each.
     """
     count = len(results[-1][1].coverage)
     shown = Table(title=f"{count} episodes each, same starts, mask and length; 95 % intervals")
     shown.add_column("policy", no_wrap=True)
-    for heading in ("tiles", "return", "furthest milestone", "reached by"):
+    reached = {name for _, result in results for episode in result.milestones for name in episode}
+    columns = [name for name in story if name in reached][-_MILESTONE_COLUMNS:]
+    for heading in ("tiles", "return", *columns):
         shown.add_column(heading, justify="right")
     for name, result in results:
         summary = result.summary()
-        furthest = result.furthest(story)
         shown.add_row(
             name,
-            _with_interval(summary["coverage"], 1),
-            f"{result.mean_return:.2f}",
-            *(("-", "") if furthest is None else (furthest[0], rate_text(*furthest, result))),
+            _with_interval(summary["coverage"]),
+            f"{result.mean_return:.1f}",
+            *(rate_text(result.rate(milestone), result).replace(" ", "\n") for milestone in columns),
         )
     return shown
 
 
-def rate_text(name: str, rate: float, result: Evaluation) -> str:
+def rate_text(rate: float, result: Evaluation) -> str:
     """Return the rate of a milestone with its interval."""
     count = len(result.coverage)
     low, high = rate_interval(round(rate * count), count)
-    return f"{rate:.0%} ({low:.0%} to {high:.0%})"
+    return f"{rate:.0%} ({100 * low:.0f}-{high:.0%})"
 
 
-def _with_interval(entry: dict[str, Any], digits: int) -> str:
-    text = f"{entry['mean']:.{digits}f}"
+def _with_interval(entry: dict[str, Any]) -> str:
+    text = f"{entry['mean']:.0f}"
     if entry["interval"] is None:
         return text
     low, high = entry["interval"]
-    return f"{text} ({low:.{digits}f} to {high:.{digits}f})"
+    return f"{text}\n({low:.0f}-{high:.0f})"

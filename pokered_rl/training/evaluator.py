@@ -378,7 +378,7 @@ class Evaluator(Callback):
 
     def _line(self, result: Evaluation) -> str:
         furthest = result.furthest(self._story)
-        story = "" if furthest is None else f", {furthest[0]} {rate_text(*furthest, result)}"
+        story = "" if furthest is None else f", {furthest[0]} {rate_text(furthest[1], result)}"
         return f"{result.mean_coverage:.1f} tiles, return {result.mean_return:.2f}{story}"
 
     def _is_best(self, result: Evaluation) -> bool:
@@ -419,7 +419,7 @@ class Evaluator(Callback):
             self._keep_best(trained, self._folder.online_params)
         rows = [("random", results["random"])]
         rows += [(f"at {each.at_steps:,} steps", each) for each in self._curve[-_SHOWN:]]
-        rows += [(f"trained, {trained.at_steps:,} steps", trained)]
+        rows += [(f"at {trained.at_steps:,} steps", trained)]
         self._console.print(table(rows, self._story))
         trainer.callbacks.call("on_evaluation", trainer, results)
 

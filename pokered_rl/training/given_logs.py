@@ -80,7 +80,8 @@ def make_demonstrations(
         return None
     if parts.make_env not in (None, make_env):
         raise ConfigError(
-            "demonstrations.logs: logs are replayed in the library's environment, this run brings its own make_env"
+            "demonstrations.logs: logs are replayed in the library's environment, this run brings its own make_env; set"
+            " demonstrations.logs=[]"
         )
     layout = builders.make_layout(config, network)
     sequence_options = builders.sequence_options(config, layout, network) | {"send": "sequences"}

@@ -13,6 +13,7 @@ alone is lost where it takes the other.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections import deque
 from functools import cache
@@ -30,6 +31,7 @@ from pokered_rl.emulator import ActionSet, Cartridge
 from pokered_rl.envs import AffordanceMask, EpisodeRecorder, make_env
 from pokered_rl.envs.ram_frame import read_frame
 from pokered_rl.envs.transforms.episode_recorder import MilestoneTracker
+from pokered_rl.episodes import EpisodeLog, find_logs, load_start_state
 from pokered_rl.game import FULL_LAYOUT, ScreenKind, screen_kind
 from pokered_rl.game.ram_map import address
 
@@ -421,6 +423,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--noise", type=float, default=0.02, help="share of random actions")
     parser.add_argument("--until", default="hall_of_fame", help="milestone at which a log ends")
     parser.add_argument("--seed", type=int, default=0, help="of the first episode")
+    parser.add_argument(
+        "--embed", action="store_true", help="put its start state into each log, so that it is one file"
+    )
     options = parser.parse_args(argv)
     failed = 0
     for seed in range(options.seed, options.seed + options.episodes):
@@ -428,6 +433,12 @@ def main(argv: list[str] | None = None) -> int:
         failed += options.until not in reached
         sys.stdout.write(f"seed {seed}: {steps:,} steps, {' '.join(reached[-1:]) or 'nothing'}\n")
         sys.stdout.flush()
+    if options.embed:
+        for path in find_logs([options.folder]):
+            log = EpisodeLog.load(path)
+            log.with_start_state(load_start_state(log)).save(options.folder)
+            path.unlink()
+        shutil.rmtree(options.folder / "start_states")
     return int(failed > 0)
 
 

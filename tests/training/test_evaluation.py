@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 import torch
@@ -82,7 +83,7 @@ def test_row_that_allows_nothing_allows_everything():
     assert set(action.tolist()) == {0, 1, 2, 3}
 
 
-def test_table_has_a_row_for_each_evaluation_with_intervals_and_the_furthest_milestone():
+def test_table_has_a_row_for_each_evaluation_with_intervals_and_a_column_for_each_milestone():
     out = io.StringIO()
     rows = [
         ("random", Evaluation([4, 6], [0.5, 0.5], [5, 5], [{}, {}])),
@@ -91,8 +92,14 @@ def test_table_has_a_row_for_each_evaluation_with_intervals_and_the_furthest_mil
     Console(file=out, width=100).print(table(rows, ["a", "b", "c"]))
     text = out.getvalue()
     # Wilson's interval of 1 in 2: centre 0.5, half 1.96 / (1 + 1.9207) * sqrt(0.125 + 0.2401) = 0.4055.
-    for part in ("trained", "15.0 (10.0 to 20.0)", "2.00", "50% (9% to 91%)", "random", "5.0 (4.0 to 6.0)", "0.50"):
+    for part in ("trained", "15", "(10-20)", "2.0", "50%", "(9-91%)", "random", "5", "(4-6)", "0.5"):
         assert part in text
+    head, random, trained = (
+        next(line for line in text.split("\n") if word in line) for word in ("policy", "ran", "tra")
+    )
+    assert re.findall("[a-z]+", head) == ["policy", "tiles", "return", "a", "b"]  # nobody came to c
+    assert re.findall(r"(\d+)%", random) == ["0", "0"]
+    assert re.findall(r"(\d+)%", trained) == ["100", "50"]
     assert text.index("random") < text.index("trained")
 
 

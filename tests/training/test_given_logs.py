@@ -103,5 +103,3 @@ def test_logs_that_cannot_be_used_refuse_the_run(runs, finished) -> None:
         with pytest.raises(ConfigError, match=rf"{key}: none of the 8 logs can be used; the first: .* another timing"):
             experiment.run()
         assert not (runs / "b").exists()
-    with pytest.raises(ConfigError, match=r"demonstrations\.pretrain_updates must be 0 without demonstrations.logs"):
-        Experiment("quickstart", overrides=["demonstrations.pretrain_updates=3"])
