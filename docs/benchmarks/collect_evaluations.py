@@ -22,7 +22,7 @@ from pokered_rl.cli.measurement import provenance, write_json
 
 
 def main() -> int:
-    """Read ``evaluation.json`` of every run, print a table, write the JSON with the milestones of the trained agents."""
+    """Read ``evaluation.json`` of every run, print a table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write medians and raw samples there")
