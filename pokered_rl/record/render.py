@@ -234,7 +234,8 @@ def _write_pictures(
             listener.frames_left = frames_left
         is_first = False
         changed = painter.paint(frame.pixels)
-        if panel is not None and panel.update(frame.step):
+        # The last picture's panel is that of the end, with what the last step brought.
+        if panel is not None and panel.update(frame.step + (frames_left <= options.every)):
             changed = True
         num_frames = min(options.every, frames_left)  # the last picture may stand for fewer
         video.write(num_frames=num_frames, unchanged=not changed)
