@@ -40,8 +40,10 @@ def main() -> int:
         samples.append({"seed": seed, **figures, **evaluation})
     policies = ("trained", "random")
     story = dict.fromkeys(name for sample in samples for episode in sample["trained"]["milestones"] for name in episode)
-    rates = {name: [_rate(name, sample["trained"]["milestones"]) for sample in samples] for name in story}
-    milestones = {name: {"median": statistics.median(each), "worst": min(each)} for name, each in rates.items()}
+    milestones = {}
+    for name in story:
+        trained, random = ([_rate(name, sample[policy]["milestones"]) for sample in samples] for policy in policies)
+        milestones[name] = {"median": statistics.median(trained), "worst": min(trained), "random": max(random)}
     coverages = {name: [sample[name]["mean_coverage"] for sample in samples] for name in policies}
     median = {name: statistics.median(values) for name, values in coverages.items()}
     table = Table(title="map coverage and return, means of the episodes of each run")
