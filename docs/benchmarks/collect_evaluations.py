@@ -54,6 +54,10 @@ def main() -> int:
         table.add_row(str(sample["seed"]), f"{sample['steps']:,}", *means)
     table.add_row("median", "", *(f"{median[name]:.1f}" for name in policies), style="bold")
     Console().print(table)
+    for sample in samples:
+        for policy in policies:
+            episodes = sample[policy]["milestones"]
+            sample[policy]["milestones"] = {name: [each[name] for each in episodes if name in each] for name in story}
     if arguments.json is not None:
         content = {**provenance(), "median_coverage": median, "worst_coverage": min(coverages["trained"])}
         write_json(arguments.json, content | {"milestones": milestones, "samples": samples})
