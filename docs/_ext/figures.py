@@ -18,7 +18,7 @@ from pathlib import Path
 from docs._ext.drawings import DRAWINGS, PICTURES
 from docs._ext.results import RESULTS, lookup, missing_provenance
 from docs._ext.tables import TABLES
-from docs.benchmarks.drawing import draw_bars, draw_long_run, draw_sweep
+from docs.benchmarks.drawing import draw_bars, draw_long_run, draw_milestones, draw_sweep
 
 ROOT = Path(__file__).parents[2]
 CHARTS = ROOT / "docs" / "benchmarks" / "pictures"
@@ -26,6 +26,7 @@ _CHARTS: dict[str, Callable[[dict, Path], None]] = {
     "benchmark": draw_bars,
     "sweep": draw_sweep,
     "long_run": draw_long_run,
+    "sprout_runs": draw_milestones,
 }
 _FIGURE = re.compile(r"<!-- measured (.+?) -->(.*?)<!-- /measured -->", re.DOTALL)
 _TABLE = re.compile(r"<!-- made (\w+) -->\n(.*?)<!-- /made -->", re.DOTALL)

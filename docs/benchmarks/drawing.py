@@ -69,3 +69,22 @@ def draw_long_run(measured: dict, target: Path) -> None:
     axes.set_ylabel("relative to the median")
     axes.legend()
     figure.savefig(target)
+
+
+def draw_milestones(measured: dict, target: Path) -> None:
+    """Rate of four milestones in training episodes from power-on over steps, one line for each seed of attempt 4."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    panels = figure.subplots(1, 4, sharey=True)
+    for axes, milestone in zip(panels, ("leave_home", "pebble_lane", "starter", "rival_1"), strict=True):
+        for seed in range(3):
+            points = measured["samples"][f"sprout-s{seed}"]["power_on"]
+            steps = [point["until"] / 1e6 for point in points]
+            axes.plot(steps, [point["rates"].get(milestone, 0.0) for point in points], "o-", ms=3, label=f"seed {seed}")
+        axes.set_title(milestone, fontsize="medium")
+        axes.set_xlabel("million steps")
+        axes.set_ylim(-0.03, 1.03)
+    panels[0].set_ylabel("rate from power-on")
+    panels[0].legend(fontsize="small")
+    figure.savefig(target)

@@ -30,6 +30,13 @@ def test_the_expert_gets_its_starter_and_its_log_replays(tmp_path: Path, noise: 
     assert verify(log) >= 2
 
 
+@pytest.mark.parametrize(("seed", "order"), [(2, ["parcel", "badge_stone"]), (1, ["badge_stone", "parcel"])])
+def test_an_odd_seed_fights_the_first_leader_before_the_parcel(tmp_path: Path, seed: int, order: list[str]) -> None:
+    assert sorted(expert.LEADER_FIRST) == sorted(expert.STORY)
+    _, reached = expert.play(tmp_path, noise=0.0, seed=seed, until=order[-1], max_steps=2_500)
+    assert [name for name in reached if name in order] == order
+
+
 @pytest.mark.long  # a minute
 def test_the_expert_finishes_the_game(tmp_path: Path) -> None:
     steps, reached = expert.play(tmp_path, noise=0.02, seed=0)
