@@ -100,10 +100,10 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         check_writable(arguments.json, option="--json", is_file=True)
 
     from pokered_rl.training import load_policy
-    from pokered_rl.training.given_logs import given_logs
+    from pokered_rl.training.evaluation import given_lines, given_logs
 
     trained = load_policy(arguments.source, cartridge=arguments.rom)
-    env, given = trained.config.env, given_logs(trained.config)
+    env = trained.config.env
     steps = arguments.steps or env.max_episode_steps or env.log_segment_steps
     names = trained.cartridge.profile.milestones.names
     results, samples = {}, {}
@@ -113,11 +113,11 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
         results[name], samples[name] = played.summary(names), played.as_dict()
     console = make_console()
     _show(console, results)
-    for key, logs in given.items():
-        console.print(f"it learned with {key}: {', '.join(logs)}", highlight=False, markup=False)
+    for line in given_lines(trained.config):
+        console.print(line, highlight=False, markup=False)
     if arguments.json is not None:
         measured = {
-            "agent": {"steps": trained.steps, "updates": trained.updates, "given_logs": given},
+            "agent": {"steps": trained.steps, "updates": trained.updates, "given_logs": given_logs(trained.config)},
             "cartridge": {"title": trained.cartridge.title, "sha1": trained.cartridge.sha1},
             "results": results,
             "samples": samples,

@@ -20,6 +20,7 @@ from pokered_rl.game import GameState, Milestones
 from pokered_rl.observations import allowed_actions
 
 if TYPE_CHECKING:
+    from pokered_rl.training.config import Config
     from pokered_rl.training.policy import TrainedPolicy
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "RandomPolicy",
     "evaluate",
     "evaluate_policies",
+    "given_lines",
+    "given_logs",
     "mean_interval",
     "rate_interval",
     "rate_text",
@@ -296,6 +299,20 @@ def evaluate_policies(
             parts.append(part)
         results[name] = Evaluation.joined(parts, at_steps=trained.steps)
     return results
+
+
+def given_logs(config: Config) -> dict[str, list[str]]:
+    """Return the options that give a run logged episodes to learn from, with their values; empty without any."""
+    options = {
+        "demonstrations.logs": config.demonstrations.logs,
+        "curriculum.from_logs": config.curriculum.from_logs,
+    }
+    return {key: list(logs) for key, logs in options.items() if logs}
+
+
+def given_lines(config: Config) -> list[str]:
+    """Return a line for each option of :func:`given_logs`, to be shown with the results of the run."""
+    return [f"it learned with {key}: {', '.join(logs)}" for key, logs in given_logs(config).items()]
 
 
 def table(results: Sequence[tuple[str, Evaluation]], story: Sequence[str] = ()) -> Table:

@@ -25,7 +25,7 @@ from pokered_rl.errors import PokeredError
 from pokered_rl.terminal import make_console
 from pokered_rl.training.callbacks import Callback
 from pokered_rl.training.checkpoint import save_tensors
-from pokered_rl.training.evaluation import Evaluation, evaluate_policies, rate_text, table
+from pokered_rl.training.evaluation import Evaluation, evaluate_policies, given_lines, rate_text, table
 from pokered_rl.training.learner import snapshot
 from pokered_rl.training.parts import Parts
 from pokered_rl.training.policy import TrainedPolicy
@@ -421,7 +421,9 @@ class Evaluator(Callback):
         rows += [(f"at {each.at_steps:,} steps", each) for each in self._curve[-_SHOWN:]]
         rows += [(f"at {trained.at_steps:,} steps", trained)]
         self._console.print(table(rows, self._story))
+        for line in given_lines(self._plan.config):
+            self._say(line)
         trainer.callbacks.call("on_evaluation", trainer, results)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)

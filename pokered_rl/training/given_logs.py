@@ -29,7 +29,7 @@ from pokered_rl.training.config import Backend, Config
 from pokered_rl.training.parts import Parts, qualified_name
 from pokered_rl.training.run_folder import RunFolder
 
-__all__ = ["LogStates", "begin_archive", "given_logs", "make_demonstrations"]
+__all__ = ["LogStates", "begin_archive", "make_demonstrations"]
 
 #: Options of ``env`` that change nothing in the steps of a log.
 _NOT_OF_A_STEP = frozenset(
@@ -39,15 +39,6 @@ _NOT_OF_A_STEP = frozenset(
 _STATE_EVERY_STEPS = 20
 #: In the folder of an archive: the logs that its states are from.
 FROM_LOGS = "from_logs.json"
-
-
-def given_logs(config: Config) -> dict[str, list[str]]:
-    """Return the options that give a run logged episodes to learn from, with their values; empty without any."""
-    options = {
-        "demonstrations.logs": config.demonstrations.logs,
-        "curriculum.from_logs": config.curriculum.from_logs,
-    }
-    return {key: list(logs) for key, logs in options.items() if logs}
 
 
 def make_demonstrations(
