@@ -2,6 +2,7 @@
 
     pokered_rl evaluate runs/quickstart
     pokered_rl evaluate runs/quickstart --episodes 50 --epsilon 0 0.01 0.05 --random --json evaluation.json
+    pokered_rl evaluate runs/quickstart --epsilon 0.01 --logs evaluated; pokered_rl render evaluated --best 1
 
 With epsilon 0 the agent is greedy on mean weights; the game is deterministic, so from one start state all such episodes
 are the same and one of them is played. With any other epsilon it acts as the workers do, including the network's noise.
@@ -45,17 +46,23 @@ def _parse(argv: Sequence[str] | None, program: str | None) -> argparse.Namespac
     parser.add_argument("--seed", type=int, default=1, help="of random actions, noise and start states (%(default)s)")
     parser.add_argument("--rom", help="the ROM to play (as in the run)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    parser.add_argument(
+        "--logs", type=Path, metavar="FOLDER", help="keep a log of each episode there, to render or prove"
+    )
     options = parser.parse_args(argv)
     if options.episodes < 1 or not all(0 <= epsilon <= 1 for epsilon in options.epsilon):
         parser.error("--episodes must be 1 or more, and every --epsilon in 0..1")
     return options
 
 
-def _play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps: int, seed: int) -> Evaluation:
+def _play(
+    trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps: int, seed: int, logs: Path | None
+) -> Evaluation:
     """Play episodes with the agent, or with a random policy where ``epsilon`` is None."""
     from pokered_rl.training.evaluation import GAME_FIELDS, RandomPolicy, evaluate
 
     states = trained.config.env.start_states or ()
+    acting = {"acting": "random"} if epsilon is None else {"acting": "policy", "weights_sha256": trained.weights_sha256}
     only_one = epsilon == 0 and (isinstance(states, str) or len(states) < 2)
     env = trained.make_env(
         num_emulators=1 if only_one else episodes,
@@ -63,6 +70,7 @@ def _play(trained: TrainedPolicy, *, episodes: int, epsilon: float | None, steps
         seed=seed,
         max_episode_steps=steps,
         game_fields=GAME_FIELDS,
+        recorder=None if logs is None else {"folder": logs, "run_name": trained.config.run.name, **acting},
     )
     policy = RandomPolicy(seed=seed) if epsilon is None else trained.policy
     milestones = trained.cartridge.profile.milestones
@@ -98,6 +106,8 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     check_source(arguments.source)
     if arguments.json is not None:
         check_writable(arguments.json, option="--json", is_file=True)
+    if arguments.logs is not None:
+        check_writable(arguments.logs, option="--logs")
 
     from pokered_rl.training import load_policy
     from pokered_rl.training.evaluation import given_lines, given_logs
@@ -109,7 +119,9 @@ def main(argv: Sequence[str] | None = None, *, program: str | None = None) -> in
     results, samples = {}, {}
     for epsilon in [*dict.fromkeys(arguments.epsilon), *([None] if arguments.random else [])]:
         name = "random" if epsilon is None else f"epsilon {epsilon:g}"
-        played = _play(trained, episodes=arguments.episodes, epsilon=epsilon, steps=steps, seed=arguments.seed)
+        played = _play(
+            trained, episodes=arguments.episodes, epsilon=epsilon, steps=steps, seed=arguments.seed, logs=arguments.logs
+        )
         results[name], samples[name] = played.summary(names), played.as_dict()
     console = make_console()
     _show(console, results)

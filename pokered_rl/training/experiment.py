@@ -31,7 +31,7 @@ from pokered_rl.training.config import Backend, Config, OnReplayLoss, Resume, Ta
 from pokered_rl.training.costs import measured_costs, memory_needs
 from pokered_rl.training.display import Display
 from pokered_rl.training.evaluator import EvaluationPlan, Evaluator
-from pokered_rl.training.given_logs import begin_archive, make_demonstrations
+from pokered_rl.training.given_logs import begin_archive, leave_out_bundled, make_demonstrations
 from pokered_rl.training.live import LiveFeed, LiveServer
 from pokered_rl.training.load_config import load_config, read_config
 from pokered_rl.training.loggers import make_loggers
@@ -99,6 +99,7 @@ class Experiment:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.config = _config_of(config, overrides)
+        leave_out_bundled(self.config)
         self.parts = Parts(network, loss, make_env, reward_terms, transforms)
         self.folder = RunFolder(Path(self.config.run.folder) / self.config.run.name)
         self._console = make_console()

@@ -14,13 +14,14 @@ from tensordict import TensorDictBase
 from torchrl.envs import EnvBase
 
 from pokered_rl.atomic import write_atomically
+from pokered_rl.bundled import bundled_path
 from pokered_rl.data import SequenceBuilder, SequenceReplay, make_replay
 from pokered_rl.data.demonstrations import DemonstrationReplay, LogSequences, MixedReplay, check_log, map_logs
 from pokered_rl.data.episode_logs import LogReplay, action_numbers
 from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge
 from pokered_rl.envs import StateArchive, make_env
 from pokered_rl.episodes import EpisodeLog, find_logs, load_start_state, verify
-from pokered_rl.errors import ConfigError, EpisodeLogError
+from pokered_rl.errors import ConfigError, EpisodeLogError, PokeredError
 from pokered_rl.modules import RecurrentQuantileNetwork
 from pokered_rl.plain_files import read_plain_file
 from pokered_rl.resources import available_cpus
@@ -29,7 +30,7 @@ from pokered_rl.training.config import Backend, Config
 from pokered_rl.training.parts import Parts, qualified_name
 from pokered_rl.training.run_folder import RunFolder
 
-__all__ = ["LogStates", "begin_archive", "make_demonstrations"]
+__all__ = ["LogStates", "begin_archive", "leave_out_bundled", "make_demonstrations"]
 
 #: Options of ``env`` that change nothing in the steps of a log.
 _NOT_OF_A_STEP = frozenset(
@@ -39,6 +40,19 @@ _NOT_OF_A_STEP = frozenset(
 _STATE_EVERY_STEPS = 20
 #: In the folder of an archive: the logs that its states are from.
 FROM_LOGS = "from_logs.json"
+
+
+def leave_out_bundled(config: Config) -> None:
+    """Take the bundled logs, which are of Sprout, out of ``demonstrations.logs`` where another cartridge is played."""
+    bundled, logs = str(bundled_path("expert_logs")), config.demonstrations.logs
+    if bundled not in logs:
+        return
+    try:
+        cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
+    except PokeredError:
+        return  # raised again where the run opens it
+    if cartridge.sha1 != Cartridge.bundled().sha1:
+        config.demonstrations.logs = [log for log in logs if log != bundled]
 
 
 def make_demonstrations(

@@ -27,8 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pokered_rl.bundled import bundled_path
-from pokered_rl.emulator import Cartridge
-from pokered_rl.errors import CheckpointError, ConfigError, PokeredError
+from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.plain_files import read_plain_file
 from pokered_rl.training.config import Config, known_keys, validate
 
@@ -80,19 +79,10 @@ _GONE_KEYS = {"curriculum.novelty_epsilon": 0.0}
 def register_schema() -> None:
     """Make the dataclasses known to Hydra as ``pokered_rl_schema``, the base of every YAML file.
 
-    A YAML file may write ``${expert_logs:${env.cartridge}}`` for the bundled logs, which are of Sprout: of another
-    cartridge there are none.
+    A YAML file may write ``${bundled:NAME}`` for the path of what ships with the package.
     """
     ConfigStore.instance().store(name="pokered_rl_schema", node=Config)
-    OmegaConf.register_new_resolver("expert_logs", _expert_logs, replace=True)
-
-
-def _expert_logs(cartridge: str | None) -> list[str]:
-    try:
-        found = Cartridge.find(cartridge, allow_unknown=True)
-    except PokeredError:
-        return []  # said where the cartridge is used
-    return [str(bundled_path("expert_logs"))] if found.sha1 == Cartridge.bundled().sha1 else []
+    OmegaConf.register_new_resolver("bundled", lambda name: str(bundled_path(name)), replace=True)
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

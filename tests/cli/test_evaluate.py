@@ -10,6 +10,7 @@ import torch
 
 from pokered_rl.cli import main
 from pokered_rl.emulator import Cartridge
+from pokered_rl.episodes import EpisodeLog, find_logs, verify
 from pokered_rl.training import load_policy
 
 
@@ -64,6 +65,21 @@ def test_the_same_seed_gives_the_same_episodes_of_the_agent(run, trained, tmp_pa
         returns.append(json.loads(file.read_text())["samples"]["epsilon 0.5"]["returns"])
     assert returns[0] == returns[1]
     assert returns[0] != returns[2]
+
+
+def test_the_logs_of_the_episodes_are_kept_and_replay(run, trained, tmp_path):
+    file, logs = tmp_path / "e.json", tmp_path / "logs"
+    status, _, err = run(
+        str(trained), "--episodes", "2", "--epsilon", "0.5", "--random", "--json", str(file), "--logs", str(logs)
+    )
+    assert status == 0, err
+    samples = json.loads(file.read_text())["samples"]
+    for acting, name in (("policy", "epsilon 0.5"), ("random", "random")):
+        kept = [log for log in map(EpisodeLog.load, find_logs([logs])) if log.acted == ((0, acting),)]
+        assert sorted(round(log.episode_return, 3) for log in kept) == sorted(
+            round(each, 3) for each in samples[name]["returns"]
+        )
+        assert all(verify(log) for log in kept)
 
 
 def test_what_is_no_run_is_one_message(run, tmp_path):

@@ -22,6 +22,7 @@ _WRITERS = {
     "render": (["render", "{log}", "--out", "{bad}"], "--out"),
     "report": (["report", "{run}", "--out", "{bad}/report.html"], "--out"),
     "evaluate": (["evaluate", "{run}", "--json", "{bad}/a.json"], "--json"),
+    "evaluate, logs": (["evaluate", "{run}", "--logs", "{bad}"], "--logs"),
     "verify": (["verify", "{log}", "--json", "{bad}/a.json"], "--json"),
     "live": (["live", "{run}", "--log", "{bad}"], "--log"),
     "play": (["play", "--log", "{bad}", "--terminal"], "--log"),

@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from pokered_rl.cli import main as cli
+from pokered_rl.emulator import Cartridge
 from pokered_rl.envs import StateArchive
+from pokered_rl.episodes import EpisodeLog, find_logs, verify
 from pokered_rl.errors import ConfigError
 from pokered_rl.training import Callback, Experiment
 from pokered_rl.training.checkpoint import CheckpointStore
@@ -39,8 +41,10 @@ def shown(finished: Path) -> str:
 
 
 def test_a_run_learns_from_logs_before_it_plays_and_says_so(train, runs, shown, capsys) -> None:
-    assert train("run.name=b", shown, *DEMONSTRATED) == 0
-    assert "demonstrations: 8 logs by policy, 200 steps, 36 sequences" in capsys.readouterr().out
+    assert train("run.name=b", shown, *DEMONSTRATED, "run.evaluation_episodes=1") == 0
+    said = capsys.readouterr().out
+    assert "demonstrations: 8 logs by policy, 200 steps, 36 sequences" in said
+    assert "it learned with demonstrations.logs: " in said
     with (runs / "b/metrics/train.csv").open() as file:
         learned = [row for row in csv.DictReader(file) if row["demonstration_share"]]
     assert float(learned[0]["demonstration_share"]) > 0.5  # the updates before playing have nothing else
@@ -92,6 +96,22 @@ def test_states_along_logs_begin_the_archive_with_what_transforms_remember(train
     assert start is not None
     assert "MapMemory" in start.memory
     assert not (runs / "b/.curriculum_from_logs").exists()
+
+
+def test_the_quick_start_learns_from_the_bundled_logs_on_their_own_cartridge_only(tmp_path) -> None:
+    [folder] = Experiment("quickstart").config.demonstrations.logs
+    logs = [EpisodeLog.load(path) for path in find_logs([folder])]
+    assert len(logs) == 5
+    for log in logs:
+        assert {"starter", "pebble_lane"} <= {milestone.name for milestone in log.milestones}
+        assert verify(log) >= 2
+    other = tmp_path / "other.gb"
+    rom = bytearray(Cartridge.bundled().path.read_bytes())
+    at = next(at for at in range(0x8000, len(rom)) if rom[at] != rom[at + 1])
+    rom[at], rom[at + 1] = rom[at + 1], rom[at]  # the checksum stays
+    other.write_bytes(rom)
+    overrides = [f"env.cartridge={other}", "env.allow_unknown=true"]
+    assert Experiment("quickstart", overrides=overrides).config.demonstrations.logs == []
 
 
 def test_logs_that_cannot_be_used_refuse_the_run(runs, finished) -> None:

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from pokered_rl.emulator import Cartridge
-from pokered_rl.episodes import EpisodeLog, find_logs, verify
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.training.config import Config, Resume, fixed_options, known_keys
 from pokered_rl.training.load_config import LEGACY_KEYS, config_folder, expand, load_config, read_config
@@ -128,19 +126,6 @@ def test_quoted_values_null_and_interpolations_are_those_of_hydra(monkeypatch):
     config = load_config("quickstart", overrides)
     assert (config.run.name, config.run.folder, config.run.init_from) == ("a b", "c d", None)
     assert config.replay.scratch_folder == "/scratch"
-
-
-def test_the_quick_start_learns_from_the_bundled_logs_on_their_own_cartridge_only(tmp_path: Path):
-    [folder] = load_config("quickstart", []).demonstrations.logs
-    logs = [EpisodeLog.load(path) for path in find_logs([folder])]
-    assert len(logs) == 5
-    for log in logs:
-        assert {"starter", "pebble_lane"} <= {milestone.name for milestone in log.milestones}
-        assert verify(log) >= 2
-    other = tmp_path / "other.gb"
-    other.write_bytes(Cartridge.bundled().path.read_bytes()[:-1] + b"x")
-    for cartridge in (other, tmp_path / "missing.gb"):
-        assert load_config("quickstart", [f"env.cartridge={cartridge}"]).demonstrations.logs == []
 
 
 def test_commas_separate_the_values_of_a_sweep_unless_there_is_such_a_file(tmp_path: Path):
