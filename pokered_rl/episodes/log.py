@@ -7,22 +7,30 @@ stored once per run in ``start_states/`` under its SHA-256 (see :mod:`pokered_rl
 :class:`EpisodeLogWriter` collects an episode step by step; :class:`EpisodeLog` is a finished episode in memory. The
 file is written when the episode ends, to a temporary file that is then renamed: a crash loses only the episode in
 progress.
+
+Its chain has four bytes after each step, which depend on everything up to it: the first value on the header and the RAM
+at the start, each further one on the value before, action, waiting frames and RAM, the last one on the end of the
+episode, on the rewards and on the full RAM hashes. Whoever replays the log computes the same values, so that no action,
+frame or number can be exchanged without being noticed at its step.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import SaveState
-from pokered_rl.episodes.chain import chain_end, chain_start, chain_step
 from pokered_rl.episodes.columns import from_planes, pack_rewards, to_planes, unpack_rewards
 from pokered_rl.episodes.container import MAX_FILE_BYTES, container_version, pack_container, unpack_container
 from pokered_rl.episodes.header import (
@@ -38,7 +46,7 @@ from pokered_rl.episodes.header import (
 from pokered_rl.errors import EpisodeLogError, SaveStateError
 from pokered_rl.plain_files import read_plain_file
 
-__all__ = ["LOG_SUFFIX", "EpisodeLog", "EpisodeLogWriter"]
+__all__ = ["LOG_SUFFIX", "EpisodeLog", "EpisodeLogWriter", "chain_end", "chain_start", "chain_step"]
 
 #: File name extension of an episode log.
 LOG_SUFFIX = ".episode"
@@ -47,6 +55,10 @@ _REQUIRED = ("META", "ACTN", "WAIT", "REWD", "HASH")
 _KNOWN = (*_REQUIRED, "STRT", "CHAI")
 _HASH_DTYPE = np.dtype([("step", "<u4"), ("sha256", "u1", 32)])
 _REMEDY = "the file is damaged or was written by a faulty writer: delete it"
+_STEP = struct.Struct("<IBH")  # value before, action, waiting frames
+_VALUE = struct.Struct("<I")
+#: Numbers with a decimal point in the chain's JSON.
+_REALS = ("epsilon", "start_unix_seconds", "end_unix_seconds")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +87,7 @@ class EpisodeLog:
     acted: tuple[Acted, ...] = ()
     #: States that were captured on the way, from which other episodes may begin.
     captured: tuple[Captured, ...] = ()
-    #: uint32 [T + 2], see :mod:`pokered_rl.episodes.chain`: before the first step, after each step, at the end; None
+    #: uint32 [T + 2], see :func:`chain_step`: before the first step, after each step, at the end; None
     #: when it was not recorded.
     chain: npt.NDArray[np.uint32] | None = None
     #: The start state if it is embedded in the log.
@@ -422,3 +434,54 @@ def _read_state(data: bytes | None, name: str) -> SaveState | None:
         return SaveState.from_bytes(data)
     except SaveStateError as error:
         raise EpisodeLogError(f"{name}: section STRT: {error}") from error
+
+
+def chain_start(header: EpisodeHeader, start_ram_hash: str) -> int:
+    """Return the value before the first step.
+
+    Args:
+        header: The whole header.
+        start_ram_hash: SHA-256 (hex) of the full RAM image in the start state.
+    """
+    return _digest(_canonical(asdict(header)), bytes.fromhex(start_ram_hash))
+
+
+def chain_step(value: int, action: int, wait_frames: int, ram: npt.NDArray[np.uint8]) -> int:
+    """Return the value after a step.
+
+    Args:
+        value: The value before it.
+        action: Index into ``header.actions``.
+        wait_frames: Frames that passed after the action's own.
+        ram: The bytes of ``header.chain_layout`` after the step.
+    """
+    digest = blake2b(_STEP.pack(value, action, wait_frames), digest_size=4)
+    digest.update(ram.data)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def chain_end(
+    value: int,
+    meta: Meta,
+    ram_hashes: Mapping[int, str],
+    rewards: npt.NDArray[np.float32],
+    term_rewards: npt.NDArray[np.float32],
+) -> int:
+    """Return the value that follows the last step's: it depends on everything else in the log but the start state."""
+    hashes = b"".join(_VALUE.pack(step) + bytes.fromhex(ram_hashes[step]) for step in sorted(ram_hashes))
+    numbers = rewards.astype("<f4").tobytes() + np.ascontiguousarray(term_rewards, "<f4").tobytes()
+    return _digest(_VALUE.pack(value), _canonical(asdict(meta)), hashes, numbers)
+
+
+def _canonical(fields: Mapping[str, Any]) -> bytes:
+    """Return JSON with sorted keys, without spaces, in ASCII; the numbers in `_REALS` have a decimal point."""
+    reals = {key: float(fields[key]) for key in _REALS if fields.get(key) is not None}
+    return json.dumps({**fields, **reals}, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(*parts: bytes) -> int:
+    digest = blake2b(digest_size=4)
+    for part in parts:
+        digest.update(_VALUE.pack(len(part)))
+        digest.update(part)
+    return int.from_bytes(digest.digest(), "little")

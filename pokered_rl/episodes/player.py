@@ -18,10 +18,9 @@ from tensordict import TensorDict
 
 from pokered_rl.emulator import PYBOY_VERSION, ActionSet, Cartridge, Emulator, SaveState, ScreenSize
 from pokered_rl.emulator.pool import WAIT_CHUNK_FRAMES
-from pokered_rl.episodes.chain import chain_start, chain_step
 from pokered_rl.episodes.folder import load_start_state
 from pokered_rl.episodes.header import Outcome
-from pokered_rl.episodes.log import EpisodeLog
+from pokered_rl.episodes.log import EpisodeLog, chain_start, chain_step
 from pokered_rl.errors import CartridgeError, ConfigError, EpisodeLogError, SaveStateError
 from pokered_rl.game import FULL_LAYOUT, RamLayout
 from pokered_rl.game.screens import BusyRule

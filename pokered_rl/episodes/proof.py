@@ -20,10 +20,10 @@ import numpy.typing as npt
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.emulator import ActionSet
-from pokered_rl.episodes.chain import chain_step
 from pokered_rl.episodes.columns import from_planes, to_planes
 from pokered_rl.episodes.container import pack_container, unpack_container
 from pokered_rl.episodes.header import MAX_STEPS, MAX_WAIT_FRAMES, Acted
+from pokered_rl.episodes.log import chain_step
 from pokered_rl.errors import ConfigError, EpisodeLogError
 from pokered_rl.plain_files import read_plain_file
 

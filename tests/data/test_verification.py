@@ -12,7 +12,7 @@ from pokered_rl.emulator import Emulator
 from pokered_rl.envs import make_env
 from pokered_rl.envs.factory import default_transforms
 from pokered_rl.episodes import EpisodeHeader, EpisodeLog, Outcome, ReachedMilestone, find_logs, load_start_state
-from pokered_rl.episodes.chain import chain_start, chain_step
+from pokered_rl.episodes.log import chain_start, chain_step
 from pokered_rl.errors import EpisodeLogError
 
 STEPS = 60
