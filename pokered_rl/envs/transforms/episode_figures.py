@@ -83,7 +83,7 @@ class _Memory(StepMemory):
         self.won = np.zeros(num_emulators, np.int64)
         self.lost = np.zeros(num_emulators, np.int64)
         self.wait_frames = np.zeros(num_emulators, np.int64)
-        self.masked = np.zeros(num_emulators)
+        self.masked = np.zeros(num_emulators, np.int64)
         self.steps = np.zeros(num_emulators, np.int64)
         self.place = np.full(num_emulators, -1, np.int64)
         self.places: list[set[int]] = [set() for _ in range(num_emulators)]
@@ -242,7 +242,7 @@ class EpisodeMeter(RamTransform):
         memory, count = self.memory, self.num_emulators
         masks = [mask.reshape(count, -1) for mask, _ in seen if mask is not None]
         if masks:
-            memory.masked += len(masks) - torch.stack(masks).double().mean(-1).sum(0).numpy(force=True)
+            memory.masked += (~torch.stack(masks)).sum((0, -1)).numpy(force=True)
         waits = [wait.reshape(count) for _, wait in seen if wait is not None]
         if waits:
             memory.wait_frames += torch.stack(waits).sum(0).numpy(force=True)
@@ -272,7 +272,7 @@ class EpisodeMeter(RamTransform):
             battles_won=int(memory.won[index]),
             battles_lost=int(memory.lost[index]),
             wait_frames=int(memory.wait_frames[index]),
-            masked_share=float(memory.masked[index] / max(1, memory.steps[index])),
+            masked_share=float(memory.masked[index] / max(1, memory.steps[index] * len(env.actions))),
             places=() if cell else tuple(sorted(places)),
         )
 
