@@ -270,7 +270,7 @@ class DemonstrationReplay:
         if not summary.logs:
             raise ConfigError(
                 f"demonstrations.logs: none of the {len(self.logs)} logs can be used; the first:"
-                f" {next(iter(summary.left_out.values()))}"
+                f" {next(iter(summary.left_out.values()))}; set demonstrations.logs=[] to go on without them"
             )
         self.replay.update_priority(torch.arange(len(self)), torch.ones(len(self)))  # errors are not known yet
         self.replay.save(self.folder / _PRIORITIES)

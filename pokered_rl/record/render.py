@@ -234,8 +234,9 @@ def _write_pictures(
             listener.frames_left = frames_left
         is_first = False
         changed = painter.paint(frame.pixels)
-        # The last picture's panel is that of the end, with what the last step brought.
-        if panel is not None and panel.update(frame.step + (frames_left <= options.every)):
+        # The last picture of an episode has the panel of its end, with what the last step brought.
+        is_end = frames_left <= options.every and frame.step + 1 == player.log.steps
+        if panel is not None and panel.update(frame.step + is_end):
             changed = True
         num_frames = min(options.every, frames_left)  # the last picture may stand for fewer
         video.write(num_frames=num_frames, unchanged=not changed)

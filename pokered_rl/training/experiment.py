@@ -99,8 +99,8 @@ class Experiment:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.config = _config_of(config, overrides)
-        leave_out_bundled(self.config)
         self.parts = Parts(network, loss, make_env, reward_terms, transforms)
+        self._left_out = leave_out_bundled(self.config, self.parts)
         self.folder = RunFolder(Path(self.config.run.folder) / self.config.run.name)
         self._console = make_console()
         self._callbacks = tuple(CallbackList(callbacks))
@@ -138,6 +138,8 @@ class Experiment:
             for change in changes:
                 self._say(f"changed since the last job: {change}")
             self._announce_needs(trainer)
+            if self._left_out is not None:
+                self._say(self._left_out)
             if trainer.mixed is not None:
                 self._prepare(trainer.mixed.demonstrations, signals)
 

@@ -42,17 +42,26 @@ _STATE_EVERY_STEPS = 20
 FROM_LOGS = "from_logs.json"
 
 
-def leave_out_bundled(config: Config) -> None:
-    """Take the bundled logs, which are of Sprout, out of ``demonstrations.logs`` where another cartridge is played."""
+def leave_out_bundled(config: Config, parts: Parts) -> str | None:
+    """Take the bundled logs out of ``demonstrations.logs`` where they do not fit; return why, None where they stay.
+
+    They are of Sprout, played in the library's environment.
+    """
     bundled, logs = str(bundled_path("expert_logs")), config.demonstrations.logs
     if bundled not in logs:
-        return
-    try:
-        cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
-    except PokeredError:
-        return  # raised again where the run opens it
-    if cartridge.sha1 != Cartridge.bundled().sha1:
-        config.demonstrations.logs = [log for log in logs if log != bundled]
+        return None
+    if parts.make_env in (None, make_env):
+        try:
+            cartridge = Cartridge.find(config.env.cartridge, allow_unknown=config.env.allow_unknown)
+        except PokeredError:
+            return None  # raised again where the run opens it
+        if cartridge.sha1 == Cartridge.bundled().sha1:
+            return None
+        why = f"are of Sprout, this is {cartridge.title}"
+    else:
+        why = "are of the library's environment, this run brings its own make_env"
+    config.demonstrations.logs = [log for log in logs if log != bundled]
+    return f"demonstrations.logs: left out: the bundled logs {why}"
 
 
 def make_demonstrations(
@@ -288,7 +297,8 @@ def _archive_of_logs(
                 on_progress(number + 1, len(logs))
         if len(problems) == len(logs):
             raise ConfigError(
-                f"curriculum.from_logs: none of the {len(logs)} logs can be used; the first: {problems[0]}"
+                f"curriculum.from_logs: none of the {len(logs)} logs can be used; the first: {problems[0]};"
+                " set curriculum.from_logs=[] to go on without them"
             )
         archive = StateArchive(folder=staging, max_states=settings.max_states, max_bytes=settings.max_megabytes << 20)
         states = archive.copy_to(folder.curriculum)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torchrl.envs.utils import step_mdp
 
+from pokered_rl.emulator import ActionSet, start_states
 from pokered_rl.envs import ArchiveStates, EpisodeMeter, StateArchive, make_env
 from pokered_rl.envs.ram_frame import RamFrame
 from pokered_rl.envs.rewards.battle import battle_results
@@ -84,6 +85,24 @@ def test_a_restored_meter_goes_on_in_the_middle_of_an_episode():
     assert restored == figures
     first.close()
     second.close()
+
+
+def test_saving_the_state_on_the_way_changes_no_bit_of_the_figures():
+    actions = ActionSet(("a", "b", "right", "left", "up", "down"))  # a share of six is no sum of powers of two
+    buttons = torch.randint(len(actions), (60, 1), generator=torch.Generator().manual_seed(0))
+    start, taken = start_states("sprout")["starter"], []
+    for saves in (False, True):
+        meter = EpisodeMeter()
+        env = make_env(actions=actions, start_states=[start], extra_transforms=[meter], max_episode_steps=60)
+        tensordict = env.reset()
+        for step, button in enumerate(buttons):
+            tensordict = step_mdp(env.step(tensordict.set("action", button)))
+            if saves and step % 5 == 0:
+                meter.get_extra_state()
+        taken += meter.take()
+        env.close()
+    assert taken[0].masked_share > 0
+    assert taken[0] == taken[1]
 
 
 def test_an_episode_from_the_archive_names_its_cell():

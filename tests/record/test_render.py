@@ -70,10 +70,19 @@ def test_the_panel_changes_with_the_step_and_not_the_picture(recorded_logs, tmp_
     video = read_video(tmp_path / "a.mp4")
     ends = np.cumsum(log.step_frames[:4]).tolist()
     panels = [video.at_frame(number)[:288, 322:].astype(int) for number in range(ends[-1])]
-    ends[-1] -= 1  # the last picture's panel is that of the end
-    for first, end in zip([0, *ends[:3]], ends, strict=True):
+    begins = [0, *ends[:3]]
+    for first, end in zip(begins, ends, strict=True):
         assert np.abs(panels[end - 1] - panels[first]).mean() < 1
-        assert np.abs(panels[end] - panels[end - 1]).max() > 50
+    assert all(np.abs(panels[first] - panels[first - 1]).max() > 50 for first in begins[1:])
+
+
+def test_the_last_picture_of_an_episode_has_the_panel_of_its_end(recorded_logs, tmp_path, read_video):
+    log = recorded_logs[0]
+    render_episode(log, tmp_path / "a.mp4", options=RenderOptions(first_step=log.steps - 2, qp=1))
+    video = read_video(tmp_path / "a.mp4")
+    panels = [video.at_frame(number)[:288, 322:].astype(int) for number in range(int(log.step_frames[-2:].sum()))]
+    assert np.abs(panels[-2] - panels[int(log.step_frames[-2])]).mean() < 1
+    assert np.abs(panels[-1] - panels[-2]).max() > 50
 
 
 def test_the_map_of_the_panel_has_the_steps_visited_before_the_video_begins(recorded_logs, tmp_path, read_video):

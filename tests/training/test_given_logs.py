@@ -14,13 +14,18 @@ import torch
 
 from pokered_rl.cli import main as cli
 from pokered_rl.emulator import Cartridge
-from pokered_rl.envs import StateArchive
+from pokered_rl.envs import StateArchive, make_env
 from pokered_rl.episodes import EpisodeLog, find_logs, verify
 from pokered_rl.errors import ConfigError
 from pokered_rl.training import Callback, Experiment
 from pokered_rl.training.checkpoint import CheckpointStore
+from tiny_run import TINY
 
 DEMONSTRATED = ("demonstrations.ratio=0.5", "demonstrations.margin_weight=0.1", "demonstrations.pretrain_updates=6")
+
+
+def own_env(*arguments, **keywords):
+    return make_env(*arguments, **keywords)
 
 
 class SignalAtUpdate(Callback):
@@ -112,6 +117,16 @@ def test_the_quick_start_learns_from_the_bundled_logs_on_their_own_cartridge_onl
     other.write_bytes(rom)
     overrides = [f"env.cartridge={other}", "env.allow_unknown=true"]
     assert Experiment("quickstart", overrides=overrides).config.demonstrations.logs == []
+    assert Experiment("quickstart", make_env=own_env).config.demonstrations.logs == []
+
+
+def test_an_own_environment_is_trained_in_without_the_bundled_logs_and_the_run_says_so(runs, capsys) -> None:
+    tiny = [override for override in TINY if not override.startswith("demonstrations")]
+    overrides = [*tiny, f"run.folder={runs}", "run.name=own", "collector.backend=inline", "run.target_total_steps=40"]
+    Experiment("quickstart", overrides=overrides, make_env=own_env).run()
+    said = capsys.readouterr().out
+    assert "the bundled logs are of the library's environment, this run brings its own make_env" in said
+    assert "it learned with" not in said
 
 
 def test_logs_that_cannot_be_used_refuse_the_run(runs, finished) -> None:
@@ -120,6 +135,9 @@ def test_logs_that_cannot_be_used_refuse_the_run(runs, finished) -> None:
         experiment = Experiment(
             "quickstart", overrides=[*overrides, "curriculum.enabled=true", "collector.backend=inline"]
         )
-        with pytest.raises(ConfigError, match=rf"{key}: none of the 8 logs can be used; the first: .* another timing"):
+        with pytest.raises(
+            ConfigError, match=rf"{key}: none of the 8 logs can be used; the first: .* another timing"
+        ) as e:
             experiment.run()
+        assert f"set {key}=[] to go on without them" in str(e.value)
         assert not (runs / "b").exists()

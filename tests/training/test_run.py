@@ -2,6 +2,7 @@ import csv
 import errno
 import json
 import os
+import re
 import resource
 import shutil
 import sys
@@ -91,8 +92,8 @@ def test_complete_run_called_again_is_still_complete_and_can_be_compared(finishe
     evaluation = json.loads((finished / "evaluation.json").read_text())
     assert len(evaluation["trained"]["coverage"]) == len(evaluation["random"]["coverage"]) == 2
     shown = capsys.readouterr().out
-    assert "tiles" in shown
-    assert "random" in shown
+    assert re.search(r"policy +┃ +tiles +┃ +return", shown)
+    assert re.search(r"│ random +│", shown)
 
 
 def test_damaged_newest_checkpoint_costs_only_itself(finished, train, capsys):
