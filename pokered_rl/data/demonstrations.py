@@ -21,16 +21,27 @@ from tensordict import TensorDict, TensorDictBase
 from pokered_rl.atomic import write_atomically
 from pokered_rl.data.episode_logs import LogReplay
 from pokered_rl.data.replay import SequenceReplay
+from pokered_rl.data.rollouts import OBSERVATION_KEYS
 from pokered_rl.data.sequences import SequenceBuilder
 from pokered_rl.emulator import ActionTiming
 from pokered_rl.episodes import EpisodeLog, cartridge_for
 from pokered_rl.errors import CheckpointError, ConfigError, EpisodeLogError, PokeredError
 
-__all__ = ["DemonstrationReplay", "DemonstrationSummary", "LogSequences", "MixedReplay", "check_log", "map_logs"]
+__all__ = [
+    "DemonstrationReplay",
+    "DemonstrationSummary",
+    "LogSequences",
+    "MixedReplay",
+    "check_log",
+    "demonstrated_steps",
+    "map_logs",
+]
 
 Result = TypeVar("Result")
 #: Of the stored sequences; part of their fingerprint.
-_FORMAT = 1
+_FORMAT = 2
+#: Who shows how to play: where one of them acted in a log, the steps of an agent or of chance are not to be imitated.
+_TEACHERS = ("person", "script")
 _SUMMARY, _SEQUENCES, _PRIORITIES = "demonstrations.json", "sequences", "first_priorities"
 
 
@@ -86,6 +97,20 @@ def map_logs(
         pool.shutdown(cancel_futures=True)
 
 
+def demonstrated_steps(log: EpisodeLog) -> torch.Tensor:
+    """Return which steps of a log show how to play, bool [T].
+
+    Where a person or a script acted, their steps do; those of a policy that they took over from, or random ones, do
+    not. In a log without either all steps do.
+    """
+    marks = [(mark.step, mark.who in _TEACHERS) for mark in log.acted]
+    shown = torch.ones(log.steps, dtype=torch.bool)
+    if any(teaches for _, teaches in marks):
+        for step, teaches in marks:
+            shown[step:] = teaches
+    return shown
+
+
 def _or_error(function: Callable[[Path], Result], path: Path) -> Result | str:
     try:
         return function(path)
@@ -97,20 +122,23 @@ def _or_error(function: Callable[[Path], Result], path: Path) -> Result | str:
 class LogSequences:
     """Turn a log into the sequences of an agent; it can be pickled.
 
-    The log is replayed, with its hashes checked, through the agent's own transforms and reward terms. Its sequences
-    begin with a recurrent state of zero, which burn-in warms up: a state that fits the network of the moment would
+    The log is replayed, with its hashes checked, through the agent's own transforms and reward terms. Sequences whose
+    loss steps show nothing (see :func:`demonstrated_steps`) are left out; the others have ``demonstration`` bool [S, L],
+    True at the steps that do. They begin with a recurrent state of zero, which burn-in warms up: a state that fits the network of the moment would
     have to be computed along all logs again and again.
 
     Args:
         replay: Replays the log; its ``cartridge``, ``actions`` and ``rescore`` are to be set.
-        make_builder: Makes a :class:`~pokered_rl.data.SequenceBuilder`.
+        make_builder: Makes a :class:`~pokered_rl.data.SequenceBuilder` from ``observation_keys``.
+        observation_keys: Of the agent's sequences.
         state_sizes: Size H of each recurrent state entry.
         timing: Frames of the agent's step.
         wait_limit: Most frames that the agent's step waits for the game.
     """
 
     replay: LogReplay
-    make_builder: Callable[[], SequenceBuilder]
+    make_builder: Callable[..., SequenceBuilder]
+    observation_keys: tuple[str, ...] = OBSERVATION_KEYS
     state_sizes: Mapping[str, int]
     timing: ActionTiming
     wait_limit: int
@@ -127,17 +155,21 @@ class LogSequences:
         if not log.steps:
             raise EpisodeLogError(f"{log.name}: it has no step")
         steps = self.replay(log).exclude("ram", ("next", "ram"))  # [T]
-        mask = steps.get("action_mask", None)
-        forbidden = 0 if mask is None else int((~mask.gather(-1, steps["action"][:, None])).sum())
+        shown, mask = demonstrated_steps(log), steps.get("action_mask", None)
+        forbidden = 0 if mask is None else int((shown & ~mask.gather(-1, steps["action"][:, None])[:, 0]).sum())
+        steps["demonstration"], steps["next", "demonstration"] = shown, torch.zeros_like(shown)
         for key, size in self.state_sizes.items():
             steps[key] = torch.zeros(1, 1).expand(log.steps, size)
         facts = {
-            "steps": log.steps,
+            "steps": int(shown.sum()),
             "forbidden_actions": forbidden,
-            "actors": sorted({acted.who for acted in log.acted}),
+            "actors": sorted({mark.who for mark in log.acted if mark.who in _TEACHERS} or {mark.who for mark in log.acted}),
             "milestones": [name for _, name in log.milestones if not name.startswith("map:")],
         }
-        return self.make_builder().extend(steps[None]), facts
+        builder = self.make_builder(observation_keys=(*self.observation_keys, "demonstration"))
+        sequences, layout = builder.extend(steps[None]), builder.layout
+        learnt = slice(layout.burn_in_steps, layout.burn_in_steps + layout.unroll_steps)
+        return sequences[sequences["demonstration"][:, learnt].any(1)], facts
 
 
 @dataclass(kw_only=True)
@@ -145,6 +177,7 @@ class DemonstrationSummary:
     """What a :class:`DemonstrationReplay` was made of."""
 
     logs: int = 0
+    #: Steps that show how to play.
     steps: int = 0
     sequences: int = 0
     #: Steps whose action the mask of the agent forbids: it cannot imitate them.
@@ -299,7 +332,8 @@ class MixedReplay:
     """Draw each batch from a replay and, in a share, from demonstrations; each keeps its own priorities.
 
     Each sequence of a batch is drawn from the demonstrations with probability ``ratio`` (R2D3, section 3), which may
-    fall to ``final_ratio`` in a straight line. Batches have the entry ``demonstration`` bool [B].
+    fall to ``final_ratio`` in a straight line. Batches have the entry ``demonstration`` bool [B, L], True at steps that
+    show how to play.
 
     Args:
         replay: What the agent played.
@@ -355,15 +389,16 @@ class MixedReplay:
         if shown < batch_size:
             # A whole batch, because the replay may have drawn it ahead.
             parts.append(self.replay.sample(batch_size)[: batch_size - shown])
+            parts[0]["demonstration"] = torch.zeros_like(parts[0]["mask"])
         if shown:
             parts.append(self.demonstrations.replay.sample(shown))
         # Without the old priorities, which only the agent's own have: a CUDA graph needs the same entries each time.
         batch: TensorDictBase = torch.cat([part.exclude("td_error") for part in parts])
-        return batch.set("demonstration", torch.arange(batch_size) >= batch_size - shown)
+        return batch
 
     def update_tensordict_priority(self, data: TensorDictBase) -> None:
         """Write the priorities ``td_error`` [B] into the replay that each sequence is of."""
-        shown = data["demonstration"]
+        shown = data["demonstration"].any(-1)
         for replay, part in ((self.replay, data[~shown]), (self.demonstrations.replay, data[shown])):
             if len(part):
                 replay.update_tensordict_priority(part)

@@ -48,7 +48,8 @@ class R2D2Loss(LossModule):
           (a trailing singleton is accepted); step t holds what followed from acting at step t;
         - optional: ``mask`` bool [B, L], True at transitions (all without it); ``action_mask`` bool [B, L, A];
           ``priority_weight`` [B], importance weights (:class:`~pokered_rl.data.SequenceReplay` has divided them by the
-          maximum of the batch); ``demonstration`` bool [B], True where somebody else acted.
+          maximum of the batch); ``demonstration`` bool [B, L], True at steps that show how to play; a sequence
+          with such a step is a demonstration.
 
     Burn-in is all or nothing. Where ``mask`` is False at the first step it is padding, and the stored state is that of
     the first unroll step. An ended episode continues with its final observation, ``mask`` False.
@@ -291,15 +292,16 @@ class R2D2Loss(LossModule):
                 out[f"{name}_error"] = masked_mean(error.detach(), valid)
             shown = tensordict.get(keys.demonstration, None)
             if shown is not None:
-                shown = shown.reshape(-1)
                 value = online[keys.quantiles][:, : last - first].float().mean(-1)  # [B, U, A]
                 unroll_mask = None if action_mask is None else action_mask[:, first:last]
-                figures, margins = self._demonstrated(terms, shown, value, action[:, first:last], unroll_mask, valid)
+                figures, margins = self._demonstrated(
+                    terms, shown, value, action[:, first:last], unroll_mask, shown[:, first:last] & valid
+                )
                 out |= figures
                 if self.margin_weight:
                     out["loss_margin"] = self.margin_weight * self._reduce(weight * self._over_steps(margins))
         if self.log_delta_q:
-            own = mask if shown is None else mask & ~shown[:, None]  # a demonstration has no state of the policy
+            own = mask if shown is None else mask & ~shown.any(-1, keepdim=True)  # a demonstration has no state of the policy
             out["delta_q"] = self._delta_q(tensordict, observations, online, warm, own)
 
         tensordict.set(keys.priority, terms.priority)
@@ -368,19 +370,19 @@ class R2D2Loss(LossModule):
         value: Tensor,
         action: Tensor,
         action_mask: Tensor | None,
-        valid: Tensor,
+        steps: Tensor,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return figures of the demonstrations in a batch, and the margin losses [B, U] of their steps.
 
         Args:
             terms: Of the whole batch.
-            shown: [B] bool, True for a demonstration.
+            shown: [B, L] bool, True at demonstrated steps.
             value: [B, U, A] online values.
             action: [B, U].
             action_mask: [B, U, A], or None.
-            valid: [B, U].
+            steps: [B, U] bool, the valid ones among the demonstrated.
         """
-        steps = valid & shown[:, None]  # [B, U]
+        rows = shown.any(-1)  # [B]
         taught = steps
         if action_mask is not None:
             taught = steps & action_mask.gather(-1, action.unsqueeze(-1)).squeeze(-1)
@@ -391,10 +393,10 @@ class R2D2Loss(LossModule):
             return values.detach().masked_fill(~of, 0.0).sum() / of.sum()
 
         figures = {
-            "demonstration_share": shown.float().mean(),
+            "demonstration_share": rows.float().mean(),
             "demonstration_loss": mean(terms.loss, steps),
             "demonstration_td_error": mean(terms.td_error.abs(), steps),
-            "demonstration_priority": mean(terms.priority, shown),
+            "demonstration_priority": mean(terms.priority, rows),
             "demonstration_agreement": mean(agrees.float(), steps),
         }
         return figures, margins

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from tensordict import TensorDictBase
 
 from pokered_rl.data import SequenceBuilder, SequenceLayout, make_replay
-from pokered_rl.data.demonstrations import DemonstrationReplay, LogSequences, MixedReplay
+from pokered_rl.data.demonstrations import DemonstrationReplay, LogSequences, MixedReplay, demonstrated_steps
 from pokered_rl.data.episode_logs import LogReplay
 from pokered_rl.emulator import ActionSet, ActionTiming, Cartridge
 from pokered_rl.envs import default_transforms, make_env
 from pokered_rl.episodes import EpisodeLog, EpisodeLogWriter, find_logs
+from pokered_rl.episodes.header import Acted
 from pokered_rl.errors import ConfigError, EpisodeLogError
 
 STEPS = 30
@@ -69,6 +71,10 @@ def _demonstrations(folder: Path, paths: list[Path], sequences: LogSequences, **
         sequences=sequences,
         settings=settings,
     )
+
+
+def _demonstrations_in(batch: TensorDictBase) -> torch.Tensor:
+    return batch["demonstration"].any(-1)
 
 
 def _damaged(path: Path, folder: Path) -> Path:
@@ -167,6 +173,37 @@ def test_masked_actions_of_a_demonstration_are_counted(tmp_path: Path, sequences
     assert sequences(path)[1]["forbidden_actions"] == int((~taken).sum())
 
 
+@pytest.mark.parametrize(
+    ("acted", "shown"),
+    [
+        ((), range(30)),
+        ((Acted(0, "policy"),), range(30)),
+        ((Acted(0, "policy"), Acted(21, "person"), Acted(24, "policy")), range(21, 24)),
+        ((Acted(0, "script"), Acted(5, "random"), Acted(6, "script")), [*range(5), *range(6, 30)]),
+    ],
+)
+def test_the_steps_of_an_agent_that_a_person_corrects_and_random_ones_show_nothing(logs: Path, acted, shown) -> None:
+    [path] = find_logs([logs])
+    assert demonstrated_steps(replace(EpisodeLog.load(path), acted=acted)).nonzero()[:, 0].tolist() == list(shown)
+
+
+def test_a_correction_becomes_the_sequences_that_it_is_in(tmp_path: Path, logs: Path, sequences) -> None:
+    [path] = find_logs([logs])
+    acted = (Acted(0, "policy"), Acted(20, "person"), Acted(25, "policy"))
+    shutil.copytree(path.parent / "start_states", tmp_path / "start_states")
+    corrected = replace(EpisodeLog.load(path), acted=acted, chain=None, path=None)
+    built, facts = sequences(corrected.save(tmp_path))
+    assert facts["steps"] == 5
+    assert facts["actors"] == ["person"]
+    # Loss steps 16..23 and 24..29; the two steps before them are burn-in, the two behind successors.
+    begins = [14, 22]
+    expected = [[20 <= begin + step < 25 for step in range(LAYOUT.length)] for begin in begins]
+    assert built["demonstration"].tolist() == expected
+    whole, _ = sequences(path)
+    for key in ("pixels", "action", "reward"):
+        assert torch.equal(built[key], whole[key][2:]), key
+
+
 class TestMixedReplay:
     @pytest.fixture
     def mixed(self, tmp_path: Path, logs: Path, sequences):
@@ -174,7 +211,7 @@ class TestMixedReplay:
         demonstrations.prepare()
         own = make_replay(scratch_dir=tmp_path / "own", capacity_transitions=64, layout=LAYOUT, num_actions=5, seed=2)
         built, _ = sequences(find_logs([logs])[0])
-        own.extend(built.set("td_error", torch.ones(len(built))))
+        own.extend(built.exclude("demonstration").set("td_error", torch.ones(len(built))))
         return partial(MixedReplay, own, demonstrations, seed=3)
 
     def test_the_share_of_the_demonstrations_falls_in_a_straight_line(self, mixed) -> None:
@@ -187,7 +224,7 @@ class TestMixedReplay:
 
     def test_a_batch_has_the_share_on_average_and_names_its_demonstrations(self, mixed) -> None:
         replay = mixed(ratio=0.25)
-        shown = sum(int(replay.sample(8)["demonstration"].sum()) for _ in range(100))
+        shown = sum(int(_demonstrations_in(replay.sample(8)).sum()) for _ in range(100))
         assert abs(shown / 800 - 0.25) < 0.05  # three standard deviations: 3 sqrt(0.25 * 0.75 / 800) = 0.046
 
     def test_every_batch_has_the_same_entries_whatever_it_is_mixed_of(self, mixed) -> None:
@@ -195,17 +232,17 @@ class TestMixedReplay:
         entries = {}
         while len(entries) < 3:  # none, some and all of two sequences
             batch = replay.sample(2)
-            entries[int(batch["demonstration"].sum())] = set(batch.keys(True, True))
+            entries[int(_demonstrations_in(batch).sum())] = set(batch.keys(True, True))
         assert entries[0] == entries[1] == entries[2]
 
     def test_priorities_go_back_into_the_replay_that_was_drawn_from(self, mixed) -> None:
         replay = mixed(ratio=0.5)
-        while not 0 < int((batch := replay.sample(4))["demonstration"].sum()) < 4:
+        while not 0 < int((shown := _demonstrations_in(batch := replay.sample(4))).sum()) < 4:
             pass
-        batch["td_error"] = torch.where(batch["demonstration"], 0.0, 7.0)
+        batch["td_error"] = torch.where(shown, 0.0, 7.0)
         replay.update_tensordict_priority(batch)
         for part, priority in ((replay.replay, 7.0), (replay.demonstrations.replay, 0.0)):
-            drawn = batch["index"][batch["demonstration"] == (part is replay.demonstrations.replay)]
+            drawn = batch["index"][shown == (part is replay.demonstrations.replay)]
             alpha, eps = part._sampler.alpha, part._sampler._eps
             found = torch.tensor([part._sampler._sum_tree[int(index)] for index in drawn])
             torch.testing.assert_close(found, torch.full_like(found, (priority + eps) ** alpha))

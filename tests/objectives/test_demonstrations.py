@@ -21,7 +21,7 @@ def batch(table_network, make_batch):
     """Two sequences of two learned steps: action 0 is taken, worth 1 and 3; action 1 is worth 2."""
     table = [[[1.0], [2.0]], [[3.0], [2.0]], [[0.0], [0.0]]]
     one = make_batch({"table": table}, reward=[0.0, 0.0, 0.0])
-    return torch.cat([one, one]).set("demonstration", torch.tensor([True, False]))
+    return torch.cat([one, one]).set("demonstration", torch.tensor([[True] * 3, [False] * 3]))
 
 
 def test_the_margin_loss_counts_demonstrations_alone(table_network, batch):
@@ -30,6 +30,16 @@ def test_the_margin_loss_counts_demonstrations_alone(table_network, batch):
     torch.testing.assert_close(losses["loss_margin"], torch.tensor(2.0 * (1.5 + 0.0) / 2))
     assert losses["demonstration_share"] == 0.5
     assert losses["demonstration_agreement"] == 0.5
+
+
+def test_a_step_of_a_demonstration_that_shows_nothing_is_not_taught(table_network, batch):
+    batch["demonstration"][0, 0] = False
+    losses = _loss(table_network(), margin=1.5, margin_weight=1.0)(batch)
+    # Step 1 alone: 2 + 1.5 - 3. Its action is the greedy one, and it is half of the batch still.
+    torch.testing.assert_close(losses["loss_margin"], torch.tensor(0.5 / 2))
+    assert losses["demonstration_share"] == 0.5
+    assert losses["demonstration_agreement"] == 1.0
+    torch.testing.assert_close(losses["demonstration_td_error"], torch.tensor(3.0))
 
 
 def test_a_step_that_the_mask_forbids_is_not_taught(table_network, batch):

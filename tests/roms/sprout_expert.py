@@ -2,12 +2,15 @@
 
     PYTHONPATH=roms/sprout python tests/roms/sprout_expert.py FOLDER --episodes 20
     PYTHONPATH=roms/sprout python tests/roms/sprout_expert.py FOLDER --episodes 3 --noise 0.2 --until brindle
+    PYTHONPATH=roms/sprout python tests/roms/sprout_expert.py FOLDER --agent RUN
 
 Where :mod:`sprout_walkthrough` holds keys for as long as it needs, this one acts under the timing, the waiting and the
 mask of the environment, as an agent or a person does, and decides from the RAM of every step anew, so that random
 actions and lost fights do not stop it. Each episode begins at power-on and becomes one log in FOLDER. Episodes with an
 odd seed fight the first leader before they fetch the parcel: the game allows both, and an agent that has seen one order
-alone is lost where it takes the other.
+alone is lost where it takes the other. With ``--agent`` it corrects a trained agent: the agent plays, and the expert
+takes the buttons from it and gives them back at random times (DAgger, Ross et al. 2011). Logs note who acted, so that
+random steps and those of the agent are not imitated.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import sys
 from collections import deque
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import creatures
 import numpy as np
@@ -26,6 +29,9 @@ import torch
 import world
 from sprout_player import STEPS
 from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torchrl.envs import EnvBase, ExplorationType, set_exploration_type
+from torchrl.envs.utils import step_mdp
 
 from pokered_rl.emulator import ActionSet, Cartridge
 from pokered_rl.envs import AffordanceMask, EpisodeRecorder, make_env
@@ -34,6 +40,7 @@ from pokered_rl.envs.transforms.episode_recorder import MilestoneTracker
 from pokered_rl.episodes import EpisodeLog, find_logs, load_start_state
 from pokered_rl.game import FULL_LAYOUT, ScreenKind, screen_kind
 from pokered_rl.game.ram_map import address
+from pokered_rl.training import TrainedPolicy, load_policy
 
 #: The actions of ``configs/sprout.yaml``.
 ACTIONS = ("a", "b", "right", "left", "up", "down")
@@ -53,6 +60,10 @@ GATES = {
 _STUCK = 12
 #: More steps than any way has.
 _FAR = 10**6
+#: Steps that an agent, and the expert after it, play at a time, on average.
+_AGENT_STEPS, _EXPERT_STEPS = 150, 100
+#: Rate of random actions of an agent that is corrected.
+_AGENT_EPSILON = 0.02
 
 
 class Spot(NamedTuple):
@@ -235,6 +246,8 @@ class Expert:
     def __init__(self, *, story: tuple[tuple[str, Spot], ...] = STORY, noise: float = 0.0, seed: int = 0) -> None:
         self.story = story
         self.noise = noise
+        #: Whether the last action was a random one.
+        self.at_random = False
         self._random = np.random.default_rng(seed)
         self._heals = False
         self._grown = 0  # number of the square walked to for training
@@ -245,7 +258,8 @@ class Expert:
     def action(self, ram: torch.Tensor, allowed: torch.Tensor) -> int:
         """Return an index of ``ACTIONS``; ``ram`` uint8 [8319] and ``allowed`` bool [A] are those of this step."""
         chosen = ACTIONS.index(self._button(Ram(ram)))
-        if self._random.random() < self.noise or not allowed[chosen] or self._stuck > _STUCK:
+        self.at_random = self._random.random() < self.noise or not bool(allowed[chosen]) or self._stuck > _STUCK
+        if self.at_random:
             self._stuck = 0
             return int(self._random.choice(np.flatnonzero(allowed.numpy())))
         return chosen
@@ -381,39 +395,56 @@ def _worth(ram: Ram, number: int) -> float:
 
 # ------------------------------------------------------------------------------------------------ logs
 def play(
-    folder: Path, *, noise: float, seed: int, until: str = "hall_of_fame", max_steps: int = 30_000
+    folder: Path,
+    *,
+    noise: float,
+    seed: int,
+    until: str = "hall_of_fame",
+    max_steps: int = 30_000,
+    agent: TrainedPolicy | None = None,
 ) -> tuple[int, list[str]]:
     """Play one episode from power-on into a log; return its steps and the milestones reached, in order."""
-    actions, cartridge = ActionSet(ACTIONS), Cartridge.bundled()
-    recorder = EpisodeRecorder(
-        folder=folder,
-        run_name="expert",
-        worker=seed,
-        acting="script",
-        seeds={"expert": seed},
-        profile=cartridge.profile,
-    )
-    env = make_env(
-        cartridge,
-        actions=actions,
-        ram_layout=FULL_LAYOUT,
-        transforms=[AffordanceMask(actions=actions), recorder],
-        max_episode_steps=max_steps,
-        terminate_at_hall_of_fame=True,
-    )
+    cartridge = Cartridge.bundled()
+    env, recorder, policy = _environment(folder, cartridge, seed=seed, max_steps=max_steps, agent=agent)
     story, reached = MilestoneTracker(num_emulators=1, profile=cartridge.profile), list[str]()
     expert, step = Expert(story=LEADER_FIRST if seed % 2 else STORY, noise=noise, seed=seed), 0
+    switches, acts = np.random.default_rng([seed, 1]), policy is None
+    torch.manual_seed(seed)
     try:
         td: TensorDictBase = env.reset()
         story.start(read_frame(td["ram"], FULL_LAYOUT), np.ones(1, bool))
         while until not in reached and not td["done"].item():
-            td["action"] = torch.tensor([expert.action(td["ram"][0], td["action_mask"][0])])
-            td = env.step(td)["next"]
+            shown = expert.action(td["ram"][0], td["action_mask"][0])
+            if policy is not None:
+                with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
+                    td = policy(td)
+                acts ^= switches.random() < 1 / (_EXPERT_STEPS if acts else _AGENT_STEPS)
+            if acts:
+                td["action"] = torch.tensor([shown])
+            recorder.acting = "policy" if not acts else "random" if expert.at_random else "script"
+            td = step_mdp(env.step(td))
             reached += [name for _, name in story.advance(read_frame(td["ram"], FULL_LAYOUT)) if ":" not in name]
             step += 1
     finally:
         env.close()  # writes the log
     return step, reached
+
+
+def _environment(
+    folder: Path, cartridge: Cartridge, *, seed: int, max_steps: int, agent: TrainedPolicy | None
+) -> tuple[EnvBase, EpisodeRecorder, TensorDictModuleBase | None]:
+    """Return an environment that records into a folder, its recorder, and the policy of an agent."""
+    facts: dict[str, Any] = {"folder": folder, "run_name": "expert", "worker": seed, "seeds": {"expert": seed}}
+    options: dict[str, Any] = {"max_episode_steps": max_steps, "terminate_at_hall_of_fame": True}
+    if agent is not None:
+        facts["weights_sha256"] = agent.weights_sha256
+        env = agent.make_env(epsilon=_AGENT_EPSILON, seed=seed, recorder=facts, ram_layout=FULL_LAYOUT, **options)
+        return env, next(each for each in env.transform if isinstance(each, EpisodeRecorder)), agent.policy
+    actions = ActionSet(ACTIONS)
+    recorder = EpisodeRecorder(profile=cartridge.profile, **facts)
+    transforms = [AffordanceMask(actions=actions), recorder]
+    env = make_env(cartridge, actions=actions, ram_layout=FULL_LAYOUT, transforms=transforms, **options)
+    return env, recorder, None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -423,13 +454,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--noise", type=float, default=0.02, help="share of random actions")
     parser.add_argument("--until", default="hall_of_fame", help="milestone at which a log ends")
     parser.add_argument("--seed", type=int, default=0, help="of the first episode")
+    parser.add_argument("--agent", metavar="RUN", help="an agent with these actions, which the expert corrects")
     parser.add_argument(
         "--embed", action="store_true", help="put its start state into each log, so that it is one file"
     )
     options = parser.parse_args(argv)
-    failed = 0
+    agent, failed = load_policy(options.agent) if options.agent is not None else None, 0
     for seed in range(options.seed, options.seed + options.episodes):
-        steps, reached = play(options.folder, noise=options.noise, seed=seed, until=options.until)
+        steps, reached = play(options.folder, noise=options.noise, seed=seed, until=options.until, agent=agent)
         failed += options.until not in reached
         sys.stdout.write(f"seed {seed}: {steps:,} steps, {' '.join(reached[-1:]) or 'nothing'}\n")
         sys.stdout.flush()

@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 import sprout_expert as expert
 
+from pokered_rl.data.demonstrations import demonstrated_steps
 from pokered_rl.episodes import EpisodeLog, find_logs, verify
+from pokered_rl.training import load_policy
+
+AGENT = Path(__file__).parents[2] / "examples" / "assets" / "sprout_demonstrations"
 
 
 def test_every_goal_of_the_expert_can_be_walked_to_from_power_on() -> None:
@@ -27,6 +31,22 @@ def test_the_expert_gets_its_starter_and_its_log_replays(tmp_path: Path, noise: 
     log = EpisodeLog.load(path)
     assert log.steps == steps
     assert log.header.actions == expert.ACTIONS
+    assert verify(log) >= 2
+
+
+def test_random_steps_of_the_expert_show_nothing(tmp_path: Path) -> None:
+    expert.play(tmp_path, noise=0.2, seed=1, until="leave_home", max_steps=600)
+    log = EpisodeLog.load(find_logs([tmp_path])[0])
+    assert 0.1 < 1 - demonstrated_steps(log).float().mean() < 0.35
+
+
+def test_the_expert_corrects_an_agent_and_the_log_notes_who_acted(tmp_path: Path) -> None:
+    agent = load_policy(AGENT)
+    expert.play(tmp_path, noise=0.0, seed=1, max_steps=500, agent=agent)
+    log = EpisodeLog.load(find_logs([tmp_path])[0])
+    assert {"policy", "script"} <= {mark.who for mark in log.acted} <= {"policy", "script", "random"}
+    assert log.header.weights_sha256 == agent.weights_sha256
+    assert 0 < int(demonstrated_steps(log).sum()) < log.steps
     assert verify(log) >= 2
 
 
