@@ -17,8 +17,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
+import threading
 from collections import deque
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -400,8 +403,9 @@ def play(
     noise: float,
     seed: int,
     until: str = "hall_of_fame",
-    max_steps: int = 30_000,
+    max_steps: int,
     agent: TrainedPolicy | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> tuple[int, list[str]]:
     """Play one episode from power-on into a log; return its steps and the milestones reached, in order."""
     cartridge = Cartridge.bundled()
@@ -413,7 +417,7 @@ def play(
     try:
         td: TensorDictBase = env.reset()
         story.start(read_frame(td["ram"], FULL_LAYOUT), np.ones(1, bool))
-        while until not in reached and not td["done"].item():
+        while until not in reached and not td["done"].item() and not stopped():
             shown = expert.action(td["ram"][0], td["action_mask"][0])
             if policy is not None:
                 with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
@@ -454,17 +458,32 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--noise", type=float, default=0.02, help="share of random actions")
     parser.add_argument("--until", default="hall_of_fame", help="milestone at which a log ends")
     parser.add_argument("--seed", type=int, default=0, help="of the first episode")
+    parser.add_argument("--steps", type=int, default=30_000, help="most steps of an episode")
     parser.add_argument("--agent", metavar="RUN", help="an agent with these actions, which the expert corrects")
     parser.add_argument(
         "--embed", action="store_true", help="put its start state into each log, so that it is one file"
     )
     options = parser.parse_args(argv)
     agent, failed = load_policy(options.agent) if options.agent is not None else None, 0
+    # PyBoy swallows an exception that a signal raises while a frame is emulated.
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
     for seed in range(options.seed, options.seed + options.episodes):
-        steps, reached = play(options.folder, noise=options.noise, seed=seed, until=options.until, agent=agent)
+        steps, reached = play(
+            options.folder,
+            noise=options.noise,
+            seed=seed,
+            until=options.until,
+            max_steps=options.steps,
+            agent=agent,
+            stopped=ended.is_set,
+        )
         failed += options.until not in reached
         sys.stdout.write(f"seed {seed}: {steps:,} steps, {' '.join(reached[-1:]) or 'nothing'}\n")
         sys.stdout.flush()
+        if ended.is_set():
+            break
     if options.embed:
         for path in find_logs([options.folder]):
             log = EpisodeLog.load(path)

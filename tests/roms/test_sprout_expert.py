@@ -59,6 +59,6 @@ def test_an_odd_seed_fights_the_first_leader_before_the_parcel(tmp_path: Path, s
 
 @pytest.mark.long  # a minute
 def test_the_expert_finishes_the_game(tmp_path: Path) -> None:
-    steps, reached = expert.play(tmp_path, noise=0.02, seed=0)
+    steps, reached = expert.play(tmp_path, noise=0.02, seed=0, max_steps=30_000)
     assert reached[-1] == "hall_of_fame"
     assert steps < 8192  # an episode of configs/sprout.yaml
