@@ -7,8 +7,9 @@ import json
 import multiprocessing
 import shutil
 import signal
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -336,12 +337,14 @@ class MixedReplay:
     show how to play.
 
     Args:
-        replay: What the agent played.
-        demonstrations: The demonstrations.
+        replay: What the agent played; without ``prefetch``, since how much of a batch comes from it is drawn each time.
+        demonstrations: The demonstrations, likewise.
         ratio: Their share of each batch, on average.
         final_ratio: The share at last.
         fall_updates: Batches after which it is that; 0 keeps ``ratio``.
         pretrain_updates: First batches that consist of demonstrations only.
+        prefetch: Batches drawn ahead by a thread; 0 draws when asked, as reproducible runs must.
+        pin_memory: Put batches into memory from which a GPU copies by itself.
         seed: Of the draws between the two.
 
     Raises:
@@ -357,6 +360,8 @@ class MixedReplay:
         final_ratio: float = 0.0,
         fall_updates: int = 0,
         pretrain_updates: int = 0,
+        prefetch: int = 0,
+        pin_memory: bool = False,
         seed: int = 0,
     ) -> None:
         for name, value in (("ratio", ratio), ("final_ratio", final_ratio)):
@@ -371,6 +376,10 @@ class MixedReplay:
         #: Batches drawn.
         self.updates = 0
         self._generator = torch.Generator().manual_seed(seed)
+        self._prefetch = prefetch
+        self._pin_memory = pin_memory
+        self._ahead: deque[Future[TensorDictBase]] = deque()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="draw")
 
     @property
     def share(self) -> float:
@@ -383,18 +392,29 @@ class MixedReplay:
 
     def sample(self, batch_size: int) -> TensorDictBase:
         """Draw a batch [B]; its importance weights are those of each replay on its own."""
-        shown = int((torch.rand(batch_size, generator=self._generator) < self.share).sum())
+        if not self._prefetch:
+            return self._draw(batch_size, self._next_share())
+        # The first batch behind the pretraining waits until it is asked for: nothing is played before.
+        while not self._ahead or (len(self._ahead) <= self._prefetch and self.updates != self.pretrain_updates):
+            self._ahead.append(self._thread.submit(self._draw, batch_size, self._next_share()))
+        return self._ahead.popleft().result()
+
+    def _next_share(self) -> float:
+        share = self.share
         self.updates += 1
+        return share
+
+    def _draw(self, batch_size: int, share: float) -> TensorDictBase:
+        shown = int((torch.rand(batch_size, generator=self._generator) < share).sum())
         parts: list[TensorDictBase] = []
         if shown < batch_size:
-            # A whole batch, because the replay may have drawn it ahead.
-            parts.append(self.replay.sample(batch_size)[: batch_size - shown])
+            parts.append(self.replay.sample(batch_size - shown))
             parts[0]["demonstration"] = torch.zeros_like(parts[0]["mask"])
         if shown:
             parts.append(self.demonstrations.replay.sample(shown))
         # Without the old priorities, which only the agent's own have: a CUDA graph needs the same entries each time.
         batch: TensorDictBase = torch.cat([part.exclude("td_error") for part in parts])
-        return batch
+        return batch.pin_memory() if self._pin_memory else batch
 
     def update_tensordict_priority(self, data: TensorDictBase) -> None:
         """Write the priorities ``td_error`` [B] into the replay that each sequence is of."""
@@ -405,7 +425,7 @@ class MixedReplay:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of batches and the random state; priorities are saved with the replays."""
-        return {"updates": self.updates, "generator": self._generator.get_state()}
+        return {"updates": self.updates - len(self._ahead), "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""

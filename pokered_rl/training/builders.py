@@ -383,6 +383,13 @@ def replay_options(
     }
 
 
+def prefetch_options(config: Config) -> dict[str, Any]:
+    """Return how many batches are drawn ahead, and whether into memory from which a GPU copies by itself."""
+    prefetch = 0 if config.runtime.deterministic else config.replay.prefetch_batches
+    on_gpu = config.runtime.device != "cpu" and torch.cuda.is_available()
+    return {"prefetch": prefetch, "pin_memory": prefetch > 0 and on_gpu}
+
+
 def make_replay(
     config: Config,
     folder: Path,
@@ -396,16 +403,15 @@ def make_replay(
         ConfigError: There is not enough memory for the priorities.
     """
     replay = config.replay
-    prefetch = 0 if config.runtime.deterministic else replay.prefetch_batches
+    mixed = bool(config.demonstrations.logs)  # then a MixedReplay draws ahead
     try:
         return data.make_replay(
             scratch_dir=replay_folder(config, folder),
             capacity_transitions=replay.capacity_transitions,
-            batch_size=config.learner.batch_size,
+            batch_size=None if mixed else config.learner.batch_size,
             new_priority=replay.new_priority.value,
-            prefetch=prefetch,
-            pin_memory=prefetch > 0 and config.runtime.device != "cpu" and torch.cuda.is_available(),
             seed=config.run.seed,
+            **({} if mixed else prefetch_options(config)),
             **replay_options(config, layout, network, example),
         )
     except MemoryError as error:

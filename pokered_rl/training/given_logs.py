@@ -141,6 +141,7 @@ def make_demonstrations(
         fall_updates=settings.fall_updates,
         pretrain_updates=settings.pretrain_updates,
         seed=config.run.seed,
+        **builders.prefetch_options(config),
     )
 
 

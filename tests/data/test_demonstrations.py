@@ -261,3 +261,19 @@ class TestMixedReplay:
             again = replay.sample(4)
             assert torch.equal(again["index"], batch["index"])
             assert torch.equal(again["demonstration"], batch["demonstration"])
+
+    def test_batches_drawn_ahead_are_the_same_and_none_is_mixed_before_it_is_asked_for(self, mixed) -> None:
+        asked, ahead = mixed(ratio=0.5, pretrain_updates=3), mixed(ratio=0.5, pretrain_updates=3, prefetch=2)
+        drawn = []
+        for replay in (asked, ahead):
+            torch.manual_seed(0)
+            for part, seed in ((replay.replay, 1), (replay.demonstrations.replay, 2)):
+                part._rng.manual_seed(seed)
+            drawn.append([])
+            for number in range(6):
+                drawn[-1].append(replay.sample(4))
+                assert replay is asked or number > 2 or replay.updates <= 3
+                assert replay.state_dict()["updates"] == number + 1
+        for one, other in zip(*drawn, strict=True):
+            assert torch.equal(one["index"], other["index"])
+            assert torch.equal(one["demonstration"], other["demonstration"])
