@@ -5,7 +5,7 @@
 Trains the quick start's agent for some minutes with each number of workers, on the cores that this program may use,
 and counts steps from the time at which it learns. ``wall_steps_per_second`` is of the clock. Other jobs may take a part
 of a shared core: where there are more processes than cores, ``steps_per_second`` is of the CPU time that they got, as
-on cores of their own.
+on cores of their own. After each run the model's costs are scaled to this machine, in the same time.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from pokered_rl.cli.measurement import provenance, write_json
+from pokered_rl.emulator import measure_frame_us
 from pokered_rl.resources import available_cpus
 from pokered_rl.training.costs import expected_speed, measured_costs
 from pokered_rl.training.load_config import load_config
@@ -93,11 +94,16 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw samples there")
     arguments = parser.parse_args()
     cores, started = available_cpus(), provenance()
-    samples = [measured(workers, seconds=arguments.seconds) for workers in WORKERS]
+    samples = []
+    for workers in WORKERS:
+        samples.append(measured(workers, seconds=arguments.seconds))
+        clock = time.thread_time if workers + 1 > cores else time.perf_counter
+        samples[-1]["frame_us"] = round(measure_frame_us(processes=min(cores, workers + 1), clock=clock), 2)
     for workers, found in zip(WORKERS, samples, strict=True):
-        speed = expected_speed(load_config("quickstart", _overrides(workers)), measured_costs(), cores=cores)
-        assert speed.learning is not None  # it is on the CPU
         rate = cores * 1e6 / found["cpu_us_per_step"] if workers + 1 > cores else found["wall_steps_per_second"]
+        costs = measured_costs().scaled(found["frame_us"] / measured_costs().frame_us)
+        speed = expected_speed(load_config("quickstart", _overrides(workers)), costs, cores=cores)
+        assert speed.learning is not None  # it is on the CPU
         found |= {
             "steps_per_second": round(rate, 1),
             "expected_steps_per_second": round(speed.steps, 1),

@@ -26,7 +26,7 @@ from pokered_rl.failures import command
 from pokered_rl.resources import available_cpus, available_memory_bytes
 from pokered_rl.terminal import make_console
 from pokered_rl.training.config import Config
-from pokered_rl.training.costs import ExpectedSpeed, expected_speed, measured_costs, memory_needs
+from pokered_rl.training.costs import Costs, ExpectedSpeed, expected_speed, measured_costs, memory_needs
 from pokered_rl.training.load_config import add_config_arguments, load_config
 from pokered_rl.training.run_lock import RunLock
 
@@ -292,20 +292,36 @@ def _check_needs(config: Config, run: Path, workers: int, *, on_gpu: bool) -> It
     costs = measured_costs()
     memory = memory_needs(config, costs, workers=workers, sequences=needs.sequences)
     yield check_memory(needed_bytes=int(memory.total), available_bytes=available_memory_bytes())
+    cores = available_cpus()
+    costs, scale = _costs_here(costs, processes=min(cores, workers + 1))
     try:
-        speed = expected_speed(config, costs, cores=available_cpus(), on_gpu=on_gpu)
+        speed = expected_speed(config, costs, cores=cores, on_gpu=on_gpu)
     except ConfigError as error:
         yield Finding("speed", Verdict.ok, f"not estimated: {error}")
     else:
-        yield describe_speed(speed, target_steps=config.run.target_total_steps)
+        yield describe_speed(speed, target_steps=config.run.target_total_steps, scale=scale)
 
 
-def describe_speed(speed: ExpectedSpeed, *, target_steps: int) -> Finding:
+def _costs_here(costs: Costs, *, processes: int) -> tuple[Costs, str]:
+    """Return the costs scaled to this machine with so many busy processes, and what they are scaled by."""
+    from pokered_rl.emulator import measure_frame_us
+
+    try:
+        frame_us = measure_frame_us(processes=processes)
+    except (EOFError, OSError) as error:
+        return costs, f"not scaled to this machine: emulating failed ({str(error) or type(error).__name__})"
+    busy = f"{processes} core{'s' if processes > 1 else ''} busy"
+    frames = f"a frame takes {frame_us:.0f} us here with {busy}, {costs.frame_us:.0f} where they were measured"
+    return costs.scaled(frame_us / costs.frame_us), f"scaled to this machine: {frames}"
+
+
+def describe_speed(speed: ExpectedSpeed, *, target_steps: int, scale: str) -> Finding:
     """Say the expected steps and updates per second, the slowest part and the time to the target.
 
     Args:
         speed: Estimate for this machine.
         target_steps: ``run.target_total_steps``.
+        scale: What the costs are scaled by.
     """
     hours = target_steps / speed.steps / 3600
     duration = f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
@@ -315,7 +331,7 @@ def describe_speed(speed: ExpectedSpeed, *, target_steps: int) -> Finding:
         "speed",
         Verdict.ok,
         f"about {speed.steps:,.0f} steps/s and {speed.steps / speed.steps_per_update:.2g} updates/s, limited by "
-        f"{speed.bound_by} (each part alone, steps/s: {limits}{learning}; costs measured on Sprout); "
+        f"{speed.bound_by} (each part alone, steps/s: {limits}{learning}; costs measured on Sprout, {scale}); "
         f"run.target_total_steps in {duration}",
     )
 

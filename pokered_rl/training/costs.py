@@ -2,19 +2,21 @@
 
 The model, with the costs of ``docs/benchmarks/results/costs.json`` (made by ``docs/benchmarks/costs.py``):
 
-- a worker takes ``E * frames * frame_us + fixed + E * each`` of a core for one step of its E emulators;
+- a worker takes ``E * frames * frame_us + fixed + E * each`` of a core for one step of its E emulators, and with an
+  archive ``capture_steps`` of its steps for one in ``curriculum.capture_every_steps``;
 - the learner's process takes ``drain_us`` for each agent step that arrives, and ``sample_step_us`` for each stored step
   of a batch that it draws; its threads share one interpreter lock, so these times add up;
 - an update takes ``fixed`` and ``each`` for each stored step of its batch, on one CPU thread; on a GPU it is one CUDA
   graph, whose launch was not measured and is left out;
 - ``replay.samples_per_insert`` fixes the number of agent steps per update, so the slowest part sets the pace;
-- no more than the cores of this machine work at a time, whatever the number of processes.
+- no more than the cores of this machine work at a time, whatever the number of processes;
+- on another machine, or with other cores busy, all times are longer by one factor (:meth:`Costs.scaled`).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pokered_rl.bundled import bundled_path
 from pokered_rl.errors import ConfigError
@@ -52,6 +54,24 @@ class Costs:
     #: Time of the learner's process for drawing and unpacking a batch, for each stored step of it; by default what
     #: ``replay_full.json`` has for 64 sequences of 125 steps.
     sample_step_us: float = 2.15
+    #: Agent steps that a worker could make while the archive captures a state; by default what ``archive_cost.json``
+    #: has: all that the archive takes for each captured state.
+    capture_steps: float = 29.3
+
+    def scaled(self, factor: float) -> Costs:
+        """Return the costs on cores that take ``factor`` times as long; memory is the same."""
+
+        def each(sizes: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+            return {size: {part: factor * us for part, us in parts.items()} for size, parts in sizes.items()}
+
+        return replace(
+            self,
+            frame_us=factor * self.frame_us,
+            worker_step_us=each(self.worker_step_us),
+            drain_us=factor * self.drain_us,
+            update_us=each(self.update_us),
+            sample_step_us=factor * self.sample_step_us,
+        )
 
 
 @dataclass(frozen=True)
@@ -149,6 +169,8 @@ def expected_speed(config: Config, costs: Costs, *, cores: int, on_gpu: bool = F
     frames = config.env.frames_per_action + (costs.wait_frames if config.env.wait_while_busy else 0)
     other, update = costs.worker_step_us[size], costs.update_us[size]
     acting_us = frames * costs.frame_us + other["each"] + other["fixed"] / emulators
+    if config.curriculum.enabled:
+        acting_us *= 1 + costs.capture_steps / config.curriculum.capture_every_steps
 
     transitions = config.learner.batch_size * config.replay.sequence_period_steps
     steps_per_update, stored = transitions / config.replay.samples_per_insert, _steps_per_batch(config)

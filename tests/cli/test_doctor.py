@@ -7,7 +7,7 @@ import pytest
 
 from pokered_rl.cli import doctor
 from pokered_rl.cli.doctor import Finding, Verdict
-from pokered_rl.training.costs import ExpectedSpeed
+from pokered_rl.training.costs import ExpectedSpeed, measured_costs
 from pokered_rl.training.load_config import load_config
 
 GB = 10**9
@@ -84,7 +84,7 @@ def test_too_little_memory_is_an_error():
 def test_speed_names_the_slowest_part_and_the_time_to_the_target():
     # 500 steps/s in the learner, 50 to an update: 10 updates/s, and 3.6 million steps take two hours.
     parts = {"acting": 2000.0, "intake": 4000.0, "steps_per_update": 50.0, "cores": 3000.0}
-    finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=500.0), target_steps=3_600_000)
+    finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=500.0), target_steps=3_600_000, scale="scaled by 2")
     for words in (
         "500 steps/s",
         "10 updates/s",
@@ -94,11 +94,33 @@ def test_speed_names_the_slowest_part_and_the_time_to_the_target():
         "the cores 3,000",
         "Sprout",
         "2.0 hours",
+        "scaled by 2",
     ):
         assert words in finding.text
-    finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=None), target_steps=3_600_000)
+    finding = doctor.describe_speed(ExpectedSpeed(**parts, learning=None), target_steps=3_600_000, scale="scaled by 2")
     for words in ("2,000 steps/s", "40 updates/s", "limited by acting", "not estimated", "in 30 minutes"):
         assert words in finding.text
+
+
+def test_costs_are_scaled_by_what_a_frame_takes_here(monkeypatch):
+    costs = measured_costs()
+    monkeypatch.setattr("pokered_rl.emulator.measure_frame_us", lambda *, processes: 2 * costs.frame_us)
+    scaled, text = doctor._costs_here(costs, processes=16)
+    assert scaled == costs.scaled(2)
+    assert "a frame takes 58 us here with 16 cores busy, 29 where they were measured" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(TimeoutError("not within 60 s"), "not within 60 s"), (EOFError(), "EOFError")]
+)
+def test_costs_are_those_of_the_benchmark_where_emulating_fails(monkeypatch, error, reason):
+    def fail(*, processes):
+        raise error
+
+    monkeypatch.setattr("pokered_rl.emulator.measure_frame_us", fail)
+    costs, text = doctor._costs_here(measured_costs(), processes=2)
+    assert costs == measured_costs()
+    assert text == f"not scaled to this machine: emulating failed ({reason})"
 
 
 def test_shared_memory_is_judged_by_what_the_network_needs():
@@ -138,6 +160,7 @@ def test_file_system_is_that_of_the_longest_mount(tmp_path):
 def small(monkeypatch, tmp_path):
     monkeypatch.delenv("POKERED_ROM", raising=False)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("pokered_rl.emulator.measure_frame_us", lambda *, processes: 30.0)  # saves seconds
     return ["--config-name", "quickstart", f"run.folder={tmp_path}", "replay.capacity_transitions=10000"]
 
 

@@ -1,4 +1,6 @@
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ def small_config(**collector):
     config = Config()
     config.network.size = NetworkSize.tiny
     config.env.wait_while_busy = False
+    config.curriculum.enabled = False
     config.collector = dataclasses.replace(config.collector, emulators_per_worker=10, **collector)
     config.learner.batch_size = 8
     return config
@@ -56,6 +59,33 @@ def test_waiting_for_the_game_costs_its_frames():
     config = small_config(num_workers=1)
     config.env.wait_while_busy = True
     assert speed(config, cores=2).acting == pytest.approx(10e6 / (10 * 30 * 40 + 1400))
+
+
+def test_a_capture_of_the_archive_costs_as_much_as_some_steps():
+    config = small_config(num_workers=1)
+    config.curriculum.enabled, config.curriculum.capture_every_steps = True, 200
+    costs = dataclasses.replace(COSTS, capture_steps=20.0)
+    # A step of 1,100 us; 20 steps for every 200 are a tenth more.
+    assert expected_speed(config, costs, cores=2).acting == pytest.approx(1e6 / 1210)
+
+
+def test_capture_costs_are_those_of_the_measured_archive():
+    file = Path(__file__).parents[2] / "docs" / "benchmarks" / "results" / "archive_cost.json"
+    measured = json.loads(file.read_text())
+    # The share is of all acting; what a capture is compared with is acting without the archive.
+    steps = measured["share"] / (1 - measured["share"]) * measured["capture_every_steps"]
+    assert measured_costs().capture_steps == pytest.approx(steps, rel=0.01)
+
+
+def test_on_cores_half_as_fast_every_part_is_half_as_fast():
+    config = small_config(num_workers=2)
+    config.curriculum.enabled = True
+    speed = expected_speed(config, COSTS, cores=2)
+    slow = expected_speed(config, COSTS.scaled(2), cores=2)
+    for part, limit in speed.limits.items():
+        assert slow.limits[part] == pytest.approx(limit / 2)
+    assert COSTS.scaled(2).worker_bytes == COSTS.worker_bytes
+    assert COSTS.scaled(1) == COSTS
 
 
 def test_the_slowest_of_acting_taking_in_and_learning_sets_the_pace():
