@@ -193,32 +193,41 @@ class Steps(RewardTerm):
 class Idle(RewardTerm):
     """value = -1 for each further step after ``patience`` steps without any change.
 
-    No change: same map, tile and facing, and the same tile map (letters included, the blinking arrow not).
+    No change: same map, tile and facing, and the same tile map (letters included, the blinking arrow not). With
+    ``stay``, also for each further step after so many on one tile outside of battles, whatever the screen shows: texts
+    that open again and again are changes, too.
 
     Args:
         weight: Factor.
         patience: Idle steps in a row that cost nothing.
+        stay: Steps on one tile that cost nothing; None for any number.
     """
 
     name = "idle"
     default_weight = 0.002
     labels = ("wTileMap",)
 
-    def __init__(self, *, weight: float | None = None, patience: int = 4) -> None:
+    def __init__(self, *, weight: float | None = None, patience: int = 4, stay: int | None = None) -> None:
         super().__init__(weight=weight)
         self.patience = patience
+        self.stay = stay
 
     def _allocate(self, num_emulators: int) -> None:
         self._idle = np.zeros(num_emulators, np.int64)
+        self._stayed = np.zeros(num_emulators, np.int64)
 
     def _start(self, frame: RamFrame, emulators: Flags) -> None:
-        self._idle[emulators] = 0
+        self._idle[emulators] = self._stayed[emulators] = 0
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before
         same = (now.facing == before.facing) & ~now.screen_changed(before) & ~step.tiles.arrived
         self._idle = (self._idle + 1) * same
-        return (self._idle > self.patience) * -1.0
+        idles = self._idle > self.patience
+        if self.stay is not None:
+            self._stayed = (self._stayed + 1) * ~step.tiles.arrived * (now.in_battle == 0)
+            idles |= self._stayed > self.stay
+        return idles * -1.0
 
 
 class Revisit(RewardTerm):

@@ -483,6 +483,13 @@ def test_idle(play):
     assert play("idle", {}, cursor, {}, cursor, patience=0) == [0, 0, 0]
 
 
+def test_idle_counts_texts_that_open_again_and_again_on_one_tile(play):
+    text, battle = {"wTileMap": 0x80}, {"wIsInBattle": 1}
+    assert play("idle", {}, text, {}, text, {}, stay=2) == [0, 0, -1, -1]
+    assert play("idle", {}, text, {}, {"wXCoord": 4}, {"wXCoord": 4, **text}, stay=2) == [0, 0, 0, 0]
+    assert play("idle", {}, text, battle, text, {}, stay=2) == [0, 0, 0, 0]
+
+
 def test_revisit(play):
     # Arrivals at (5, 6): the start, then a second and third time; at (6, 6) a first and second time. Cap 4.
     walk = [at(5, 6), at(6, 6), at(5, 6), at(6, 6), at(5, 6)]
