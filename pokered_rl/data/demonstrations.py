@@ -343,7 +343,7 @@ class MixedReplay:
         final_ratio: The share at last.
         fall_updates: Batches after which it is that; 0 keeps ``ratio``.
         pretrain_updates: First batches that consist of demonstrations only.
-        prefetch: Batches drawn ahead by a thread; 0 draws when asked, as reproducible runs must.
+        prefetch: Batches drawn ahead by as many threads; 0 draws when asked, as reproducible runs must.
         pin_memory: Put batches into memory from which a GPU copies by itself.
         seed: Of the draws between the two.
 
@@ -379,7 +379,7 @@ class MixedReplay:
         self._prefetch = prefetch
         self._pin_memory = pin_memory
         self._ahead: deque[Future[TensorDictBase]] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="draw")
+        self._threads = ThreadPoolExecutor(max(prefetch, 1), thread_name_prefix="draw")
 
     @property
     def share(self) -> float:
@@ -393,19 +393,19 @@ class MixedReplay:
     def sample(self, batch_size: int) -> TensorDictBase:
         """Draw a batch [B]; its importance weights are those of each replay on its own."""
         if not self._prefetch:
-            return self._draw(batch_size, self._next_share())
+            return self._draw(batch_size, self._next_shown(batch_size))
         # The first batch behind the pretraining waits until it is asked for: nothing is played before.
         while not self._ahead or (len(self._ahead) <= self._prefetch and self.updates != self.pretrain_updates):
-            self._ahead.append(self._thread.submit(self._draw, batch_size, self._next_share()))
+            self._ahead.append(self._threads.submit(self._draw, batch_size, self._next_shown(batch_size)))
         return self._ahead.popleft().result()
 
-    def _next_share(self) -> float:
-        share = self.share
+    def _next_shown(self, batch_size: int) -> int:
+        """Return how many demonstrations the next batch has."""
+        shown = int((torch.rand(batch_size, generator=self._generator) < self.share).sum())
         self.updates += 1
-        return share
+        return shown
 
-    def _draw(self, batch_size: int, share: float) -> TensorDictBase:
-        shown = int((torch.rand(batch_size, generator=self._generator) < share).sum())
+    def _draw(self, batch_size: int, shown: int) -> TensorDictBase:
         parts: list[TensorDictBase] = []
         if shown < batch_size:
             parts.append(self.replay.sample(batch_size - shown))
