@@ -6,29 +6,20 @@ from functools import partial
 from socket import gethostname
 
 import pytest
-import torch
 from torch import nn
 
+from counting_world import ListReplay
 from pokered_rl.atomic import LockToken, check_lock
 from pokered_rl.collectors import RayPool
 from pokered_rl.collectors.ray_pool import _RemoteWorker
 from pokered_rl.collectors.worker import WorkerSpec, unpack_message
-from pokered_rl.data import SequenceBuilder, SequenceLayout
+from pokered_rl.data import SequenceBuilder, SequenceCodec, SequenceLayout
 from pokered_rl.errors import ConfigError, RunLostError
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
 
 LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
 PATIENCE_SECONDS = 400
-
-
-class ListReplay:
-    def __init__(self):
-        self.items = []
-
-    def extend(self, sequences):
-        self.items += list(sequences.unbind(0))
-        return torch.arange(len(sequences))
 
 
 def play_until(workers, condition):
@@ -96,8 +87,8 @@ def test_worker_checks_the_lock_of_the_run_and_a_node_without_its_folder_is_name
         make_policy=nn.Identity,
         exploration=None,
         control=None,
-        layout=LAYOUT,
-        observation_keys=("pixels",),
+        builder=SequenceBuilder(layout=LAYOUT, observation_keys=("pixels",)),
+        codec=SequenceCodec(),
         lock=LockToken(path, "mine", heartbeat_seconds=0),
     )
     name, text, _ = unpack_message(_RemoteWorker(spec, 20).collect(order)).error
