@@ -193,7 +193,10 @@ class Checkpointing(Callback):
     def _load(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
         state = checkpoint.state()
         if state.get("format") not in _READABLE:
-            raise CheckpointError(f"{checkpoint.path} has format {state.get('format')!r}, this version reads {_FORMAT}")
+            readable = " and ".join(map(str, _READABLE))
+            raise CheckpointError(
+                f"{checkpoint.path} has format {state.get('format')!r}, this version reads {readable}"
+            )
         try:
             trainer.learner.load_state_dict(state["learner"])
         except (KeyError, RuntimeError, ValueError) as error:
