@@ -217,13 +217,16 @@ class WorkerCollector(Collector):
         try:
             return super().rollout()
         except Exception as error:  # noqa: BLE001 - sent to the learner, which decides
-            self._failed = True
-            return _carried(pack_error(self.spec.index, error))
+            return self._fail(error)
 
     def shutdown(self, *arguments: Any, **options: Any) -> None:
         """End the environment; a log that belongs to a run that was lost is not written."""
         with contextlib.suppress(RunLostError):
             super().shutdown(*arguments, **options)
+
+    def _fail(self, error: Exception) -> TensorDict:
+        self._failed = True
+        return _carried(pack_error(self.spec.index, error))
 
     def _build_policy(self) -> nn.Module:
         policy = self.spec.make_policy().requires_grad_(False)
@@ -263,6 +266,12 @@ class WorkerCollector(Collector):
     def _to_message(self, rollout: TensorDictBase) -> TensorDictBase:
         if rollout.ndim == 0:  # an error, packed already
             return rollout
+        try:
+            return _carried(_pack(self._message(rollout)))
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._fail(error)
+
+    def _message(self, rollout: TensorDictBase) -> WorkerMessage:
         spec = self.spec
         message = WorkerMessage(
             experience=self.experience(rollout, [figures for meter in self._meters for figures in meter.take()]),
@@ -276,7 +285,7 @@ class WorkerCollector(Collector):
         if request != self._served_request:
             self._served_request = request
             message.state_request, message.state = request, capture_state(self)
-        return _carried(_pack(message))
+        return message
 
     def _look(self, meter: EpisodeMeter, rollout: TensorDictBase) -> dict[str, Any] | None:
         """Return the entries of a live page's record of a rollout [E, T]; None where nothing was measured."""

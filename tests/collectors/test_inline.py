@@ -8,6 +8,7 @@ from torchrl.envs import Transform
 
 from counting_world import ListReplay
 from pokered_rl.collectors import InlinePool
+from pokered_rl.collectors.worker import unpack_message
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
 from pokered_rl.errors import ConfigError, RunLostError, SaveStateError
 
@@ -176,6 +177,19 @@ def test_error_of_the_environment_keeps_its_class(make_pool, counting_env, tmp_p
     workers = make_pool(make_envs=[lambda seed: counting_env(seed=seed, fault=("poison", tmp_path / "fault", 3))])
     with pytest.raises(SaveStateError, match="poisoned"):
         workers.collect()
+
+
+class _Fails(SequenceBuilder):
+    def extend(self, batch):
+        raise SaveStateError("no sequences")
+
+
+def test_error_of_the_builder_is_sent_by_the_worker_that_it_ends(make_pool):
+    workers = make_pool(builder=_Fails(layout=LAYOUT, observation_keys=("pixels", "action_mask")))
+    workers.start()
+    assert unpack_message(next(workers._batches)["message"]).error[:2] == ("SaveStateError", "no sequences")
+    with pytest.raises(SystemExit):
+        next(workers._batches)
 
 
 def test_more_than_one_worker_is_refused(counting_env, make_pool):
