@@ -70,7 +70,15 @@ def test_ray_that_does_not_come_up_says_what_to_do(monkeypatch, counting_env, co
 
 
 def test_worker_checks_the_lock_of_the_run_and_a_node_without_its_folder_is_named(tmp_path, counting_env):
-    order = {"version": 0, "number": -1, "weights": [None], "global_steps": 0, "state_request": 0, "halted": False}
+    order = {
+        "version": 0,
+        "number": -1,
+        "weights": [None],
+        "global_steps": 0,
+        "state_request": 0,
+        "halted": False,
+        "watch": 0,
+    }
     path, checked = tmp_path / "a" / "run.lock", []
 
     def make_env(**options):
