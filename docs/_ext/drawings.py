@@ -120,7 +120,7 @@ class Drawing:
 def data_flow() -> Drawing:
     """From the console to the optimizer and back."""
     d = Drawing(820, 345)
-    d.rect(8, 30, 470, 200, fill="none", dash="5 4")
+    d.rect(8, 30, 664, 200, fill="none", dash="5 4")
     d.words(20, 24, "in every worker process", colour=FAINT, size=12, anchor="start")
     d.box(24, 60, 110, 70, "E x PyBoy", "one thread pool")
     d.box(174, 60, 130, 70, "PokemonRedEnv", "pixels, ram [E, …]")
@@ -131,17 +131,17 @@ def data_flow() -> Drawing:
     d.arrow((404, 130), (404, 190), (304, 190), text="")
     d.arrow((174, 190), (79, 190), (79, 130))
     d.words(122, 184, "action", colour=FAINT, size=11.5)
-    d.box(530, 30, 130, 60, "SequenceBuilder", "cuts, pads, keeps\nLSTM states", colour=BLUE)
-    d.box(530, 130, 130, 60, "SequenceReplay", "on disk, one priority\na sequence", colour=BLUE)
-    d.box(530, 240, 130, 60, "R2D2Loss", "burn-in, double Q,\nquantiles", colour=BLUE)
-    d.box(700, 240, 112, 60, "optimizer", "and target\nnetwork", colour=BLUE)
-    d.arrow((464, 80), (530, 60), text="[E, T]", shift=(0, -8))
-    d.arrow((595, 90), (595, 130))
-    d.arrow((580, 190), (580, 240), text="batch", shift=(-22, 4))
-    d.arrow((612, 240), (612, 190), text="priorities", shift=(34, 4))
-    d.arrow((660, 270), (700, 270))
-    d.arrow((756, 300), (756, 328), (239, 328), (239, 215), colour=ORANGE, dash="5 3")
-    d.words(640, 342, "weights, every few updates", colour=ORANGE, size=12)
+    d.box(530, 60, 130, 70, "SequenceBuilder", "cuts, pads, keeps\nLSTM states; packs")
+    d.box(686, 60, 130, 70, "SequenceReplay", "on disk, one\npriority each", colour=BLUE)
+    d.box(686, 240, 130, 60, "R2D2Loss", "burn-in, double Q,\nquantiles", colour=BLUE)
+    d.box(530, 240, 130, 60, "optimizer", "and target\nnetwork", colour=BLUE)
+    d.arrow((464, 95), (530, 95), text="[E, T]", shift=(0, -8))
+    d.arrow((660, 95), (686, 95))
+    d.arrow((724, 130), (724, 240), text="batch", shift=(-22, 4))
+    d.arrow((756, 240), (756, 130), text="priorities", shift=(34, 4))
+    d.arrow((686, 270), (660, 270))
+    d.arrow((595, 300), (595, 328), (239, 328), (239, 215), colour=ORANGE, dash="5 3")
+    d.words(417, 342, "weights, every few updates", colour=ORANGE, size=12)
     d.arrow((434, 130), (434, 262))
     d.box(374, 262, 120, 40, "episode logs", "")
     return d
@@ -309,9 +309,9 @@ def process_layout() -> Drawing:
     d.words(425, 16, "learner process", bold=True, size=13)
     for number, y in enumerate((40, 130, 220)):
         d.box(14, y, 190, 70, f"worker {number}" if number < 2 else "worker W-1",
-              "E emulators as one batch,\ntransforms, a copy of the policy")  # fmt: skip
-        d.box(316, y, 100, 70, "thread", "takes batches,\ncuts sequences")
-        d.arrow((204, y + 26), (316, y + 26), text="[E, T] by pipe" if number == 0 else "")
+              "E emulators, transforms,\na copy of the policy,\nopen episodes")  # fmt: skip
+        d.box(316, y, 100, 70, "thread", "takes, stores,\ncounts")
+        d.arrow((204, y + 26), (316, y + 26), text="sequences" if number == 0 else "")
         d.arrow((316, y + 52), (204, y + 52), colour=ORANGE, dash="5 3", text="weights" if number == 0 else "",
                 shift=(0, 14))  # fmt: skip
     d.box(440, 40, 96, 110, "main thread", "draws, learns,\nwrites\npriorities")

@@ -24,7 +24,7 @@ from pokered_rl.training.trainer import Trainer
 class PlayingPool:
     """Worker processes that act with a network, all actions random, every step 24 frames; nothing is learned.
 
-    Batches are processed as in training: sequences are built and written to a replay on disk.
+    Batches are processed as in training: workers build sequences, which are written to a replay on disk.
     """
 
     def __init__(self, workers: ProcessPool, pids: list[int]) -> None:
@@ -32,14 +32,16 @@ class PlayingPool:
         #: Their processes.
         self.pids = pids
         self._arrivals: dict[int, list[tuple[float, int]]] = defaultdict(list)
-        #: Bytes of the last batch over its agent steps, as arrays; pickling adds next to nothing.
+        #: Bytes of the last sequences over the agent steps that they bring; pickling adds next to nothing.
         self.bytes_per_step = 0.0
-        add = workers.sink.add
+        add, period_steps = workers.sink.add, workers.worker_spec(0).builder.layout.period_steps
 
-        def noted(worker: int, message: Any) -> None:
-            add(worker, message)
-            self._arrivals[worker].append((time.perf_counter(), message.num_steps))
-            self.bytes_per_step = message.batch.bytes() / message.num_steps
+        def noted(message: Any) -> None:
+            add(message)
+            experience = message.experience
+            self._arrivals[message.worker].append((time.perf_counter(), experience.num_steps))
+            if (sequences := experience.sequences) is not None:
+                self.bytes_per_step = sequences.bytes() / (len(sequences) * period_steps)
 
         workers.sink.add = noted  # type: ignore[method-assign]
 

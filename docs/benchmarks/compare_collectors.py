@@ -31,7 +31,7 @@ from torchrl.collectors import MultiAsyncCollector
 from pokered_rl.cli.measurement import provenance, write_json
 from pokered_rl.collectors import ProcessPool, RayPool, WorkerSpec
 from pokered_rl.collectors.worker import collector_in_process, prepare_process, unpack_message
-from pokered_rl.data import SequenceBuilder, SequenceLayout
+from pokered_rl.data import SequenceBuilder, SequenceCodec, SequenceLayout
 from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network, R2D2Policy
 
@@ -42,6 +42,8 @@ TIMED_SECONDS, PATIENCE_SECONDS, HUNG_SECONDS = 5.0, 40.0, 5.0
 
 class CountingReplay:
     """A replay that stores nothing."""
+
+    codec = SequenceCodec(two_bit_shapes={"map_memory": (2, 21, 21)}, num_actions=8, compression_level=3)
 
     def extend(self, sequences: Any) -> torch.Tensor:
         """Return the indices at which they would be stored."""
@@ -81,7 +83,6 @@ class Ours:
                 observation_keys=(*policy.network.observation_keys, "action_mask"),
             ),
             replay=CountingReplay(),
-            two_bit_keys=("map_memory",),
             worker_timeout_seconds=HUNG_SECONDS,
         )
 
@@ -119,7 +120,7 @@ class OneCollector:
         for data in self.collector:
             message = unpack_message(data["message"])
             self.workers._receive(message.worker, message)
-            yield message.num_steps
+            yield message.experience.num_steps
 
     def close(self) -> None:
         """End the workers."""

@@ -3,9 +3,10 @@
     python docs/benchmarks/costs.py --json docs/benchmarks/results/costs.json
 
 CPU seconds of one thread, so that a busy machine disturbs little: emulation, everything else in a worker at two batch
-sizes (which gives a part for each step of the worker and a part for each emulator), what the learner's process does
-with a batch, drawing for each stored step, and an update with sequences of two lengths (a part for the update and one
-for each stored step). `pokered_rl.training.costs` computes the rest.
+sizes (which gives a part for each step of the worker and a part for each emulator; building and encoding sequences are
+in it), what the learner's process does with what a worker sends, drawing for each stored step, and an update with
+sequences of two lengths (a part for the update and one for each stored step). `pokered_rl.training.costs` computes the
+rest.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import psutil
 import torch
@@ -23,7 +25,7 @@ import torch
 from acting import acting_config, built, playing_pool
 from learning import LAYOUT, filled_replay, learner_parts, played_rows, sequences_of
 from pokered_rl.cli.measurement import provenance, write_json
-from pokered_rl.collectors import InlinePool
+from pokered_rl.collectors import InlinePool, worker_pool
 from pokered_rl.data import SequenceLayout
 from pokered_rl.episodes.proof import Proof
 from pokered_rl.resources import keep_freed_memory
@@ -54,11 +56,12 @@ class _Timer:
 
 
 def _worker_costs(size: str, emulators: int, batches: int) -> dict[str, list[float]]:
-    """Microseconds of each batch: emulation a frame, the rest a worker's step, the learner's process an agent step."""
+    """Microseconds of each batch: emulation a frame, the rest a worker's step; what is done once an agent step."""
     samples: dict[str, list[float]] = {"frame_us": [], "other_us": [], "drain_us": [], "build_us": [], "encode_us": []}
     config = acting_config(size, emulators=emulators)
     config.collector.backend = Backend.inline
-    with built(config) as trainer:
+    unpack = _Timer(worker_pool.unpack_message)
+    with built(config) as trainer, mock.patch.object(worker_pool, "unpack_message", unpack):
         workers = trainer.workers
         assert isinstance(workers, InlinePool)
         workers.collect()
@@ -68,25 +71,25 @@ def _worker_costs(size: str, emulators: int, batches: int) -> dict[str, list[flo
         pool = env._pool
         halves = [_Timer(pool._run_first_half), _Timer(pool._run_second_half)]
         pool._run_first_half, pool._run_second_half = halves
-        drain = workers.sink.add = _Timer(workers.sink.add)
-        build = workers.sink.builder.extend = _Timer(workers.sink.builder.extend)
-        codec = workers.sink.replay.codec
-        encode = codec._inv_call = _Timer(codec._inv_call)
+        add = workers.sink.add = _Timer(workers.sink.add)
+        maker = workers._collector.experience
+        build = maker._builder.extend = _Timer(maker._builder.extend)
+        encode = maker._codec.inv = _Timer(maker._codec.inv)
         emulated = [emulator.frame_count for emulator in pool.emulators]
         for _ in range(batches):
-            for timer in (*halves, drain, build, encode):
+            for timer in (*halves, unpack, add, build, encode):
                 timer.seconds = 0.0
             start = time.thread_time()
             workers.collect()
             total = time.thread_time() - start
             now = [emulator.frame_count for emulator in pool.emulators]
             frames, emulated = sum(now) - sum(emulated), now
-            ticking = halves[0].seconds + halves[1].seconds
+            ticking, drain = halves[0].seconds + halves[1].seconds, unpack.seconds + add.seconds
             steps = workers.steps_per_batch
             samples["frame_us"].append(1e6 * ticking / frames)
-            samples["other_us"].append(1e6 * (total - ticking - drain.seconds) / steps)
-            for name, timer in (("drain_us", drain), ("build_us", build), ("encode_us", encode)):
-                samples[name].append(1e6 * timer.seconds / (steps * emulators))
+            samples["other_us"].append(1e6 * (total - ticking - drain) / steps)
+            for name, seconds in (("drain_us", drain), ("build_us", build.seconds), ("encode_us", encode.seconds)):
+                samples[name].append(1e6 * seconds / (steps * emulators))
     return samples
 
 
@@ -183,8 +186,8 @@ def main() -> None:
     costs["wait_frames"] = _wait_frames()
     bytes_per_step = processes.pop("bytes_per_step")
     costs |= processes
-    parts = {"build_us": build, "encode_us": encode, "rest_us": round(drain - build - encode, 3)}
-    report = provenance() | {"bytes_per_step": bytes_per_step, "costs": costs, "drain": parts, "samples": samples}
+    parts = {"build_us": build, "encode_us": encode}
+    report = provenance() | {"bytes_per_step": bytes_per_step, "costs": costs, "worker": parts, "samples": samples}
     print(json.dumps(costs, indent=1))
     if arguments.json is not None:
         write_json(arguments.json, report)

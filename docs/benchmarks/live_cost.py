@@ -57,10 +57,7 @@ class _Measure(Callback):
     def __init__(self, run: Path, batches: int) -> None:
         self.run, self.batches = run, batches
         self.added, self.looks = _Clock(), _Clock()
-        for owner, name in (
-            *((EpisodeMeter, "_note"), (EpisodeMeter, "take_steps"), (WorkerCollector, "_look")),
-            *((live, "record_of"), (FeedWriter, "append")),
-        ):
+        for owner, name in (*((EpisodeMeter, "_note"), (WorkerCollector, "_look"), (FeedWriter, "append")),):
             self.added.around(owner, name)
         self.looks.around(live.LiveFeed, "_look")
         self.seen = 0

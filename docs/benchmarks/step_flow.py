@@ -26,6 +26,7 @@ from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout, make_r
 from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network, R2D2Policy
 from pokered_rl.objectives import R2D2Loss
+from pokered_rl.training.builders import probe
 from pokered_rl.training.learner import Learner
 from pokered_rl.training.load_config import load_config
 
@@ -109,19 +110,21 @@ def _record(folder: Path) -> tuple[_Entered, _Entered]:
         num_actions=num_actions,
         seed=0,
     )
+    builder = SequenceBuilder(
+        layout=layout,
+        observation_keys=(*network.observation_keys, "action_mask"),
+        state_keys=network.state_keys,
+    )
+    with probe(config) as probed:
+        replay.allocate(builder.example(probed.example()))
     pool = InlinePool(
         make_envs=[partial(make_env, **options)],
         policy=policy,
         emulators_per_worker=emulators,
         steps_per_batch=steps,
-        builder=SequenceBuilder(
-            layout=layout,
-            observation_keys=(*network.observation_keys, "action_mask"),
-            state_keys=network.state_keys,
-        ),
+        builder=builder,
         replay=replay,
         limiter=RateLimiter(samples_per_insert=4.0, min_fill_sequences=batch_size),
-        two_bit_keys=("map_memory",),
     )
     learner = Learner(
         loss=loss,

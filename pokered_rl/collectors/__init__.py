@@ -1,11 +1,12 @@
-"""Worker pools, exploration, and the sink that turns batches into sequences."""
+"""Worker pools, exploration, what workers make of their rollouts, and the sink of it."""
 
 from pokered_rl.collectors.control import SharedControl
+from pokered_rl.collectors.experience import EpisodeResult
 from pokered_rl.collectors.processes import ProcessPool
 from pokered_rl.collectors.ray_pool import RayPool
 from pokered_rl.collectors.supervision import SupervisedPool
 from pokered_rl.collectors.worker import Exploration, WorkerSpec, emulator_epsilons
-from pokered_rl.collectors.worker_pool import EpisodeResult, ExperienceSink, InlinePool, WorkerError, WorkerPool
+from pokered_rl.collectors.worker_pool import ExperienceSink, InlinePool, WorkerError, WorkerPool
 
 __all__ = [
     "EpisodeResult",

@@ -1,4 +1,4 @@
-"""What runs in a worker: TorchRL's ``Collector``, sending only what the learner reads."""
+"""What runs in a worker: TorchRL's ``Collector``, sending encoded sequences in place of rollouts."""
 
 import contextlib
 import ctypes
@@ -11,13 +11,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tensordict import NonTensorData, TensorDict, TensorDictBase
 from torch import nn
 from torchrl.collectors import Collector
@@ -26,11 +25,11 @@ from torchrl.envs import Compose, EnvBase, TensorDictPrimer, Transform, Transfor
 
 from pokered_rl.atomic import LockToken
 from pokered_rl.collectors.control import WatchRequest, flatten_parameters
+from pokered_rl.collectors.experience import Experience, ExperienceMaker
 from pokered_rl.collectors.worker_state import capture_state, restore_state
-from pokered_rl.data import STATE_KEYS, SequenceLayout, compact_rollout
+from pokered_rl.data import SequenceBuilder, SequenceCodec
 from pokered_rl.disk import disk_message, is_full
-from pokered_rl.envs import EpisodeFigures, EpisodeMeter, EpisodeRecorder
-from pokered_rl.envs.transforms.episode_figures import WatchedSteps
+from pokered_rl.envs import EpisodeMeter, EpisodeRecorder
 from pokered_rl.errors import ConfigError, PokeredError, RunLostError
 from pokered_rl.modules import RecurrentQuantileNetwork
 from pokered_rl.signals import STOP_SIGNALS
@@ -101,10 +100,8 @@ class WorkerSpec:
         make_policy: Builds the policy, a module of this worker's own.
         exploration: Epsilon of this worker's emulators; None for a policy that reads none.
         control: A :class:`SharedControl`, or its replacement on another machine.
-        layout: Of the sequences; tells which recurrent states are sent.
-        observation_keys: Entries that sequences are made of.
-        state_keys: Recurrent state entries.
-        two_bit_keys: Entries that are packed before they are sent.
+        builder: Makes sequences of this worker's rollouts.
+        codec: Packs them for the replay.
         seed: Of environment and exploration.
         attempt: How often workers of this number were replaced in the run.
         state: What :func:`capture_state` saved in an earlier job; None starts new episodes.
@@ -116,10 +113,8 @@ class WorkerSpec:
     make_policy: Callable[[], nn.Module]
     exploration: Exploration | None
     control: Any
-    layout: SequenceLayout
-    observation_keys: tuple[str, ...]
-    state_keys: tuple[str, ...] = STATE_KEYS
-    two_bit_keys: tuple[str, ...] = ()
+    builder: SequenceBuilder
+    codec: SequenceCodec
     seed: int = 0
     attempt: int = 0
     state: bytes | None = None
@@ -132,7 +127,7 @@ class WorkerSpec:
         """
         env = self.make_env(seed=self.seed)
         supplied = set(env.observation_spec.keys())
-        missing = [key for key in self.state_keys if key not in supplied]
+        missing = [key for key in self.builder.state_keys if key not in supplied]
         primers: list[Transform] = []
         if missing:
             make_primer: Any = getattr(policy, "make_tensordict_primer", None)
@@ -151,36 +146,15 @@ class WorkerSpec:
 
 
 @dataclass
-class WatchedEmulator:
-    """The emulator that a live page looks at, over T steps with A actions."""
-
-    #: Its number in the worker.
-    emulator: int
-    #: float16 [T, A], as the policy valued them.
-    values: NDArray[np.float16] | None
-    #: float16 [A, N], at the last step, with the mean weights.
-    quantiles: NDArray[np.float16] | None
-    #: The log of its open episode so far, where it was asked for.
-    log: bytes | None
-
-
-@dataclass
 class WorkerMessage:
     """What a worker sends after each rollout."""
 
-    #: Result of :func:`compact_rollout`, or None when the worker failed.
-    batch: TensorDict | None
+    #: What the rollout brings, or None when the worker failed.
+    experience: Experience | None
     #: Number of the worker in its pool.
     worker: int = 0
-    #: Agent steps in the batch, E * T.
-    num_steps: int = 0
-    #: Figures of the episodes that ended in the batch, where an :class:`EpisodeMeter` measures them.
-    figures: list[EpisodeFigures] = field(default_factory=list)
-    #: Where the emulators were, and the one that is looked at, while a live page follows the run.
-    watched: WatchedSteps | None = None
-    watched_emulator: WatchedEmulator | None = None
-    #: Names of the reward terms in ``watched``.
-    term_names: tuple[str, ...] = ()
+    #: Entries of the record that a live page reads, while one follows the run.
+    watched: dict[str, Any] | None = None
     #: Version of the weights that acted.
     weights_version: int = 0
     #: The request that ``state`` answers.
@@ -210,6 +184,8 @@ class WorkerCollector(Collector):
         self._weights_version, self._weights_number = 0, -1
         self._recorders: list[EpisodeRecorder] = []
         self._meters: list[EpisodeMeter] = []
+        #: Holds the worker's open episodes.
+        self.experience = ExperienceMaker(builder=spec.builder, codec=spec.codec, worker=spec.index)
         policy = self._acting = self._build_policy()
         kwargs |= {
             "policy": policy,
@@ -241,13 +217,16 @@ class WorkerCollector(Collector):
         try:
             return super().rollout()
         except Exception as error:  # noqa: BLE001 - sent to the learner, which decides
-            self._failed = True
-            return _carried(pack_error(self.spec.index, error))
+            return self._fail(error)
 
     def shutdown(self, *arguments: Any, **options: Any) -> None:
         """End the environment; a log that belongs to a run that was lost is not written."""
         with contextlib.suppress(RunLostError):
             super().shutdown(*arguments, **options)
+
+    def _fail(self, error: Exception) -> TensorDict:
+        self._failed = True
+        return _carried(pack_error(self.spec.index, error))
 
     def _build_policy(self) -> nn.Module:
         policy = self.spec.make_policy().requires_grad_(False)
@@ -272,11 +251,12 @@ class WorkerCollector(Collector):
             meter.watching = self.spec.control.watch != 0
 
     def _unread_keys(self) -> tuple[Any, ...]:
-        read = {*self.spec.observation_keys, *self.spec.state_keys, "step_count", "is_init"}
+        builder = self.spec.builder
+        read = {*builder.observation_keys, *builder.state_keys, "step_count", "is_init"}
         keys = self.env.observation_spec.keys(True, True)
         unread = [key for key in keys if (key[0] if isinstance(key, tuple) else key) not in read]
         # The new recurrent state under `next` becomes the next step's root entry: it is not needed twice.
-        states = [("next", key) for key in self.spec.state_keys]
+        states = [("next", key) for key in builder.state_keys]
         return (
             *unread,
             *(("next", *key) if isinstance(key, tuple) else ("next", key) for key in unread),
@@ -286,59 +266,84 @@ class WorkerCollector(Collector):
     def _to_message(self, rollout: TensorDictBase) -> TensorDictBase:
         if rollout.ndim == 0:  # an error, packed already
             return rollout
+        try:
+            return _carried(_pack(self._message(rollout)))
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._fail(error)
+
+    def _message(self, rollout: TensorDictBase) -> WorkerMessage:
         spec = self.spec
         message = WorkerMessage(
-            batch=compact_rollout(
-                rollout,
-                layout=spec.layout,
-                observation_keys=spec.observation_keys,
-                state_keys=spec.state_keys,
-                two_bit_keys=spec.two_bit_keys,
-            ),
+            experience=self.experience(rollout, [figures for meter in self._meters for figures in meter.take()]),
             worker=spec.index,
-            num_steps=rollout.numel(),
-            figures=[figures for meter in self._meters for figures in meter.take()],
             weights_version=self._weights_version,
         )
         for meter in self._meters:
             if meter.watching:
-                message.watched, message.term_names = meter.take_steps(), meter.term_names
-                message.watched_emulator = self._look(rollout)
+                message.watched = self._look(meter, rollout)
         request = spec.control.state_request
         if request != self._served_request:
             self._served_request = request
             message.state_request, message.state = request, capture_state(self)
-        return _carried(_pack(message))
+        return message
 
-    def _look(self, rollout: TensorDictBase) -> WatchedEmulator | None:
-        """Return what a live page shows of the emulator that it looks at, if it is one of this worker's."""
-        asked = WatchRequest.of_number(self.spec.control.watch)
-        emulator = -1 if asked is None else asked.emulator - self.spec.index * rollout.shape[0]
-        if asked is None or not 0 <= emulator < rollout.shape[0]:
+    def _look(self, meter: EpisodeMeter, rollout: TensorDictBase) -> dict[str, Any] | None:
+        """Return the entries of a live page's record of a rollout [E, T]; None where nothing was measured."""
+        steps = meter.take_steps()
+        if steps is None:
             return None
-        seen = WatchedEmulator(emulator, None, None, None)
+        step_count, pixels = rollout["step_count"].reshape(rollout.shape), rollout.get("pixels", None)
+        reward, done = (rollout["next", key].reshape(rollout.shape).T.numpy() for key in ("reward", "done"))
+        seen: dict[str, Any] = {
+            "first_step": step_count[:, 0].numpy().astype(np.int32),
+            "places": steps.places,
+            "flags": steps.flags,
+            "levels": steps.levels,
+            "actions": rollout["action"].T.numpy().astype(np.uint8),  # [T, E]
+            "rewards": reward.astype(np.float32),
+            "done": done.astype(np.uint8),
+            "milestones": [list(each) for each in steps.milestones],
+            "cells": steps.cells,
+        }
+        if pixels is not None:
+            # The picture before the last step, which shows the place after the one before it.
+            seen["pictures"] = pixels[:, -1].flatten(2).numpy()
+        asked = WatchRequest.of_number(self.spec.control.watch)
+        emulator = -1 if asked is None else asked.emulator - self.spec.index * len(rollout)
+        if asked is not None and 0 <= emulator < len(rollout):
+            seen |= {"emulator": emulator, "terms": steps.terms[:, emulator], "term_names": list(meter.term_names)}
+            seen |= self._look_at(emulator, asked.log_request, rollout)
+        return seen
+
+    def _look_at(self, emulator: int, log_request: int, rollout: TensorDictBase) -> dict[str, Any]:
+        """Return what a live page shows of the emulator that it looks at, over T steps with A actions."""
+        seen: dict[str, Any] = {}
+        if (pixels := rollout.get("pixels", None)) is not None:
+            seen["screens"] = pixels[emulator].flatten(2).numpy()
+        if (mask := rollout.get("action_mask", None)) is not None:
+            seen["masks"] = np.packbits(mask[emulator].numpy(), axis=-1, bitorder="little")
         if (values := rollout.get("action_value", None)) is not None:
-            seen.values = values[emulator].half().numpy()
+            seen["values"] = values[emulator].half().numpy()  # [T, A], as the policy valued them
         network = network_of(self._acting)
         if isinstance(network, RecurrentQuantileNetwork):
             last = rollout[emulator : emulator + 1, -1:].select(*network.observation_keys, *network.state_keys)
             step = last.clone().auto_batch_size_(1)
             for key in network.state_keys:
                 step.set(key, last.get(key)[:, 0])
-            with torch.no_grad():
-                seen.quantiles = network(step).get(network.quantiles_key)[0, 0].half().numpy()
-        if asked.log_request not in (0, self._served_log):
+            with torch.no_grad():  # [A, N], at the last step, with the mean weights
+                seen["quantiles"] = network(step).get(network.quantiles_key)[0, 0].half().numpy()
+        if log_request not in (0, self._served_log):
             logs = (recorder.log_so_far(emulator) for recorder in self._recorders)
             if (log := next(filter(None, logs), None)) is not None:  # else its episode has just ended: the next one's
-                seen.log, self._served_log = log.to_bytes(), asked.log_request
+                seen["log"], self._served_log = log.to_bytes(), log_request
         return seen
 
 
 def unpack_message(payload: bytes) -> WorkerMessage:
     """Return the message in the bytes that a :class:`WorkerCollector` sends as the entry ``message``."""
     message: WorkerMessage = pickle.loads(payload)  # from a worker of this run
-    if message.batch is not None:
-        message.batch = _tensors(message.batch)
+    if message.experience is not None and message.experience.sequences is not None:
+        message.experience.sequences = _tensors(message.experience.sequences)
     return message
 
 
@@ -401,13 +406,15 @@ def pack_error(worker: int, error: BaseException) -> bytes:
     text = (type(error).__name__, str(error), told or traceback.format_exc())
     if told and is_full(error):
         text = (PokeredError.__name__, told, told)  # another worker would find no room either: the run ends
-    return _pack(WorkerMessage(batch=None, worker=worker, error=text))
+    return _pack(WorkerMessage(experience=None, worker=worker, error=text))
 
 
 def _pack(message: WorkerMessage) -> bytes:
     """Return one bytes object: a tensor between processes would need a file descriptor and a living sender."""
-    arrays = None if message.batch is None else _arrays(message.batch)
-    return pickle.dumps(WorkerMessage(**{**message.__dict__, "batch": arrays}), protocol=5)
+    experience = message.experience
+    if experience is not None and experience.sequences is not None:
+        message = replace(message, experience=replace(experience, sequences=_arrays(experience.sequences)))
+    return pickle.dumps(message, protocol=5)
 
 
 def _carried(payload: bytes) -> TensorDict:

@@ -8,18 +8,18 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from tensordict import TensorDict, TensorDictBase
+from tensordict import TensorDictBase
 from torch import nn
 from torchrl.envs import EnvBase
 
 import pokered_rl.errors
 from pokered_rl.atomic import LockToken
 from pokered_rl.collectors.control import SharedControl
+from pokered_rl.collectors.experience import EpisodeResult, Experience
 from pokered_rl.collectors.worker import (
     Exploration,
     WorkerCollector,
@@ -30,13 +30,13 @@ from pokered_rl.collectors.worker import (
     unpack_message,
 )
 from pokered_rl.collectors.worker_state import capture_state
-from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceReplay
+from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceCodec, SequenceReplay
 from pokered_rl.envs import EpisodeFigures
 from pokered_rl.errors import ConfigError, PokeredError
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["EpisodeResult", "ExperienceSink", "InlinePool", "WorkerError", "WorkerPool"]
+__all__ = ["ExperienceSink", "InlinePool", "WorkerError", "WorkerPool"]
 
 
 #: Emulators that began together end together: one batch of every worker of a large run can end this many episodes.
@@ -52,83 +52,65 @@ class WorkerError(PokeredError):
 
 
 class _Replay(Protocol):
+    codec: SequenceCodec
+
     def extend(self, sequences: TensorDictBase) -> torch.Tensor: ...
 
 
-class EpisodeResult(NamedTuple):
-    """One finished episode."""
-
-    worker: int
-    #: Its number in the worker.
-    emulator: int
-    #: Sum of the rewards, not discounted.
-    total_reward: float
-    #: Length in agent steps.
-    steps: int
-    #: What happened in the game; None where no :class:`~pokered_rl.envs.EpisodeMeter` measures it.
-    figures: EpisodeFigures | None = None
-
-    @property
-    def from_archive(self) -> bool:
-        """Whether it began in a state of the archive, and not at power-on or in a given start state."""
-        return self.figures is not None and bool(self.figures.cell)
-
-
 class ExperienceSink:
-    """Build and insert the sequences of worker messages, count steps and episodes; safe to call from any thread.
+    """Insert what workers send, count steps, episodes and losses; safe to call from any thread.
 
     Args:
-        builder: Makes sequences of batches.
-        replay: Anything with ``extend(sequences)``.
+        replay: Anything with ``extend(sequences)`` and the ``codec`` of its sequences.
         limiter: Counts what was inserted; None for no limit.
     """
 
-    def __init__(self, *, builder: SequenceBuilder, replay: _Replay, limiter: RateLimiter | None = None) -> None:
-        self.builder = builder
+    def __init__(self, *, replay: _Replay, limiter: RateLimiter | None = None) -> None:
         self.replay = replay
         self.limiter = limiter
         self.lock = threading.RLock()
         self.steps = 0
         self.episodes = 0
         self.sequences = 0
+        #: What went with lost workers: steps that no sequence has brought, and the open episodes that they were of.
+        self.counts = {"steps_lost": 0, "episodes_cut": 0}
         #: Sequences that were left out for a reward or priority that is not finite.
         self.not_finite = 0
         #: The latest finished episodes, oldest first.
         self.recent: deque[EpisodeResult] = deque(maxlen=_RECENT_EPISODES)
-        #: Called with each message that has :attr:`~pokered_rl.collectors.worker.WorkerMessage.watched` steps.
-        self.on_watched: Callable[[int, WorkerMessage], None] | None = None
-        self._running: dict[int, NDArray[np.float64]] = {}  # [2, E]: return and length of the open episodes
+        #: Called with each message that has :attr:`~pokered_rl.collectors.worker.WorkerMessage.watched` entries.
+        self.on_watched: Callable[[WorkerMessage], None] | None = None
+        #: :attr:`Experience.unsent` of the last message of each worker.
+        self.unsent: dict[int, tuple[int, int]] = {}
 
-    def add(self, worker: int, message: WorkerMessage) -> None:
-        """Build sequences of a batch and inserts them."""
-        assert message.batch is not None
+    def add(self, message: WorkerMessage) -> None:
+        """Insert the sequences of a message and count its steps and episodes.
+
+        Raises:
+            ConfigError: Most of all sequences are not finite: leaving them out would hide that the run does not learn.
+        """
+        experience = message.experience
+        assert experience is not None
         with self.lock:
-            self._find_not_finite(worker, message.batch)
-            self._insert(self.builder.extend(message.batch, worker=worker))
-            self.steps += message.num_steps
-            self._measure_episodes(worker, message)
+            self._warn(message.worker, experience)
+            if experience.sequences is not None:
+                self.replay.extend(experience.sequences)
+                self.sequences += len(experience.sequences)
+                if self.limiter is not None:
+                    self.limiter.inserted(len(experience.sequences))
+            self.steps += experience.num_steps
+            self.episodes += len(experience.episodes)
+            self.recent.extend(experience.episodes)
+            self.unsent[message.worker] = experience.unsent
         if message.watched is not None and self.on_watched is not None:
-            self.on_watched(worker, message)
+            self.on_watched(message)
 
     def cut(self, worker: int) -> None:
-        """End the open episodes of a lost worker; what is known of them is inserted."""
+        """Count the open episodes of a lost worker."""
         with self.lock:
-            self._insert(self.builder.cut(worker))
-            self._running.pop(worker, None)
-
-    def worker_state_dict(self, worker: int) -> dict[str, Any]:
-        """Return open sequences and running returns of one worker."""
-        running = self._running.get(worker)
-        return {
-            "sequences": self.builder.worker_state_dict(worker),
-            "running": None if running is None else torch.from_numpy(running.copy()),
-        }
-
-    def load_worker_state_dict(self, worker: int, state: Mapping[str, Any]) -> None:
-        """Continue one worker from :meth:`worker_state_dict`."""
-        self.builder.load_worker_state_dict(worker, state["sequences"])
-        if state["running"] is not None:
-            self._running[worker] = state["running"].numpy().copy()
+            episodes, steps = self.unsent.pop(worker, (0, 0))
+            self.counts["episodes_cut"] += episodes
+            self.counts["steps_lost"] += steps
 
     def state_dict(self) -> dict[str, Any]:
         """Return counters and recent episodes."""
@@ -136,14 +118,14 @@ class ExperienceSink:
             "steps": self.steps,
             "episodes": self.episodes,
             "sequences": self.sequences,
-            "counts": dict(self.builder.counts),
+            "counts": dict(self.counts),
             "recent": [_saved(result) for result in self.finished_since(self.episodes - _SAVED_EPISODES)],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self.steps, self.episodes, self.sequences = state["steps"], state["episodes"], state["sequences"]
-        self.builder.counts.update(state["counts"])
+        self.counts = {name: state["counts"][name] for name in self.counts}
         self.recent.extend(_restored(result) for result in state["recent"])
 
     def finished_since(self, count: int) -> list[EpisodeResult]:
@@ -152,70 +134,20 @@ class ExperienceSink:
             new = min(len(self.recent), max(0, self.episodes - count))
             return [self.recent[index - new] for index in range(new)]
 
-    def _insert(self, sequences: TensorDict | None) -> None:
-        if sequences is None or not len(sequences):
-            return
-        sequences = self._finite(sequences)
-        if not len(sequences):
-            return
-        self.replay.extend(sequences)
-        self.sequences += len(sequences)
-        if self.limiter is not None:
-            self.limiter.inserted(len(sequences))
-
-    def _find_not_finite(self, worker: int, batch: TensorDictBase) -> None:
-        """Say in which episode a reward is not finite."""
-        reward = batch.get("steps").get("reward")
-        if bool(torch.isfinite(reward.sum())):
-            return
-        for emulator in (~torch.isfinite(reward)).any(1).nonzero().flatten().tolist():
+    def _warn(self, worker: int, experience: Experience) -> None:
+        """Say in which episodes a reward is not finite, and count what was left out for it."""
+        for emulator, step in experience.bad_rewards:
             _log.warning(
                 "worker %d, emulator %d: a reward in its episode that began %d steps before this batch is not finite"
                 " (the run has %d finished episodes, %d steps); a line of the worker names the term",
-                *(worker, emulator, int(self._running[worker][1, emulator]) if worker in self._running else 0),
-                *(self.episodes, self.steps),
+                *(worker, emulator, step, self.episodes, self.steps),
             )
-
-    def _finite(self, sequences: TensorDict) -> TensorDict:
-        """Leave out sequences with a reward or priority that is not finite.
-
-        Raises:
-            ConfigError: They are most of all sequences: leaving them out would hide that the run does not learn.
-        """
-        kept = torch.ones(len(sequences), dtype=torch.bool)
-        for key in ("reward", "td_error"):
-            value = sequences.get(key, None)
-            if value is not None:
-                kept &= torch.isfinite(value.reshape(len(sequences), -1)).all(1)
-        if bool(kept.all()):
-            return sequences
-        self.not_finite += int((~kept).sum())
-        if self.not_finite > max(_MOST_NOT_FINITE, self.sequences):
+        self.not_finite += experience.not_finite
+        if experience.not_finite and self.not_finite > max(_MOST_NOT_FINITE, self.sequences):
             raise ConfigError(
                 f"{self.not_finite} sequences have a reward or value that is not finite, more than the {self.sequences}"
                 " others: correct the reward term that a line above names, or lower learner.learning_rate"
             )
-        return sequences[kept]
-
-    def _measure_episodes(self, worker: int, message: WorkerMessage) -> None:
-        assert message.batch is not None
-        steps = message.batch.get("steps")
-        reward = steps.get("reward").double().nan_to_num(0, 0, 0).cumsum(1).numpy()  # [E, T]
-        done = (steps.get("terminated") | steps.get("truncated")).numpy()
-        num_emulators, time = reward.shape
-        running = self._running.setdefault(worker, np.zeros((2, num_emulators)))
-        measured: dict[int, deque[EpisodeFigures]] = {}
-        for each in message.figures:
-            measured.setdefault(each.emulator, deque()).append(each)
-        # Return and length of the steps of the batch before the open episode began are subtracted.
-        for emulator, step in np.argwhere(done):
-            total, length = running[:, emulator] + (reward[emulator, step], step + 1)
-            own = measured.get(int(emulator))
-            figures = own.popleft() if own else None
-            self.recent.append(EpisodeResult(worker, int(emulator), float(total), int(length), figures))
-            running[:, emulator] = (-reward[emulator, step], -(step + 1))
-        running += np.stack([reward[:, -1], np.full(num_emulators, time)])
-        self.episodes += int(done.sum())
 
 
 def _saved(result: EpisodeResult) -> list[Any]:
@@ -239,10 +171,10 @@ class WorkerPool:
             Workers get copies; they see the learner's weights through :meth:`set_weights` only.
         emulators_per_worker: E.
         steps_per_batch: T, agent steps of each emulator in one batch.
-        builder: Makes sequences of batches.
-        replay: Takes the sequences.
+        builder: Makes sequences of rollouts; each worker gets a copy.
+        replay: Takes the sequences, as its ``codec`` has packed them in the workers. A :class:`SequenceReplay` that
+            compresses has to be allocated or loaded before.
         limiter: Samples per insert; None never waits.
-        two_bit_keys: Observation entries packed two bits a value before they are sent.
         epsilon_base: See :func:`emulator_epsilons`; None for a policy that reads no epsilon.
         epsilon_alpha: See :func:`emulator_epsilons`.
         warmup_steps: Agent steps of the whole run during which every action is random.
@@ -262,7 +194,6 @@ class WorkerPool:
         builder: SequenceBuilder,
         replay: SequenceReplay,
         limiter: RateLimiter | None = None,
-        two_bit_keys: Sequence[str] = (),
         epsilon_base: float | None = 0.4,
         epsilon_alpha: float = 7.0,
         warmup_steps: int = 0,
@@ -278,7 +209,7 @@ class WorkerPool:
         self.num_workers = len(make_envs)
         self.emulators_per_worker = emulators_per_worker
         self.steps_per_batch = steps_per_batch
-        self.sink = ExperienceSink(builder=builder, replay=replay, limiter=limiter)
+        self.sink = ExperienceSink(replay=replay, limiter=limiter)
         # A copy: a policy handed to workers shares its storage with them, and they would see half-done updates.
         self._policy = copy.deepcopy(policy).cpu().requires_grad_(False)
         self.control = SharedControl(network_of(self._policy), num_workers=self.num_workers)
@@ -302,10 +233,8 @@ class WorkerPool:
                 make_policy=partial(copy.deepcopy, self._policy),
                 exploration=self._exploration(index * emulators_per_worker, warmup_steps),
                 control=self.control,
-                layout=builder.layout,
-                observation_keys=builder.observation_keys,
-                state_keys=builder.state_keys,
-                two_bit_keys=tuple(two_bit_keys),
+                builder=builder,
+                codec=replay.codec,
             )
             for index, make_env in enumerate(make_envs)
         ]
@@ -372,12 +301,10 @@ class WorkerPool:
 
     def stats(self) -> dict[str, float]:
         """Return metrics: lost steps, weight staleness, truncated episodes."""
-        counts = self.sink.builder.counts
         result = {
             "weight_age_versions": float(self._weight_age[0]),
             "weight_age_seconds": self._weight_age[1],
-            "steps_lost": float(counts["steps_lost"]),
-            "episodes_cut": float(counts["episodes_cut"]),
+            **{name: float(count) for name, count in self.sink.counts.items()},
         }
         if self.sink.not_finite:
             result["sequences_not_finite"] = float(self.sink.not_finite)
@@ -402,7 +329,7 @@ class WorkerPool:
             for worker, saved in state["workers"].items():
                 if worker < self.num_workers and saved["emulators"] == self.emulators_per_worker:
                     self._states[worker] = bytes(saved["state"].numpy().tobytes())
-                    self.sink.load_worker_state_dict(worker, saved["sink"])
+                    self.sink.unsent[worker] = tuple(saved["unsent"])
 
     def __enter__(self) -> Self:
         return self
@@ -422,6 +349,8 @@ class WorkerPool:
         entropy = [self._seed, worker, self._incarnations[worker]]
         spec.seed = int(np.random.SeedSequence(entropy).generate_state(1)[0]) >> 1
         spec.attempt = self._incarnations[worker]
+        spec.builder = copy.deepcopy(spec.builder)  # holds the worker's open episodes
+        spec.codec = spec.codec.clone()  # without the replay that it is part of
         spec.state = self._states.get(worker)
         spec.lock = self.lock
         return spec
@@ -429,7 +358,7 @@ class WorkerPool:
     def _receive(self, worker: int, message: WorkerMessage) -> None:
         with self.sink.lock:
             self._states.pop(worker, None)  # the worker is past it
-            self.sink.add(worker, message)
+            self.sink.add(message)
             self.control.global_steps = self.sink.steps
             version = self.control.version
             pushed = self._pushed_at.get(message.weights_version)
@@ -442,7 +371,7 @@ class WorkerPool:
         return {
             "emulators": self.emulators_per_worker,
             "state": torch.frombuffer(bytearray(state), dtype=torch.uint8),
-            "sink": self.sink.worker_state_dict(worker),
+            "unsent": list(self.sink.unsent.get(worker, (0, 0))),
         }
 
     def _state(self, workers: dict[int, Any]) -> dict[str, Any]:

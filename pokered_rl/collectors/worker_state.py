@@ -1,7 +1,7 @@
-"""The state of a worker as bytes: emulators, recurrent states, transforms' memory, random generators.
+"""The state of a worker as bytes: emulators, recurrent states, transforms' memory, open sequences, random generators.
 
-TorchRL's own collector state holds transforms and counters only. With this state and the learner's open sequences an
-episode goes on in the next job at the step where this one ended.
+TorchRL's own collector state holds transforms and counters only. With this state an episode goes on in the next job at
+the step where this one ended.
 """
 
 import io
@@ -12,14 +12,15 @@ import torch
 from tensordict import TensorDict, TensorDictBase
 
 if TYPE_CHECKING:
-    from torchrl.collectors import Collector
     from torchrl.envs import EnvBase
+
+    from pokered_rl.collectors.worker import WorkerCollector
 
 __all__ = ["capture_state", "restore_state"]
 
 
-def capture_state(collector: "Collector") -> bytes:
-    """Save everything that the next rollout of a collector depends on, except its weights.
+def capture_state(collector: "WorkerCollector") -> bytes:
+    """Save everything that the next message of a collector depends on, except its weights.
 
     The innermost environment takes part with ``episode_state() -> dict`` and ``load_episode_state(dict)``, as in
     :class:`PokemonRedEnv` (without them its episodes do not go on), transforms with ``state_dict``, the policy with its
@@ -30,6 +31,7 @@ def capture_state(collector: "Collector") -> bytes:
         "carrier": _to_dict(collector._carrier),
         "transforms": dict(collector.env.state_dict()),
         "env": base.episode_state() if hasattr(base, "episode_state") else None,
+        "experience": collector.experience.state_dict(),
         "policy": policy.exploration_state() if hasattr(policy, "exploration_state") else None,
         "torch": torch.get_rng_state(),
         "numpy": _numpy_state(),
@@ -39,13 +41,14 @@ def capture_state(collector: "Collector") -> bytes:
     return buffer.getvalue()
 
 
-def restore_state(collector: "Collector", data: bytes) -> None:
+def restore_state(collector: "WorkerCollector", data: bytes) -> None:
     """Restore what :func:`capture_state` saved."""
     state = torch.load(io.BytesIO(data), weights_only=True)
     if state["env"] is not None:
         _base_env(collector.env).load_episode_state(state["env"])
         collector.env.load_state_dict(state["transforms"])
         collector._carrier = _from_dict(state["carrier"], collector._carrier)
+        collector.experience.load_state_dict(state["experience"])
     torch.set_rng_state(state["torch"])
     _set_numpy_state(state["numpy"])
     if state["policy"] is not None and hasattr(collector.policy, "load_exploration_state"):

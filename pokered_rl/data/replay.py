@@ -108,8 +108,15 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
     def extend(self, tensordicts: TensorDictBase, *, update_priority: bool | None = None) -> Tensor:
         """Add sequences [S]; their priority is ``td_error`` or the current maximum, see :func:`make_replay`.
 
+        Args:
+            tensordicts: As a :class:`SequenceBuilder` returns them, or packed by a clone of :attr:`codec`.
+            update_priority: See TorchRL's buffer.
+
         Returns:
             Slots int64 [S] that they were written to.
+
+        Raises:
+            ConfigError: The sequences are compressed, and :meth:`allocate` has not seen what they are made of.
         """
         size = len(tensordicts)
         if not size:
@@ -120,6 +127,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         if self.new_priority == "maximum":
             data.pop("td_error", None)
         if self.codec.compression_level and not self._storage.initialized:
+            if "block" in data:
+                raise ConfigError("a replay must be allocated before it takes compressed sequences")
             self.codec.inv(data[:1].clone())
             self.scratch_dir.mkdir(parents=True, exist_ok=True)
             self._storage.open_blocks(self.codec.block_capacity, create=True)

@@ -1,8 +1,8 @@
-"""Compact rollouts: a collector batch reduced, in the worker, to what sequences are built from.
+"""Compact rollouts: a collector batch reduced to what sequences are built from.
 
 A TorchRL batch [E, T] holds every observation twice (root and ``next``), the recurrent state at every step and all
 action values. A sequence needs each observation once, the observation after an episode's last step, the recurrent
-state only where a sequence can start, and two numbers of the action values. The rest is never copied between processes.
+state only where a sequence can start, and two numbers of the action values. The rest is not kept.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,11 +12,10 @@ from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
 
 from pokered_rl.errors import ConfigError
-from pokered_rl.observations import allowed_actions, pack_two_bits
+from pokered_rl.observations import allowed_actions
 
 __all__ = [
     "OBSERVATION_KEYS",
-    "PACKED_SUFFIX",
     "STATE_KEYS",
     "SequenceLayout",
     "compact_rollout",
@@ -26,8 +25,6 @@ __all__ = [
 OBSERVATION_KEYS = ("pixels", "map_memory", "context", "last_action", "last_reward", "action_mask")
 #: Recurrent state entries of the network.
 STATE_KEYS = ("recurrent_state_h", "recurrent_state_c")
-#: An entry packed two bits a value is called by its own name with this suffix.
-PACKED_SUFFIX = "_packed"
 
 
 class SequenceLayout:
@@ -108,7 +105,6 @@ def compact_rollout(
     layout: SequenceLayout,
     observation_keys: Iterable[str] = OBSERVATION_KEYS,
     state_keys: Sequence[str] = STATE_KEYS,
-    two_bit_keys: Iterable[str] = (),
 ) -> TensorDict:
     """Reduce a collector batch to what sequences are built from.
 
@@ -121,8 +117,6 @@ def compact_rollout(
         layout: Tells where sequences can start, hence which recurrent states are kept.
         observation_keys: Entries that are kept; names missing from the rollout are left out.
         state_keys: Recurrent state entries; may be empty.
-        two_bit_keys: Observation entries with values 0..3 that are packed four to a byte; they come out flattened
-            under their name with ``PACKED_SUFFIX``.
 
     Returns:
         TensorDict of batch size [] with
@@ -143,7 +137,6 @@ def compact_rollout(
     if missing:
         raise ConfigError(f"the rollout lacks {missing}; it has {sorted(keys)}")
     observation_keys = [key for key in observation_keys if key in keys]
-    two_bit = set(two_bit_keys)
 
     done = _flat(after.get("done"))
     terminated = _flat(after.get("terminated")) if "terminated" in next_keys else torch.zeros_like(done)
@@ -162,7 +155,7 @@ def compact_rollout(
         allowed = value if mask is None else value.masked_fill(~allowed_actions(mask), -torch.inf)
         entries["taken_value"] = value.gather(-1, action.unsqueeze(-1)).squeeze(-1)
         entries["greedy_value"] = allowed.amax(-1)
-    observations = _packed({key: rollout.get(key) for key in observation_keys}, two_bit, batch_ndim=2)
+    observations = {key: rollout.get(key) for key in observation_keys}
 
     final_index = done.flatten().nonzero().squeeze(-1)
     absent = [key for key in observation_keys if key not in next_keys]
@@ -177,7 +170,7 @@ def compact_rollout(
         {
             "steps": TensorDict(observations | entries, batch_size=rollout.batch_size),
             "first_step": step[:, 0].clone(),
-            "final": TensorDict(_packed(final, two_bit, batch_ndim=1), batch_size=[final_index.numel()]),
+            "final": TensorDict(final, batch_size=[final_index.numel()]),
             "final_index": final_index,
             "states": TensorDict(states, batch_size=[state_index.numel()]),
             "state_index": state_index,
@@ -189,14 +182,3 @@ def compact_rollout(
 def _flat(value: Tensor) -> Tensor:
     """[E, T, 1] or [E, T] -> [E, T]."""
     return value.squeeze(-1) if value.ndim == 3 else value
-
-
-def _packed(observations: dict[str, Tensor], two_bit: set[str], *, batch_ndim: int) -> dict[str, Tensor]:
-    """Pack the 2-bit entries, under their new names."""
-    packed = {}
-    for key, value in observations.items():
-        if key in two_bit:
-            packed[key + PACKED_SUFFIX] = pack_two_bits(value.flatten(batch_ndim))
-        else:
-            packed[key] = value
-    return packed

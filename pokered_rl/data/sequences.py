@@ -27,8 +27,6 @@ __all__ = ["SequenceBuilder"]
 _Ints = NDArray[np.int64]
 _Flags = NDArray[np.bool_]
 
-#: What a batch says of a step beside its observation and recurrent state, and what `cut` erases.
-_TRANSITION = ("action", "reward", "terminated", "truncated", "is_init")
 _POLICY_VALUES = ("taken_value", "greedy_value")
 #: Arrays of `_OpenEpisodes` that its state holds.
 _ARRAYS = ("write", "origin", "next_sequence", "is_open", "state_at")
@@ -54,10 +52,10 @@ class _Segments:
 
 
 class SequenceBuilder:
-    """Turn the batches of many workers into stored sequences; no sequence crosses an episode.
+    """Turn the batches of one worker into stored sequences; no sequence crosses an episode.
 
-    Reads batches [E, T] (see :func:`compact_rollout`, which is applied where the worker has not done it) and returns a
-    TensorDict [S] with the entries of a loss batch:
+    Reads batches [E, T] (see :func:`~pokered_rl.data.rollouts.compact_rollout`) and returns a TensorDict [S] with the
+    entries of a loss batch:
 
     - observations [S, L, ...], ``action`` int64 [S, L], ``reward`` f32 [S, L];
     - ``terminated``, ``truncated``, ``is_init``, ``mask`` bool [S, L]; ``mask`` is True at steps with a transition;
@@ -109,17 +107,15 @@ class SequenceBuilder:
         self.rescale_eps = rescale_eps
         self.state_dtype = state_dtype
         self.send = send
-        self._workers: dict[int, _OpenEpisodes] = {}
-        #: Steps received, episodes completed, sequences sent, steps that will never get a loss, episodes cut short.
-        self.counts = {"steps": 0, "episodes": 0, "sequences": 0, "steps_lost": 0, "episodes_cut": 0}
+        self._open: _OpenEpisodes | None = None
+        #: Steps received, episodes completed, sequences returned, steps of joined episodes that never get a loss.
+        self.counts = {"steps": 0, "episodes": 0, "sequences": 0, "steps_lost": 0}
 
-    def extend(self, batch: TensorDictBase, *, worker: int = 0) -> TensorDict:
-        """Add one batch of a worker and return the sequences that it completes.
+    def extend(self, batch: TensorDictBase) -> TensorDict:
+        """Add a batch and return the sequences that it completes.
 
         Args:
-            batch: A rollout [E, T], or the result of :func:`compact_rollout`; batches of a worker are contiguous in
-                time.
-            worker: Which worker it comes from.
+            batch: A rollout [E, T]; it begins where the one before it has ended.
 
         Returns:
             TensorDict [S], S >= 0.
@@ -132,8 +128,8 @@ class SequenceBuilder:
         steps = batch.get("steps")
         done = (steps.get("terminated") | steps.get("truncated")).numpy()  # [E, T]
         is_init, first_step = steps.get("is_init").numpy(), batch.get("first_step").numpy()
-        episodes = self._workers.setdefault(worker, _OpenEpisodes(len(done), self.layout))
-        episodes.check(is_init, done, first_step, worker)
+        episodes = self._open = self._open or _OpenEpisodes(len(done), self.layout)
+        episodes.check(is_init, done, first_step)
         self.counts["steps_lost"] += episodes.join(is_init[:, 0], first_step)
         segments = episodes.append(batch, done, state_dtype=self.state_dtype)
         # An episode joined in progress may end before the step where its first sequence would have started.
@@ -158,70 +154,21 @@ class SequenceBuilder:
         episodes.state_at = zero
         return self._gather(episodes, _Segments(zero, zero, zero, zero, zero, zero > 0), zero, zero)
 
-    def cut(self, worker: int) -> TensorDict | None:
-        """End the open episodes of a worker that will not send their next steps.
-
-        Their last observation becomes the final one, its step is lost and the step before counts as truncated.
-
-        Args:
-            worker: Which worker; unknown ones are ignored.
-
-        Returns:
-            The remaining sequences [S], or None where there are none.
-        """
-        episodes = self._workers.pop(worker, None)
-        if episodes is None or not episodes.is_open.any():
-            return None
-        emulator = np.nonzero(episodes.is_open)[0]
-        known = (episodes.write - episodes.origin)[emulator]
-        self.counts["episodes_cut"] += len(emulator)
-        if self.send == "episodes":
-            self.counts["steps_lost"] += int(known.sum())
-            return None
-        self.counts["steps_lost"] += len(emulator)
-        episodes.end_before_last_step(emulator)
-        first = episodes.next_sequence[emulator]
-        return self._build(
-            episodes,
-            _Segments(
-                emulator=emulator,
-                origin=episodes.origin[emulator],
-                first=first,
-                last=np.maximum(-(-(known - 1) // self.layout.period_steps), first),
-                known=known - 1,
-                ended=np.ones(len(emulator), np.bool_),
-            ),
-        )
+    @property
+    def unsent(self) -> tuple[int, int]:
+        """Open episodes, and their steps with a loss that no returned sequence holds: lost with this builder."""
+        return self._open.unsent(whole=self.send == "episodes") if self._open is not None else (0, 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return open episodes and counters, as tensors and plain values (loadable with ``weights_only=True``)."""
-        return {
-            "counts": dict(self.counts),
-            "workers": {worker: self.worker_state_dict(worker) for worker in self._workers},
-        }
+        return {"counts": dict(self.counts), "open": self._open.state_dict() if self._open is not None else {}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
         self.counts.update(state["counts"])
-        self._workers = {}
-        for worker, worker_state in state["workers"].items():
-            self.load_worker_state_dict(worker, worker_state)
+        self._open = _OpenEpisodes.from_state_dict(state["open"], self.layout) if state["open"] else None
 
-    def worker_state_dict(self, worker: int) -> dict[str, Any]:
-        """Return the open episodes of one worker; empty for a worker that has sent nothing."""
-        episodes = self._workers.get(worker)
-        return episodes.state_dict() if episodes is not None else {}
-
-    def load_worker_state_dict(self, worker: int, state: Mapping[str, Any]) -> None:
-        """Continue one worker from :meth:`worker_state_dict`."""
-        if state:
-            self._workers[worker] = _OpenEpisodes.from_state_dict(state, self.layout)
-        else:
-            self._workers.pop(worker, None)
-
-    def _compacted(self, batch: TensorDictBase) -> TensorDictBase:
-        if not batch.ndim:
-            return batch
+    def _compacted(self, batch: TensorDictBase) -> TensorDict:
         return compact_rollout(
             batch, layout=self.layout, observation_keys=self.observation_keys, state_keys=self.state_keys
         )
@@ -308,30 +255,30 @@ class _OpenEpisodes:
         #: Complete sequences of open episodes, for a builder that sends whole episodes.
         self.pending: list[list[TensorDict]] = [[] for _ in range(num_emulators)]
 
-    def check(self, is_init: _Flags, done: _Flags, first_step: _Ints, worker: int) -> None:
+    def check(self, is_init: _Flags, done: _Flags, first_step: _Ints) -> None:
         """Raise if the batch does not continue the open episodes."""
         if len(done) != self.num_emulators:
-            raise ValueError(f"worker {worker} sent {len(done)} emulators, before {self.num_emulators}; cut() it first")
+            raise ValueError(f"a batch of {len(done)} emulators, before {self.num_emulators}; make another builder")
         late = is_init[:, 1:] != done[:, :-1]
         if late.any():
             emulator, step = np.argwhere(late)[0]
             raise ValueError(
-                f"worker {worker}, emulator {emulator}, step {step + 1}: is_init is {is_init[emulator, step + 1]} "
+                f"emulator {emulator}, step {step + 1}: is_init is {is_init[emulator, step + 1]} "
                 f"after a step whose done is {done[emulator, step]}; a sequence would cross an episode"
             )
         crossing = is_init[:, 0] & self.is_open
         if crossing.any():
             raise ValueError(
-                f"worker {worker}, emulator {crossing.argmax()}: is_init at the first step, but its episode is open; "
-                "cut() the worker first"
+                f"emulator {crossing.argmax()}: is_init at the first step, but its episode is open; make another "
+                "builder for a worker that begins anew"
             )
         expected = self.write - self.origin
         gap = self.is_open & (first_step != expected)
         if gap.any():
             emulator = gap.argmax()
             raise ValueError(
-                f"worker {worker}, emulator {emulator}: the batch begins at step {first_step[emulator]} of its "
-                f"episode, step {expected[emulator]} was expected; a batch was lost, cut() the worker first"
+                f"emulator {emulator}: the batch begins at step {first_step[emulator]} of its episode, step "
+                f"{expected[emulator]} was expected; a batch was lost"
             )
 
     def join(self, is_init: _Flags, first_step: _Ints) -> int:
@@ -402,15 +349,13 @@ class _OpenEpisodes:
         pairs = zip(vars(ended).values(), vars(still_open).values(), strict=True)
         return _Segments(*(np.concatenate(pair) for pair in pairs))
 
-    def end_before_last_step(self, emulator: _Ints) -> None:
-        """Make the last observation of these emulators the final one and truncate the episode before it."""
-        last = self.write[emulator] - 1
-        self._put(
-            emulator * _STRIDE + last,
-            {key: torch.zeros_like(self.steps[key][:, 0][emulator]) for key in _TRANSITION},
-        )
-        emulator, before = emulator[last > 0], last[last > 0] - 1
-        self._put(emulator * _STRIDE + before, {"truncated": torch.ones(len(emulator), dtype=torch.bool)})
+    def unsent(self, *, whole: bool) -> tuple[int, int]:
+        """Return the number of open episodes, and of their known steps (``whole``: all) that have had no loss yet."""
+        built, layout = self.next_sequence, self.layout
+        with_loss = np.where(built > 0, (built - 1) * layout.period_steps + layout.unroll_steps, 0)
+        known = self.write - self.origin
+        steps = known if whole else np.maximum(known - with_loss, 0)
+        return int(self.is_open.sum()), int(steps[self.is_open].sum())
 
     def steps_at(self, place: _Ints) -> dict[str, Tensor]:
         """Return copies [*, ...] of the steps at these places [*]."""

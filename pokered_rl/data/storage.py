@@ -25,7 +25,7 @@ from torch import Tensor
 from torchrl.data import LazyMemmapStorage
 from torchrl.envs.transforms import Transform
 
-from pokered_rl.data.rollouts import PACKED_SUFFIX, SequenceLayout
+from pokered_rl.data.rollouts import SequenceLayout
 from pokered_rl.errors import CheckpointError, ConfigError
 from pokered_rl.observations import pack_bits, pack_two_bits, unpack_bits, unpack_two_bits
 
@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 
 #: Bytes of memory for each stored sequence: sum and minimum tree (float32, twice the capacity each), write counter.
 BOOKKEEPING_BYTES = 2 * 2 * 4 + 8
+#: A packed entry is called by its own name with this suffix.
+_PACKED_SUFFIX = "_packed"
 #: Truth values of a step that share one byte, from the highest bit down.
 _FLAG_KEYS = ("mask", "is_init", "terminated", "truncated")
 _ACTION_KEYS = ("action", "last_action")
@@ -69,9 +71,9 @@ _MAX_BLOCK_NUMBERS = 1 << 26
 
 
 class SequenceCodec(Transform):
-    r"""Pack sequences on their way into a replay buffer and unpack them on their way out.
+    r"""Pack sequences, in the worker that has built them, and unpack them on their way out of a replay buffer.
 
-    Reads (inverse, on ``extend``) and writes (forward, on ``sample``), [S, L, ...]:
+    Reads (inverse) and writes (forward, on ``sample``), [S, L, ...]:
 
     - two-bit entries uint8 [S, L, \\*shape], values 0..3 <-> ``NAME_packed`` uint8 [S, L, ceil(n / 4)];
     - ``action_mask`` bool [S, L, A] <-> ``action_mask_packed`` uint8 [S, L, ceil(A / 8)];
@@ -82,8 +84,8 @@ class SequenceCodec(Transform):
       zstd frame for each sequence and zeros behind it, and ``block_bytes`` int32 [S], the length of the frame. What
       zstd does not make smaller is stored as it is.
 
-    Entries that are absent, or packed already by the worker, are left as they are. A block that cannot be unpacked is
-    a sequence without transitions.
+    Entries that are absent or packed are left as they are: a replay packs on ``extend`` what comes unpacked. A block
+    that cannot be unpacked is a sequence without transitions.
 
     Args:
         two_bit_shapes: Shape of one step of each two-bit entry, for example ``{"map_memory": (2, 21, 21)}``.
@@ -136,10 +138,10 @@ class SequenceCodec(Transform):
         keys = set(tensordict.keys())
         for key in self.two_bit_shapes:
             if key in keys:
-                tensordict.set(key + PACKED_SUFFIX, pack_two_bits(tensordict.pop(key).flatten(2)))
+                tensordict.set(key + _PACKED_SUFFIX, pack_two_bits(tensordict.pop(key).flatten(2)))
         if self.num_actions is not None:
             if "action_mask" in keys:
-                tensordict.set("action_mask" + PACKED_SUFFIX, pack_bits(tensordict.pop("action_mask")))
+                tensordict.set("action_mask" + _PACKED_SUFFIX, pack_bits(tensordict.pop("action_mask")))
             for key in _ACTION_KEYS:
                 if key in keys:
                     tensordict.set(key, tensordict.get(key).to(torch.uint8))
@@ -210,12 +212,12 @@ class SequenceCodec(Transform):
             self._decompress(tensordict)
         keys = set(tensordict.keys())
         for key, shape in self.two_bit_shapes.items():
-            if key + PACKED_SUFFIX in keys:
-                packed = tensordict.pop(key + PACKED_SUFFIX)
+            if key + _PACKED_SUFFIX in keys:
+                packed = tensordict.pop(key + _PACKED_SUFFIX)
                 tensordict.set(key, unpack_two_bits(packed, prod(shape)).unflatten(-1, shape))
         if self.num_actions is not None:
-            if "action_mask" + PACKED_SUFFIX in keys:
-                packed = tensordict.pop("action_mask" + PACKED_SUFFIX)
+            if "action_mask" + _PACKED_SUFFIX in keys:
+                packed = tensordict.pop("action_mask" + _PACKED_SUFFIX)
                 tensordict.set("action_mask", unpack_bits(packed, self.num_actions))
             for key in _ACTION_KEYS:
                 if key in keys:

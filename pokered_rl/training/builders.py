@@ -502,7 +502,6 @@ def make_workers(
         "builder": builder,
         "replay": replay,
         "limiter": limiter,
-        "two_bit_keys": _two_bit_keys(policy.network),
         "epsilon_base": collector.epsilon_base,
         "epsilon_alpha": collector.epsilon_alpha,
         "warmup_steps": collector.warmup_steps,

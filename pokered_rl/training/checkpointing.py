@@ -26,7 +26,8 @@ from pokered_rl.training.trainer import Trainer
 
 __all__ = ["Checkpointing"]
 
-_FORMAT = 1
+#: 1 had the open sequences of the workers apart from their states; its runs go on with new episodes.
+_FORMAT, _READABLE = 2, (1, 2)
 #: Workers get this long to hand in their last batch and state: Ctrl-C has to end everything within ten seconds, and a
 #: scheduler gives half a minute between its signal and the end.
 _HALT_SECONDS, _HALT_INTERRUPTED_SECONDS = 15.0, 4.0
@@ -191,8 +192,11 @@ class Checkpointing(Callback):
 
     def _load(self, trainer: Trainer, checkpoint: Checkpoint) -> None:
         state = checkpoint.state()
-        if state.get("format") != _FORMAT:
-            raise CheckpointError(f"{checkpoint.path} has format {state.get('format')!r}, this version reads {_FORMAT}")
+        if state.get("format") not in _READABLE:
+            readable = " and ".join(map(str, _READABLE))
+            raise CheckpointError(
+                f"{checkpoint.path} has format {state.get('format')!r}, this version reads {readable}"
+            )
         try:
             trainer.learner.load_state_dict(state["learner"])
         except (KeyError, RuntimeError, ValueError) as error:
@@ -204,6 +208,9 @@ class Checkpointing(Callback):
         if trainer.mixed is not None:
             trainer.mixed.load_state_dict(state.get("mixed") or {"updates": trainer.updates})
             trainer.mixed.demonstrations.load(checkpoint.path / "demonstrations")
+        if state["format"] == 1:
+            state["workers"]["workers"] = {}
+            trainer.say("the last job was of the version before: its open episodes do not go on")
         trainer.workers.load_state_dict(state["workers"])
         trainer.callbacks.load_state_dict(state.get("callbacks", {}))
         # Last: restoring the parts may draw random numbers.

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from pokered_rl.collectors.control import WatchRequest
 from pokered_rl.collectors.worker import WorkerMessage
 from pokered_rl.errors import RunLostError
-from pokered_rl.record.live.feed import FeedWriter, WatchFile, packed_flags
+from pokered_rl.record.live.feed import FeedWriter, WatchFile
 from pokered_rl.training.callbacks import Callback
 from pokered_rl.training.runtime import StopReason
 from pokered_rl.training.trainer import Trainer
@@ -42,7 +40,7 @@ class LiveFeed(Callback):
         self._run, self._facts = run, dict(facts)
         self._watch = WatchFile(run)
         self._looked_at = -_LOOK_SECONDS
-        self._waiting: queue.Queue[tuple[int, int, WorkerMessage] | None] = queue.Queue(_MOST_WAITING)
+        self._waiting: queue.Queue[WorkerMessage | None] = queue.Queue(_MOST_WAITING)
         self._thread: threading.Thread | None = None
 
     def on_start(self, trainer: Trainer) -> None:
@@ -89,57 +87,21 @@ class LiveFeed(Callback):
             self._waiting.put(None)
             thread.join(timeout=5)
 
-    def _take(self, worker: int, message: WorkerMessage) -> None:
+    def _take(self, message: WorkerMessage) -> None:
         """Keep a message for the writing thread; called where it arrives, with the sink locked."""
         if self._thread is None or self._waiting.qsize() >= _MOST_WAITING - 1:
             return
-        self._waiting.put_nowait((worker, message.num_steps, message))
+        self._waiting.put_nowait(message)
 
     def _write(self) -> None:
         writer = FeedWriter(self._run, self._facts)
         try:
-            while (item := self._waiting.get()) is not None:
-                writer.append(record_of(item[0], item[2]))
+            while (message := self._waiting.get()) is not None:
+                writer.append({"worker": message.worker, "time": time.time(), **(message.watched or {})})
         except (OSError, RunLostError):
             return  # a full disk, or a run that was lost: the run itself will say so
         finally:
             writer.close()
-
-
-def record_of(worker: int, message: WorkerMessage) -> dict[str, Any]:
-    """Return the record of a worker's message for the feed."""
-    assert message.batch is not None
-    assert message.watched is not None
-    steps, watched, seen = message.batch.get("steps"), message.watched, message.watched_emulator
-    done = (steps.get("terminated") | steps.get("truncated")).numpy()
-    record: dict[str, Any] = {
-        "worker": worker,
-        "time": time.time(),
-        "first_step": message.batch.get("first_step").numpy().astype(np.int32),
-        "places": watched.places,
-        "flags": watched.flags,
-        "levels": watched.levels,
-        "actions": steps.get("action").numpy().T.astype(np.uint8),  # [T, E]
-        "rewards": steps.get("reward").numpy().T.astype(np.float32),
-        "done": done.T.astype(np.uint8),
-        "milestones": [list(each) for each in watched.milestones],
-        "cells": watched.cells,
-    }
-    pixels = steps.get("pixels", None)
-    if pixels is not None:
-        # The picture before the last step, which shows the place after the one before it.
-        record["pictures"] = pixels[:, -1].numpy().reshape(pixels.shape[0], pixels.shape[2], -1)
-    if seen is not None:
-        one = seen.emulator
-        record |= {"emulator": one, "terms": watched.terms[:, one], "term_names": list(message.term_names)}
-        if pixels is not None:
-            record["screens"] = pixels[one].numpy().reshape(*pixels.shape[1:3], -1)
-        if (mask := steps.get("action_mask", None)) is not None:
-            record["masks"] = packed_flags(mask[one].numpy())
-        for name in ("values", "quantiles", "log"):
-            if (value := getattr(seen, name)) is not None:
-                record[name] = value
-    return record
 
 
 class LiveServer(Callback):

@@ -11,10 +11,23 @@ from torch import nn
 from torchrl.data import Binary, Categorical, Composite, Unbounded, UnboundedDiscrete
 from torchrl.envs import Compose, EnvBase, InitTracker, TensorDictPrimer, TransformedEnv
 
+from pokered_rl.data import SequenceCodec
 from pokered_rl.errors import ConfigError, SaveStateError
 
 HIDDEN = 3
 ACTIONS = 4
+
+
+class ListReplay:
+    """Keeps the sequences that it is given, unpacked."""
+
+    def __init__(self, codec=None):
+        self.items = []
+        self.codec = codec or SequenceCodec()
+
+    def extend(self, sequences):
+        self.items += list(self.codec(sequences).unbind(0))
+        return torch.arange(len(sequences))
 
 
 class CountingEnv(EnvBase):

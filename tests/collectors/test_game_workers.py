@@ -7,21 +7,13 @@ import pytest
 import torch
 from tensordict import TensorDict
 
+from counting_world import ListReplay
 from pokered_rl.collectors import InlinePool
 from pokered_rl.data import SequenceBuilder, SequenceCodec, SequenceLayout
 from pokered_rl.envs import make_env
 from pokered_rl.modules import R2D2Network, R2D2Policy
 
 LAYOUT = SequenceLayout(burn_in_steps=4, unroll_steps=8, n_step=2)
-
-
-class KeepAll:
-    def __init__(self):
-        self.items = []
-
-    def extend(self, sequences):
-        self.items += list(sequences.unbind(0))
-        return torch.arange(len(sequences))
 
 
 class KeepValues(SequenceBuilder):
@@ -61,8 +53,7 @@ def make_pool(network):
                 emulators_per_worker=2,
                 steps_per_batch=10,
                 builder=KeepValues(layout=LAYOUT, observation_keys=(*network.observation_keys, "action_mask")),
-                replay=KeepAll(),
-                two_bit_keys=("map_memory",),
+                replay=ListReplay(SequenceCodec(two_bit_shapes={"map_memory": (2, 21, 21)}, num_actions=8)),
                 epsilon_base=0.3,
             )
         )
@@ -81,10 +72,9 @@ def test_network_replayed_from_the_stored_state_gives_the_values_the_policy_had(
             module.noisy = False
     for _ in range(7):
         workers.collect()
-    codec = SequenceCodec(two_bit_shapes={"map_memory": (2, 21, 21)}, num_actions=8)
     compared = 0
     for sequence in workers.sink.replay.items:
-        batch = codec(sequence.unsqueeze(0))
+        batch = sequence.unsqueeze(0)
         rows = batch["mask"][0].nonzero().squeeze(-1)
         real = slice(int(rows[0]), int(rows[-1]) + 1)
         td = TensorDict({key: batch[key][:, real] for key in network.observation_keys}, batch_size=[1])

@@ -4,23 +4,15 @@ import io
 import pytest
 import torch
 from torch import nn
+from torchrl.envs import Transform
 
+from counting_world import ListReplay
 from pokered_rl.collectors import InlinePool
+from pokered_rl.collectors.worker import unpack_message
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
 from pokered_rl.errors import ConfigError, RunLostError, SaveStateError
 
 LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
-
-
-class ListReplay:
-    """Keeps what it is given."""
-
-    def __init__(self):
-        self.items = []
-
-    def extend(self, sequences):
-        self.items += list(sequences.unbind(0))
-        return torch.arange(len(sequences))
 
 
 @pytest.fixture
@@ -187,47 +179,74 @@ def test_error_of_the_environment_keeps_its_class(make_pool, counting_env, tmp_p
         workers.collect()
 
 
+class _Fails(SequenceBuilder):
+    def extend(self, batch):
+        raise SaveStateError("no sequences")
+
+
+def test_error_of_the_builder_is_sent_by_the_worker_that_it_ends(make_pool):
+    workers = make_pool(builder=_Fails(layout=LAYOUT, observation_keys=("pixels", "action_mask")))
+    workers.start()
+    assert unpack_message(next(workers._batches)["message"]).error[:2] == ("SaveStateError", "no sequences")
+    with pytest.raises(SystemExit):
+        next(workers._batches)
+
+
 def test_more_than_one_worker_is_refused(counting_env, make_pool):
     with pytest.raises(ConfigError, match="one worker"):
         make_pool(make_envs=[counting_env, counting_env])
 
 
-class _Poisoned(InlinePool):
-    """The reward of step 3 of each batch is not a number, on emulator 1."""
+class _Poison(Transform):
+    """Makes the rewards of some emulators something that is not a number, once in some steps."""
 
-    def _receive(self, worker, message):
-        message.batch["steps"]["reward"][1, 3] = float("nan")
-        super()._receive(worker, message)
+    def __init__(self, emulators, value, *, every_steps):
+        super().__init__()
+        self.emulators, self.value, self.every_steps, self.steps = emulators, value, every_steps, 0
 
-
-def test_sequences_with_a_reward_that_is_not_finite_are_left_out_and_the_run_goes_on(
-    counting_env, counting_policy, caplog
-):
-    replay = ListReplay()
-    builder = SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask"))
-    options = {"policy": counting_policy, "emulators_per_worker": 2, "builder": builder, "replay": replay}
-    with _Poisoned(make_envs=[counting_env], steps_per_batch=28, **options) as workers:
-        for _ in range(5):
-            workers.collect()
-        assert workers.stats()["sequences_not_finite"] == workers.sink.not_finite > 0
-        assert len(replay.items) == workers.sink.sequences > 0
-        assert all(bool(torch.isfinite(item["reward"]).all()) for item in replay.items)
-        assert all(result.total_reward == result.total_reward for result in workers.sink.recent), "returns stay numbers"
-    assert "worker 0, emulator 1: a reward in its episode" in caplog.text
+    def _step(self, tensordict, next_tensordict):
+        if self.steps % self.every_steps == 0:
+            next_tensordict["reward"][self.emulators] = float(self.value)
+        self.steps += 1
+        return next_tensordict
 
 
-def test_run_ends_when_most_sequences_would_be_left_out(counting_env, counting_policy):
-    builder = SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask"))
-    options = {"policy": counting_policy, "emulators_per_worker": 2, "builder": builder, "replay": ListReplay()}
+def test_sequences_with_a_reward_that_is_not_finite_are_left_out_and_the_run_goes_on(make_pool, counting_env, caplog):
+    def make_env(**options):
+        return counting_env(**options).append_transform(_Poison(1, "nan", every_steps=28))
 
-    class Always(_Poisoned):
-        def _receive(self, worker, message):
-            message.batch["steps"]["reward"][:] = float("inf")
-            super()._receive(worker, message)
-
-    workers = Always(make_envs=[counting_env], steps_per_batch=28 * 20, **options)
-    with workers, pytest.raises(ConfigError, match=r"not finite, more than the 0 others"):
+    workers = make_pool(make_envs=[make_env], steps_per_batch=28)
+    for _ in range(5):
         workers.collect()
+    items = workers.sink.replay.items
+    assert workers.stats()["sequences_not_finite"] == workers.sink.not_finite > 0
+    assert len(items) == workers.sink.sequences > 0
+    assert all(bool(torch.isfinite(item["reward"]).all()) for item in items)
+    assert all(result.total_reward == result.total_reward for result in workers.sink.recent), "returns stay numbers"
+    assert "worker 0, emulator 1: a reward in its episode that began 4 steps before this batch" in caplog.text
+
+
+def test_run_ends_when_most_sequences_would_be_left_out(make_pool, counting_env):
+    def make_env(**options):
+        return counting_env(**options).append_transform(_Poison(slice(None), "inf", every_steps=1))
+
+    workers = make_pool(make_envs=[make_env], steps_per_batch=28 * 20)
+    with pytest.raises(ConfigError, match=r"not finite, more than the 0 others"):
+        workers.collect()
+
+
+def test_what_a_lost_worker_has_not_sent_is_counted(make_pool):
+    workers = make_pool(steps_per_batch=7)
+    workers.collect()
+    # Emulator 0 is at step 2 of its second episode. Emulator 1 is at step 7 of 8: the sequence of steps 0..3 is sent.
+    workers.sink.cut(0)
+    workers.sink.cut(0)
+    assert workers.sink.counts == {"steps_lost": 2 + 3, "episodes_cut": 2}
+    whole = SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask"), send="episodes")
+    workers = make_pool(steps_per_batch=7, builder=whole)
+    workers.collect()
+    workers.sink.cut(0)
+    assert workers.sink.counts == {"steps_lost": 2 + 7, "episodes_cut": 2}
 
 
 def test_state_of_worker_processes_goes_on_inline(make_pool):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from counting_world import ListReplay
 from pokered_rl.collectors import ProcessPool
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
 from pokered_rl.errors import ConfigError, SaveStateError
@@ -24,21 +25,12 @@ LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
 PATIENCE_SECONDS = 300
 
 
-class CountingReplay:
-    def __init__(self):
-        self.items = []
-
-    def extend(self, sequences):
-        self.items += list(sequences.unbind(0))
-        return torch.arange(len(sequences))
-
-
 def make_pool(policy, make_envs, **options):
     defaults = {
         "emulators_per_worker": 2,
         "steps_per_batch": 20,
         "builder": SequenceBuilder(layout=LAYOUT, observation_keys=("pixels", "action_mask")),
-        "replay": CountingReplay(),
+        "replay": ListReplay(),
         "epsilon_base": 0.5,
     }
     return ProcessPool(policy=policy, make_envs=make_envs, **(defaults | options))
@@ -101,7 +93,7 @@ def test_workers_play_take_weights_and_hand_over_their_states(counting_env, coun
         assert [torch.equal(again[worker]["state"], state["workers"][worker]["state"]) for worker in (0, 1)] == [
             True
         ] * 2
-        # The builder raises if a worker did not go on exactly at the step where its open sequences end.
+        # A builder raises if its worker did not go on exactly at the step where the open sequences end.
         play_until(restored, lambda: restored.steps >= steps + 400)
         assert restored.restarts == {"raised": 0, "died": 0, "hung": 0}
     assert remaining_children() == []
@@ -234,19 +226,15 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell runs the tests in the background
 from functools import partial
 import torch
-from counting_world import CountingPolicy, make_counting_env
+from counting_world import CountingPolicy, ListReplay, make_counting_env
 from pokered_rl.collectors import ProcessPool
 from pokered_rl.data import SequenceBuilder, SequenceLayout
-
-class Nothing:
-    def extend(self, sequences):
-        return torch.arange(len(sequences))
 
 if __name__ == "__main__":
     layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
     workers = ProcessPool(
         make_envs=[partial(make_counting_env, delay=0.001)] * 2, policy=CountingPolicy(), emulators_per_worker=2,
-        steps_per_batch=20, replay=Nothing(), builder=SequenceBuilder(layout=layout, observation_keys=("pixels",)),
+        steps_per_batch=20, replay=ListReplay(), builder=SequenceBuilder(layout=layout, observation_keys=("pixels",)),
     )
     try:
         while workers.steps < 200:

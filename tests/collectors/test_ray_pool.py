@@ -6,29 +6,20 @@ from functools import partial
 from socket import gethostname
 
 import pytest
-import torch
 from torch import nn
 
+from counting_world import ListReplay
 from pokered_rl.atomic import LockToken, check_lock
 from pokered_rl.collectors import RayPool
 from pokered_rl.collectors.ray_pool import _RemoteWorker
 from pokered_rl.collectors.worker import WorkerSpec, unpack_message
-from pokered_rl.data import SequenceBuilder, SequenceLayout
+from pokered_rl.data import SequenceBuilder, SequenceCodec, SequenceLayout
 from pokered_rl.errors import ConfigError, RunLostError
 
 ray = pytest.importorskip("ray", reason="needs the extra [ray]")
 
 LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
 PATIENCE_SECONDS = 400
-
-
-class ListReplay:
-    def __init__(self):
-        self.items = []
-
-    def extend(self, sequences):
-        self.items += list(sequences.unbind(0))
-        return torch.arange(len(sequences))
 
 
 def play_until(workers, condition):
@@ -79,7 +70,15 @@ def test_ray_that_does_not_come_up_says_what_to_do(monkeypatch, counting_env, co
 
 
 def test_worker_checks_the_lock_of_the_run_and_a_node_without_its_folder_is_named(tmp_path, counting_env):
-    order = {"version": 0, "number": -1, "weights": [None], "global_steps": 0, "state_request": 0, "halted": False}
+    order = {
+        "version": 0,
+        "number": -1,
+        "weights": [None],
+        "global_steps": 0,
+        "state_request": 0,
+        "halted": False,
+        "watch": 0,
+    }
     path, checked = tmp_path / "a" / "run.lock", []
 
     def make_env(**options):
@@ -96,8 +95,8 @@ def test_worker_checks_the_lock_of_the_run_and_a_node_without_its_folder_is_name
         make_policy=nn.Identity,
         exploration=None,
         control=None,
-        layout=LAYOUT,
-        observation_keys=("pixels",),
+        builder=SequenceBuilder(layout=LAYOUT, observation_keys=("pixels",)),
+        codec=SequenceCodec(),
         lock=LockToken(path, "mine", heartbeat_seconds=0),
     )
     name, text, _ = unpack_message(_RemoteWorker(spec, 20).collect(order)).error

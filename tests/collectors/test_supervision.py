@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from counting_world import ListReplay
 from pokered_rl.collectors.supervision import SupervisedPool
 from pokered_rl.collectors.worker import WorkerMessage, pack_error, unpack_message
 from pokered_rl.data import SequenceBuilder, SequenceLayout
@@ -19,7 +20,7 @@ class _Worker:
     def receive(self) -> WorkerMessage:
         self.batches += 1
         if self.batches == 1:
-            return WorkerMessage(batch=None, worker=self.worker)
+            return WorkerMessage(experience=None, worker=self.worker)
         return unpack_message(pack_error(self.worker, self.error))
 
     def close(self) -> None:
@@ -39,11 +40,6 @@ class _Pool(SupervisedPool):
         """Count nothing: the batches are empty."""
 
 
-class _NoReplay:
-    def extend(self, sequences):
-        raise AssertionError("there are no sequences")
-
-
 @pytest.fixture
 def make_pool(counting_env, counting_policy):
     def make(error):
@@ -54,7 +50,7 @@ def make_pool(counting_env, counting_policy):
             emulators_per_worker=2,
             steps_per_batch=20,
             builder=SequenceBuilder(layout=layout, observation_keys=("pixels", "action_mask")),
-            replay=_NoReplay(),
+            replay=ListReplay(),
             epsilon_base=0.5,
         )
         pool.error = error

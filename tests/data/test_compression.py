@@ -11,7 +11,7 @@ from tensordict import TensorDict
 from file_limits import file_size_limit
 from pokered_rl.data import SequenceCodec, SequenceLayout, SequenceReplay, make_replay
 from pokered_rl.disk import disk_message
-from pokered_rl.errors import CheckpointError
+from pokered_rl.errors import CheckpointError, ConfigError
 
 LAYOUT = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)  # L = 8
 #: Bytes of a block that is stored as it is: pixels 8 x 480, reward 8 x 4, action 8.
@@ -68,6 +68,25 @@ def test_sequences_come_back_bit_for_bit_whatever_zstd_makes_of_them(tmp_path, n
     assert torch.equal(sample["pixels"], sequences["pixels"][sample["index"]])
     assert not {"block", "block_bytes"} & set(sample.keys())
     assert replay[2]["pixels"].shape == (8, 24, 20)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_what_a_worker_has_packed_is_stored_as_if_the_replay_had_packed_it(tmp_path, level):
+    sequences, stored = make_sequences(4, noise=0.1), []
+    for name in ("plain", "packed"):
+        replay = replay_in(tmp_path / name, level=level)
+        replay.allocate(sequences)
+        replay.extend(sequences if name == "plain" else replay.codec.clone().inv(sequences))
+        stored.append(replay._storage.get(torch.arange(4)))
+    plain, packed = (dict(each.items(True, True)) for each in stored)
+    assert plain.keys() == packed.keys()
+    assert [key for key, value in plain.items() if not torch.equal(value, packed[key])] == []
+
+
+def test_compressed_sequences_are_refused_by_a_replay_that_does_not_know_what_they_hold(tmp_path):
+    replay = replay_in(tmp_path)
+    with pytest.raises(ConfigError, match="must be allocated"):
+        replay.extend(replay.codec.clone().inv(make_sequences(1)))
 
 
 def test_block_is_never_larger_than_what_it_holds(tmp_path):

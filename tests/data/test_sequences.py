@@ -6,7 +6,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pokered_rl.data import SequenceBuilder, SequenceLayout, compact_rollout
+from pokered_rl.data import SequenceBuilder, SequenceLayout
+from pokered_rl.data.rollouts import compact_rollout
 from pokered_rl.errors import ConfigError
 
 KEYS = {"observation_keys": ("pixels", "action_mask"), "state_keys": ("recurrent_state_h", "recurrent_state_c")}
@@ -139,8 +140,7 @@ class TestProperties:
         stream, builder = rollout_stream([[50]]), SequenceBuilder(layout=layout, **KEYS)
         builder.extend(stream.batch(9))
         state = builder.state_dict()
-        for worker in state["workers"].values():
-            worker["steps"]["is_random"] = torch.zeros_like(worker["steps"]["is_init"])
+        state["open"]["steps"]["is_random"] = torch.zeros_like(state["open"]["steps"]["is_init"])
         continued = SequenceBuilder(layout=layout, **KEYS)
         continued.load_state_dict(state)
         batch = stream.batch(9)
@@ -160,13 +160,13 @@ class TestProperties:
     def test_saved_and_restored_builder_continues_identically(self, rollout_stream, layout, lengths, before, after):
         stream = rollout_stream([[*lengths, 1000], [*lengths[::-1], 1000]])
         builder = SequenceBuilder(layout=layout, **KEYS)
-        builder.extend(stream.batch(before), worker=3)
+        builder.extend(stream.batch(before))
         saved = copy.deepcopy(builder.state_dict())
         following = stream.batch(after)
-        expected = builder.extend(following, worker=3)
+        expected = builder.extend(following)
         restored = SequenceBuilder(layout=layout, **KEYS)
         restored.load_state_dict(saved)
-        found = restored.extend(following, worker=3)
+        found = restored.extend(following)
         assert found.batch_size == expected.batch_size
         assert (found == expected).all()
         assert restored.counts == builder.counts
@@ -282,29 +282,15 @@ class TestByHand:
 class TestLostWorker:
     layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2)
 
-    def test_cut_segment_loses_its_last_step_and_is_truncated_before_it(self, rollout_stream):
-        stream = rollout_stream([[99]])
-        builder = SequenceBuilder(layout=self.layout, **KEYS)
-        builder.extend(stream.batch(4))
-        (sequence,) = builder.cut(0)
-        # Steps 0..3 are known, the observation after step 3 is not: 0..2 remain, observation 3 is the final one.
-        assert sequence["mask"].tolist() == [False, False, True, True, True, False, False, False]
-        assert sequence["pixels"][5, 2] == 3
-        assert sequence["truncated"].nonzero().flatten().tolist() == [4]
-        assert sequence["action"][5] == 0
-        assert sequence["reward"][5] == 0
-        assert builder.counts["steps_lost"] == 1
-        assert builder.counts["episodes_cut"] == 1
-
-    def test_replacement_starts_afresh_after_a_cut(self, rollout_stream):
-        builder = SequenceBuilder(layout=self.layout, **KEYS)
-        builder.extend(rollout_stream([[99]]).batch(5), worker=1)
-        other = rollout_stream([[99]])
-        builder.extend(other.batch(5), worker=2)
-        builder.cut(1)
-        sequences = builder.extend(rollout_stream([[6, 99]]).batch(6), worker=1)
-        assert sequences.batch_size[0] == 2
-        assert builder.extend(other.batch(1), worker=2).batch_size[0] == 1  # the other worker is untouched
+    @pytest.mark.parametrize(("period_steps", "unsent"), [(4, 9 - 4), (2, 9 - 6)])
+    def test_steps_without_a_loss_in_a_returned_sequence_are_counted(self, rollout_stream, period_steps, unsent):
+        layout = SequenceLayout(burn_in_steps=2, unroll_steps=4, n_step=2, period_steps=period_steps)
+        builder = SequenceBuilder(layout=layout, **KEYS)
+        assert builder.unsent == (0, 0)
+        # Nine steps of emulator 0 are known: of period 4 the loss of 0..3 is complete, of period 2 that of 2..5, too.
+        # Of emulator 1 only the episode that ended is returned, and step 0 of the next is known.
+        builder.extend(rollout_stream([[99], [8, 99]]).batch(9))
+        assert builder.unsent == (2, unsent + 1)
 
     def test_episode_in_progress_is_joined_at_its_next_stored_state(self, rollout_stream):
         stream = rollout_stream([[99]])
@@ -339,8 +325,7 @@ class TestSendEpisodes:
     def test_open_episodes_are_lost_whole(self, rollout_stream):
         builder = SequenceBuilder(layout=self.layout, send="episodes", **KEYS)
         builder.extend(rollout_stream([[99], [3, 99]]).batch(10))  # emulator 1: 3 steps done, 7 open
-        assert builder.cut(0) is None
-        assert builder.counts["steps_lost"] == 10 + 7
+        assert builder.unsent == (2, 10 + 7)
 
 
 class TestCompactRollout:
@@ -351,25 +336,6 @@ class TestCompactRollout:
         compact = compact_rollout(batch, layout=self.layout, **KEYS)
         # Step 0 (padded burn-in), and burn-in starts 4 s - 2 = 2, 6, 10.
         assert compact["state_index"].tolist() == [0, 2, 6, 10]
-
-    def test_worker_side_compaction_gives_the_same_sequences(self, rollout_stream):
-        lengths = [[5, 9, 99], [99]]
-        ours, theirs = rollout_stream(lengths), rollout_stream(lengths)
-        plain, compacted = (SequenceBuilder(layout=self.layout, **KEYS) for _ in range(2))
-        for time in (7, 3, 12):
-            expected = plain.extend(ours.batch(time))
-            found = compacted.extend(compact_rollout(theirs.batch(time), layout=self.layout, **KEYS))
-            assert (expected == found).all()
-
-    def test_two_bit_entries_come_out_packed(self, rollout_stream):
-        batch = rollout_stream([[3, 99]]).batch(4)
-        cells = torch.randint(0, 4, (1, 4, 2, 3, 3), dtype=torch.uint8)
-        batch["map_memory"], batch["next", "map_memory"] = cells, cells
-        compact = compact_rollout(
-            batch, layout=self.layout, observation_keys=("map_memory",), two_bit_keys=("map_memory",)
-        )
-        assert compact["steps", "map_memory_packed"].shape == (1, 4, 5)  # 18 cells, 4 a byte
-        assert compact["final", "map_memory_packed"].shape == (1, 5)
 
 
 class TestLayout:

@@ -10,7 +10,7 @@ import torch
 from tensordict import TensorDict
 
 from pokered_rl.training import Callback
-from pokered_rl.training.checkpoint import CheckpointStore
+from pokered_rl.training.checkpoint import Checkpoint, CheckpointStore
 
 pytestmark = pytest.mark.faults
 
@@ -73,3 +73,24 @@ def test_three_interruptions_leave_no_trace(train, runs):
     assert _differences(left[:stored].to_dict(), right[:stored].to_dict()) == []
     for name in ("straight", "stopped"):
         assert len(list((runs / name / "episode_logs").glob("*.episode"))) >= 6
+
+
+def test_run_of_the_version_before_goes_on_with_new_episodes(train, runs, monkeypatch, capsys):
+    assert train("run.name=a", *DETERMINISTIC, callbacks=[SignalAt(140)]) == 75
+    state = Checkpoint.state
+
+    def state_of_the_version_before(checkpoint):
+        tree = state(checkpoint)
+        for worker in tree["workers"]["workers"].values():
+            del worker["unsent"]
+            worker["sink"] = {"sequences": {}, "running": None}
+        return tree | {"format": 1}
+
+    monkeypatch.setattr(Checkpoint, "state", state_of_the_version_before)
+    assert train("run.name=a", *DETERMINISTIC) == 0
+    assert "of the version before: its open episodes do not go on" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert _final_state(runs / "a")["workers"]["sink"]["steps"] == 280
+    monkeypatch.setattr(Checkpoint, "state", lambda checkpoint: state(checkpoint) | {"format": 3})
+    assert train("run.name=a", *DETERMINISTIC, "run.target_total_steps=300") == 1
+    assert "has format 3, this version reads 1 and 2" in capsys.readouterr().err

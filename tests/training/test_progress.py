@@ -2,15 +2,13 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
-import torch
-from tensordict import TensorDict
-
 from pokered_rl.collectors import EpisodeResult, ExperienceSink
+from pokered_rl.collectors.experience import Experience
 from pokered_rl.collectors.worker import WorkerMessage
-from pokered_rl.data import SequenceBuilder, SequenceLayout
 from pokered_rl.envs import EpisodeFigures
 from pokered_rl.training import StopReason
 from pokered_rl.training.metrics import Metrics
@@ -19,17 +17,14 @@ from pokered_rl.training.run_folder import Progress, RunFolder
 from pokered_rl.training.trainer import Trainer
 
 
-def _finish(sink: ExperienceSink, returns: torch.Tensor, *, worker: int) -> None:
+def _finish(sink: ExperienceSink, returns: Sequence[float], *, worker: int) -> None:
     """A batch of a worker in which every emulator ends an episode of one step."""
-    reward = returns[:, None]
-    ended = torch.ones_like(reward, dtype=torch.bool)
-    steps = TensorDict({"reward": reward, "terminated": ended, "truncated": ~ended}, batch_size=reward.shape)
-    sink._measure_episodes(worker, WorkerMessage(TensorDict({"steps": steps}, batch_size=[])))
+    episodes = [EpisodeResult(worker, emulator, each, 1) for emulator, each in enumerate(returns)]
+    sink.add(WorkerMessage(Experience(len(episodes), None, 0, [], episodes, (0, 0)), worker=worker))
 
 
 def test_every_episode_gets_its_row_though_all_emulators_end_together(tmp_path: Path):
-    builder = SequenceBuilder(layout=SequenceLayout(burn_in_steps=0, unroll_steps=2, n_step=1))
-    sink = ExperienceSink(builder=builder, replay=None)
+    sink = ExperienceSink(replay=None)
     progress = Progress(run="a", jobs=1)
     workers = SimpleNamespace(sink=sink, steps=0, episodes=0, stats=lambda: {"steps_lost": 0.0})
     trainer = Trainer(
@@ -46,7 +41,7 @@ def test_every_episode_gets_its_row_though_all_emulators_end_together(tmp_path: 
             Metrics(tmp_path / "metrics", progress, every_seconds=1e9),
         ],
     )
-    for worker, returns in enumerate((torch.arange(300.0), torch.arange(300.0, 450.0))):
+    for worker, returns in enumerate((range(300), range(300, 450))):
         _finish(sink, returns, worker=worker)
         workers.episodes = sink.episodes
         trainer.announce()
@@ -58,11 +53,10 @@ def test_every_episode_gets_its_row_though_all_emulators_end_together(tmp_path: 
 
 
 def test_episodes_that_finish_while_others_are_noted_are_noted_next():
-    builder = SequenceBuilder(layout=SequenceLayout(burn_in_steps=0, unroll_steps=2, n_step=1))
-    sink = ExperienceSink(builder=builder, replay=None)
-    _finish(sink, torch.arange(3.0), worker=0)
+    sink = ExperienceSink(replay=None)
+    _finish(sink, [0.0, 1.0, 2.0], worker=0)
     noted = sink.episodes
-    _finish(sink, torch.arange(10.0, 12.0), worker=1)
+    _finish(sink, [10.0, 11.0], worker=1)
     assert [episode.total_reward for episode in sink.finished_since(noted)] == [10.0, 11.0]
 
 

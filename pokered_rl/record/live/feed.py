@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from pokered_rl.atomic import write_atomically
 from pokered_rl.errors import EpisodeLogError
@@ -203,8 +202,3 @@ class WatchFile:
             return None
         until, asked = self._asked
         return asked if time.time() < until <= time.time() + 2 * self.SECONDS else None
-
-
-def packed_flags(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """Pack bool [..., A] into uint8 [..., ceil(A / 8)], the first in the lowest bit."""
-    return np.packbits(flags, axis=-1, bitorder="little")
