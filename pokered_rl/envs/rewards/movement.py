@@ -194,18 +194,18 @@ class Idle(RewardTerm):
     """value = -1 for each further step after ``patience`` steps without any change.
 
     No change: same map, tile and facing, and the same tile map (letters included, the blinking arrow not). With
-    ``stay``, also for each further step after so many on one tile outside of battles, whatever the screen shows: texts
-    that open again and again are changes, too.
+    ``stay``, also for each further step after so many on one tile, in a battle after so many in which nobody's HP changed,
+    whatever the screen shows: texts and menus that open again and again are changes, too.
 
     Args:
         weight: Factor.
         patience: Idle steps in a row that cost nothing.
-        stay: Steps on one tile that cost nothing; None for any number.
+        stay: Steps on one tile, or in a battle without an effect, that cost nothing; None for any number.
     """
 
     name = "idle"
     default_weight = 0.002
-    labels = ("wTileMap",)
+    labels = ("wTileMap", "wBattleMonHP", "wEnemyMonHP")
 
     def __init__(self, *, weight: float | None = None, patience: int = 4, stay: int | None = None) -> None:
         super().__init__(weight=weight)
@@ -225,7 +225,9 @@ class Idle(RewardTerm):
         self._idle = (self._idle + 1) * same
         idles = self._idle > self.patience
         if self.stay is not None:
-            self._stayed = (self._stayed + 1) * ~step.tiles.arrived * (now.in_battle == 0)
+            hit = [now.u16(label) != before.u16(label) for label in ("wBattleMonHP", "wEnemyMonHP")]
+            moves = step.tiles.arrived | ((now.in_battle > 0) & np.logical_or(*hit))
+            self._stayed = (self._stayed + 1) * ~moves
             idles |= self._stayed > self.stay
         return idles * -1.0
 

@@ -484,10 +484,11 @@ def test_idle(play):
 
 
 def test_idle_counts_texts_that_open_again_and_again_on_one_tile(play):
-    text, battle = {"wTileMap": 0x80}, {"wIsInBattle": 1}
+    text, battle, hit = {"wTileMap": 0x80}, {"wIsInBattle": 1}, {"wIsInBattle": 1, "wEnemyMonHP": 2}
     assert play("idle", {}, text, {}, text, {}, stay=2) == [0, 0, -1, -1]
     assert play("idle", {}, text, {}, {"wXCoord": 4}, {"wXCoord": 4, **text}, stay=2) == [0, 0, 0, 0]
-    assert play("idle", {}, text, battle, text, {}, stay=2) == [0, 0, 0, 0]
+    assert play("idle", {}, text, battle, battle, battle, stay=2) == [0, 0, -1, -1]
+    assert play("idle", {}, text, battle, hit, hit, stay=2, patience=9) == [0, 0, 0, 0]
 
 
 def test_revisit(play):
