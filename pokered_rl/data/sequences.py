@@ -108,8 +108,8 @@ class SequenceBuilder:
         self.state_dtype = state_dtype
         self.send = send
         self._open: _OpenEpisodes | None = None
-        #: Steps received, episodes completed, sequences returned, steps of joined episodes that never get a loss.
-        self.counts = {"steps": 0, "episodes": 0, "sequences": 0, "steps_lost": 0}
+        #: Steps of episodes that were joined in progress which never get a loss.
+        self.steps_lost = 0
 
     def extend(self, batch: TensorDictBase) -> TensorDict:
         """Add a batch and return the sequences that it completes.
@@ -130,13 +130,11 @@ class SequenceBuilder:
         is_init, first_step = steps.get("is_init").numpy(), batch.get("first_step").numpy()
         episodes = self._open = self._open or _OpenEpisodes(len(done), self.layout)
         episodes.check(is_init, done, first_step)
-        self.counts["steps_lost"] += episodes.join(is_init[:, 0], first_step)
+        self.steps_lost += episodes.join(is_init[:, 0], first_step)
         segments = episodes.append(batch, done, state_dtype=self.state_dtype)
         # An episode joined in progress may end before the step where its first sequence would have started.
         unreached = np.maximum(segments.first * self.layout.period_steps - segments.known, 0)[segments.ended]
-        self.counts["steps_lost"] -= int(unreached.sum())
-        self.counts["steps"] += done.size
-        self.counts["episodes"] += int(done.sum())
+        self.steps_lost -= int(unreached.sum())
         sequences = self._build(episodes, segments)
         episodes.drop_old_states()
         return sequences
@@ -160,12 +158,12 @@ class SequenceBuilder:
         return self._open.unsent(whole=self.send == "episodes") if self._open is not None else (0, 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return open episodes and counters, as tensors and plain values (loadable with ``weights_only=True``)."""
-        return {"counts": dict(self.counts), "open": self._open.state_dict() if self._open is not None else {}}
+        """Return open episodes and lost steps, as tensors and plain values (loadable with ``weights_only=True``)."""
+        return {"steps_lost": self.steps_lost, "open": self._open.state_dict() if self._open is not None else {}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from :meth:`state_dict`."""
-        self.counts.update(state["counts"])
+        self.steps_lost = state["steps_lost"]
         self._open = _OpenEpisodes.from_state_dict(state["open"], self.layout) if state["open"] else None
 
     def _compacted(self, batch: TensorDictBase) -> TensorDict:
@@ -187,7 +185,6 @@ class SequenceBuilder:
                     ready += episodes.pending[emulator]
                     episodes.pending[emulator] = []
             sequences = torch.cat(ready)
-        self.counts["sequences"] += len(sequences)
         return sequences
 
     def _gather(self, episodes: "_OpenEpisodes", segments: _Segments, segment: _Ints, number: _Ints) -> TensorDict:

@@ -169,7 +169,7 @@ class TestProperties:
         found = restored.extend(following)
         assert found.batch_size == expected.batch_size
         assert (found == expected).all()
-        assert restored.counts == builder.counts
+        assert restored.steps_lost == builder.steps_lost
 
 
 class TestByHand:
@@ -300,14 +300,14 @@ class TestLostWorker:
         # Sequence 1 would need its burn-in from step 2; sequence 2 has it from step 6, its loss is on 8..11.
         assert sequence["pixels"][:, 2].tolist() == list(range(6, 14))
         assert sequence["recurrent_state_h"].item() == 6
-        assert builder.counts["steps_lost"] == 5  # steps 3..7
+        assert builder.steps_lost == 5  # steps 3..7
 
     def test_joined_episode_that_ends_early_loses_only_what_it_had(self, rollout_stream):
         stream = rollout_stream([[6, 99]])
         stream.batch(3)
         builder = SequenceBuilder(layout=self.layout, **KEYS)
         assert builder.extend(stream.batch(3)).batch_size[0] == 0
-        assert builder.counts["steps_lost"] == 3
+        assert builder.steps_lost == 3
 
 
 class TestSendEpisodes:
