@@ -47,7 +47,6 @@ def test_run_on_two_nodes_survives_the_loss_of_one_and_resumes(two_nodes, start_
     at_loss = first.progress()["steps"]
     first.wait_until(lambda: first.progress()["steps"] > at_loss + 200, seconds=100)
     first.wait_until(lambda: first.progress()["worker_restarts"] >= 1, seconds=100)
-    assert first.progress()["steps_lost"] >= 1, "what the lost worker had open is counted"
     # Room again: the lost worker is replaced.
     cluster.add_node(num_cpus=1)
     episodes_then = first.progress()["episodes"]
