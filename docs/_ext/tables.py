@@ -122,27 +122,6 @@ def _scaling_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _check_table() -> str:
-    """Measured rates of the collector rows beside the model's."""
-    from pokered_rl.training.config import Config, NetworkSize
-    from pokered_rl.training.costs import expected_speed, measured_costs
-
-    lines = ["| network | workers x emulators | measured, steps/s | model, steps/s |", "|---|---|---|---|"]
-    rows = _measured("benchmark")["rows"]
-    config = Config()
-    config.env.wait_while_busy = False
-    for size in ("tiny", "base"):
-        if f"collector_{size}" in rows:
-            row = rows[f"collector_{size}"]
-            config.network.size = NetworkSize(size)
-            config.collector.num_workers = workers = row["notes"]["workers"]
-            config.collector.emulators_per_worker = emulators = row["notes"]["emulators_per_worker"]
-            config.replay.samples_per_insert = 1e-9  # nothing is drawn or learned in that row
-            model = expected_speed(config, measured_costs(), cores=workers).steps
-            lines.append(f"| {size} | {workers} x {emulators} | {row['ours']:,.0f} | {model:,.0f} |")
-    return "\n".join(lines) + "\n"
-
-
 def _mask_table(measured: dict) -> str:
     """What the rules and the memory mask on each kind of screen."""
     rows = measured["rows"]
@@ -189,7 +168,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "small_worlds": lambda: _worlds_table(_measured("small_worlds")),
     "profiles": lambda: _profile_tables(_measured("profiles")),
     "scaling": _scaling_table,
-    "check": _check_table,
     "action_mask": lambda: _mask_table(_measured("action_mask")),
     "board": lambda: _board_table(_measured("board")),
     "config": config_reference,
