@@ -124,9 +124,9 @@ class LogSequences:
     """Turn a log into the sequences of an agent; it can be pickled.
 
     The log is replayed, with its hashes checked, through the agent's own transforms and reward terms. Sequences whose
-    loss steps show nothing (see :func:`demonstrated_steps`) are left out; the others have ``demonstration`` bool [S, L],
-    True at the steps that do. They begin with a recurrent state of zero, which burn-in warms up: a state that fits the network of the moment would
-    have to be computed along all logs again and again.
+    loss steps show nothing (see :func:`demonstrated_steps`) are left out; the others have ``demonstration`` bool
+    [S, L], True at the steps that do. They begin with a recurrent state of zero, which burn-in warms up: a state that
+    fits the network of the moment would have to be computed along all logs again and again.
 
     Args:
         replay: Replays the log; its ``cartridge``, ``actions`` and ``rescore`` are to be set.
@@ -164,7 +164,9 @@ class LogSequences:
         facts = {
             "steps": int(shown.sum()),
             "forbidden_actions": forbidden,
-            "actors": sorted({mark.who for mark in log.acted if mark.who in _TEACHERS} or {mark.who for mark in log.acted}),
+            "actors": sorted(
+                {mark.who for mark in log.acted if mark.who in _TEACHERS} or {mark.who for mark in log.acted}
+            ),
             "milestones": [name for _, name in log.milestones if not name.startswith("map:")],
         }
         builder = self.make_builder(observation_keys=(*self.observation_keys, "demonstration"))

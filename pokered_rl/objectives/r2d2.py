@@ -301,7 +301,8 @@ class R2D2Loss(LossModule):
                 if self.margin_weight:
                     out["loss_margin"] = self.margin_weight * self._reduce(weight * self._over_steps(margins))
         if self.log_delta_q:
-            own = mask if shown is None else mask & ~shown.any(-1, keepdim=True)  # a demonstration has no state of the policy
+            # A demonstration has no state of the policy.
+            own = mask if shown is None else mask & ~shown.any(-1, keepdim=True)
             out["delta_q"] = self._delta_q(tensordict, observations, online, warm, own)
 
         tensordict.set(keys.priority, terms.priority)

@@ -194,8 +194,8 @@ class Idle(RewardTerm):
     """value = -1 for each further step after ``patience`` steps without any change.
 
     No change: same map, tile and facing, and the same tile map (letters included, the blinking arrow not). With
-    ``stay``, also for each further step after so many on one tile, in a battle after so many in which nobody's HP changed,
-    whatever the screen shows: texts and menus that open again and again are changes, too.
+    ``stay``, also for each further step after so many on one tile, in a battle after so many in which nobody's HP
+    changed, whatever the screen shows: texts and menus that open again and again are changes, too.
 
     Args:
         weight: Factor.
