@@ -153,10 +153,11 @@ class LogSequences:
         log = EpisodeLog.load(path)
         cartridge = self.replay.cartridge or cartridge_for(log)
         check_log(log, cartridge_sha1=cartridge.sha1, timing=self.timing, wait_limit=self.wait_limit)
-        if not log.steps:
-            raise EpisodeLogError(f"{log.name}: it has no step")
+        shown = demonstrated_steps(log)
+        if not shown.any():
+            raise EpisodeLogError(f"{log.name}: it has no step of a person or a script, or none at all")
         steps = self.replay(log).exclude("ram", ("next", "ram"))  # [T]
-        shown, mask = demonstrated_steps(log), steps.get("action_mask", None)
+        mask = steps.get("action_mask", None)
         forbidden = 0 if mask is None else int((shown & ~mask.gather(-1, steps["action"][:, None])[:, 0]).sum())
         steps["demonstration"], steps["next", "demonstration"] = shown, torch.zeros_like(shown)
         for key, size in self.state_sizes.items():

@@ -187,6 +187,14 @@ def test_the_steps_of_an_agent_that_a_person_corrects_and_random_ones_show_nothi
     assert demonstrated_steps(replace(EpisodeLog.load(path), acted=acted)).nonzero()[:, 0].tolist() == list(shown)
 
 
+def test_a_takeover_without_a_step_is_no_demonstration(tmp_path: Path, logs: Path, sequences) -> None:
+    [path] = find_logs([logs])
+    shutil.copytree(path.parent / "start_states", tmp_path / "start_states")
+    log = replace(EpisodeLog.load(path), acted=(Acted(0, "policy"), Acted(STEPS, "person")), chain=None, path=None)
+    with pytest.raises(EpisodeLogError, match="no step of a person"):
+        sequences(log.save(tmp_path))
+
+
 def test_a_correction_becomes_the_sequences_that_it_is_in(tmp_path: Path, logs: Path, sequences) -> None:
     [path] = find_logs([logs])
     acted = (Acted(0, "policy"), Acted(20, "person"), Acted(25, "policy"))
