@@ -22,7 +22,6 @@ from tensordict import TensorDict, TensorDictBase
 from pokered_rl.atomic import write_atomically
 from pokered_rl.data.episode_logs import LogReplay
 from pokered_rl.data.replay import SequenceReplay
-from pokered_rl.data.rollouts import OBSERVATION_KEYS
 from pokered_rl.data.sequences import SequenceBuilder
 from pokered_rl.emulator import ActionTiming
 from pokered_rl.episodes import EpisodeLog, cartridge_for
@@ -130,16 +129,14 @@ class LogSequences:
 
     Args:
         replay: Replays the log; its ``cartridge``, ``actions`` and ``rescore`` are to be set.
-        make_builder: Makes a :class:`~pokered_rl.data.SequenceBuilder` from ``observation_keys``.
-        observation_keys: Of the agent's sequences.
+        make_builder: Makes the :class:`~pokered_rl.data.SequenceBuilder` of the agent's sequences.
         state_sizes: Size H of each recurrent state entry.
         timing: Frames of the agent's step.
         wait_limit: Most frames that the agent's step waits for the game.
     """
 
     replay: LogReplay
-    make_builder: Callable[..., SequenceBuilder]
-    observation_keys: tuple[str, ...] = OBSERVATION_KEYS
+    make_builder: Callable[[], SequenceBuilder]
     state_sizes: Mapping[str, int]
     timing: ActionTiming
     wait_limit: int
@@ -170,7 +167,8 @@ class LogSequences:
             ),
             "milestones": [name for _, name in log.milestones if not name.startswith("map:")],
         }
-        builder = self.make_builder(observation_keys=(*self.observation_keys, "demonstration"))
+        builder = self.make_builder()
+        builder.observation_keys += ("demonstration",)
         sequences, layout = builder.extend(steps[None]), builder.layout
         learnt = slice(layout.burn_in_steps, layout.burn_in_steps + layout.unroll_steps)
         return sequences[sequences["demonstration"][:, learnt].any(1)], facts

@@ -134,8 +134,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
             self._storage.open_blocks(self.codec.block_capacity, create=True)
         check_lock(self.scratch_dir / _OWNER)
         index: Tensor = super().extend(data, update_priority=update_priority)
-        if self._unchecked is not None:
-            self._unchecked[index] = False
+        if (unchecked := self._unchecked) is not None:
+            unchecked[index] = False
         self._give_pages_back()
         return index
 
@@ -350,7 +350,8 @@ class SequenceReplay(TensorDictPrioritizedReplayBuffer):
         """Check the drawn sequences [B] that an earlier job wrote; damaged ones lose their transitions."""
         index = data.get("index").reshape(-1)
         with self._replay_lock, self._write_lock:
-            assert self._unchecked is not None
+            if self._unchecked is None:  # another thread has checked the last ones
+                return
             slots = index[self._unchecked[index]].unique()
             damaged = self._check(slots)
             if not self._unchecked.any():

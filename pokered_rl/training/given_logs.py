@@ -118,7 +118,6 @@ def make_demonstrations(
                 actions=ActionSet(tuple(env.actions)),
             ),
             make_builder=partial(SequenceBuilder, **sequence_options),
-            observation_keys=sequence_options["observation_keys"],
             state_sizes=dict.fromkeys(network.state_keys, network.hidden_size),
             timing=_timing(config),
             wait_limit=_wait_limit(config),

@@ -1,13 +1,16 @@
 import copy
 import io
+import math
 
 import pytest
 import torch
+from tensordict import TensorDict
 from torch import nn
 from torchrl.envs import Transform
 
 from counting_world import ListReplay
 from pokered_rl.collectors import InlinePool
+from pokered_rl.collectors.experience import _finite
 from pokered_rl.collectors.worker import unpack_message
 from pokered_rl.data import RateLimiter, SequenceBuilder, SequenceLayout
 from pokered_rl.errors import ConfigError, RunLostError, SaveStateError
@@ -209,6 +212,12 @@ class _Poison(Transform):
             next_tensordict["reward"][self.emulators] = float(self.value)
         self.steps += 1
         return next_tensordict
+
+
+def test_sequences_with_a_priority_that_is_not_finite_are_left_out():
+    """As a policy whose values are not finite computes them."""
+    sequences = TensorDict({"reward": torch.zeros(3, 4), "td_error": torch.tensor([1.0, math.nan, math.inf])}, [3])
+    assert _finite(sequences)["td_error"].tolist() == [1.0]
 
 
 def test_sequences_with_a_reward_that_is_not_finite_are_left_out_and_the_run_goes_on(make_pool, counting_env, caplog):

@@ -514,3 +514,14 @@ def test_sequences_of_another_run_are_refused_by_its_id(tmp_path: Path):
     assert json.loads((tmp_path / "sequences" / "run.json").read_text()) == {"run": "a"}
     with pytest.raises(CheckpointError, match=r"another run \(id a, this run has b\)"):
         replay_in(tmp_path / "sequences", run_id="b").load(tmp_path / "saved")
+
+
+def test_the_last_sequences_may_be_checked_by_two_threads_at_once(tmp_path: Path):
+    """As threads that draw ahead do after a job was continued."""
+    _save_eight(tmp_path)
+    replay = replay_in(tmp_path / "sequences", run_id="a")
+    replay.load(tmp_path / "saved")
+    drawn = replay.sample(64)
+    assert replay._unchecked is None, "the other thread was first"
+    replay._leave_damaged_out(drawn)
+    assert replay.damaged == 0

@@ -206,3 +206,25 @@ def test_weight_of_zero_turns_a_term_off_that_is_not_finite(overworld, play):
             return step.now.x * float("nan")
 
     assert play(RewardTerms(terms=[Steps(weight=1.0), Broken(weight=0.0)]), [overworld()] * 3)[1:].tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_term_that_remembered_less_begins_its_episode_when_a_run_goes_on(overworld, batch, whole):
+    """As an option that was added to a run or to a later version does; the other terms go on."""
+
+    def made(**options) -> RewardTerms:
+        transform = RewardTerms(
+            terms=[NewTiles(weight=1.0, neighbour=0, distance=0), REWARD_TERMS["idle"](weight=1.0, **options)]
+        )
+        transform(batch(overworld()))
+        return transform
+
+    earlier, later = made(), made(stay=1)
+    earlier(batch(overworld(wXCoord=9)))
+    if whole:
+        later.set_extra_state(earlier.get_extra_state())
+    else:
+        later.load_emulator_state(0, earlier.emulator_state(0))
+    seen = [later(batch(overworld(wXCoord=x)))["reward_terms"] for x in (8, 9, 9, 9)]
+    assert [float(each["new_tiles"]) for each in seen] == [1, 0, 0, 0]
+    assert [float(each["idle"]) for each in seen] == [0, 0, 0, -1]

@@ -30,6 +30,7 @@ def test_run_on_two_nodes_survives_the_loss_of_one_and_resumes(two_nodes, start_
         "collector.num_workers=2",
         "run.target_total_steps=1_000_000",
         "runtime.checkpoint_every_seconds=2",
+        "env.max_episode_steps=43",  # no multiple of a rollout: after most of them an episode is open
     )
     first = start_job(*overrides)
     episodes = first.run / "metrics" / "episodes.csv"
@@ -47,6 +48,7 @@ def test_run_on_two_nodes_survives_the_loss_of_one_and_resumes(two_nodes, start_
     at_loss = first.progress()["steps"]
     first.wait_until(lambda: first.progress()["steps"] > at_loss + 200, seconds=100)
     first.wait_until(lambda: first.progress()["worker_restarts"] >= 1, seconds=100)
+    assert first.progress()["steps_lost"] >= 1, "what the lost worker had open is counted"
     # Room again: the lost worker is replaced.
     cluster.add_node(num_cpus=1)
     episodes_then = first.progress()["episodes"]

@@ -110,6 +110,10 @@ class RewardTerm(EmulatorMemory):
         """Return the unweighted value of the step for each emulator, [E]."""
         raise NotImplementedError
 
+    def is_in(self, saved: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Return whether memories by name of the term hold all that this one remembers."""
+        return self.name in saved and self._parts().keys() <= saved[self.name].keys()
+
     def _parts(self) -> dict[str, Any]:
         return {key: part for key, part in super()._parts().items() if key in self._made}
 

@@ -214,10 +214,13 @@ class Idle(RewardTerm):
 
     def _allocate(self, num_emulators: int) -> None:
         self._idle = np.zeros(num_emulators, np.int64)
-        self._stayed = np.zeros(num_emulators, np.int64)
+        if self.stay is not None:
+            self._stayed = np.zeros(num_emulators, np.int64)
 
     def _start(self, frame: RamFrame, emulators: Flags) -> None:
-        self._idle[emulators] = self._stayed[emulators] = 0
+        self._idle[emulators] = 0
+        if self.stay is not None:
+            self._stayed[emulators] = 0
 
     def _value(self, step: RewardStep) -> npt.NDArray[Any]:
         now, before = step.now, step.before

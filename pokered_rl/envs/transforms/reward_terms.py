@@ -196,10 +196,10 @@ class _Memory(StepMemory):
         return {**super().state_dict(), "terms": {term.name: term.state_dict() for term in self._terms}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the memory; a term that was not there when it was saved begins its episode now."""
+        """Restore the memory; a term of which not all was saved, as with another option, begins its episode now."""
         super().load_state_dict(state)
         for term in self._terms:
-            if term.name in state["terms"]:
+            if term.is_in(state["terms"]):
                 term.load_state_dict(state["terms"][term.name])
             elif self.before is not None:
                 term.begin(self.before, np.ones(len(self.values), bool))
@@ -211,7 +211,7 @@ class _Memory(StepMemory):
     def load_emulator_state(self, index: int, state: Mapping[str, Any]) -> None:
         super().load_emulator_state(index, state)
         for term in self._terms:
-            if term.name in state["terms"]:
+            if term.is_in(state["terms"]):
                 term.load_emulator_state(index, state["terms"][term.name])
 
 
