@@ -85,6 +85,7 @@ class Acts(Enum):
     """Source of the usable buttons of a menu."""
 
     WATCHED = "wMenuWatchedKeys, and UP and DOWN where the cursor can move"
+    WATCHED_BUT_A = "the same without A"
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,9 @@ CONDITIONS: dict[str, Condition] = {
     "left column keys": _is("wMenuWatchedKeys", 0x11),
     "right column keys": _is("wMenuWatchedKeys", 0x21),
     "move keys": _is("wMenuWatchedKeys", 0xC1, 0xC3, 0xC7),
+    "fight keys": _is("wMenuWatchedKeys", 0xC7),
+    **{f"item {number}": _is("wCurrentMenuItem", number) for number in (1, 2, 3, 4)},
+    **{f"no PP {number}": _is(_address("wBattleMonPP") + number - 1, 0x00, 0x40, 0x80, 0xC0) for number in (1, 2, 3, 4)},
     "START menu keys": _is("wMenuWatchedKeys", 0xCB),
     "all keys": _is("wMenuWatchedKeys", 0xFF),
     "top y 1": _is("wTopMenuItemY", 1),
@@ -298,6 +302,11 @@ _MENUS = (
     Rule(ScreenKind.TITLE, ("menu", "title keys"), Acts.WATCHED),
     Rule(ScreenKind.BATTLE_LEFT, ("menu", "left column keys"), Acts.WATCHED),
     Rule(ScreenKind.BATTLE_RIGHT, ("menu", "right column keys"), Acts.WATCHED),
+    # The moves of a fight are counted from 1. A on one without PP says so and leads back (SelectMenuItem.noPP).
+    *(
+        Rule(ScreenKind.MOVE_LIST, ("menu", "fight keys", f"item {number}", f"no PP {number}"), Acts.WATCHED_BUT_A)
+        for number in (1, 2, 3, 4)
+    ),
     Rule(ScreenKind.MOVE_LIST, ("menu", "move keys"), Acts.WATCHED),
     Rule(ScreenKind.MOVE_LIST, ("menu", "keys A B", "top y 8", "top x 5"), Acts.WATCHED),
     Rule(ScreenKind.LIST, ("menu", "list keys"), Acts.WATCHED),

@@ -31,6 +31,7 @@ from pokered_rl.game.screen_rules import (
     TILE_MENU_CURSOR,
     WAIT_LOOP_RETURNS,
     Acts,
+    Keys,
     Rule,
     ScreenKind,
 )
@@ -203,7 +204,8 @@ class _Plan:
         self.kinds = np.array([rule.kind for rule in rules], np.uint8)
         self.ignored = np.array([rule.ignored for rule in rules])
         self._fixed = flags[[0 if isinstance(rule.keys, Acts) else int(rule.keys) for rule in rules]]  # int64 [K]
-        self._watched = flags[[255 if isinstance(rule.keys, Acts) else 0 for rule in rules]]  # int64 [K]
+        watched = {Acts.WATCHED: 255, Acts.WATCHED_BUT_A: 255 - Keys.A}
+        self._watched = flags[[watched[rule.keys] if isinstance(rule.keys, Acts) else 0 for rule in rules]]  # int64 [K]
         self._passed = flags[::-1].copy()  # int64 [256]: the keys that wJoyIgnore leaves
         self._all_buttons = flags[255]
         self._buttons = np.zeros((len(MENU_BUTTONS), len(BUTTONS)), np.float32)

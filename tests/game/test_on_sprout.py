@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pokered_rl.game import BUTTONS, ScreenKind, read_screen
+from pokered_rl.game import BUTTONS, RAM_MAP, ScreenKind, read_screen
 
 pytest.importorskip("pyboy")
 
@@ -163,6 +163,26 @@ def test_screen_kind_is_what_the_processor_is_doing(played: Any) -> None:
 
 def test_masked_buttons_do_nothing_and_most_that_do_nothing_are_masked(played: Any) -> None:
     _check_presses(played)
+
+
+def test_a_move_without_pp_is_masked_for_choosing_it_leads_back_to_the_menus(played: Any) -> None:
+    kept = [state for states in played.samples.states.values() for state in states]
+    state = next(s for (kind, *_), s in sprout.settled(played, kept).items() if kind == ScreenKind.MOVE_LIST)
+    sprout.load(played, state)
+    points = RAM_MAP["wBattleMonPP"].address + played[RAM_MAP["wCurrentMenuItem"].address] - 1
+    what_a_turn_changes = [RAM_MAP[label].range for label in ("wBattleMonHP", "wEnemyMonHP", "wBattleMonPP")]
+    for empty, acts in ((False, True), (True, False)):
+        sprout.load(played, state)
+        played.memory[points] = 0 if empty else 5
+        before = [played.memory[first:last] for first, last in what_a_turn_changes]
+        assert read_screen(sprout.full_ram(played.memory)).usable[BUTTONS.index("A")] == acts
+        played.press("a")
+        for _ in range(20):  # back in the battle menu, behind what a turn says
+            played.settle_any(120)
+            if played[RAM_MAP["wMenuWatchedKeys"].address] in (0x11, 0x21):
+                break
+            played.press("b")
+        assert ([played.memory[first:last] for first, last in what_a_turn_changes] != before) == acts
 
 
 @pytest.mark.long

@@ -165,9 +165,21 @@ def test_row_of_the_menu_table(
 
 @pytest.mark.parametrize("item", [1, 2, 4])
 def test_move_list_is_single_spaced_and_wraps_by_its_own_code(menu: Build, item: int) -> None:
-    ram = menu(_BATTLE, (12, 5), 5, 0xC7, item, spacing=1)
+    ram = menu(_BATTLE, (12, 5), 5, 0xC7, item, spacing=1, wBattleMonPP=[5, 1, 0x42, 63])
     assert _kind(ram) is ScreenKind.MOVE_LIST
     assert _usable(ram) == {"A", "B", "SELECT", "UP", "DOWN"}
+
+
+@pytest.mark.parametrize("item", [1, 2, 3, 4])
+@pytest.mark.parametrize("pp_ups", [0x00, 0xC0])
+def test_a_move_without_pp_cannot_be_chosen_in_a_fight(menu: Build, item: int, pp_ups: int) -> None:
+    points = [5, 5, 5, 5]
+    points[item - 1] = pp_ups  # the two highest bits count PP-ups
+    ram = menu(_BATTLE, (12, 5), 5, 0xC7, item, spacing=1, wBattleMonPP=points)
+    assert _kind(ram) is ScreenKind.MOVE_LIST
+    assert _usable(ram) == {"B", "SELECT", "UP", "DOWN"}
+    # An ether is given to such a move.
+    assert "A" in _usable(menu(_BATTLE, (7, 5), 5, 0xC3, item, spacing=1, wBattleMonPP=points))
 
 
 # entries, scroll offset, cursor, what acts besides A and B: the list shows three rows, the last one CANCEL
