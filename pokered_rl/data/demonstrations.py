@@ -420,7 +420,8 @@ class MixedReplay:
     def update_tensordict_priority(self, data: TensorDictBase) -> None:
         """Write the priorities ``td_error`` [B] into the replay that each sequence is of."""
         shown = data["demonstration"].any(-1)
-        for replay, part in ((self.replay, data[~shown]), (self.demonstrations.replay, data[shown])):
+        drawn = data.select("index", "index_generation", "td_error")  # not the frames
+        for replay, part in ((self.replay, drawn[~shown]), (self.demonstrations.replay, drawn[shown])):
             if len(part):
                 replay.update_tensordict_priority(part)
 
