@@ -42,7 +42,6 @@ from pokered_rl.envs.ram_frame import read_frame
 from pokered_rl.envs.transforms.episode_recorder import MilestoneTracker
 from pokered_rl.episodes import EpisodeLog, find_logs, load_start_state
 from pokered_rl.game import FULL_LAYOUT, ScreenKind, screen_kind
-from pokered_rl.game.ram_map import address
 from pokered_rl.training import TrainedPolicy, load_policy
 
 #: The actions of ``configs/sprout.yaml``.
@@ -51,9 +50,8 @@ MAPS = {entry["name"]: entry for entry in world.MAPS}
 NAMES = {entry["id"]: entry["name"] for entry in world.MAPS}
 EVENTS = {name: bit for bit, name in enumerate(world.EVENTS)}
 TIMES = {(a, d): tenths / 10 for a, d, tenths in creatures.MATCHUPS}
-#: Plates by their number in wGameProgressFlags + 150, where the order lies once the stone was read.
-PLATES = {(9, 2): 1, (17, 2): 2, (9, 6): 3, (17, 6): 4}
-_ORDER = address("wGameProgressFlags") + 150
+#: Squares of the four plates.
+PLATES = ((9, 2), (17, 2), (9, 6), (17, 6))
 #: Objects that stand in a way until an event.
 GATES = {
     "WOOD_GUARD": "GOT_STARTER", "KEEPER": "SHOWED_GATE_PASS", "SUMMIT_GUARD": "SUMMIT_OPEN",
@@ -237,8 +235,48 @@ class Ram:
         )
 
 
+class Plates:
+    """The order of the plates, found by trying: a wrong one releases all others, the first one then stays down."""
+
+    def __init__(self) -> None:
+        self._down = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        self._order: list[tuple[int, int]] = []
+        self._wrong: set[tuple[int, int]] = set()  # tried behind those of the order
+
+    @property
+    def wanted(self) -> tuple[int, int]:
+        """The plate to step on next."""
+        if self._down < len(self._order):
+            return self._order[self._down]
+        return next(plate for plate in PLATES if plate not in self._order and plate not in self._wrong)
+
+    def released(self) -> None:
+        """Note that all are up again, as they are when the room is entered."""
+        self._down = 0
+
+    def stepped_on(self, plate: tuple[int, int], *, stays: bool) -> None:
+        """Learn from what the game says of a plate; what contradicts it is forgotten."""
+        known = self._down < len(self._order)
+        if known and stays != (plate == self._order[self._down]):
+            self._forget()
+        elif not known and stays:
+            self._order.append(plate)
+            self._wrong.clear()
+        elif not known:
+            self._wrong.add(plate)
+        if len(self._order) + len(self._wrong) == len(PLATES):
+            self._forget()
+        self._down = self._down + 1 if stays else int(self._order[:1] == [plate])
+        self._down = min(self._down, len(self._order))
+
+
 class Expert:
-    """Chooses a button from the RAM; it remembers the plates pressed, its way to a healer and where it got stuck.
+    """Chooses a button from the RAM; it remembers the plates, its way to a healer and where it got stuck.
+
+    It does not look up the order of the plates, which an agent cannot see either.
 
     Args:
         story: Events in the order in which they are brought about, with the place of each.
@@ -254,7 +292,8 @@ class Expert:
         self._random = np.random.default_rng(seed)
         self._heals = False
         self._grown = 0  # number of the square walked to for training
-        self._pressed = 0  # plates in the right order so far
+        self._plates = Plates()
+        self._heard = False  # what the game said of a plate
         self._before: Spot | None = None
         self._stuck = 0
 
@@ -271,7 +310,9 @@ class Expert:
         kind = ScreenKind(int(screen_kind(ram.tensor[None], FULL_LAYOUT)))
         if kind is not ScreenKind.OVERWORLD:
             self._stuck = 0
+            self._hear_of_plates(ram)
             return self._in_menu(ram, kind)
+        self._heard = False
         return self._on_the_map(ram)
 
     # -------------------------------------------------------------------------------------------- menus and fights
@@ -306,9 +347,9 @@ class Expert:
     def _on_the_map(self, ram: Ram) -> str:
         here = ram.here
         self._stuck = self._stuck + 1 if here == self._before else 0
-        if here != self._before:
-            self._count_plates(ram, here)
         self._before = here
+        if here.map != "CAVE_B1F":
+            self._plates.released()
         goal = self._goal(ram, here)
         if here == (*goal[:3], ""):
             if not goal.face:
@@ -328,8 +369,7 @@ class Expert:
     def _goal(self, ram: Ram, here: Spot) -> Spot:
         event, spot = next(((event, spot) for event, spot in self.story if not ram.event(event)), STORY[-1])
         if event == "SOLVED_PLATES" and here.map == "CAVE_B1F":
-            wanted = ram[_ORDER + self._pressed]
-            spot = next((Spot("CAVE_B1F", x, y) for (x, y), plate in PLATES.items() if plate == wanted), spot)
+            spot = Spot("CAVE_B1F", *self._plates.wanted)
             if here == spot:
                 spot = Spot("CAVE_B1F", 13, 5)
         if not ram.event("GOT_STARTER"):
@@ -352,13 +392,12 @@ class Expert:
             return squares[self._grown % 2]
         return spot
 
-    def _count_plates(self, ram: Ram, here: Spot) -> None:
-        """Follow the game's own rule: a wrong plate releases all others."""
-        if here.map != "CAVE_B1F":
-            self._pressed = 0
-        elif (plate := PLATES.get(here[1:3])) is not None and self._pressed < 4:
-            right = ram[_ORDER + self._pressed] == plate
-            self._pressed = self._pressed + 1 if right else int(ram[_ORDER] == plate)
+    def _hear_of_plates(self, ram: Ram) -> None:
+        here, text = ram.here, ram.text
+        stays = "Click" in text
+        if not self._heard and here.map == "CAVE_B1F" and here[1:3] in PLATES and (stays or "Allplates" in text):
+            self._heard = True
+            self._plates.stepped_on((here.x, here.y), stays=stays)
 
     def _blocked(self, ram: Ram, here: Spot, goal: Spot) -> frozenset[Spot]:
         """Return the squares that cannot be walked on: people who stand, and plates that are not wanted."""

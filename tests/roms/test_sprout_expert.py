@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,31 @@ def test_an_odd_seed_fights_the_first_leader_before_the_parcel(tmp_path: Path, s
     assert sorted(expert.LEADER_FIRST) == sorted(expert.STORY)
     _, reached = expert.play(tmp_path, noise=0.0, seed=seed, until=order[-1], max_steps=2_500)
     assert [name for name in reached if name in order] == order
+
+
+@pytest.mark.parametrize("order", permutations(expert.PLATES))
+def test_the_expert_finds_any_order_of_the_plates(order: tuple[tuple[int, int], ...]) -> None:
+    plates, down = expert.Plates(), 0
+    for tries in range(1, 30):  # the game's own rule
+        plate = plates.wanted
+        stays = plate == order[down]
+        down = down + 1 if stays else int(plate == order[0])
+        if down == 4:
+            break
+        plates.stepped_on(plate, stays=stays)
+    assert down == 4
+    assert tries <= 16
+
+
+def test_the_expert_forgets_an_order_that_others_have_led_it_to() -> None:
+    plates, (first, second, third, _) = expert.Plates(), expert.PLATES
+    plates.stepped_on(second, stays=True)  # another one lay already
+    plates.released()
+    assert plates.wanted == second
+    plates.stepped_on(second, stays=False)
+    assert plates.wanted == first
+    plates.stepped_on(first, stays=True)
+    assert plates.wanted in (second, third)
 
 
 @pytest.mark.long  # a minute
