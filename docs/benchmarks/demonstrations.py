@@ -96,10 +96,10 @@ def main() -> int:
 
 def medians(samples: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Return the median rate of each milestone over the seeds, for each variant there is."""
+    rates = {name: [run["rates"] for run in samples[name].values()] for name in VARIANTS if name in samples}
     return {
-        variant: {name: statistics.median(run["rates"][name] for run in samples[variant].values()) for name in MILESTONES}
-        for variant in VARIANTS
-        if variant in samples
+        variant: {name: statistics.median(each[name] for each in seeds) for name in MILESTONES}
+        for variant, seeds in rates.items()
     }
 
 

@@ -154,6 +154,7 @@ WAIT_LOOP_RETURNS = (0x3886, 0x3882, 0x388B)
 #: ``blinks``, ``polls``: the first, second, third of WAIT_LOOP_RETURNS is on the stack.
 COMPUTED = ("menu", "waits", "blinks", "polls")
 
+_MOVE_SLOTS = (1, 2, 3, 4)
 #: Conditions of the rules, by name.
 CONDITIONS: dict[str, Condition] = {
     # outermost return address: 0402 and 0405 overworld loop, 041A map script, 0499 DisplayTextID, 046E hidden event
@@ -210,8 +211,8 @@ CONDITIONS: dict[str, Condition] = {
     "right column keys": _is("wMenuWatchedKeys", 0x21),
     "move keys": _is("wMenuWatchedKeys", 0xC1, 0xC3, 0xC7),
     "fight keys": _is("wMenuWatchedKeys", 0xC7),
-    **{f"item {number}": _is("wCurrentMenuItem", number) for number in (1, 2, 3, 4)},
-    **{f"no PP {number}": _is(_address("wBattleMonPP") + number - 1, 0x00, 0x40, 0x80, 0xC0) for number in (1, 2, 3, 4)},
+    **{f"item {number}": _is("wCurrentMenuItem", number) for number in _MOVE_SLOTS},
+    **{f"no PP {number}": _is(_address("wBattleMonPP") + number - 1, 0x00, 0x40, 0x80, 0xC0) for number in _MOVE_SLOTS},
     "START menu keys": _is("wMenuWatchedKeys", 0xCB),
     "all keys": _is("wMenuWatchedKeys", 0xFF),
     "top y 1": _is("wTopMenuItemY", 1),
@@ -305,7 +306,7 @@ _MENUS = (
     # The moves of a fight are counted from 1. A on one without PP says so and leads back (SelectMenuItem.noPP).
     *(
         Rule(ScreenKind.MOVE_LIST, ("menu", "fight keys", f"item {number}", f"no PP {number}"), Acts.WATCHED_BUT_A)
-        for number in (1, 2, 3, 4)
+        for number in _MOVE_SLOTS
     ),
     Rule(ScreenKind.MOVE_LIST, ("menu", "move keys"), Acts.WATCHED),
     Rule(ScreenKind.MOVE_LIST, ("menu", "keys A B", "top y 8", "top x 5"), Acts.WATCHED),

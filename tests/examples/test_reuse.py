@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-
 EXAMPLES = Path(__file__).parents[2] / "examples"
 REUSE = sorted((EXAMPLES / "reuse").glob("*.py"))
 
