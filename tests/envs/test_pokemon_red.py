@@ -184,7 +184,7 @@ def test_start_states_are_read_from_files(make, start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [5, True, b"a.state", object(), [5], [None], [b"a.state"], {5: 1.0}, {"a": None}, {"a": []}], ids=repr
+    "wrong", [5, True, b"a.state", object, [5], [None], [b"a.state"], {5: 1.0}, {"a": None}, {"a": []}], ids=repr
 )
 def test_start_states_of_a_wrong_kind_are_refused_at_construction(make, wrong):
     with pytest.raises(ConfigError, match=r"start_states must be files or states, .*; got "):
