@@ -75,7 +75,7 @@ def _first_line(docstring: str) -> str:
 
 
 def _record(folder: Path) -> tuple[_Entered, _Entered]:
-    torch.manual_seed(2)  # no episode ends in the batch, and no emulator enters another map
+    torch.manual_seed(5)  # no episode ends in the batch, and no emulator enters another map
     config = load_config("quickstart")
     layout = SequenceLayout(
         burn_in_steps=config.replay.burn_in_steps,

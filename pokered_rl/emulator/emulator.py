@@ -36,6 +36,8 @@ STATE_VERSION: int = pyboy_utils.STATE_VERSION
 #: Samples a second of the sound, when it is emulated.
 SOUND_RATE = 48_000
 
+#: Frames from power-on within which the console draws for the first time; it switches the screen on after four.
+_WARM_UP_FRAMES = 20
 _NR50, _NR51, _NR52 = 0xFF24, 0xFF25, 0xFF26  # volume, which channel on which side, sound on (bit 7)
 
 
@@ -112,6 +114,7 @@ class Emulator:
             pyboy.stop(save=False)
             raise
         self._pyboy = pyboy
+        self._fresh = True
         self._reader = RamReader(pyboy)
         # Bound once: these run several times in every agent step.
         self._tick = pyboy.tick if self._on_sound is None else self._tick_aloud
@@ -205,6 +208,13 @@ class Emulator:
                 f"The save state has PyBoy state version {raw[0]} ({written_by}), newer than version {STATE_VERSION} "
                 f"of the installed PyBoy {PYBOY_VERSION}: update PyBoy."
             )
+        if self._fresh:
+            # PyBoy's line counter of the window is not part of a state, and right only once a last line was drawn:
+            # before, the picture of an open menu is one line too low. The console draws some frames after power-on.
+            for _ in range(_WARM_UP_FRAMES):
+                self._pyboy.tick(1, True)
+            self._frames_before -= _WARM_UP_FRAMES
+            self._fresh = False
         self._pyboy.events.clear()
         problem: object = None
         try:

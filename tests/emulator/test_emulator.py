@@ -232,3 +232,20 @@ def test_hash_is_sha256_over_the_full_image_only(emulator):
 
 
 ZERO_HASH = "5c5b58d7ae301c767eb7163adf23342b8853fb93367015f8fa8b27c2f9d6f502"
+
+
+def test_a_menu_is_drawn_alike_in_a_fresh_emulator(sprout, start):
+    with Emulator(sprout) as emulator:
+        emulator.load_state(start)
+        emulator.press("start")
+        emulator.tick(8)
+        emulator.release("start")
+        emulator.tick(40, render=True)
+        menu = emulator.save_state()
+        emulator.tick(24, render=True)
+        expected = emulator.pixels()
+    with Emulator(sprout) as fresh:
+        fresh.load_state(menu)
+        assert fresh.frame_count == 0
+        fresh.tick(24, render=True)
+        assert np.array_equal(fresh.pixels(), expected)
