@@ -3,7 +3,8 @@
     python docs/benchmarks/demonstrations.py --train runs/shares --seeds 0 1 2  # trains and evaluates what is missing
     python docs/benchmarks/demonstrations.py                                    # table from the results
 
-Every run has the same logs and as many updates; the cloned policies play nothing. Each is evaluated from power-on.
+All but the first learn from the same logs in as many updates; the cloned policies play nothing. Each is evaluated from
+power-on.
 
 Exit status: 0, or 1 if a run failed or nothing has been collected.
 """

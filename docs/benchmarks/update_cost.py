@@ -70,6 +70,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=4, help="processes of each checkout (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     arguments = parser.parse_args()
+    for tree in arguments.trees:
+        if not (tree / "pokered_rl").is_dir():
+            parser.error(f"{tree} is no checkout of this library: it has no folder pokered_rl")
     if not arguments.trees:
         print(json.dumps(measure(arguments.updates)))
         return 0
@@ -95,7 +98,9 @@ def main() -> int:
 def _measure_in(tree: Path, updates: int) -> dict[str, Any]:
     command = [sys.executable, str(Path(__file__)), "--updates", str(updates)]
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{tree}: the measurement failed; what it says stands above")
     times: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return times
 

@@ -9,6 +9,7 @@ import sys
 from tensordict import TensorDictBase
 
 from pokered_rl import Experiment, R2D2Loss
+from pokered_rl.errors import ConfigError
 from pokered_rl.training.main import main
 
 
@@ -22,6 +23,11 @@ class CloningLoss(R2D2Loss):
 def cloning_loss(config, network):
     """Build the loss of a network."""
     settings = config.demonstrations
+    if not (settings.logs and settings.margin_weight):
+        raise ConfigError(
+            "demonstrations.logs and demonstrations.margin_weight must be set, there is nothing to clone without them; "
+            "such as 'demonstrations.logs=[runs/by_hand]' demonstrations.margin_weight=1"
+        )
     return CloningLoss(
         network,
         burn_in_steps=config.replay.burn_in_steps,

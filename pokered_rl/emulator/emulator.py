@@ -36,7 +36,7 @@ STATE_VERSION: int = pyboy_utils.STATE_VERSION
 #: Samples a second of the sound, when it is emulated.
 SOUND_RATE = 48_000
 
-#: Frames from power-on within which the console draws for the first time; it switches the screen on after four.
+#: Frames after power-on within which a whole picture is drawn; PyBoy's boot program switches the screen on in the 5th.
 _WARM_UP_FRAMES = 20
 _NR50, _NR51, _NR52 = 0xFF24, 0xFF25, 0xFF26  # volume, which channel on which side, sound on (bit 7)
 
@@ -208,14 +208,14 @@ class Emulator:
                 f"The save state has PyBoy state version {raw[0]} ({written_by}), newer than version {STATE_VERSION} "
                 f"of the installed PyBoy {PYBOY_VERSION}: update PyBoy."
             )
+        self._pyboy.events.clear()
         if self._fresh:
-            # PyBoy's line counter of the window is not part of a state, and right only once a last line was drawn:
-            # before, the picture of an open menu is one line too low. The console draws some frames after power-on.
+            # PyBoy's line counter of the window is not part of a state, and is right only once the last line of a frame
+            # has been drawn: before, an open menu is one line too low.
             for _ in range(_WARM_UP_FRAMES):
                 self._pyboy.tick(1, True)
             self._frames_before -= _WARM_UP_FRAMES
             self._fresh = False
-        self._pyboy.events.clear()
         problem: object = None
         try:
             if self._on_sound is not None:

@@ -303,7 +303,7 @@ _MENUS = (
     Rule(ScreenKind.TITLE, ("menu", "title keys"), Acts.WATCHED),
     Rule(ScreenKind.BATTLE_LEFT, ("menu", "left column keys"), Acts.WATCHED),
     Rule(ScreenKind.BATTLE_RIGHT, ("menu", "right column keys"), Acts.WATCHED),
-    # The moves of a fight are counted from 1. A on one without PP says so and leads back (SelectMenuItem.noPP).
+    # The moves of a fight are counted from 1. On one without PP, A shows a text and leads back (SelectMenuItem.noPP).
     *(
         Rule(ScreenKind.MOVE_LIST, ("menu", "fight keys", f"item {number}", f"no PP {number}"), Acts.WATCHED_BUT_A)
         for number in _MOVE_SLOTS

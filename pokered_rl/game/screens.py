@@ -340,7 +340,7 @@ def _wanted(rule: Rule) -> dict[str, bool]:
 def _without_redundant(rules: list[Rule]) -> list[Rule]:
     """Drop rules before a more general one with the same answer.
 
-    Fourteen rules name the kinds of menus; the last of them, "a menu", is enough here.
+    Many rules name the kinds of menus; the last of them, "a menu", is enough here.
     """
     kept: list[Rule] = []
     for index, rule in enumerate(rules):

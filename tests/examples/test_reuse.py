@@ -74,7 +74,7 @@ def test_every_example_has_a_help_that_says_what_it_is_for(path, monkeypatch, ca
 
 
 def test_a_network_learns_from_logs_to_press_what_was_pressed(monkeypatch, tmp_path):
-    small = ("demonstrations.pretrain_updates=30", "run.target_total_steps=1", "run.evaluation_episodes=0")
+    small = ("demonstrations.pretrain_updates=60", "run.target_total_steps=1", "run.evaluation_episodes=0")
     arguments = ["--config-name", "quickstart", f"run.folder={tmp_path}", *small, "collector.backend=inline"]
     monkeypatch.setattr(sys, "argv", ["behaviour_cloning.py", *arguments])
     with pytest.raises(SystemExit) as end:
@@ -82,6 +82,17 @@ def test_a_network_learns_from_logs_to_press_what_was_pressed(monkeypatch, tmp_p
     assert end.value.code == 0
     with (tmp_path / "quickstart" / "metrics" / "train.csv").open(newline="") as file:
         *_, last = csv.DictReader(file)
-    assert last["updates"] == "30"
+    assert last["updates"] == "60"
     assert "loss_quantile" not in last
-    assert float(last["demonstration_agreement"]) > 0.5
+    assert float(last["demonstration_agreement"]) > 0.6  # 0.07 without the margin loss
+
+
+@pytest.mark.parametrize("lacking", ["demonstrations.logs=[]", "demonstrations.margin_weight=0"])
+def test_cloning_without_logs_or_margin_is_refused(monkeypatch, tmp_path, capsys, lacking):
+    arguments = ["--config-name", "quickstart", f"run.folder={tmp_path}", "collector.backend=inline", lacking]
+    monkeypatch.setattr(sys, "argv", ["behaviour_cloning.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(EXAMPLES / "reuse" / "behaviour_cloning.py"), run_name="__main__")
+    assert end.value.code not in (0, None)
+    assert "nothing to clone" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "quickstart").exists()

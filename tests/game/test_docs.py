@@ -42,8 +42,9 @@ def test_screens_page_shows_every_rule_in_order() -> None:
 
 def test_screens_page_shows_the_conditions_and_the_buttons_of_menus() -> None:
     shown = {row[0] for row in _rows("screens.md", "Conditions")}
-    numbered = ("watches ", "item ", "no PP ")  # a line for all of them
-    assert {name for name in CONDITIONS if not name.startswith(numbered) or name == "item list"} <= shown
+    numbered = {f"{name} {number}" for name in ("item", "no PP") for number in (1, 2, 3, 4)}  # one line for four
+    assert {name for name in CONDITIONS if not name.startswith("watches ")} - numbered <= shown
+    assert {"item 1 .. item 4", "no PP 1 .. no PP 4", "watches A .. watches DOWN"} <= shown
     assert [tuple(row) for row in _rows("screens.md", "Buttons of a menu")] == [
         (button, ", ".join(name.replace("!", "not ") for name in when)) for button, when in MENU_BUTTONS
     ]
