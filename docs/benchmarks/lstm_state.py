@@ -1,6 +1,6 @@
 """Does a long memory lead astray: how far an agent gets when its LSTM state is set to zero every so many steps.
 
-    python docs/benchmarks/lstm_state.py examples/assets/sprout_demonstrations --json lstm_state.json
+    python docs/benchmarks/lstm_state.py examples/assets/sprout_taught --json lstm_state.json
 
 Sequences of demonstrations begin with a state of zero and a short burn-in, episodes from power-on carry a state over
 thousands of steps. If that difference stood in the way, an agent whose state is renewed would get further.

@@ -12,7 +12,7 @@ from pokered_rl.data.demonstrations import demonstrated_steps
 from pokered_rl.episodes import EpisodeLog, find_logs, verify
 from pokered_rl.training import load_policy
 
-AGENT = Path(__file__).parents[2] / "examples" / "assets" / "sprout_demonstrations"
+AGENT = Path(__file__).parents[2] / "examples" / "assets" / "sprout_taught"
 
 
 def test_every_goal_of_the_expert_can_be_walked_to_from_power_on() -> None:
