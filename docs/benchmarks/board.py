@@ -27,7 +27,7 @@ _ASSETS = Path(__file__).parents[2] / "examples" / "assets"
 _AGENTS = {
     "agent": ("sprout", "quick start's agent", 256),
     "story": ("sprout_story", "agent of configs/sprout.yaml", 256),
-    "demonstrations": ("sprout_taught", "agent taught by demonstrations", 8_192),
+    "demonstrations": ("sprout_taught", "sprout_taught", 8_192),
 }
 
 
